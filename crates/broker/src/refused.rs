@@ -1,0 +1,105 @@
+//! What the broker refuses, by what the caller can do about it. `server` maps each to Kafka's code.
+
+use thiserror::Error;
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TopicRefused {
+    #[error("topic does not exist")]
+    Unknown,
+    #[error("no topic has this id")]
+    UnknownId,
+    #[error("topic exists already")]
+    Exists,
+    #[error("{0}")]
+    InvalidName(String),
+    #[error("{0}")]
+    InvalidPartitions(String),
+    #[error("{0}")]
+    InvalidReplication(String),
+    #[error("{0}")]
+    InvalidConfig(String),
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error("{0}")]
+    Storage(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ProduceRefused {
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    #[error("{0}")]
+    Corrupt(String),
+    #[error("{0}")]
+    InvalidRecord(String),
+    #[error("batch of {size} bytes is larger than max.message.bytes {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("{0}")]
+    UnsupportedCompression(String),
+    #[error("{0}")]
+    OutOfOrderSequence(String),
+    #[error("{0}")]
+    StaleEpoch(String),
+    /// A transactional batch: transactions are not supported.
+    #[error("{0}")]
+    InvalidTransaction(String),
+    /// The disk is full or failed; the text says what to do.
+    #[error("{0}")]
+    Storage(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FetchRefused {
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    #[error("offset {wanted} is outside {first}..{next}")]
+    OutOfRange { wanted: i64, first: i64, next: i64 },
+    #[error("leader epoch {got} is older than {current}")]
+    FencedEpoch { got: i32, current: i32 },
+    #[error("leader epoch {got} is newer than {current}")]
+    UnknownEpoch { got: i32, current: i32 },
+    #[error("{0}")]
+    Corrupt(String),
+    #[error("{0}")]
+    Storage(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GroupRefused {
+    #[error("invalid group id")]
+    InvalidGroup,
+    #[error("member is not known to the group")]
+    UnknownMember,
+    #[error("generation is not the current one")]
+    IllegalGeneration,
+    #[error("the group is rebalancing")]
+    Rebalancing,
+    #[error("no protocol in common with the group's members")]
+    InconsistentProtocol,
+    #[error("session timeout outside {min_ms}..={max_ms} ms")]
+    InvalidSessionTimeout { min_ms: i32, max_ms: i32 },
+    /// The member must join again with this id (KIP-394).
+    #[error("member id required")]
+    MemberIdRequired { member_id: String },
+    #[error("a newer member holds this group.instance.id")]
+    FencedInstance,
+    #[error("the group has its largest number of members")]
+    Full,
+    #[error("{0}")]
+    Other(GroupTrouble),
+}
+
+/// The rarer refusals of the group APIs.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GroupTrouble {
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    #[error("offset metadata is longer than {} bytes", crate::limits::OFFSET_METADATA_BYTES_MAX)]
+    MetadataTooLarge,
+    #[error("group still has members")]
+    NotEmpty,
+    #[error("group does not exist")]
+    NotFound,
+    #[error("{0}")]
+    Storage(String),
+}

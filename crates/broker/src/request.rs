@@ -1,0 +1,446 @@
+//! What can be asked of the broker, and the answers. Version-free: `server` translates Kafka's
+//! wire into these, `engine` calls them directly.
+
+use bytes::Bytes;
+
+use crate::{ConfigEntry, FetchRefused, GroupRefused, ProduceRefused, TopicRefused};
+
+/// A request of type `Self::Reply`; one impl per struct below.
+pub trait Call: Sized {
+    type Reply;
+    fn into_request(self) -> Request;
+    fn from_reply(reply: Reply) -> Option<Self::Reply>;
+}
+
+macro_rules! calls {
+    ($($name:ident => $reply:ty),+ $(,)?) => {
+        #[derive(Clone, Debug)]
+        pub enum Request { $($name($name)),+ }
+        #[derive(Clone, Debug)]
+        pub enum Reply { $($name($reply)),+ }
+        $(impl Call for $name {
+            type Reply = $reply;
+            fn into_request(self) -> Request { Request::$name(self) }
+            fn from_reply(reply: Reply) -> Option<$reply> {
+                match reply { Reply::$name(reply) => Some(reply), _ => None }
+            }
+        })+
+        impl Request {
+            /// The request's name, for logs and figures.
+            pub fn name(&self) -> &'static str {
+                match self { $(Request::$name(_) => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+calls! {
+    DescribeTopics => Vec<TopicAnswer>,
+    CreateTopics => Vec<CreatedTopic>,
+    DeleteTopics => Vec<DeletedTopic>,
+    DescribeConfigs => Vec<DescribedConfigs>,
+    Produce => Vec<Produced>,
+    Fetch => Vec<Fetched>,
+    ListOffsets => Vec<ListedOffset>,
+    InitProducer => ProducerIdentity,
+    JoinGroup => Result<Joined, GroupRefused>,
+    SyncGroup => Result<Synced, GroupRefused>,
+    Heartbeat => Result<(), GroupRefused>,
+    LeaveGroup => Result<Vec<LeftMember>, GroupRefused>,
+    CommitOffsets => Result<Vec<CommittedPartition>, GroupRefused>,
+    FetchOffsets => Result<Vec<FetchedOffset>, GroupRefused>,
+    ListGroups => Vec<ListedGroup>,
+    DescribeGroups => Vec<DescribedGroup>,
+    DeleteGroups => Vec<(String, Result<(), GroupRefused>)>,
+}
+
+/// A topic's UUID.
+pub type TopicId = [u8; 16];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TopicName {
+    Name(String),
+    Id(TopicId),
+}
+
+/// Which topics [`DescribeTopics`] means.
+#[derive(Clone, Debug)]
+pub enum Topics {
+    All,
+    These(Vec<TopicName>),
+}
+
+/// Topics with their partitions; missing ones are created first when `auto_create` says so.
+#[derive(Clone, Debug)]
+pub struct DescribeTopics {
+    pub topics: Topics,
+    pub auto_create: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct TopicAnswer {
+    pub asked: TopicName,
+    pub topic: Result<TopicDescription, TopicRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TopicDescription {
+    pub name: String,
+    pub id: TopicId,
+    pub internal: bool,
+    /// Indexed by partition id.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionDescription {
+    pub leader_epoch: i32,
+    pub start_offset: i64,
+    /// Also the last stable offset, as there are no transactions.
+    pub high_watermark: i64,
+    pub size_bytes: u64,
+    /// False when its disk failed and it takes no more appends.
+    pub writable: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateTopics {
+    pub topics: Vec<NewTopic>,
+    /// Check only; create nothing.
+    pub validate_only: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct NewTopic {
+    pub name: String,
+    /// None: the broker's default.
+    pub partitions: Option<i32>,
+    /// None: the broker's default. One node holds one replica.
+    pub replication: Option<i16>,
+    /// Explicit replica assignment, when the client sent one: partition id → broker ids.
+    pub assignment: Vec<(i32, Vec<i32>)>,
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreatedTopic {
+    pub name: String,
+    pub outcome: Result<TopicCreation, TopicRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TopicCreation {
+    /// All zero under `validate_only`.
+    pub id: TopicId,
+    pub partitions: i32,
+    pub configs: Vec<ConfigEntry>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeleteTopics {
+    pub topics: Vec<TopicName>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeletedTopic {
+    pub asked: TopicName,
+    pub outcome: Result<(String, TopicId), TopicRefused>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigResource {
+    Topic(String),
+    Broker(String),
+    /// A resource type that this node has no configuration for.
+    Other { kind: i8, name: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribeConfigs {
+    /// The names wanted; none means all.
+    pub resources: Vec<(ConfigResource, Option<Vec<String>>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribedConfigs {
+    pub resource: ConfigResource,
+    pub configs: Result<Vec<ConfigEntry>, TopicRefused>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    None,
+    /// One and all mean the same here: on disk.
+    Durable,
+}
+
+#[derive(Clone, Debug)]
+pub struct Produce {
+    pub acks: Acks,
+    /// Set when the client named a transactional id; such batches are refused.
+    pub transactional: bool,
+    /// zstd is refused below Produce v7.
+    pub zstd_allowed: bool,
+    pub partitions: Vec<ProducePartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProducePartition {
+    pub topic: String,
+    pub partition: i32,
+    /// What the client sent: must be exactly one batch, magic 2.
+    pub batch: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub struct Produced {
+    pub topic: String,
+    pub partition: i32,
+    pub outcome: Result<ProducedAt, ProduceRefused>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducedAt {
+    pub base_offset: i64,
+    pub log_start_offset: i64,
+    /// Set when the topic uses log append time.
+    pub log_append_time_ms: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// How long to wait for `min_bytes`.
+    pub max_wait_ms: u32,
+    pub min_bytes: usize,
+    pub max_bytes: usize,
+    pub partitions: Vec<FetchPartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub max_bytes: usize,
+    /// The epoch the client believes in, if it said.
+    pub current_leader_epoch: Option<i32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub topic: String,
+    pub partition: i32,
+    pub outcome: Result<FetchedData, FetchRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchedData {
+    pub high_watermark: i64,
+    pub log_start_offset: i64,
+    /// Whole batches; the first may begin before the offset asked for.
+    pub batches: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    Earliest,
+    Latest,
+    MaxTimestamp,
+    /// First record at or after this many milliseconds since the epoch.
+    Timestamp(i64),
+}
+
+#[derive(Clone, Debug)]
+pub struct ListOffsets {
+    pub partitions: Vec<ListOffsetsPartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ListOffsetsPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub at: OffsetSpec,
+    pub current_leader_epoch: Option<i32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ListedOffset {
+    pub topic: String,
+    pub partition: i32,
+    pub outcome: Result<OffsetAt, FetchRefused>,
+}
+
+/// Offset and timestamp are -1 where no record answers the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAt {
+    pub offset: i64,
+    pub timestamp: i64,
+    pub leader_epoch: i32,
+}
+
+/// Asks for an idempotent producer's id. With `resume`, the next epoch of that id.
+#[derive(Clone, Debug)]
+pub struct InitProducer {
+    pub resume: Option<(i64, i16)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdentity {
+    pub id: i64,
+    pub epoch: i16,
+}
+
+#[derive(Clone, Debug)]
+pub struct JoinGroup {
+    pub group: String,
+    /// Empty at first.
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    pub protocol_type: String,
+    /// In the member's order of preference.
+    pub protocols: Vec<(String, Bytes)>,
+    /// Whether a first join must be repeated with the id that the coordinator gave (v4+).
+    pub require_known_member_id: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Joined {
+    pub generation: i32,
+    pub protocol_type: String,
+    pub protocol: String,
+    pub leader: String,
+    pub member_id: String,
+    /// Only for the leader: member id, instance id, metadata of the chosen protocol.
+    pub members: Vec<(String, Option<String>, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SyncGroup {
+    pub group: String,
+    pub generation: i32,
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub protocol_type: Option<String>,
+    pub protocol: Option<String>,
+    /// From the leader: member id → assignment.
+    pub assignments: Vec<(String, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Synced {
+    pub protocol_type: String,
+    pub protocol: String,
+    pub assignment: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    pub group: String,
+    pub generation: i32,
+    pub member_id: String,
+    pub instance_id: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LeaveGroup {
+    pub group: String,
+    /// Member id (empty to name a static member by instance id alone), instance id.
+    pub members: Vec<(String, Option<String>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LeftMember {
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub outcome: Result<(), GroupRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommitOffsets {
+    pub group: String,
+    /// -1 for a commit from outside the group's membership.
+    pub generation: i32,
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub partitions: Vec<CommitPartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommitPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub metadata: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommittedPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub outcome: Result<(), GroupRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchOffsets {
+    pub group: String,
+    /// None: everything the group has committed.
+    pub partitions: Option<Vec<(String, i32)>>,
+}
+
+/// Offset -1 where nothing is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedOffset {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub metadata: Option<String>,
+}
+
+/// Groups, of the named states when any are named (Kafka's names: Empty, Stable, …).
+#[derive(Clone, Debug)]
+pub struct ListGroups {
+    pub states: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ListedGroup {
+    pub group: String,
+    pub protocol_type: String,
+    pub state: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribeGroups {
+    pub groups: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribedGroup {
+    pub group: String,
+    /// Kafka's name: Dead for a group that is not there.
+    pub state: &'static str,
+    pub protocol_type: String,
+    pub protocol: String,
+    pub members: Vec<GroupMember>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GroupMember {
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeleteGroups {
+    pub groups: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! The embedded engine: the seam on an in-process node.

@@ -1,0 +1,65 @@
+//! A member of a consumer group.
+
+use std::time::Duration;
+
+use crate::{Error, Record, TopicPartition};
+
+/// Where to begin in a partition for which the group has committed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record.
+    Earliest,
+    /// At the end.
+    Latest,
+}
+
+/// How to be a member.
+#[derive(Clone, Debug)]
+pub struct SubscribeOptions {
+    /// Where nothing is committed.
+    pub start: Start,
+    /// Silence after which the member is taken for dead.
+    pub session_timeout: Duration,
+    /// Shown in descriptions of the group.
+    pub client_id: String,
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self { start: Start::Earliest, session_timeout: Duration::from_secs(10), client_id: "tidings".into() }
+    }
+}
+
+/// What a poll brought. A change of assignment comes alone, before any record that follows it.
+#[derive(Debug)]
+pub enum Polled {
+    /// These partitions are now this member's, at these offsets, with the metadata of the commit.
+    Assigned(Vec<(TopicPartition, i64, Option<String>)>),
+    /// These partitions will be given away when [`Subscription::poll`] is called again: finish and
+    /// commit first.
+    Revoked(Vec<TopicPartition>),
+    /// Records in order per partition; empty when the wait was over.
+    Records(Vec<Record>),
+}
+
+/// Membership of a group; leaves it when dropped (closing is quicker for the others).
+#[derive(Debug)]
+pub struct Subscription {}
+
+impl Subscription {
+    /// Waits up to `wait` for up to `max` records or a change of assignment.
+    pub async fn poll(&mut self, _max: usize, _wait: Duration) -> Result<Polled, Error> { todo!() }
+    /// Commits positions (the next offset to process) with a text of up to 4096 bytes each;
+    /// durable when this returns. [`Error::Fenced`] when the partitions have moved.
+    pub async fn commit(&mut self, _offsets: &[(TopicPartition, i64, Option<String>)]) -> Result<(), Error> { todo!() }
+    /// Stops or starts fetching from partitions, without giving them up.
+    pub fn pause(&mut self, _partitions: &[TopicPartition]) { todo!() }
+    /// Undoes [`Subscription::pause`].
+    pub fn resume(&mut self, _partitions: &[TopicPartition]) { todo!() }
+    /// Continues from this offset in an assigned partition.
+    pub fn seek(&mut self, _partition: &TopicPartition, _offset: i64) { todo!() }
+    /// Records not yet polled, over all assigned partitions, as of the last fetch.
+    pub fn lag(&self) -> i64 { todo!() }
+    /// Leaves the group.
+    pub async fn close(self) -> Result<(), Error> { todo!() }
+}

@@ -1,0 +1,74 @@
+//! The disk as the log sees it: eleven methods that a real file system and a double implement.
+//!
+//! Paths are relative to the node's data directory, with `/` between names.
+
+use std::fmt;
+use std::sync::Arc;
+
+mod memory;
+pub use memory::MemoryDisk;
+
+/// How [`Disk::open`] treats a file that is or is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Read and write; the file must exist.
+    Existing,
+    /// Read and write; created empty when missing.
+    Create,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub is_dir: bool,
+}
+
+/// A place to keep files. Implementations: the node's file system, [`MemoryDisk`].
+pub trait Disk: Send + Sync + fmt::Debug {
+    fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn File>, Fault>;
+    fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault>;
+    fn create_dir_all(&self, dir: &str) -> Result<(), Fault>;
+    fn remove_file(&self, path: &str) -> Result<(), Fault>;
+    fn remove_dir_all(&self, dir: &str) -> Result<(), Fault>;
+    fn rename(&self, from: &str, to: &str) -> Result<(), Fault>;
+    /// Makes the names in `dir` durable.
+    fn sync_dir(&self, dir: &str) -> Result<(), Fault>;
+    /// Bytes an unprivileged writer may still write.
+    fn free_bytes(&self) -> Result<u64, Fault>;
+}
+
+/// An open file. Reads and writes name their position; there is no cursor.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Fills `buffer` from `offset`; returns fewer bytes only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault>;
+    /// Writes all of `bytes` at `offset`. After a fault any part of them may be in the file.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault>;
+    fn len(&self) -> Result<u64, Fault>;
+    fn truncate(&self, len: u64) -> Result<(), Fault>;
+    /// Returns once data and length are on stable storage (`fdatasync`).
+    fn sync(&self) -> Result<(), Fault>;
+    fn path(&self) -> &str;
+}
+
+/// I/O that failed or bytes that cannot be what was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} {path}{}: {kind}", .offset.map(|o| format!(" at byte {o}")).unwrap_or_default())]
+pub struct Fault {
+    pub operation: &'static str,
+    pub path: String,
+    pub offset: Option<u64>,
+    pub kind: FaultKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    #[error("no space left on device")]
+    NoSpace,
+    #[error("not found")]
+    NotFound,
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+    #[error("{0}")]
+    Io(String),
+}

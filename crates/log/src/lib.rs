@@ -1,0 +1,22 @@
+//! A partition's commit log in Apache Kafka's file formats, on a disk that is passed in.
+//!
+//! Invariants: offsets are dense at append and never reused; a batch is stored byte for byte as it
+//! came except for its base offset and leader epoch; what `durable_offset` covers has been synced.
+//! This crate knows record batches (Kafka's v2 layout) and nothing of requests, topics or clocks.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod commit_log;
+mod compression;
+mod disk;
+pub mod limits;
+mod record;
+
+pub use batch::{Attributes, Batch, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, split};
+pub use commit_log::{
+    AppendAt, AppendRefused, Appended, CommitLog, LogConfig, ReadRefused, Recovered, SyncWork,
+    TimedOffset,
+};
+pub use compression::Compression;
+pub use disk::{Disk, Entry, Fault, FaultKind, File, MemoryDisk, OpenMode};
+pub use record::{Header, NewRecord, Record};

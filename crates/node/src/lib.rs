@@ -1,0 +1,15 @@
+//! A broker with threads, a clock and a disk; the in-process API.
+//!
+//! One shard thread owns the [`tidings_broker::Broker`]; one sync thread runs group commits. A
+//! caller's request is a message; its reply is a future. Knows nothing of sockets or the wire.
+
+mod file_disk;
+pub mod limits;
+mod node;
+mod records;
+
+pub use file_disk::FileDisk;
+pub use node::{Node, NodeConfig, NodeError, NodeFigures};
+pub use records::{decode_batches, encode_batch};
+pub use tidings_broker as broker;
+pub use tidings_broker::log::{Fault, FaultKind, Header, MemoryDisk, NewRecord, Record};
