@@ -7,9 +7,10 @@ mod file_disk;
 pub mod limits;
 mod node;
 mod records;
+mod shard;
 
 pub use file_disk::FileDisk;
-pub use node::{Node, NodeConfig, NodeError, NodeFigures};
+pub use node::{Answer, Node, NodeConfig, NodeError, NodeFigures};
 pub use records::{decode_batches, encode_batch};
 pub use tidings_broker as broker;
 pub use tidings_broker::log::{Fault, FaultKind, Header, MemoryDisk, NewRecord, Record};

@@ -1,6 +1,16 @@
 //! Limits of the node, with what each protects.
 
-/// Bytes of produce requests that may wait for the shard at once; further callers wait.
+/// Bytes of produce requests that may be unanswered at once; further callers wait. A single larger
+/// request takes the whole allowance.
 pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
-/// Requests that may wait for the shard at once; further callers wait.
+/// Requests that may be unanswered at once, parked fetches included; further callers wait.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 65_536;
+/// Requests that the shard takes before it hands out answers, so that a flood of requests cannot
+/// hold back the answers of the first ones.
+pub const REQUESTS_PER_TURN_MAX: usize = 1024;
+/// Milliseconds between two looks at the free space of the disk.
+pub const FREE_SPACE_PROBE_MS: u64 = 1000;
+
+// A semaphore counts permits in `u32`, and a turn must be able to see every kind of request.
+const _: () = assert!(PRODUCE_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
+const _: () = assert!(REQUESTS_PER_TURN_MAX <= REQUESTS_IN_FLIGHT_MAX);

@@ -1,10 +1,26 @@
-//! The node's handle and its threads.
+//! The node's handle: what callers in this process hold.
+//!
+//! A call takes its share of the request and byte allowances, puts a message into the shard's
+//! inbox and waits for the answer. Messages are taken in the order in which they were submitted.
+//! However the shard ends (stop, panic, a lost disk), every waiting and every later caller gets
+//! [`NodeError::Stopped`]; nobody hangs.
 
+use std::future::Future;
+use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 
-use tidings_broker::{Call, OpenReport};
 use tidings_broker::log::{Disk, Fault};
+use tidings_broker::{Call, OpenReport, Reply, Request};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::FileDisk;
+use crate::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
+use crate::shard::{self, Asked, Message};
 
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -16,7 +32,12 @@ pub struct NodeConfig {
 
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { node_id: 1, default_partitions: 4, auto_create_topics: true, disk_reserve_bytes: 64 * 1024 * 1024 }
+        Self {
+            node_id: 1,
+            default_partitions: 4,
+            auto_create_topics: true,
+            disk_reserve_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -35,27 +56,167 @@ pub enum NodeError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeFigures {
     pub requests: u64,
+    /// Bytes of batches in produce requests that were accepted in whole.
     pub produced_bytes: u64,
     pub fetched_bytes: u64,
+    /// Group commits.
     pub syncs: u64,
+    /// As of the last look, about a second ago.
     pub free_bytes: u64,
 }
 
-/// A handle to a running node; clones share it. The node stops when [`Node::stop`] is called.
+/// [`NodeFigures`] as the shard counts them.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) produced_bytes: AtomicU64,
+    pub(crate) fetched_bytes: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) free_bytes: AtomicU64,
+}
+
+/// How the shard thread ended; none while it runs.
+pub(crate) type Ended = Option<Result<(), NodeError>>;
+
+/// A handle to a running node; clones share it. The node stops when [`Node::stop`] is called. When
+/// the last handle goes without that, the threads end at once and the next start recovers.
 #[derive(Clone, Debug)]
-pub struct Node {}
+pub struct Node {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    node_id: i32,
+    cluster_id: String,
+    inbox: mpsc::Sender<Message>,
+    requests: Arc<Semaphore>,
+    produce_bytes: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    ended: watch::Receiver<Ended>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A shard that is gone already needs no telling.
+        let _gone = self.inbox.send(Message::Abandon);
+        if let Some(thread) = self.thread.take() {
+            // The thread catches its panics; waiting for it means the directory is unlocked after.
+            let _ended = thread.join();
+        }
+    }
+}
 
 impl Node {
     /// Opens the data directory (creating it), locks it, recovers, and starts the threads.
-    pub fn open(_dir: impl Into<PathBuf>, _config: NodeConfig) -> Result<(Self, OpenReport), NodeError> { todo!() }
+    pub fn open(
+        dir: impl Into<PathBuf>,
+        config: NodeConfig,
+    ) -> Result<(Self, OpenReport), NodeError> {
+        Self::start(Arc::new(FileDisk::open(dir)?), config)
+    }
+
     /// The same on any disk, for instance [`crate::MemoryDisk`].
-    pub fn start(_disk: Arc<dyn Disk>, _config: NodeConfig) -> Result<(Self, OpenReport), NodeError> { todo!() }
-    pub fn cluster_id(&self) -> &str { todo!() }
-    pub fn node_id(&self) -> i32 { todo!() }
+    pub fn start(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<(Self, OpenReport), NodeError> {
+        let counters = Arc::new(Counters::default());
+        let requests = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
+        let produce_bytes = Arc::new(Semaphore::new(PRODUCE_BYTES_IN_FLIGHT_MAX));
+        let node_id = config.node_id;
+        let allowances = [Arc::clone(&requests), Arc::clone(&produce_bytes)];
+        let started = shard::start(disk, &config, Arc::clone(&counters), allowances)?;
+        let shared = Shared {
+            node_id,
+            cluster_id: started.cluster_id,
+            inbox: started.inbox,
+            requests,
+            produce_bytes,
+            counters,
+            ended: started.ended,
+            thread: Some(started.thread),
+        };
+        Ok((Self { shared: Arc::new(shared) }, started.report))
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.shared.cluster_id
+    }
+
+    pub fn node_id(&self) -> i32 {
+        self.shared.node_id
+    }
+
     /// Asks the broker; waits where the limits are reached. A reply that promises durability comes
     /// when it is true.
-    pub async fn call<C: Call>(&self, _request: C) -> Result<C::Reply, NodeError> { todo!() }
-    pub fn figures(&self) -> NodeFigures { todo!() }
-    /// Finishes what is under way, closes the logs cleanly and ends the threads.
-    pub async fn stop(&self) -> Result<(), NodeError> { todo!() }
+    pub async fn call<C: Call>(&self, request: C) -> Result<C::Reply, NodeError> {
+        self.submit(request).await?.await
+    }
+
+    /// Hands a request to the broker without waiting for its answer. Requests are decided in the
+    /// order in which their `submit` returned. Dropped before it returns, it has asked nothing.
+    pub async fn submit<C: Call>(&self, request: C) -> Result<Answer<C>, NodeError> {
+        let shared = &self.shared;
+        let stopped = |_| NodeError::Stopped;
+        let request = request.into_request();
+        let produce_bytes = produce_bytes(&request);
+        let slot = Arc::clone(&shared.requests).acquire_owned().await.map_err(stopped)?;
+        let weight = u32::try_from(produce_bytes.min(PRODUCE_BYTES_IN_FLIGHT_MAX))
+            .expect("the allowance fits a u32, see limits.rs");
+        let bytes = Arc::clone(&shared.produce_bytes);
+        let bytes = bytes.acquire_many_owned(weight).await.map_err(stopped)?;
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked { reply, produce_bytes: produce_bytes as u64, _held: (slot, bytes) };
+        let sent = shared.inbox.send(Message::Request(request, asked));
+        sent.map_err(|_| NodeError::Stopped)?;
+        Ok(Answer { reply: answer, call: PhantomData })
+    }
+
+    pub fn figures(&self) -> NodeFigures {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        NodeFigures {
+            requests: read(&counters.requests),
+            produced_bytes: read(&counters.produced_bytes),
+            fetched_bytes: read(&counters.fetched_bytes),
+            syncs: read(&counters.syncs),
+            free_bytes: read(&counters.free_bytes),
+        }
+    }
+
+    /// Finishes what is under way, closes the logs cleanly and ends the threads. Requests that wait
+    /// for something to happen (parked fetches, joins) get [`NodeError::Stopped`]. Every call
+    /// returns how the node ended, also one after the end.
+    pub async fn stop(&self) -> Result<(), NodeError> {
+        // A shard that is gone already has left word how it ended.
+        let _gone = self.shared.inbox.send(Message::Stop);
+        let mut ended = self.shared.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(Err(NodeError::Stopped)),
+            Err(_) => Err(NodeError::Stopped),
+        }
+    }
+}
+
+fn produce_bytes(request: &Request) -> usize {
+    match request {
+        Request::Produce(produce) => produce.partitions.iter().map(|p| p.batch.len()).sum(),
+        _ => 0,
+    }
+}
+
+/// The answer to a submitted request, to be awaited once. Dropping it does not undo the request.
+#[derive(Debug)]
+pub struct Answer<C> {
+    reply: oneshot::Receiver<Reply>,
+    call: PhantomData<fn() -> C>,
+}
+
+impl<C: Call> Future for Answer<C> {
+    type Output = Result<C::Reply, NodeError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = std::task::ready!(Pin::new(&mut self.reply).poll(context));
+        let reply = reply.map_err(|_| NodeError::Stopped)?;
+        Poll::Ready(Ok(C::from_reply(reply).expect("the broker answers a request in its own kind")))
+    }
 }
