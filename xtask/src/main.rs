@@ -1,1 +1,50 @@
-fn main() {}
+//! `cargo xtask <command>`: what the project needs and cargo does not have.
+//!
+//! Each command is a module. `tidy` and `codegen` read and write the tree; `test` and `compat` run
+//! other programs and report what they said; `sim` and `bench` forward to their crates.
+
+mod args;
+mod codegen;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use args::Command;
+
+fn main() -> ExitCode {
+    let said: Vec<String> = std::env::args().skip(1).collect();
+    let command = match args::parse(&said) {
+        Ok(command) => command,
+        Err(wrong) => {
+            eprintln!("{wrong}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match run(command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<bool> {
+    let root = workspace::root();
+    match command {
+        Command::Help => {
+            println!("{}", args::USAGE);
+            Ok(true)
+        }
+        Command::Tidy { rebase } => tidy::run(&root, rebase),
+        Command::Test { compat } => test::run(&root, compat),
+        Command::Compat { filter } => test::run_compat_alone(&root, &filter),
+        Command::Sim { arguments } => process::forward(&root, "tidings-sim", &arguments),
+        Command::Bench { arguments } => process::forward(&root, "tidings-bench", &arguments),
+        Command::Codegen { check } => codegen::run(check).map(|()| true),
+    }
+}

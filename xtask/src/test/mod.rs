@@ -1,0 +1,85 @@
+//! `cargo xtask test`: everything CI runs, with its own set-up.
+//!
+//! Numbered steps, each with its duration. A step that fails does not stop the ones that can still
+//! say something; only what needs a program that did not build is left out. The last line is
+//! `N passed, N failed`, with `, N skipped` behind it when something was left out, over all steps.
+//!
+//! One build serves all steps: every cargo command names the whole workspace, so that features are
+//! unified the same way each time and nothing is compiled twice.
+
+mod compat;
+mod libtest;
+mod report;
+mod steps;
+mod tools;
+
+use std::path::Path;
+
+use crate::args::Compat;
+use report::Report;
+use steps::Built;
+
+pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
+    let mut report = Report::new(9);
+    report.step("format", || steps::format(root))?;
+    report.step("codegen: generated code is what the definitions say", steps::codegen)?;
+    report.step("tidy: the project's own habits", || steps::tidy(root))?;
+    report.step("lint", || steps::lint(root))?;
+
+    let mut built = None;
+    report.step("build: the binary, the examples and every test", || {
+        let (outcome, programs) = steps::build(root)?;
+        built = programs;
+        Ok(outcome)
+    })?;
+    report.step("unit, conformance and documentation tests", || steps::tests(root))?;
+    match &built {
+        Some(built) => with_the_binary(root, compat, built, &mut report)?,
+        None => {
+            for name in ["demo", "simulation", "compat"] {
+                report.leave_out(name, "the build failed");
+            }
+        }
+    }
+    Ok(report.close())
+}
+
+/// The steps that run what was built.
+fn with_the_binary(
+    root: &Path,
+    compat: Compat,
+    built: &Built,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    report.step("demo: the shop reconciles, also on a second start", || {
+        steps::demo(root, &built.tidings)
+    })?;
+    report.step("simulation: crashes at every write", || steps::simulation(root, &built.sim))?;
+    match compat {
+        Compat::Run => {
+            report.step("compat: real clients", || compat::step(root, &built.tidings, &[]))
+        }
+        Compat::LeaveOut => {
+            report.leave_out("compat", "--without compat was asked for");
+            Ok(())
+        }
+    }
+}
+
+/// `cargo xtask compat`: the build and the last step.
+pub(crate) fn run_compat_alone(root: &Path, filter: &[String]) -> anyhow::Result<bool> {
+    let mut report = Report::new(2);
+    let mut built = None;
+    report.step("build", || {
+        let (outcome, programs) = steps::build(root)?;
+        built = programs;
+        Ok(outcome)
+    })?;
+    match built {
+        Some(built) => {
+            report.step("compat: real clients", || compat::step(root, &built.tidings, filter))?;
+        }
+        None => report.leave_out("compat", "the build failed"),
+    }
+    Ok(report.close())
+}

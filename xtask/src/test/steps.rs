@@ -1,0 +1,185 @@
+//! The steps up to the real clients: what each runs and what it counts.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::libtest;
+use super::report::Outcome;
+use crate::args::Rebase;
+use crate::process::{self, Ended, Show};
+use crate::{codegen, tidy};
+
+/// The integration test of `compat`; it is not among the default tests, so it is named.
+pub(super) const COMPAT_TEST: &str = "clients";
+
+/// Programs that the build step made and later steps run.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) tidings: PathBuf,
+    pub(super) sim: PathBuf,
+}
+
+pub(super) fn format(root: &Path) -> anyhow::Result<Outcome> {
+    let ended = process::run(process::cargo(root).args(["fmt", "--all", "--check"]), Show::Both)?;
+    Ok(Outcome::check(ended.success, "format: run `cargo fmt --all`"))
+}
+
+pub(super) fn codegen() -> anyhow::Result<Outcome> {
+    let checked = codegen::run(true);
+    if let Err(stale) = &checked {
+        println!("{stale:#}");
+    }
+    Ok(Outcome::check(checked.is_ok(), "codegen: run `cargo xtask codegen`"))
+}
+
+pub(super) fn tidy(root: &Path) -> anyhow::Result<Outcome> {
+    Ok(Outcome::check(tidy::run(root, Rebase::No)?, "tidy: see its findings above"))
+}
+
+pub(super) fn lint(root: &Path) -> anyhow::Result<Outcome> {
+    let mut good = true;
+    for targets in [&["--all-targets"] as &[_], &["--test", COMPAT_TEST]] {
+        let mut clippy = process::cargo(root);
+        clippy
+            .args(["clippy", "--quiet", "--workspace"])
+            .args(targets)
+            .args(["--", "-D", "warnings"]);
+        good &= process::run(&mut clippy, Show::Both)?.success;
+    }
+    Ok(Outcome::check(good, "lint: see clippy's warnings above"))
+}
+
+/// Builds everything that later steps run; the programs are there when all of it built.
+pub(super) fn build(root: &Path) -> anyhow::Result<(Outcome, Option<Built>)> {
+    let mut good = true;
+    let mut programs = Vec::new();
+    for targets in [&["--all-targets"] as &[_], &["--test", COMPAT_TEST]] {
+        let mut build = process::cargo(root);
+        build.args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
+        let ended = process::run(build.args(targets), Show::StderrOnly)?;
+        good &= ended.success;
+        programs.extend(executables(&ended.stdout));
+    }
+    let outcome = Outcome::check(good, "build: see the compiler's errors above");
+    if !good {
+        return Ok((outcome, None));
+    }
+    let program = |name: &str| {
+        let found = programs.iter().find(|(program, _)| program == name);
+        found
+            .map(|(_, path)| path.clone())
+            .with_context(|| format!("no program `{name}` was built"))
+    };
+    let built = Built { tidings: program("tidings")?, sim: program("tidings-sim")? };
+    Ok((outcome, Some(built)))
+}
+
+/// Names and paths of the binaries among cargo's messages, one JSON object a line.
+fn executables(messages: &str) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for line in messages.lines() {
+        let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
+        let is_binary =
+            message["target"]["kind"][0] == "bin" && message["profile"]["test"] == false;
+        if let (true, Some(name), Some(path)) =
+            (is_binary, message["target"]["name"].as_str(), message["executable"].as_str())
+        {
+            found.push((name.to_owned(), PathBuf::from(path)));
+        }
+    }
+    found
+}
+
+pub(super) fn tests(root: &Path) -> anyhow::Result<Outcome> {
+    let mut test = process::cargo(root);
+    test.args(["test", "--workspace", "--no-fail-fast"]);
+    Ok(outcome_of_tests(&process::run(&mut test, Show::Both)?))
+}
+
+/// Counts a run of test programs; one that ended badly without a failed test is itself a failure.
+pub(super) fn outcome_of_tests(ended: &Ended) -> Outcome {
+    let counts = libtest::count(&ended.stdout);
+    let mut outcome = Outcome {
+        passed: counts.passed,
+        failed: counts.failed,
+        skipped: counts.ignored,
+        failures: counts.failures,
+        left_out: Vec::new(),
+    };
+    if counts.ignored > 0 {
+        outcome.left_out.push(format!("{} tests that are marked #[ignore]", counts.ignored));
+    }
+    if !ended.success && outcome.failed == 0 {
+        outcome.failed = 1;
+        outcome.failures.push("a test program did not build or did not end".to_owned());
+    }
+    outcome
+}
+
+/// The whole month of the shop as fast as it goes, then again over the same data.
+pub(super) fn demo(root: &Path, tidings: &Path) -> anyhow::Result<Outcome> {
+    let data = root.join("target/compat/demo");
+    if data.exists() {
+        std::fs::remove_dir_all(&data).with_context(|| data.display().to_string())?;
+    }
+    let mut outcome = Outcome::default();
+    for start in ["demo: first start", "demo: second start over the same data"] {
+        let mut up = Command::new(tidings);
+        up.args(["up", "--demo", "shop", "--until-done", "--speed", "max"]);
+        for port in ["--kafka", "--http", "--registry"] {
+            up.args([port, "127.0.0.1:0"]);
+        }
+        let ended = process::run(up.arg("--data").arg(&data), Show::Both)?;
+        outcome.add(Outcome::check(ended.success && reconciled(&ended.stdout), start));
+    }
+    Ok(outcome)
+}
+
+/// Whether the reconciliation that ends the output says so.
+fn reconciled(output: &str) -> bool {
+    output.contains("\"reconciled\": true") || output.contains("\"reconciled\":true")
+}
+
+pub(super) fn simulation(root: &Path, sim: &Path) -> anyhow::Result<Outcome> {
+    let ended = process::run(Command::new(sim).current_dir(root), Show::Both)?;
+    Ok(Outcome::check(ended.success, "simulation: its seed is in the output above"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binaries_are_found_among_messages() {
+        let messages = r#"
+{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"bytes"},"profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"tidings"},"profile":{"test":true},"executable":"/t/deps/tidings-1"}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"tidings"},"profile":{"test":false},"executable":"/t/tidings"}
+not json
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executables(messages), [("tidings".to_owned(), PathBuf::from("/t/tidings"))]);
+    }
+
+    #[test]
+    fn a_run_without_results_that_ended_badly_is_a_failure() {
+        let ended = Ended { success: false, stdout: String::new(), stderr: String::new() };
+        let outcome = outcome_of_tests(&ended);
+        assert_eq!((outcome.passed, outcome.failed, outcome.failures.len()), (0, 1, 1));
+    }
+
+    #[test]
+    fn reconciliation_is_read_from_the_report() {
+        for (output, expected) in [
+            ("{\"reconciled\": true}", true),
+            ("{\"reconciled\":true}", true),
+            ("{\"reconciled\": false}", false),
+            ("", false),
+        ] {
+            assert_eq!(reconciled(output), expected, "{output}");
+        }
+    }
+}

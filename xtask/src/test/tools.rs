@@ -1,0 +1,207 @@
+//! What the real clients need: found, or installed where that is allowed, or missing with a reason.
+//!
+//! kcat comes from the system's packages, Python's clients go into a virtual environment below
+//! `target/`, the Java client's jars are fetched by Maven into `target/`. Nothing else is touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::process::{self, Show};
+
+/// A tool, or why it is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Tool {
+    /// The program to run, or the folder of jars.
+    Found(PathBuf),
+    Missing(Missing),
+}
+
+/// Why a tool is not there and how to have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) reason: String,
+    /// Whether the network could not be reached; then even CI goes without the tool.
+    pub(super) offline: bool,
+}
+
+impl Missing {
+    fn because(reason: impl Into<String>) -> Tool {
+        Tool::Missing(Self { reason: reason.into(), offline: false })
+    }
+
+    /// From an installer's output: its last line says what went wrong.
+    fn installer(what: &str, output: &str, how: &str) -> Tool {
+        let offline = is_network_failure(output);
+        let why = if offline { "no network" } else { last_line(output) };
+        Tool::Missing(Self { reason: format!("{what}: {why}; {how}"), offline })
+    }
+}
+
+pub(super) fn kcat() -> anyhow::Result<Tool> {
+    if let Some(kcat) = find_program("kcat") {
+        return Ok(Tool::Found(kcat));
+    }
+    let how = "install it with `apt-get install kcat`";
+    if !may_install_packages() {
+        return Ok(Missing::because(format!("kcat is not installed; {how}")));
+    }
+    match apt_install("kcat")? {
+        Ok(()) => match find_program("kcat") {
+            Some(kcat) => Ok(Tool::Found(kcat)),
+            None => Ok(Missing::because("kcat was installed and is not on the PATH")),
+        },
+        Err(output) => Ok(Missing::installer("apt-get install kcat", &output, how)),
+    }
+}
+
+/// The Python of a virtual environment that holds the pinned clients.
+pub(super) fn python(root: &Path) -> anyhow::Result<Tool> {
+    let how = "install python3 with its venv module and reach a package index once";
+    let Some(python) = find_program("python3") else {
+        return Ok(Missing::because(format!("python3 is not installed; {how}")));
+    };
+    let venv = root.join("target/compat/venv");
+    let venv_python = venv.join("bin/python");
+    let wanted = root.join("compat/python/requirements.txt");
+    let installed = venv.join("installed-requirements.txt");
+    let requirements = fs::read_to_string(&wanted).context("compat/python/requirements.txt")?;
+    if fs::read_to_string(&installed).is_ok_and(|there| there == requirements) {
+        return Ok(Tool::Found(venv_python));
+    }
+
+    if let Err(output) = make_venv(&python, &venv)? {
+        return Ok(Missing::installer("python3 -m venv", &output, how));
+    }
+    let mut pip = Command::new(&venv_python);
+    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&wanted);
+    if let Err(output) = run_installer(&mut pip)? {
+        return Ok(Missing::installer("pip install", &output, how));
+    }
+    fs::write(&installed, requirements).with_context(|| installed.display().to_string())?;
+    Ok(Tool::Found(venv_python))
+}
+
+/// The folder that holds the Java client's jars.
+pub(super) fn jars(root: &Path) -> anyhow::Result<Tool> {
+    let how = "install a JDK of at least 17 and Maven to have it";
+    let (Some(_), Some(mvn)) = (find_program("java"), find_program("mvn")) else {
+        return Ok(Missing::because(format!("java or mvn is not installed; {how}")));
+    };
+    let pom = root.join("compat/java/pom.xml");
+    let jars = root.join("target/compat/java");
+    let wanted = fs::read_to_string(&pom).context("compat/java/pom.xml")?;
+    let installed = jars.join("installed-pom.xml");
+    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
+        return Ok(Tool::Found(jars));
+    }
+
+    fs::create_dir_all(&jars).with_context(|| jars.display().to_string())?;
+    let mut fetch = Command::new(mvn);
+    fetch.args(["--quiet", "--batch-mode", "--file"]).arg(&pom);
+    fetch.arg("dependency:copy-dependencies");
+    fetch.arg(format!("-DoutputDirectory={}", jars.display()));
+    if let Err(output) = run_installer(&mut fetch)? {
+        return Ok(Missing::installer("mvn dependency:copy-dependencies", &output, how));
+    }
+    fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+    Ok(Tool::Found(jars))
+}
+
+fn make_venv(python: &Path, venv: &Path) -> anyhow::Result<Result<(), String>> {
+    let make = || run_installer(Command::new(python).args(["-m", "venv"]).arg(venv));
+    match make()? {
+        Err(output) if output.contains("ensurepip") && may_install_packages() => {
+            match apt_install("python3-venv")? {
+                Ok(()) => make(),
+                failed => Ok(failed),
+            }
+        }
+        ended => Ok(ended),
+    }
+}
+
+/// Installs a package, with fresh lists when the ones there do not do.
+fn apt_install(package: &str) -> anyhow::Result<Result<(), String>> {
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        run_installer(apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments))
+    };
+    if apt(&["install", "--yes", package])?.is_ok() {
+        return Ok(Ok(()));
+    }
+    match apt(&["update"])? {
+        Ok(()) => apt(&["install", "--yes", package]),
+        failed => Ok(failed),
+    }
+}
+
+/// Runs an installer quietly; its whole output when it fails.
+fn run_installer(command: &mut Command) -> anyhow::Result<Result<(), String>> {
+    println!("  setting up: {command:?}");
+    let ended = process::run(command, Show::Nothing)?;
+    if ended.success {
+        return Ok(Ok(()));
+    }
+    let output = format!("{}\n{}", ended.stdout, ended.stderr);
+    println!("{}", output.trim());
+    Ok(Err(output))
+}
+
+/// Whether this is a machine to install system packages on: Debian's tool, and the right to use it.
+fn may_install_packages() -> bool {
+    let is_root = process::run(Command::new("id").arg("-u"), Show::Nothing)
+        .is_ok_and(|ended| ended.stdout.trim() == "0");
+    is_root && find_program("apt-get").is_some()
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// Whether an installer failed for want of a network, by what resolvers and sockets say.
+fn is_network_failure(output: &str) -> bool {
+    const SAID: &[&str] = &[
+        "Temporary failure resolving",
+        "Could not resolve",
+        "Temporary failure in name resolution",
+        "Name or service not known",
+        "Network is unreachable",
+        "Connection refused",
+        "Connection timed out",
+        "Failed to establish a new connection",
+        "Unknown host",
+    ];
+    SAID.iter().any(|said| output.contains(said))
+}
+
+fn last_line(output: &str) -> &str {
+    output.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installer_without_a_network_is_told_from_one_that_failed() {
+        let table = [
+            ("E: Temporary failure resolving 'mirror'\n", true, "x: no network; how"),
+            ("a\nUnknown host mirror: Name or service not known", true, "x: no network; how"),
+            (
+                "E: Unable to locate package kcat\n\n",
+                false,
+                "x: E: Unable to locate package kcat; how",
+            ),
+            ("", false, "x: it said nothing; how"),
+        ];
+        for (output, offline, reason) in table {
+            let expected = Tool::Missing(Missing { reason: reason.to_owned(), offline });
+            assert_eq!(Missing::installer("x", output, "how"), expected);
+        }
+    }
+}
