@@ -191,7 +191,7 @@ mod tests {
         let table = [
             ("a // b\nc", "a     \nc"),
             ("a/*{/*}*/*/b", "a          b"),
-            (r#"f("{\"}") }"#, "f(xxxxxxx) }"),
+            (r#"f("{\"}") }"#, "f(xxxxxx) }"),
             (r##"r#"a"}"# }"##, "xxxxxxxx }"),
             ("br\"{\" b", "xxxxx b"),
             ("for r in rows", "for r in rows"),
