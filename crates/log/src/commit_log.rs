@@ -82,7 +82,9 @@ pub struct CommitLog {}
 pub struct SyncWork {}
 
 impl SyncWork {
-    pub fn run(&self) -> Result<(), Fault> { todo!() }
+    pub fn run(&self) -> Result<(), Fault> {
+        todo!()
+    }
 }
 
 impl CommitLog {
@@ -96,27 +98,57 @@ impl CommitLog {
         todo!()
     }
     /// Assigns offsets, checks the producer's sequence and writes the batch.
-    pub fn append(&mut self, _batch: &Batch, _at: AppendAt) -> Result<Appended, AppendRefused> { todo!() }
+    pub fn append(&mut self, _batch: &Batch, _at: AppendAt) -> Result<Appended, AppendRefused> {
+        todo!()
+    }
     /// Whole batches from the one that holds `from`, none starting at or past `until`, about
     /// `max_bytes` of them but at least one when there is one. Checksums are verified.
-    pub fn read(&self, _from: i64, _until: i64, _max_bytes: usize) -> Result<Bytes, ReadRefused> { todo!() }
-    pub fn start_offset(&self) -> i64 { todo!() }
+    pub fn read(&self, _from: i64, _until: i64, _max_bytes: usize) -> Result<Bytes, ReadRefused> {
+        todo!()
+    }
+    pub fn start_offset(&self) -> i64 {
+        todo!()
+    }
     /// The offset after the last one written.
-    pub fn end_offset(&self) -> i64 { todo!() }
+    pub fn end_offset(&self) -> i64 {
+        todo!()
+    }
     /// The offset after the last one that is on stable storage.
-    pub fn durable_offset(&self) -> i64 { todo!() }
+    pub fn durable_offset(&self) -> i64 {
+        todo!()
+    }
     /// First record at or after `timestamp` below `until`.
-    pub fn offset_at_time(&self, _timestamp: i64, _until: i64) -> Result<Option<TimedOffset>, Fault> { todo!() }
+    pub fn offset_at_time(
+        &self,
+        _timestamp: i64,
+        _until: i64,
+    ) -> Result<Option<TimedOffset>, Fault> {
+        todo!()
+    }
     /// The record with the largest timestamp below `until` (the first of them).
-    pub fn offset_of_max_timestamp(&self, _until: i64) -> Result<Option<TimedOffset>, Fault> { todo!() }
-    pub fn size_bytes(&self) -> u64 { todo!() }
-    pub fn set_config(&mut self, _config: LogConfig) { todo!() }
+    pub fn offset_of_max_timestamp(&self, _until: i64) -> Result<Option<TimedOffset>, Fault> {
+        todo!()
+    }
+    pub fn size_bytes(&self) -> u64 {
+        todo!()
+    }
+    pub fn set_config(&mut self, _config: LogConfig) {
+        todo!()
+    }
     /// What must be synced to make everything written durable; none when nothing is pending.
-    pub fn sync_begin(&mut self) -> Option<SyncWork> { todo!() }
+    pub fn sync_begin(&mut self) -> Option<SyncWork> {
+        todo!()
+    }
     /// Takes the outcome of `work`: moves `durable_offset`, or poisons the log.
-    pub fn sync_end(&mut self, _work: &SyncWork, _result: Result<(), Fault>) { todo!() }
+    pub fn sync_end(&mut self, _work: &SyncWork, _result: Result<(), Fault>) {
+        todo!()
+    }
     /// The fault after which this log takes no more appends.
-    pub fn poisoned(&self) -> Option<&Fault> { todo!() }
+    pub fn poisoned(&self) -> Option<&Fault> {
+        todo!()
+    }
     /// Syncs and writes indexes and producer snapshot, so that the next open need not scan.
-    pub fn close(&mut self) -> Result<(), Fault> { todo!() }
+    pub fn close(&mut self) -> Result<(), Fault> {
+        todo!()
+    }
 }

@@ -18,5 +18,7 @@ pub use commit_log::{
     TimedOffset,
 };
 pub use compression::Compression;
-pub use disk::{Disk, Entry, Fault, FaultKind, File, MemoryDisk, OpenMode};
+pub use disk::{
+    Disk, Entry, Fate, Fault, FaultKind, File, MemoryDisk, OpenMode, SECTOR_BYTES, Unsynced,
+};
 pub use record::{Header, NewRecord, Record};

@@ -4,3 +4,27 @@
 pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes that decompressing one batch may yield.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Largest window a zstd frame may ask for, as a power of two; what the highest level uses.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Most bytes that one read returns beyond its first batch, whatever the caller asks for.
+pub const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest segment: positions in Kafka's index are signed 32-bit.
+pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
+/// Batches remembered per producer, Kafka's bound on `max.in.flight.requests.per.connection`.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+/// Producers remembered per partition; past it the one that wrote longest ago is forgotten.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 16_384;
+/// Bytes made durable between two checkpoints; bounds what opening after a crash scans.
+pub const CHECKPOINT_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
+/// Leader epochs that a checkpoint remembers; older ones are checked only for being older.
+pub const LEADER_EPOCHS_MAX: usize = 32;
+/// Producer snapshots kept: the newest, and one to fall back to when it is damaged.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// Index entries held in memory before they are written to the index file.
+pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
+/// Bytes read at a time when a log is scanned.
+pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
+
+const _: () = assert!(BATCH_BYTES_MAX <= SEGMENT_BYTES_MAX as usize);
+const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= DECOMPRESSED_BYTES_MAX);
+const _: () = assert!(SCAN_CHUNK_BYTES >= 4096);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 mod memory;
-pub use memory::MemoryDisk;
+pub use memory::{Fate, MemoryDisk, SECTOR_BYTES, Unsynced};
 
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

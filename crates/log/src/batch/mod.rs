@@ -1,0 +1,287 @@
+//! Kafka's record batch, version 2: parsed once at the edge; a [`Batch`] is valid.
+//!
+//! Valid means: the length field is that of the bytes, magic is 2, the CRC-32C over attributes to
+//! end matches, the codec is one of five, `record_count == last_offset_delta + 1 > 0`, and a
+//! producer id comes with an epoch and a sequence. The records stay encoded (and compressed)
+//! until [`Batch::records`] is called.
+//!
+//! Limits: a batch is at most [`limits::BATCH_BYTES_MAX`]; parsing allocates nothing, decoding
+//! at most [`limits::DECOMPRESSED_BYTES_MAX`] plus a small multiple of the bytes that are there.
+
+use bytes::Bytes;
+
+use crate::{Compression, Record, limits};
+
+mod builder;
+mod records;
+#[cfg(test)]
+mod tests;
+mod varint;
+
+pub use builder::BatchBuilder;
+
+/// Bytes before the records of a batch.
+pub const HEADER_BYTES: usize = 61;
+/// Bytes before the field that `batch_length` counts from.
+const LENGTH_END: usize = 12;
+const MAGIC_AT: usize = 16;
+/// Where the checksummed part begins.
+const CRC_END: usize = 21;
+
+/// A batch whose length, magic, checksum, counts and attributes have been checked.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    header: BatchHeader,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    pub base_offset: i64,
+    /// Bytes after this field.
+    pub batch_length: i32,
+    pub leader_epoch: i32,
+    pub crc: u32,
+    pub attributes: Attributes,
+    pub last_offset_delta: i32,
+    pub base_timestamp: i64,
+    pub max_timestamp: i64,
+    /// -1 when the producer is not idempotent.
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub base_sequence: i32,
+    pub record_count: i32,
+}
+
+/// The attribute bits of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(pub i16);
+
+impl Attributes {
+    pub(crate) const LOG_APPEND_TIME: i16 = 0x08;
+
+    /// The codec that the low three bits name; none when they name none.
+    pub fn compression(self) -> Option<Compression> {
+        match self.0 & 0x07 {
+            0 => Some(Compression::None),
+            1 => Some(Compression::Gzip),
+            2 => Some(Compression::Snappy),
+            3 => Some(Compression::Lz4),
+            4 => Some(Compression::Zstd),
+            _ => None,
+        }
+    }
+    pub fn log_append_time(self) -> bool {
+        self.0 & Self::LOG_APPEND_TIME != 0
+    }
+    pub fn transactional(self) -> bool {
+        self.0 & 0x10 != 0
+    }
+    pub fn control(self) -> bool {
+        self.0 & 0x20 != 0
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    #[error("{have} bytes where a batch needs {need}")]
+    Short { need: usize, have: usize },
+    #[error("magic {0} is not supported, only 2")]
+    Magic(i8),
+    #[error("checksum {actual:#010x} does not match {stored:#010x}")]
+    Checksum { stored: u32, actual: u32 },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("unknown compression codec {0}")]
+    Codec(i16),
+    #[error("decompresses to more than {limit} bytes")]
+    TooLarge { limit: usize },
+}
+
+impl BatchHeader {
+    /// Reads the fields without judging them; `None` when there are fewer than
+    /// [`HEADER_BYTES`].
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let mut fields = Fields { rest: head };
+        let base_offset = i64::from_be_bytes(fields.take());
+        let batch_length = i32::from_be_bytes(fields.take());
+        let leader_epoch = i32::from_be_bytes(fields.take());
+        let [_magic] = fields.take();
+        Some(Self {
+            base_offset,
+            batch_length,
+            leader_epoch,
+            crc: u32::from_be_bytes(fields.take()),
+            attributes: Attributes(i16::from_be_bytes(fields.take())),
+            last_offset_delta: i32::from_be_bytes(fields.take()),
+            base_timestamp: i64::from_be_bytes(fields.take()),
+            max_timestamp: i64::from_be_bytes(fields.take()),
+            producer_id: i64::from_be_bytes(fields.take()),
+            producer_epoch: i16::from_be_bytes(fields.take()),
+            base_sequence: i32::from_be_bytes(fields.take()),
+            record_count: i32::from_be_bytes(fields.take()),
+        })
+    }
+
+    /// Bytes of the whole batch; none when the length field cannot be one.
+    pub(crate) fn total_bytes(&self) -> Option<usize> {
+        let total = usize::try_from(self.batch_length).ok()?.checked_add(LENGTH_END)?;
+        (HEADER_BYTES..=limits::BATCH_BYTES_MAX).contains(&total).then_some(total)
+    }
+
+    /// The offset of the last record; saturates, as the field may be anything.
+    pub(crate) fn last_offset(&self) -> i64 {
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
+    }
+
+    /// Whether the log follows this batch's producer and sequence.
+    pub(crate) fn has_sequence(&self) -> bool {
+        self.producer_id >= 0 && !self.attributes.control()
+    }
+}
+
+/// A cursor over the fixed header, whose length is known to cover every field taken.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (head, rest) = self.rest.split_first_chunk::<N>().expect("the header has 61 bytes");
+        self.rest = rest;
+        *head
+    }
+}
+
+/// Checks the batch that `bytes` begin with; also tells how long it is. Bytes after it are not
+/// looked at.
+pub(crate) fn check_first(bytes: &[u8]) -> Result<(BatchHeader, usize), BatchError> {
+    if let Some(&magic) = bytes.get(MAGIC_AT)
+        && magic != 2
+    {
+        return Err(BatchError::Magic(magic.cast_signed()));
+    }
+    let short = |need| BatchError::Short { need, have: bytes.len() };
+    let header = BatchHeader::read(bytes).ok_or(short(HEADER_BYTES))?;
+    let Some(total) = header.total_bytes() else {
+        return Err(BatchError::Invalid(format!(
+            "batch length {} is outside {}..={}",
+            header.batch_length,
+            HEADER_BYTES - LENGTH_END,
+            limits::BATCH_BYTES_MAX - LENGTH_END
+        )));
+    };
+    let whole = bytes.get(..total).ok_or(short(total))?;
+    let actual = crc32c::crc32c(whole.get(CRC_END..).ok_or(short(total))?);
+    if actual != header.crc {
+        return Err(BatchError::Checksum { stored: header.crc, actual });
+    }
+    check_fields(&header, total)?;
+    Ok((header, total))
+}
+
+fn check_fields(header: &BatchHeader, total: usize) -> Result<(), BatchError> {
+    let invalid = |why: String| Err(BatchError::Invalid(why));
+    let Some(codec) = header.attributes.compression() else {
+        return Err(BatchError::Codec(header.attributes.0 & 0x07));
+    };
+    let count = header.record_count;
+    if count <= 0 {
+        return invalid(format!("record count {count}"));
+    }
+    if header.last_offset_delta != count - 1 {
+        return invalid(format!(
+            "last offset delta {} with {count} records",
+            header.last_offset_delta
+        ));
+    }
+    if header.base_offset.checked_add(i64::from(count)).is_none() || header.base_offset < 0 {
+        return invalid(format!("base offset {}", header.base_offset));
+    }
+    let records_bytes = total - HEADER_BYTES;
+    if codec == Compression::None
+        && usize::try_from(count).is_ok_and(|n| n > records_bytes / records::RECORD_BYTES_MIN)
+    {
+        return invalid(format!("{count} records in {records_bytes} bytes"));
+    }
+    if header.has_sequence() && (header.producer_epoch < 0 || header.base_sequence < 0) {
+        return invalid(format!(
+            "producer {} with epoch {} and sequence {}",
+            header.producer_id, header.producer_epoch, header.base_sequence
+        ));
+    }
+    Ok(())
+}
+
+impl Batch {
+    /// Parses exactly one batch that fills `bytes`, verifying its checksum; records stay encoded.
+    pub fn parse(bytes: Bytes) -> Result<Self, BatchError> {
+        let (header, total) = check_first(&bytes)?;
+        if bytes.len() > total {
+            return Err(BatchError::Invalid(format!(
+                "{} bytes after the batch",
+                bytes.len() - total
+            )));
+        }
+        Ok(Self { header, bytes })
+    }
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+    pub fn last_offset(&self) -> i64 {
+        self.header.base_offset + i64::from(self.header.last_offset_delta)
+    }
+    /// Decompresses and decodes the records; offsets and timestamps are absolute.
+    pub fn records(&self) -> Result<Vec<Record>, BatchError> {
+        records::decode(&self.header, &self.bytes)
+    }
+
+    /// The batch as it is stored: with its place in the log, and with the log's time when that
+    /// is set (which changes the checksum).
+    pub(crate) fn placed(
+        &self,
+        base_offset: i64,
+        leader_epoch: i32,
+        log_append_time_ms: Option<i64>,
+    ) -> (BatchHeader, Vec<u8>) {
+        let mut header = BatchHeader { base_offset, leader_epoch, ..self.header };
+        let mut bytes = self.bytes.to_vec();
+        bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+        bytes[LENGTH_END..MAGIC_AT].copy_from_slice(&leader_epoch.to_be_bytes());
+        if let Some(now_ms) = log_append_time_ms {
+            header.attributes.0 |= Attributes::LOG_APPEND_TIME;
+            header.max_timestamp = now_ms;
+            bytes[21..23].copy_from_slice(&header.attributes.0.to_be_bytes());
+            bytes[35..43].copy_from_slice(&now_ms.to_be_bytes());
+            header.crc = crc32c::crc32c(&bytes[CRC_END..]);
+            bytes[17..21].copy_from_slice(&header.crc.to_be_bytes());
+        }
+        (header, bytes)
+    }
+}
+
+/// Splits bytes that hold whole batches one after another (what a fetch or a read returns); a
+/// partial batch at the end ends the iteration, and so does the first error.
+pub fn split(bytes: Bytes) -> impl Iterator<Item = Result<Batch, BatchError>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        match check_first(&rest) {
+            Ok((header, total)) => Some(Ok(Batch { header, bytes: rest.split_to(total) })),
+            Err(BatchError::Short { .. }) => {
+                rest.clear();
+                None
+            }
+            Err(error) => {
+                rest.clear();
+                Some(Err(error))
+            }
+        }
+    })
+}
