@@ -5,14 +5,7 @@ use std::sync::Arc;
 use tidings_log::{Disk, Fault};
 
 use crate::{Reply, Request};
-
-/// The time of a decision. `mono_ms` never goes back and counts from the node's start; `wall_ms`
-/// is milliseconds since the epoch.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    pub wall_ms: i64,
-    pub mono_ms: u64,
-}
+pub use tidings_coordinator::Now;
 
 /// Names one submitted request until its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,29 +44,55 @@ pub struct SyncBatch {}
 
 impl SyncBatch {
     /// Runs every sync; the outcome goes back through [`Broker::sync_end`].
-    pub fn run(&mut self) { todo!() }
+    pub fn run(&mut self) {
+        todo!()
+    }
 }
 
 #[derive(Debug)]
 pub struct Broker {}
 
 impl Broker {
-    pub fn open(_disk: Arc<dyn Disk>, _config: BrokerConfig, _now: Now) -> Result<(Self, OpenReport), Fault> { todo!() }
+    pub fn open(
+        _disk: Arc<dyn Disk>,
+        _config: BrokerConfig,
+        _now: Now,
+    ) -> Result<(Self, OpenReport), Fault> {
+        todo!()
+    }
     /// 22 characters of URL-safe base64, made at first start and kept.
-    pub fn cluster_id(&self) -> &str { todo!() }
-    pub fn submit(&mut self, _now: Now, _ticket: Ticket, _request: Request) { todo!() }
+    pub fn cluster_id(&self) -> &str {
+        todo!()
+    }
+    pub fn submit(&mut self, _now: Now, _ticket: Ticket, _request: Request) {
+        todo!()
+    }
     /// The next finished request, if any.
-    pub fn poll(&mut self) -> Option<Completion> { todo!() }
+    pub fn poll(&mut self) -> Option<Completion> {
+        todo!()
+    }
     /// When [`Broker::tick`] must be called next, in `Now::mono_ms` terms.
-    pub fn next_timeout_ms(&self) -> Option<u64> { todo!() }
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        todo!()
+    }
     /// Acts on every timer that is due: sessions, rebalances, waiting fetches.
-    pub fn tick(&mut self, _now: Now) { todo!() }
+    pub fn tick(&mut self, _now: Now) {
+        todo!()
+    }
     /// What must be synced so that held replies can go; none when nothing is pending or a batch is
     /// already out.
-    pub fn sync_begin(&mut self) -> Option<SyncBatch> { todo!() }
-    pub fn sync_end(&mut self, _now: Now, _batch: SyncBatch) { todo!() }
+    pub fn sync_begin(&mut self) -> Option<SyncBatch> {
+        todo!()
+    }
+    pub fn sync_end(&mut self, _now: Now, _batch: SyncBatch) {
+        todo!()
+    }
     /// Tells the broker how much room the disk has; it refuses produce below its reserve.
-    pub fn set_free_bytes(&mut self, _free: u64) { todo!() }
+    pub fn set_free_bytes(&mut self, _free: u64) {
+        todo!()
+    }
     /// Closes every log cleanly.
-    pub fn close(&mut self) -> Result<(), Fault> { todo!() }
+    pub fn close(&mut self) -> Result<(), Fault> {
+        todo!()
+    }
 }

@@ -2,5 +2,7 @@
 
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
-/// Bytes of metadata in one committed offset (Kafka's `offset.metadata.max.bytes`).
-pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+pub use tidings_coordinator::limits::{
+    GROUPS_MAX, MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, SESSION_TIMEOUT_MAX_MS,
+    SESSION_TIMEOUT_MIN_MS,
+};

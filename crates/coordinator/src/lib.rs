@@ -1,0 +1,29 @@
+//! Classic consumer groups as a state machine without I/O, clock or randomness.
+//!
+//! [`Coordinator`] takes a member's request with the time it arrived and yields [`Effect`]s: the
+//! answers to joins and syncs that had to wait, and the [`Record`]s that must reach the log first.
+//! What survives a restart (committed offsets, each generation's members and assignments) is a fold
+//! of those records: loading is [`Coordinator::apply`] of every record in order.
+//!
+//! Invariants: a generation has one leader and one assignment per member; a generation's number only
+//! grows; every waiting join and sync is answered exactly once; a commit is accepted only from a
+//! member of the current generation, or from outside a group that has no members.
+//!
+//! Not here: the newer consumer protocol (KIP-848), transactions, expiry of committed offsets.
+#![forbid(unsafe_code)]
+
+mod coordinator;
+mod group;
+pub mod limits;
+mod member;
+mod offsets;
+mod record;
+mod refused;
+mod request;
+mod timers;
+
+pub use coordinator::{Answer, Coordinator, Effect, Now, Waiter};
+pub use offsets::CommitDecision;
+pub use record::{Committed, GroupSnapshot, MemberSnapshot, Record, RecordError};
+pub use refused::{GroupRefused, GroupTrouble};
+pub use request::*;

@@ -1,0 +1,343 @@
+//! All groups of a node, their timers, and the way in and out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::group::Group;
+use crate::timers::Timers;
+use crate::{
+    DescribedGroup, GroupRefused, GroupTrouble, Heartbeat, JoinGroup, Joined, LeaveGroup,
+    LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced, limits,
+};
+
+/// The time of a decision. `mono_ms` never goes back and counts from the node's start; `wall_ms`
+/// is milliseconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub wall_ms: i64,
+    pub mono_ms: u64,
+}
+
+/// Names one join or sync until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Waiter(pub u64);
+
+/// What the owner must do, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Append this record. When the log does not take it: [`Coordinator::persist_failed`].
+    Persist(Record),
+    /// Answer this request; with `once_durable`, not before all records yielded so far are on disk.
+    Answer { waiter: Waiter, answer: Answer, once_durable: bool },
+}
+
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Joined(Result<Joined, GroupRefused>),
+    Synced(Result<Synced, GroupRefused>),
+}
+
+/// Effects in the order in which they were decided.
+#[derive(Debug, Default)]
+pub(crate) struct Effects(VecDeque<Effect>);
+
+impl Effects {
+    pub(crate) fn persist(&mut self, record: Record) {
+        self.0.push_back(Effect::Persist(record));
+    }
+
+    pub(crate) fn joined(&mut self, waiter: Waiter, result: Result<Joined, GroupRefused>) {
+        self.answer(waiter, Answer::Joined(result), false);
+    }
+
+    pub(crate) fn joined_once_durable(&mut self, waiter: Waiter, joined: Joined) {
+        self.answer(waiter, Answer::Joined(Ok(joined)), true);
+    }
+
+    pub(crate) fn synced(&mut self, waiter: Waiter, result: Result<Synced, GroupRefused>) {
+        self.answer(waiter, Answer::Synced(result), false);
+    }
+
+    pub(crate) fn synced_once_durable(&mut self, waiter: Waiter, synced: Synced) {
+        self.answer(waiter, Answer::Synced(Ok(synced)), true);
+    }
+
+    fn answer(&mut self, waiter: Waiter, answer: Answer, once_durable: bool) {
+        self.0.push_back(Effect::Answer { waiter, answer, once_durable });
+    }
+}
+
+/// The groups of one node.
+#[derive(Debug, Default)]
+pub struct Coordinator {
+    groups: BTreeMap<String, Group>,
+    timers: Timers,
+    effects: Effects,
+}
+
+impl Coordinator {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.0.pop_front()
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.get(name)
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.groups.len() >= limits::GROUPS_MAX
+    }
+
+    // ---- membership ----------------------------------------------------------------------------
+
+    /// A member wants in, or in again. `fresh` is random: it becomes part of a new member's id.
+    pub fn join(&mut self, now: Now, waiter: Waiter, request: JoinGroup, fresh: [u8; 16]) {
+        if let Err(refused) = self.try_join(now, waiter, request, fresh) {
+            self.effects.joined(waiter, Err(refused));
+        }
+    }
+
+    fn try_join(
+        &mut self,
+        now: Now,
+        waiter: Waiter,
+        request: JoinGroup,
+        fresh: [u8; 16],
+    ) -> Result<(), GroupRefused> {
+        check_join(&request)?;
+        let name = request.group.clone();
+        if !self.groups.contains_key(&name) {
+            if !request.member_id.is_empty() {
+                return Err(GroupRefused::UnknownMember);
+            }
+            if self.is_full() {
+                return Err(GroupRefused::Full);
+            }
+        }
+        let group =
+            self.groups.entry(name.clone()).or_insert_with(|| Group::new(&name, now.mono_ms));
+        let prefix = request.instance_id.as_ref().unwrap_or(&request.client_id);
+        let fresh_id = member_id(prefix, fresh);
+        let outcome = group.join(now, waiter, request, fresh_id, &mut self.effects);
+        self.reset_timer(&name);
+        outcome
+    }
+
+    /// A member asks for its assignment; the leader brings everyone's.
+    pub fn sync(&mut self, now: Now, waiter: Waiter, request: SyncGroup) {
+        let name = request.group.clone();
+        let outcome = match self.groups.get_mut(&name) {
+            Some(group) => group.sync(now, waiter, request, &mut self.effects),
+            None => Err(no_such_group(&name)),
+        };
+        if let Err(refused) = outcome {
+            self.effects.synced(waiter, Err(refused));
+        }
+        self.reset_timer(&name);
+    }
+
+    pub fn heartbeat(&mut self, now: Now, request: &Heartbeat) -> Result<(), GroupRefused> {
+        let group =
+            self.groups.get_mut(&request.group).ok_or_else(|| no_such_group(&request.group))?;
+        let instance = request.instance_id.as_deref();
+        group.heartbeat(now, &request.member_id, instance, request.generation)
+    }
+
+    /// A sign of life other than a heartbeat, such as a commit.
+    pub fn heard_from(&mut self, now: Now, group: &str, member_id: &str) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.touch(member_id, now.mono_ms);
+        }
+    }
+
+    pub fn leave(
+        &mut self,
+        now: Now,
+        request: LeaveGroup,
+    ) -> Result<Vec<LeftMember>, GroupRefused> {
+        if request.group.is_empty() {
+            return Err(GroupRefused::InvalidGroup);
+        }
+        let mut left = Vec::new();
+        for (member_id, instance_id) in request.members {
+            let outcome = match self.groups.get_mut(&request.group) {
+                Some(group) => group.leave(&member_id, instance_id.as_deref(), &mut self.effects),
+                None => Err(GroupRefused::UnknownMember),
+            };
+            left.push(LeftMember { member_id, instance_id, outcome });
+        }
+        if left.iter().any(|member| member.outcome.is_ok()) {
+            if let Some(group) = self.groups.get_mut(&request.group) {
+                group.settle_departures(now, &mut self.effects);
+            }
+            self.reset_timer(&request.group);
+        }
+        Ok(left)
+    }
+
+    /// The log did not take the group's last record: its members must join again.
+    pub fn persist_failed(&mut self, now: Now, group: &str) {
+        if let Some(held) = self.groups.get_mut(group) {
+            held.unsettle(now, &mut self.effects);
+        }
+        self.reset_timer(group);
+    }
+
+    // ---- time ----------------------------------------------------------------------------------
+
+    /// When [`Coordinator::tick`] must be called next, in `Now::mono_ms` terms.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    /// Acts on every session, rebalance and sync deadline that has passed.
+    pub fn tick(&mut self, now: Now) {
+        while let Some(name) = self.timers.pop_due(now.mono_ms) {
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.tick(now, &mut self.effects);
+                let idle_until = group.empty_since_ms + limits::IDLE_GROUP_KEPT_MS;
+                if group.is_idle() && idle_until <= now.mono_ms {
+                    self.groups.remove(&name);
+                    self.effects.persist(Record::Group { group: name, snapshot: None });
+                    continue;
+                }
+            }
+            self.reset_timer(&name);
+        }
+    }
+
+    fn reset_timer(&mut self, name: &str) {
+        let Some(group) = self.groups.get(name) else { return self.timers.set(name, None) };
+        // Never recorded and nothing in it: as if it had not been.
+        if group.is_idle() && group.generation == 0 {
+            self.groups.remove(name);
+            return self.timers.set(name, None);
+        }
+        let next = group.next_deadline_ms();
+        self.timers.set(name, next);
+    }
+
+    // ---- what is kept --------------------------------------------------------------------------
+
+    /// Folds one record into the state: when loading, every record in order; afterwards the offset
+    /// commits and deletions that were decided here and appended.
+    pub fn apply(&mut self, now: Now, record: Record) {
+        let name = match record {
+            Record::Offset { group, topic, partition, committed: Some(committed) } => {
+                let held = self.groups.entry(group.clone());
+                let held = held.or_insert_with(|| Group::new(&group, now.mono_ms));
+                held.offsets.insert((topic, partition), committed);
+                group
+            }
+            Record::Offset { group, topic, partition, committed: None } => {
+                if let Some(held) = self.groups.get_mut(&group) {
+                    held.offsets.remove(&(topic, partition));
+                }
+                group
+            }
+            Record::Group { group, snapshot: Some(snapshot) } => {
+                let held = self.groups.entry(group.clone());
+                let held = held.or_insert_with(|| Group::new(&group, now.mono_ms));
+                held.load(snapshot, now.mono_ms);
+                group
+            }
+            Record::Group { group, snapshot: None } => {
+                self.groups.remove(&group);
+                group
+            }
+        };
+        self.reset_timer(&name);
+    }
+
+    /// The records that delete a group; changes nothing.
+    pub fn decide_delete(&self, name: &str) -> Result<Vec<Record>, GroupRefused> {
+        let group = self.groups.get(name);
+        let group = group.ok_or(GroupRefused::Other(GroupTrouble::NotFound))?;
+        if !group.members.is_empty() {
+            return Err(GroupRefused::Other(GroupTrouble::NotEmpty));
+        }
+        let mut records = group.offset_tombstones();
+        records.push(Record::Group { group: name.to_owned(), snapshot: None });
+        Ok(records)
+    }
+
+    // ---- what it looks like --------------------------------------------------------------------
+
+    pub fn list(&self, request: &ListGroups) -> Vec<ListedGroup> {
+        let wanted = |state: &str| {
+            request.states.is_empty()
+                || request.states.iter().any(|named| named.eq_ignore_ascii_case(state))
+        };
+        let groups = self.groups.values().filter(|group| wanted(group.state.name()));
+        groups
+            .map(|group| ListedGroup {
+                group: group.name.clone(),
+                protocol_type: group.protocol_type.clone(),
+                state: group.state.name(),
+            })
+            .collect()
+    }
+
+    /// The group, or one in state `Dead` when there is none.
+    pub fn describe(&self, name: &str) -> DescribedGroup {
+        self.groups.get(name).map_or_else(
+            || DescribedGroup {
+                group: name.to_owned(),
+                state: "Dead",
+                protocol_type: String::new(),
+                protocol: String::new(),
+                members: Vec::new(),
+            },
+            Group::describe,
+        )
+    }
+}
+
+fn no_such_group(name: &str) -> GroupRefused {
+    if name.is_empty() { GroupRefused::InvalidGroup } else { GroupRefused::UnknownMember }
+}
+
+fn check_join(request: &JoinGroup) -> Result<(), GroupRefused> {
+    let fits = |text: &str| text.len() <= limits::NAME_BYTES_MAX;
+    if request.group.is_empty() || !fits(&request.group) {
+        return Err(GroupRefused::InvalidGroup);
+    }
+    let (min_ms, max_ms) = (limits::SESSION_TIMEOUT_MIN_MS, limits::SESSION_TIMEOUT_MAX_MS);
+    if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
+        return Err(GroupRefused::InvalidSessionTimeout { min_ms, max_ms });
+    }
+    let named = [&request.member_id, &request.client_id, &request.client_host];
+    let fit = named.into_iter().all(|text| fits(text))
+        && fits(&request.protocol_type)
+        && request.instance_id.as_deref().is_none_or(fits)
+        && request.protocols.iter().all(|(name, _)| fits(name));
+    if !fit || request.protocols.len() > limits::PROTOCOLS_PER_MEMBER_MAX {
+        return Err(GroupRefused::Full);
+    }
+    Ok(())
+}
+
+/// `prefix` and a version 4 UUID made of `fresh`.
+fn member_id(prefix: &str, mut fresh: [u8; 16]) -> String {
+    fresh[6] = fresh[6] & 0x0f | 0x40;
+    fresh[8] = fresh[8] & 0x3f | 0x80;
+    let number = u128::from_be_bytes(fresh);
+    let cut = prefix.floor_char_boundary(limits::MEMBER_ID_PREFIX_BYTES_MAX);
+    format!(
+        "{}-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        &prefix[..cut],
+        number >> 96,
+        number >> 80 & 0xffff,
+        number >> 64 & 0xffff,
+        number >> 48 & 0xffff,
+        number & 0xffff_ffff_ffff,
+    )
+}

@@ -1,0 +1,33 @@
+//! Limits of the coordinator, with what each protects.
+
+/// Shortest session: below it a pause of the client looks like its death (Kafka's
+/// `group.min.session.timeout.ms`).
+pub const SESSION_TIMEOUT_MIN_MS: i32 = 6_000;
+/// Longest session: how long a dead member can hold partitions (`group.max.session.timeout.ms`).
+pub const SESSION_TIMEOUT_MAX_MS: i32 = 1_800_000;
+/// How long a new member's first join may wait before it counts as gone.
+pub const NEW_MEMBER_JOIN_MAX_MS: u64 = 300_000;
+/// Members of one group, those that were only given an id included (`group.max.size`).
+pub const MEMBERS_PER_GROUP_MAX: usize = 1_000;
+/// Groups on one node: memory, and the length of a listing.
+pub const GROUPS_MAX: usize = 100_000;
+/// Protocols that one member may offer.
+pub const PROTOCOLS_PER_MEMBER_MAX: usize = 100;
+/// Metadata of all protocols of one member.
+pub const MEMBER_METADATA_BYTES_MAX: usize = 1024 * 1024;
+/// Metadata, or assignments, of all members of one group; bounds the leader's join answer and the
+/// group's record in the log.
+pub const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of metadata in one committed offset (Kafka's `offset.metadata.max.bytes`).
+pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+/// Bytes of any one id or name, as a record in the log can hold it.
+pub const NAME_BYTES_MAX: usize = 16_384;
+/// Bytes of the client's id or instance id that go into a generated member id.
+pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 255;
+/// How long a group without members and offsets is kept for its generation number.
+pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
+
+const _: () = assert!(SESSION_TIMEOUT_MIN_MS < SESSION_TIMEOUT_MAX_MS);
+const _: () = assert!(MEMBER_METADATA_BYTES_MAX <= GROUP_BYTES_MAX);
+const _: () = assert!(NAME_BYTES_MAX <= i16::MAX as usize);
+const _: () = assert!(MEMBER_ID_PREFIX_BYTES_MAX + 64 < NAME_BYTES_MAX);

@@ -1,0 +1,160 @@
+//! What can be asked of the coordinator, and the answers.
+
+use bytes::Bytes;
+
+use crate::GroupRefused;
+
+#[derive(Clone, Debug)]
+pub struct JoinGroup {
+    pub group: String,
+    /// Empty at first.
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    pub protocol_type: String,
+    /// In the member's order of preference.
+    pub protocols: Vec<(String, Bytes)>,
+    /// Whether a first join must be repeated with the id that the coordinator gave (v4+).
+    pub require_known_member_id: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Joined {
+    pub generation: i32,
+    pub protocol_type: String,
+    pub protocol: String,
+    pub leader: String,
+    pub member_id: String,
+    /// Only for the leader: member id, instance id, metadata of the chosen protocol.
+    pub members: Vec<(String, Option<String>, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SyncGroup {
+    pub group: String,
+    pub generation: i32,
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub protocol_type: Option<String>,
+    pub protocol: Option<String>,
+    /// From the leader: member id → assignment.
+    pub assignments: Vec<(String, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Synced {
+    pub protocol_type: String,
+    pub protocol: String,
+    pub assignment: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    pub group: String,
+    pub generation: i32,
+    pub member_id: String,
+    pub instance_id: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LeaveGroup {
+    pub group: String,
+    /// Member id (empty to name a static member by instance id alone), instance id.
+    pub members: Vec<(String, Option<String>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LeftMember {
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub outcome: Result<(), GroupRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommitOffsets {
+    pub group: String,
+    /// -1 for a commit from outside the group's membership.
+    pub generation: i32,
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub partitions: Vec<CommitPartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommitPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub metadata: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommittedPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub outcome: Result<(), GroupRefused>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchOffsets {
+    pub group: String,
+    /// None: everything the group has committed.
+    pub partitions: Option<Vec<(String, i32)>>,
+}
+
+/// Offset -1 where nothing is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedOffset {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub metadata: Option<String>,
+}
+
+/// Groups, of the named states when any are named (Kafka's names: Empty, Stable, …).
+#[derive(Clone, Debug)]
+pub struct ListGroups {
+    pub states: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ListedGroup {
+    pub group: String,
+    pub protocol_type: String,
+    pub state: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribeGroups {
+    pub groups: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribedGroup {
+    pub group: String,
+    /// Kafka's name: Dead for a group that is not there.
+    pub state: &'static str,
+    pub protocol_type: String,
+    pub protocol: String,
+    pub members: Vec<GroupMember>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GroupMember {
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeleteGroups {
+    pub groups: Vec<String>,
+}
