@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::embedded::EmbeddedSubscription;
 use crate::{Error, Record, TopicPartition};
 
 /// Where to begin in a partition for which the group has committed nothing.
@@ -26,7 +27,11 @@ pub struct SubscribeOptions {
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { start: Start::Earliest, session_timeout: Duration::from_secs(10), client_id: "tidings".into() }
+        Self {
+            start: Start::Earliest,
+            session_timeout: Duration::from_secs(10),
+            client_id: "tidings".into(),
+        }
     }
 }
 
@@ -43,23 +48,57 @@ pub enum Polled {
 }
 
 /// Membership of a group; leaves it when dropped (closing is quicker for the others).
+///
+/// Heartbeats go on between polls. A member that does not poll for
+/// [`crate::limits::REBALANCE_TIMEOUT`] while the group rebalances loses its partitions.
 #[derive(Debug)]
-pub struct Subscription {}
+pub struct Subscription {
+    embedded: EmbeddedSubscription,
+}
 
 impl Subscription {
-    /// Waits up to `wait` for up to `max` records or a change of assignment.
-    pub async fn poll(&mut self, _max: usize, _wait: Duration) -> Result<Polled, Error> { todo!() }
+    pub(crate) fn of(embedded: EmbeddedSubscription) -> Self {
+        Self { embedded }
+    }
+
+    /// Waits up to `wait` for up to `max` records or a change of assignment. May be dropped before
+    /// it is done: nothing is lost, the next poll goes on.
+    pub async fn poll(&mut self, max: usize, wait: Duration) -> Result<Polled, Error> {
+        self.embedded.poll(max, wait).await
+    }
+
     /// Commits positions (the next offset to process) with a text of up to 4096 bytes each;
     /// durable when this returns. [`Error::Fenced`] when the partitions have moved.
-    pub async fn commit(&mut self, _offsets: &[(TopicPartition, i64, Option<String>)]) -> Result<(), Error> { todo!() }
-    /// Stops or starts fetching from partitions, without giving them up.
-    pub fn pause(&mut self, _partitions: &[TopicPartition]) { todo!() }
+    pub async fn commit(
+        &mut self,
+        offsets: &[(TopicPartition, i64, Option<String>)],
+    ) -> Result<(), Error> {
+        self.embedded.commit(offsets).await
+    }
+
+    /// Stops or starts fetching from partitions, without giving them up. A new assignment starts
+    /// with nothing paused.
+    pub fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.embedded.pause(partitions);
+    }
+
     /// Undoes [`Subscription::pause`].
-    pub fn resume(&mut self, _partitions: &[TopicPartition]) { todo!() }
+    pub fn resume(&mut self, partitions: &[TopicPartition]) {
+        self.embedded.resume(partitions);
+    }
+
     /// Continues from this offset in an assigned partition.
-    pub fn seek(&mut self, _partition: &TopicPartition, _offset: i64) { todo!() }
+    pub fn seek(&mut self, partition: &TopicPartition, offset: i64) {
+        self.embedded.seek(partition, offset);
+    }
+
     /// Records not yet polled, over all assigned partitions, as of the last fetch.
-    pub fn lag(&self) -> i64 { todo!() }
+    pub fn lag(&self) -> i64 {
+        self.embedded.lag()
+    }
+
     /// Leaves the group.
-    pub async fn close(self) -> Result<(), Error> { todo!() }
+    pub async fn close(self) -> Result<(), Error> {
+        self.embedded.close().await
+    }
 }

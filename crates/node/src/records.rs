@@ -6,7 +6,10 @@ use tidings_broker::log::{BatchBuilder, BatchError, NewRecord, Record, split};
 
 /// Encodes records as one uncompressed batch; with a producer, as its batch starting at `sequence`.
 /// No records at all is a bug of the caller.
-pub fn encode_batch(records: &[NewRecord], producer: Option<(ProducerIdentity, i32)>) -> Bytes {
+pub fn encode_batch<'a>(
+    records: impl IntoIterator<Item = &'a NewRecord>,
+    producer: Option<(ProducerIdentity, i32)>,
+) -> Bytes {
     let mut builder = BatchBuilder::new();
     if let Some((identity, sequence)) = producer {
         builder = builder.producer(identity.id, identity.epoch, sequence);

@@ -1,1 +1,0 @@
-//! The embedded engine: the seam on an in-process node.

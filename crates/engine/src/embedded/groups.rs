@@ -1,0 +1,142 @@
+//! Groups as seen from outside: list, describe, reset.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidings_node::broker::{
+    CommitOffsets, CommitPartition, DescribeGroups, DescribedGroup, FetchOffsets, FetchedOffset,
+    GroupRefused, ListGroups,
+};
+
+use super::{Embedded, member_bytes, refusals};
+use crate::{Error, GroupDescription, GroupMember, GroupOffset, GroupSummary, TopicPartition};
+
+impl Embedded {
+    pub(crate) async fn groups(&self) -> Result<Vec<GroupSummary>, Error> {
+        let listed = self.node.call(ListGroups { states: Vec::new() }).await?;
+        let mut groups: Vec<_> = listed
+            .into_iter()
+            .map(|group| GroupSummary {
+                name: group.group,
+                state: group.state.to_owned(),
+                protocol_type: group.protocol_type,
+            })
+            .collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(groups)
+    }
+
+    pub(crate) async fn group(&self, name: &str) -> Result<GroupDescription, Error> {
+        let described = self.describe_group(name).await?;
+        let fetch = FetchOffsets { group: name.to_owned(), partitions: None };
+        let committed = self.node.call(fetch).await?;
+        let committed = committed.map_err(|refused| refusals::group(name, refused))?;
+        let members: Vec<_> = described.members.into_iter().map(to_member).collect();
+        let offsets = self.positions(committed, &members).await?;
+        Ok(GroupDescription {
+            name: name.to_owned(),
+            state: described.state.to_owned(),
+            protocol: described.protocol,
+            members,
+            offsets,
+        })
+    }
+
+    async fn describe_group(&self, name: &str) -> Result<DescribedGroup, Error> {
+        let described = self.node.call(DescribeGroups { groups: vec![name.to_owned()] }).await?;
+        let described = described.into_iter().next();
+        described.ok_or_else(|| Error::Unavailable(format!("group {name} was not described")))
+    }
+
+    /// Where the group is in everything that it has committed or been assigned, sorted; partitions
+    /// that are gone are left out.
+    async fn positions(
+        &self,
+        committed: Vec<FetchedOffset>,
+        members: &[GroupMember],
+    ) -> Result<Vec<GroupOffset>, Error> {
+        let assigned = members.iter().flat_map(|member| member.assignment.iter().cloned());
+        let mut wanted: BTreeMap<TopicPartition, Option<FetchedOffset>> =
+            assigned.map(|at| (at, None)).collect();
+        for offset in committed.into_iter().filter(|offset| offset.offset >= 0) {
+            let at = TopicPartition { topic: offset.topic.clone(), partition: offset.partition };
+            wanted.insert(at, Some(offset));
+        }
+        let topics: BTreeSet<String> = wanted.keys().map(|at| at.topic.clone()).collect();
+        let known = self.describe_known(topics).await?;
+        let known: BTreeMap<_, _> =
+            known.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
+        let position = |(at, committed): (TopicPartition, Option<FetchedOffset>)| {
+            let index = usize::try_from(at.partition).ok()?;
+            let partition = known.get(&at.topic)?.get(index)?;
+            let offset = committed.as_ref().map(|committed| committed.offset);
+            let end_offset = partition.high_watermark;
+            Some(GroupOffset {
+                topic: at.topic,
+                partition: at.partition,
+                committed: offset,
+                end_offset,
+                lag: (end_offset - offset.unwrap_or(partition.start_offset)).max(0),
+                metadata: committed.and_then(|committed| committed.metadata),
+            })
+        };
+        Ok(wanted.into_iter().filter_map(position).collect())
+    }
+
+    pub(crate) async fn reset_group(
+        &self,
+        name: &str,
+        offsets: &[(TopicPartition, i64)],
+    ) -> Result<(), Error> {
+        let topics: BTreeSet<String> = offsets.iter().map(|(at, _)| at.topic.clone()).collect();
+        let known = self.describe_known(topics).await?;
+        for (at, offset) in offsets {
+            let exists = known.iter().any(|topic| {
+                topic.name == at.topic
+                    && usize::try_from(at.partition).is_ok_and(|id| id < topic.partitions.len())
+            });
+            if !exists {
+                return Err(Error::UnknownTopic(at.to_string()));
+            }
+            if *offset < 0 {
+                return Err(Error::Invalid(format!("{at}: offset {offset} is negative")));
+            }
+        }
+        let commit = CommitOffsets {
+            group: name.to_owned(),
+            generation: -1,
+            member_id: String::new(),
+            instance_id: None,
+            partitions: offsets.iter().map(|(at, offset)| to_commit(at, *offset, None)).collect(),
+        };
+        let has_members = || Error::Invalid(format!("group {name} has members; stop them first"));
+        let refused = |refused| match refused {
+            GroupRefused::UnknownMember
+            | GroupRefused::IllegalGeneration
+            | GroupRefused::Rebalancing => has_members(),
+            other => refusals::group(name, other),
+        };
+        for partition in self.node.call(commit).await?.map_err(refused)? {
+            partition.outcome.map_err(refused)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn to_commit(
+    at: &TopicPartition,
+    offset: i64,
+    metadata: Option<String>,
+) -> CommitPartition {
+    let TopicPartition { topic, partition } = at.clone();
+    CommitPartition { topic, partition, offset, leader_epoch: -1, metadata }
+}
+
+fn to_member(member: tidings_node::broker::GroupMember) -> GroupMember {
+    GroupMember {
+        // Other kinds of groups (Connect's workers) assign other things; those show none.
+        assignment: member_bytes::decode_assignment(&member.assignment).unwrap_or_default(),
+        member_id: member.member_id,
+        client_id: member.client_id,
+        host: member.client_host,
+    }
+}

@@ -1,0 +1,61 @@
+//! Which partition a key goes to: murmur2 as in Kafka's `DefaultPartitioner`, so that producers of
+//! every client agree.
+
+/// The partition of `key` among `count`, which is at least 1.
+pub(super) fn partition_of(key: &[u8], count: i32) -> i32 {
+    // Kafka's `toPositive` clears the sign bit; it does not take the absolute value.
+    (murmur2(key) & 0x7fff_ffff) % count
+}
+
+/// MurmurHash2, 32 bits, with Kafka's seed.
+fn murmur2(data: &[u8]) -> i32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    const R: u32 = 24;
+
+    // Kafka's arrays are no longer than `i32::MAX`, and neither are a batch's keys.
+    let mut hash = SEED ^ u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let (words, rest) = data.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> R;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    if !rest.is_empty() {
+        for (place, byte) in rest.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * place);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^= hash >> 15;
+    hash.cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of Kafka's own `UtilsTest`.
+    #[test]
+    fn hashes_are_kafkas() {
+        for (key, hash) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()), hash, "{key}");
+        }
+    }
+
+    #[test]
+    fn partitions_come_from_the_positive_hash() {
+        assert_eq!(partition_of(b"abc", 10), 479_470_107 % 10);
+        assert_eq!(partition_of(b"21", 10), (-973_932_308 & 0x7fff_ffff) % 10);
+        assert_eq!(partition_of(b"", 1), 0);
+    }
+}
