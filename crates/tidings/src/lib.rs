@@ -1,0 +1,86 @@
+//! Event-driven services whose safe behaviour is the short one.
+//!
+//! An event is a struct, a handler is an async function that *returns* what happens, and a service
+//! is a list of handlers on an [`Engine`](tidings_engine::Engine). The service keeps the position,
+//! the outputs, the retries and the dead letters; the handler sees none of them.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tidings::{Event, Outcome, Publisher, Received, Service, done};
+//! use tidings_engine::Engine;
+//!
+//! #[derive(Event, Serialize, Deserialize)]
+//! #[event(topic = "shop.orders", key = "order")]
+//! struct OrderPlaced { order: String, pence: i64 }
+//!
+//! #[derive(Event, Serialize, Deserialize)]
+//! #[event(topic = "shop.payments", key = "order")]
+//! struct PaymentCompleted { order: String, pence: i64 }
+//!
+//! async fn charge(event: Received<OrderPlaced>) -> Outcome<PaymentCompleted> {
+//!     done(PaymentCompleted { order: event.order.clone(), pence: event.pence })
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), tidings::Error> {
+//! let engine = Engine::in_memory().await?;
+//! let payment = Service::new("payment").on(charge).start(&engine).await?;
+//! let till = Publisher::open(&engine, "till").await?;
+//! till.emit(&OrderPlaced { order: "536365".into(), pence: 13_912 }).await?;
+//! payment.until(|figures| figures.emitted == 1).await;
+//! payment.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a service promises:
+//! - **Ids are derived**: the id of an output is a hash of the input's id, the service, the handler
+//!   and the output's number ([`Id::derived`]). A redelivered input makes the same ids.
+//! - **Each output is in the log once**, also after a crash at any moment: before it handles
+//!   anything from a newly assigned partition, a service reads what it has already written.
+//!   The window is [`limits::PROCESSED_IDS_MAX`] inputs.
+//! - **Four outcomes**: [`done`], [`reject`] (dead letter at once), [`retry`] (again, then dead
+//!   letter) and [`outage`] (commit nothing, dead-letter nothing, wait). A panic, a timeout and
+//!   every error that `?` returns is a failed attempt, as with `retry`.
+//! - **State is a fold of the service's own outputs** ([`Service::fold`]), rebuilt from the log.
+//!
+//! What it does not promise: effects outside the log (a call to a bank) happen *at least* once, so
+//! hand them [`Once::key`]. `docs/guarantees.md` has the whole table.
+#![warn(missing_docs)]
+
+#[cfg(test)]
+extern crate self as tidings;
+
+mod backoff;
+mod dead_letter;
+mod envelope;
+mod error;
+mod event;
+mod extract;
+mod figures;
+mod handler;
+mod id;
+pub mod limits;
+mod outcome;
+mod processed;
+mod publisher;
+mod replay;
+mod rfc3339;
+mod run;
+mod service;
+mod state;
+
+pub use backoff::Backoff;
+pub use dead_letter::{DeadKind, DeadLetter};
+pub use envelope::{DecodeError, Envelope, Received, decode};
+pub use error::Error;
+pub use event::{Effects, Either, Emissions, Event};
+pub use extract::{Dep, Extract, Once, Scope, State, Wiring};
+pub use figures::Figures;
+pub use handler::Handler;
+pub use id::Id;
+pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
+pub use publisher::{Outgoing, Publisher};
+pub use service::{Running, Service};
+/// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
+pub use tidings_derive::Event;

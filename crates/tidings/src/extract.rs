@@ -1,0 +1,122 @@
+//! What a handler may ask for besides its event: [`State`], [`Dep`], [`Once`].
+//!
+//! Whether a service has what its handlers ask for is decided when it starts, not at the first event.
+
+use std::{any::type_name, ops::Deref, sync::Arc};
+
+use crate::{Id, state::States};
+
+/// A handler's parameter after the event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not something a handler can ask for",
+    label = "not an extractor",
+    note = "a handler takes `Received<E>` first, then `State<S>`, `Dep<T>` or `Once`"
+)]
+pub trait Extract: Sized + Send + 'static {
+    /// Says what is missing, if anything: the service then refuses to start.
+    fn check(wiring: &Wiring) -> Result<(), String>;
+    /// Makes the value for one attempt at one event.
+    fn extract(scope: &Scope) -> Self;
+}
+
+/// What a service was given: states and dependencies.
+#[derive(Debug, Default)]
+pub struct Wiring {
+    pub(crate) states: States,
+    pub(crate) dependencies: crate::state::Dependencies,
+}
+
+/// One attempt at one event.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    pub(crate) wiring: &'a Wiring,
+    pub(crate) service: &'a str,
+    pub(crate) handler: &'a str,
+    pub(crate) input_id: &'a Id,
+}
+
+/// The service's state as it was when the event's turn came; read-only.
+///
+/// It changes only by folding the service's own events ([`Service::fold`](crate::Service::fold)), so
+/// it can be rebuilt from the log. It holds what this *instance* has written and what it has read at
+/// start and at each assignment: facts that span partitions want one instance.
+#[derive(Clone, Debug)]
+pub struct State<S>(Arc<S>);
+
+impl<S> Deref for State<S> {
+    type Target = S;
+    fn deref(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Extract for State<S> {
+    fn check(wiring: &Wiring) -> Result<(), String> {
+        match wiring.states.get::<S>() {
+            Some(_) => Ok(()),
+            None => Err(format!("State<{0}> needs .state({0})", short(type_name::<S>()))),
+        }
+    }
+
+    fn extract(scope: &Scope) -> Self {
+        Self(scope.wiring.states.get().expect("checked when the service started"))
+    }
+}
+
+/// A dependency, from [`Service::with`](crate::Service::with); shared by all attempts.
+#[derive(Debug)]
+pub struct Dep<T>(Arc<T>);
+
+impl<T> Clone for Dep<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Dep<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync + 'static> Extract for Dep<T> {
+    fn check(wiring: &Wiring) -> Result<(), String> {
+        match wiring.dependencies.get::<T>() {
+            Some(_) => Ok(()),
+            None => Err(format!("Dep<{0}> needs .with({0})", short(type_name::<T>()))),
+        }
+    }
+
+    fn extract(scope: &Scope) -> Self {
+        Self(scope.wiring.dependencies.get().expect("checked when the service started"))
+    }
+}
+
+/// The idempotency key of this event's handling, for calls to the outside.
+#[derive(Clone, Debug)]
+pub struct Once(Id);
+
+impl Once {
+    /// Derived from the event's id, the service and the handler: the same on every attempt, every
+    /// redelivery and every instance.
+    pub fn key(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Extract for Once {
+    fn check(_: &Wiring) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn extract(scope: &Scope) -> Self {
+        let parts = ["once", scope.input_id.as_str(), scope.service, scope.handler];
+        Self(Id::derived(&parts))
+    }
+}
+
+/// A type's name without the path, for messages.
+fn short(name: &str) -> &str {
+    if name.contains('<') { name } else { name.rsplit("::").next().unwrap_or(name) }
+}

@@ -1,0 +1,177 @@
+//! Handlers: async functions of an event and up to four extractors, as values without type.
+//!
+//! A handler's name goes into the ids of its outputs. It is the last segment of the function's path
+//! and so survives moves between modules and builds; renaming the function makes it another handler,
+//! which has processed nothing yet. [`Service::on_named`](crate::Service::on_named) keeps a name.
+
+use std::{fmt, marker::PhantomData, pin::Pin, sync::Arc};
+
+use tidings_engine::Record;
+
+use crate::{
+    DecodeError, Effects, Emissions, Envelope, Event, Extract, Outcome, Received, Scope, Wiring,
+    event::Emission,
+};
+
+/// An async function that a service can call: `Received<E>` first, then up to four extractors.
+///
+/// Implemented for functions; `Args` only tells the numbers of parameters apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not a handler",
+    note = "a handler is `async fn(Received<E>, …) -> Outcome<F>`: up to four of State<S>, Dep<T>, \
+            Once after the event; E derives Event; F is made of events"
+)]
+pub trait Handler<Args>: Send + Sync + 'static {
+    /// What it handles.
+    type Event: Event;
+    /// What it may have as effects.
+    type Effects: Effects;
+    /// One attempt.
+    type Attempt: Future<Output = Outcome<Self::Effects>> + Send + 'static;
+    /// Says what the extractors miss, if anything.
+    fn check(wiring: &Wiring) -> Result<(), String>;
+    /// Begins an attempt.
+    fn call(&self, event: Received<Self::Event>, scope: &Scope) -> Self::Attempt;
+}
+
+macro_rules! handlers {
+    ($($extractor:ident)*) => {
+        impl<Function, Attempt, Input, Output, $($extractor,)*> Handler<(Input, Output, $($extractor,)*)>
+            for Function
+        where
+            Function: Fn(Received<Input>, $($extractor,)*) -> Attempt + Send + Sync + 'static,
+            Attempt: Future<Output = Outcome<Output>> + Send + 'static,
+            Input: Event,
+            Output: Effects,
+            $($extractor: Extract,)*
+        {
+            type Event = Input;
+            type Effects = Output;
+            type Attempt = Attempt;
+
+            fn check(_wiring: &Wiring) -> Result<(), String> {
+                $($extractor::check(_wiring)?;)*
+                Ok(())
+            }
+
+            fn call(&self, event: Received<Input>, _scope: &Scope) -> Attempt {
+                self(event, $($extractor::extract(_scope),)*)
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A);
+handlers!(A B);
+handlers!(A B C);
+handlers!(A B C D);
+
+/// One attempt of any handler; its effects are encoded already.
+pub(crate) type AnyAttempt = Pin<Box<dyn Future<Output = Outcome<Vec<Emission>>> + Send>>;
+
+/// A handler without its types.
+trait Dispatch: Send + Sync {
+    fn check(&self, wiring: &Wiring) -> Result<(), String>;
+    fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError>;
+}
+
+/// A record that is an event for this service; the checksum has been compared.
+pub(crate) struct Delivery<'a> {
+    pub(crate) envelope: &'a Arc<Envelope>,
+    pub(crate) payload: &'a [u8],
+    pub(crate) record: &'a Record,
+}
+
+struct Typed<H, Args> {
+    handler: H,
+    args: PhantomData<fn() -> Args>,
+}
+
+impl<Args: 'static, H: Handler<Args>> Dispatch for Typed<H, Args> {
+    fn check(&self, wiring: &Wiring) -> Result<(), String> {
+        H::check(wiring)
+    }
+
+    fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError> {
+        let event = delivery.envelope.event(delivery.payload)?;
+        let received = Received::new(event, Arc::clone(delivery.envelope), delivery.record);
+        let attempt = self.handler.call(received, scope);
+        Ok(Box::pin(async move {
+            let mut emissions = Emissions::default();
+            attempt.await?.emit(&mut emissions);
+            match emissions.error {
+                Some(error) => Err(error.into()),
+                None => Ok(emissions.emitted),
+            }
+        }))
+    }
+}
+
+/// A handler as a service keeps it.
+pub(crate) struct Registered {
+    pub(crate) name: String,
+    pub(crate) topic: &'static str,
+    pub(crate) event_type: &'static str,
+    pub(crate) outputs: Vec<&'static str>,
+    dispatch: Box<dyn Dispatch>,
+}
+
+impl Registered {
+    pub(crate) fn new<Args: 'static, H: Handler<Args>>(name: String, handler: H) -> Self {
+        let mut outputs = Vec::new();
+        H::Effects::topics(&mut outputs);
+        Self {
+            name,
+            topic: H::Event::TOPIC,
+            event_type: H::Event::TYPE,
+            outputs,
+            dispatch: Box::new(Typed { handler, args: PhantomData }),
+        }
+    }
+
+    pub(crate) fn check(&self, wiring: &Wiring) -> Result<(), String> {
+        self.dispatch.check(wiring)
+    }
+
+    pub(crate) fn call(
+        &self,
+        delivery: &Delivery,
+        scope: &Scope,
+    ) -> Result<AnyAttempt, DecodeError> {
+        self.dispatch.call(delivery, scope)
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.event_type)
+    }
+}
+
+/// The last segment of a function's path; none for a closure, whose path says nothing stable.
+pub(crate) fn function_name<F>() -> Option<String> {
+    let path = std::any::type_name::<F>();
+    let name = path.split('<').next().and_then(|p| p.rsplit("::").next()).unwrap_or_default();
+    (!name.is_empty() && !name.contains('{')).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() {}
+    fn generic<T>() {}
+
+    fn name_of<F>(_: F) -> Option<String> {
+        function_name::<F>()
+    }
+
+    #[test]
+    fn functions_are_named_by_their_last_segment_and_closures_not_at_all() {
+        assert_eq!(name_of(plain).as_deref(), Some("plain"));
+        assert_eq!(name_of(generic::<Vec<String>>).as_deref(), Some("generic"));
+        assert_eq!(name_of(|| ()), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Limits of the SDK, with what each protects.
+
+use std::time::Duration;
+
+/// Inputs whose completion a service remembers, the most recent: the window of de-duplication.
+/// About 64 MiB when full.
+pub const PROCESSED_IDS_MAX: usize = 1_000_000;
+
+/// Most records a service takes from one poll, and so handles between two commits.
+pub const BATCH_RECORDS_MAX: usize = 500;
+
+/// Bytes of outputs and dead letters that a service holds before it appends them, even in the
+/// middle of a batch. One input's outputs may exceed it by [`INPUT_OUTPUT_BYTES_MAX`].
+pub const PENDING_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of all outputs of one input; more is a rejection. Leaves room below Kafka's default
+/// `max.message.bytes` of 1,048,588, because they may all go to one partition in one batch.
+pub const INPUT_OUTPUT_BYTES_MAX: usize = 700 * 1024;
+
+/// Largest dead letter written with its value; a larger one keeps key, headers and the position of
+/// the original, and says so in `tidings-dead-truncated`.
+pub const DEAD_LETTER_BYTES_MAX: usize = INPUT_OUTPUT_BYTES_MAX;
+
+/// Most bytes of a cause, and of a chain of causes, kept in a dead letter's headers.
+pub const CAUSE_BYTES_MAX: usize = 8 * 1024;
+
+/// Own appends remembered by offset so that replay does not fold them twice; beyond it the service
+/// reads its output topics up to their ends, which empties the memory.
+pub const OWN_APPENDS_MAX: usize = 100_000;
+
+/// Records read at once from each output partition during a replay.
+pub const REPLAY_RECORDS: usize = 1_000;
+
+/// Bytes read at once from each output partition during a replay.
+pub const REPLAY_BYTES: usize = 1024 * 1024;
+
+/// How long one poll waits for records.
+pub const POLL_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest that one poll blocks while the service waits out a backoff or an outage; how soon it
+/// learns that a partition was taken away.
+pub const WAITING_POLL: Duration = Duration::from_millis(500);
+
+/// How long a handler may take, unless [`Service::timeout`](crate::Service::timeout) says otherwise.
+pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// First and longest pause before a service resubscribes after an engine error.
+pub const RESUBSCRIBE_FIRST: Duration = Duration::from_millis(50);
+/// See [`RESUBSCRIBE_FIRST`].
+pub const RESUBSCRIBE_MAX: Duration = Duration::from_secs(5);
+
+const _: () = assert!(PENDING_BYTES_MAX + INPUT_OUTPUT_BYTES_MAX < 1_048_588);
+const _: () = assert!(DEAD_LETTER_BYTES_MAX + 4 * CAUSE_BYTES_MAX < 1_048_588);
+const _: () = assert!(RESUBSCRIBE_FIRST.as_millis() < RESUBSCRIBE_MAX.as_millis());
+const _: () = assert!(BATCH_RECORDS_MAX <= tidings_engine::limits::POLL_RECORDS_MAX);

@@ -1,0 +1,191 @@
+//! Reading what a service has written: its output topics and its dead letters, each record once.
+//!
+//! Every partition has a cursor. What this instance appends itself is remembered by offset, so that
+//! a later reading passes over it: it has been folded already. Order: the log's within a partition;
+//! across partitions by timestamp, then topic and partition. Folds of different keys must therefore
+//! not depend on each other's order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tidings_engine::{Engine, Error, Position, ReadLimit, Record, TopicPartition};
+
+use crate::limits;
+
+#[derive(Debug, Default)]
+struct Cursor {
+    /// The first offset not yet seen.
+    next: i64,
+    /// Own appends at or after `next`.
+    own: BTreeSet<i64>,
+}
+
+impl Cursor {
+    fn appended(&mut self, offset: i64) {
+        if offset < self.next {
+            return;
+        }
+        self.own.insert(offset);
+        while self.own.remove(&self.next) {
+            self.next += 1;
+        }
+    }
+
+    /// Moves past an offset; false when it was an own append.
+    fn pass(&mut self, offset: i64) -> bool {
+        self.next = self.next.max(offset + 1);
+        !self.own.remove(&offset)
+    }
+}
+
+/// How far a service's own topics have been read.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    cursors: BTreeMap<TopicPartition, Cursor>,
+}
+
+/// A partition being read, up to where it ended when the reading began.
+struct Lane {
+    partition: TopicPartition,
+    next: i64,
+    end: i64,
+    buffer: VecDeque<Record>,
+}
+
+impl Replay {
+    /// Remembers own appends.
+    pub(crate) fn appended(&mut self, positions: &[Position]) {
+        for Position { topic, partition, offset } in positions {
+            let partition = TopicPartition { topic: topic.clone(), partition: *partition };
+            self.cursors.entry(partition).or_default().appended(*offset);
+        }
+    }
+
+    /// Whether so many own appends are remembered that the topics should be read on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cursors.values().map(|c| c.own.len()).sum::<usize>() >= limits::OWN_APPENDS_MAX
+    }
+
+    /// The next own record of others (another instance, an earlier run), oldest first; none at the
+    /// ends that the topics had when the reading began.
+    pub(crate) async fn reading<'r>(
+        &'r mut self,
+        engine: &'r Engine,
+        topics: &[String],
+    ) -> Result<Reading<'r>, Error> {
+        let mut lanes = Vec::new();
+        for topic in topics {
+            for partition in engine.topic(topic).await?.partitions {
+                let id = TopicPartition { topic: topic.clone(), partition: partition.id };
+                let known = self.cursors.entry(id.clone()).or_default().next;
+                lanes.push(Lane {
+                    partition: id,
+                    next: known.max(partition.start_offset),
+                    end: partition.end_offset,
+                    buffer: VecDeque::new(),
+                });
+            }
+        }
+        Ok(Reading { replay: self, engine, lanes })
+    }
+}
+
+/// A reading under way.
+pub(crate) struct Reading<'r> {
+    replay: &'r mut Replay,
+    engine: &'r Engine,
+    lanes: Vec<Lane>,
+}
+
+impl Reading<'_> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Record>, Error> {
+        loop {
+            for lane in &mut self.lanes {
+                lane.fill(self.engine).await?;
+            }
+            let oldest = self
+                .lanes
+                .iter_mut()
+                .filter(|lane| !lane.buffer.is_empty())
+                .min_by_key(|lane| lane.buffer.front().map(|record| record.timestamp));
+            let Some(lane) = oldest else {
+                self.pass_the_ends();
+                return Ok(None);
+            };
+            let Some(record) = lane.buffer.pop_front() else { continue };
+            let cursor = self.replay.cursors.entry(lane.partition.clone()).or_default();
+            if cursor.pass(record.offset) {
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    /// Offsets without records (compacted, or of transactions) are passed as well.
+    fn pass_the_ends(&mut self) {
+        for lane in &self.lanes {
+            let cursor = self.replay.cursors.entry(lane.partition.clone()).or_default();
+            cursor.next = cursor.next.max(lane.next);
+            cursor.own = cursor.own.split_off(&cursor.next);
+        }
+    }
+}
+
+impl Lane {
+    async fn fill(&mut self, engine: &Engine) -> Result<(), Error> {
+        let limit = ReadLimit {
+            records: limits::REPLAY_RECORDS,
+            bytes: limits::REPLAY_BYTES,
+            wait: std::time::Duration::ZERO,
+        };
+        while self.buffer.is_empty() && self.next < self.end {
+            let TopicPartition { topic, partition } = &self.partition;
+            let read = match engine.read(topic, *partition, self.next, limit).await {
+                // Retention has been faster.
+                Err(Error::OffsetOutOfRange { first, .. }) if first > self.next => {
+                    self.next = first;
+                    continue;
+                }
+                read => read?,
+            };
+            if read.next <= self.next {
+                self.end = self.next;
+                break;
+            }
+            self.next = read.next;
+            self.buffer.extend(read.records);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_appends_are_passed_over_and_forgotten_when_contiguous() {
+        let mut cursor = Cursor::default();
+        cursor.appended(0);
+        cursor.appended(1);
+        assert_eq!((cursor.next, cursor.own.len()), (2, 0));
+        cursor.appended(5);
+        cursor.appended(3);
+        cursor.appended(1);
+        assert_eq!((cursor.next, cursor.own.len()), (2, 2));
+        let seen: Vec<bool> = [2, 3, 4, 5, 6].map(|offset| cursor.pass(offset)).to_vec();
+        assert_eq!(seen, [true, false, true, false, true]);
+        assert_eq!((cursor.next, cursor.own.len()), (7, 0));
+    }
+
+    #[test]
+    fn many_own_appends_ask_for_a_reading() {
+        let mut replay = Replay::default();
+        let position = |offset| Position { topic: "t".into(), partition: 0, offset };
+        let count = i64::try_from(limits::OWN_APPENDS_MAX).expect("fits");
+        replay.appended(&(1..count).map(position).collect::<Vec<_>>());
+        assert!(!replay.is_full());
+        replay.appended(&[position(count)]);
+        assert!(replay.is_full());
+        replay.appended(&[position(0)]);
+        assert!(!replay.is_full());
+    }
+}

@@ -1,0 +1,276 @@
+//! A service put together, and a service running.
+
+use std::{any::TypeId, collections::BTreeSet, fmt, time::Duration};
+
+use tidings_engine::Engine;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+
+use crate::{
+    Backoff, Error, Event, Figures, Handler, Wiring,
+    figures::Counts,
+    handler::{Registered, function_name},
+    limits,
+    publisher::make_topic,
+    run::Worker,
+    state::Fold,
+};
+
+/// Longest name of a service: the dead-letter topic is named after it.
+const NAME_LENGTH_MAX: usize = 200;
+
+/// Handlers, states and dependencies under one name: consumer group and source of the outputs.
+///
+/// Whatever does not fit together is an [`Error::Wiring`] from [`start`](Service::start), before
+/// any event is touched.
+#[must_use = "a service does nothing until it is started"]
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) name: String,
+    pub(crate) wiring: Wiring,
+    pub(crate) folds: Vec<Fold>,
+    pub(crate) handlers: Vec<Registered>,
+    pub(crate) backoff: Backoff,
+    pub(crate) timeout: Duration,
+    problems: Vec<String>,
+    #[cfg(test)]
+    pub(crate) crash: crate::run::Crash,
+}
+
+impl Service {
+    /// A service without handlers. The name is its consumer group, the `ce_source` of its outputs,
+    /// part of their ids, and `<name>.dead` its dead-letter topic: renaming makes a new service.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            wiring: Wiring::default(),
+            folds: Vec::new(),
+            handlers: Vec::new(),
+            backoff: Backoff::default(),
+            timeout: limits::HANDLER_TIMEOUT,
+            problems: Vec::new(),
+            #[cfg(test)]
+            crash: crate::run::Crash::never(),
+        }
+    }
+
+    /// A state, as it is before the first event. One per type.
+    pub fn state<S: Clone + Send + Sync + 'static>(mut self, first: S) -> Self {
+        if self.wiring.states.has(TypeId::of::<S>()) {
+            self.problems.push(format!("two states of type {}", std::any::type_name::<S>()));
+        }
+        self.wiring.states.add(first);
+        self
+    }
+
+    /// How this service's own events of one type change a state.
+    ///
+    /// Called for each output at once, and again for each when the service starts: it must not do
+    /// anything else than change the state, and must give the same result each time. Events of
+    /// different keys may come back in another order (by timestamp) than they went out.
+    pub fn fold<S: 'static, E: Event>(
+        mut self,
+        fold: impl Fn(&mut S, &E) + Send + Sync + 'static,
+    ) -> Self {
+        self.folds.push(Fold::new(fold));
+        self
+    }
+
+    /// A dependency for handlers that ask for [`Dep<T>`](crate::Dep). One per type.
+    pub fn with<T: Send + Sync + 'static>(mut self, dependency: T) -> Self {
+        if self.wiring.dependencies.get::<T>().is_some() {
+            self.problems.push(format!("two dependencies of type {}", std::any::type_name::<T>()));
+        }
+        self.wiring.dependencies.add(dependency);
+        self
+    }
+
+    /// A handler, named as its function. Several may handle the same event; each for itself.
+    pub fn on<Args: 'static, H: Handler<Args>>(mut self, handler: H) -> Self {
+        match function_name::<H>() {
+            Some(name) => self.on_named(name, handler),
+            None => {
+                let event = H::Event::TYPE;
+                self.problems.push(format!(
+                    "the handler of {event} is a closure, which has no stable name: \
+                     write .on_named(\"name\", …)"
+                ));
+                self
+            }
+        }
+    }
+
+    /// A handler under a name of its own: for closures, and to keep the ids of a function's outputs
+    /// when the function is renamed.
+    pub fn on_named<Args: 'static, H: Handler<Args>>(
+        mut self,
+        name: impl Into<String>,
+        handler: H,
+    ) -> Self {
+        self.handlers.push(Registered::new(name.into(), handler));
+        self
+    }
+
+    /// How failed events are tried again.
+    pub fn retry(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long one attempt may take; a longer one is a failed attempt.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The service's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Checks the wiring, makes the topics that are missing, rebuilds the state from the log and
+    /// begins. Dropping what this returns ends the service at once, as a crash would.
+    pub async fn start(self, engine: &Engine) -> Result<Running, Error> {
+        self.check()?;
+        for topic in self.inputs().iter().chain(&self.outputs()) {
+            make_topic(engine, topic).await?;
+        }
+        let name = self.name.clone();
+        let (stop, stopped) = watch::channel(false);
+        let (counts, figures) = Counts::new();
+        let worker = Worker::begin(self, engine.clone(), counts, stopped).await?;
+        Ok(Running { name, stop, figures, task: tokio::spawn(worker.run()) })
+    }
+
+    /// Starts the service and stops it on ctrl-c.
+    pub async fn run(self, engine: Engine) -> Result<(), Error> {
+        let mut running = self.start(&engine).await?;
+        tokio::select! {
+            ended = &mut running.task => return running.ended(ended),
+            signal = tokio::signal::ctrl_c() => {
+                if let Err(error) = signal {
+                    tracing::warn!(%error, "cannot wait for ctrl-c, stopping");
+                }
+            }
+        }
+        running.stop().await
+    }
+
+    /// The topics it reads.
+    pub(crate) fn inputs(&self) -> Vec<String> {
+        let topics: BTreeSet<&str> = self.handlers.iter().map(|h| h.topic).collect();
+        topics.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The topics it may write to, the dead-letter topic last.
+    pub(crate) fn outputs(&self) -> Vec<String> {
+        let outputs = self.handlers.iter().flat_map(|h| &h.outputs).copied();
+        let topics: BTreeSet<&str> = outputs.chain(self.folds.iter().map(|f| f.topic)).collect();
+        let mut topics: Vec<String> = topics.into_iter().map(str::to_owned).collect();
+        topics.push(self.dead_topic());
+        topics
+    }
+
+    pub(crate) fn dead_topic(&self) -> String {
+        format!("{}.dead", self.name)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let mut problems = self.problems.clone();
+        if self.name.is_empty()
+            || self.name.len() > NAME_LENGTH_MAX
+            || !self.name.chars().all(legal)
+        {
+            problems.push(format!(
+                "a service is named with letters, digits, `.`, `_` and `-`, up to {NAME_LENGTH_MAX}"
+            ));
+        }
+        if self.handlers.is_empty() && problems.is_empty() {
+            problems.push("no handler: write .on(handler)".into());
+        }
+        let mut names = BTreeSet::new();
+        for handler in &self.handlers {
+            if !names.insert(&handler.name) {
+                problems.push(format!(
+                    "two handlers are named {0}: write .on_named(\"other\", {0})",
+                    handler.name
+                ));
+            }
+            if let Err(missing) = handler.check(&self.wiring) {
+                problems.push(format!("handler {}: {missing}", handler.name));
+            }
+        }
+        for fold in self.folds.iter().filter(|f| !self.wiring.states.has(f.state)) {
+            problems
+                .push(format!("the fold of {} needs .state({})", fold.event_type, fold.state_name));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Wiring { service: self.name.clone(), problem: problems.join("; ") })
+    }
+}
+
+/// A service at work. Dropping it ends the service at once, which costs nothing but a rereading.
+pub struct Running {
+    name: String,
+    stop: watch::Sender<bool>,
+    figures: watch::Receiver<Figures>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Finishes the event in hand, appends and commits what has been handled, leaves the group.
+    ///
+    /// An error says that the service had ended by itself before.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        let ended = (&mut self.task).await;
+        self.ended(ended)
+    }
+
+    /// What it has done so far, as of the last append.
+    pub fn figures(&self) -> Figures {
+        *self.figures.borrow()
+    }
+
+    /// Waits until the figures are as wanted, and returns them; also when the service has ended.
+    pub async fn until(&self, wanted: impl FnMut(&Figures) -> bool) -> Figures {
+        let mut figures = self.figures.clone();
+        match figures.wait_for(wanted).await {
+            Ok(figures) => *figures,
+            Err(_ended) => self.figures(),
+        }
+    }
+
+    /// The service's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn ended(&self, ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+        ended.unwrap_or_else(|error| {
+            let cause = match error.try_into_panic() {
+                Ok(panic) => crate::run::panic_text(panic.as_ref()),
+                Err(error) => error.to_string(),
+            };
+            Err(Error::Died { service: self.name.clone(), cause })
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, figures, .. } = self;
+        f.debug_struct("Running").field("name", name).field("figures", &*figures.borrow()).finish()
+    }
+}
