@@ -1,0 +1,151 @@
+//! The server under test: the built binary, started, killed and started again.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// From start to its ready line; a debug build on two busy cores needs a small part of it.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// `tidings up` with a data directory of its own. Killed when dropped; its log is shown when the
+/// test failed.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    addresses: Addresses,
+}
+
+#[derive(Debug, Clone)]
+struct Addresses {
+    kafka: String,
+    http: String,
+    registry: String,
+}
+
+impl Server {
+    /// Starts on ports that the system chooses.
+    pub fn start() -> anyhow::Result<Self> {
+        let folder = TempDir::new().context("no temporary directory")?;
+        let any = || "127.0.0.1:0".to_owned();
+        let asked = Addresses { kafka: any(), http: any(), registry: any() };
+        let (child, addresses) = spawn(&folder, &asked)?;
+        Ok(Self { child, folder, addresses })
+    }
+
+    /// Kills the process with SIGKILL and starts it again on the same data and ports.
+    pub fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.child.kill().context("could not kill the server")?;
+        self.child.wait().context("could not wait for the server")?;
+        let (child, addresses) = spawn(&self.folder, &self.addresses)?;
+        self.child = child;
+        self.addresses = addresses;
+        Ok(())
+    }
+
+    /// `host:port` of the Kafka listener.
+    pub fn kafka(&self) -> &str {
+        &self.addresses.kafka
+    }
+
+    /// `host:port` of the console.
+    pub fn http(&self) -> &str {
+        &self.addresses.http
+    }
+
+    /// `host:port` of the schema registry.
+    pub fn registry(&self) -> &str {
+        &self.addresses.registry
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+        if thread::panicking() {
+            let log = std::fs::read_to_string(log_of(&self.folder)).unwrap_or_default();
+            eprintln!("--- the server's log\n{log}");
+        }
+    }
+}
+
+fn log_of(folder: &TempDir) -> PathBuf {
+    folder.path().join("stderr.log")
+}
+
+/// The binary: handed over, or where `cargo build` puts it beside this test.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("TIDINGS_BINARY") {
+        return Ok(binary.into());
+    }
+    let test = std::env::current_exe().context("no path of this test")?;
+    let profile = test.parent().and_then(|deps| deps.parent()).context("no target directory")?;
+    let binary = profile.join("tidings");
+    ensure!(binary.is_file(), "{} is not built: run `cargo xtask compat`", binary.display());
+    Ok(binary)
+}
+
+fn spawn(folder: &TempDir, asked: &Addresses) -> anyhow::Result<(Child, Addresses)> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(log_of(folder))
+        .context("could not open the server's log")?;
+    let binary = binary()?;
+    let mut child = Command::new(&binary)
+        .arg("up")
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .args(["--kafka", &asked.kafka, "--http", &asked.http, "--registry", &asked.registry])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("could not start {}", binary.display()))?;
+    match ready(&mut child) {
+        Ok(addresses) => Ok((child, addresses)),
+        Err(error) => {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+            let log = std::fs::read_to_string(log_of(folder)).unwrap_or_default();
+            Err(error.context(format!("the server did not become ready\n{log}")))
+        }
+    }
+}
+
+/// Waits for the ready line; a thread keeps reading so that the server never blocks on its output.
+fn ready(child: &mut Child) -> anyhow::Result<Addresses> {
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let (heard, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Nobody listens after the ready line.
+            let _unheard = heard.send(line);
+        }
+    });
+    loop {
+        let line = lines.recv_timeout(READY_WITHIN).context("no ready line")?;
+        let said: Value = serde_json::from_str(&line)
+            .with_context(|| format!("a line that is not JSON: {line}"))?;
+        if said["event"] == "ready" {
+            let address = |name: &str| {
+                let found = said[name].as_str().map(str::to_owned);
+                found.with_context(|| format!("no {name} in {line}"))
+            };
+            return Ok(Addresses {
+                kafka: address("kafka")?,
+                http: address("http")?,
+                registry: address("registry")?,
+            });
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Apache Kafka's own Java client: idempotent producer, group, administration, restart.
+
+use std::process::Command;
+use std::time::Duration;
+
+use tidings_compat::{Conversation, Server, handed_over, own_file, run};
+
+/// For one program from start to end, its compilation included, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn program(scenario: &str, server: &Server) -> Command {
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(handed_over("TIDINGS_COMPAT_JARS").join("*"));
+    command.arg(own_file("java/Compat.java")).args([scenario, server.kafka()]);
+    command
+}
+
+fn check(scenario: &str) {
+    let server = Server::start().expect("the server starts");
+    let ended = run(&mut program(scenario, &server), "", PATIENCE).expect("the program ends");
+    let said = ended.success().expect("the program is content");
+    assert_eq!(said.last().map(String::as_str), Some("ok"), "{said:?}");
+}
+
+#[test]
+fn produce_and_consume() {
+    check("produce-consume");
+}
+
+#[test]
+fn group_rebalance() {
+    check("rebalance");
+}
+
+#[test]
+fn administration() {
+    check("admin");
+}
+
+#[test]
+fn restart() {
+    let mut server = Server::start().expect("the server starts");
+    let mut talk =
+        Conversation::start(&mut program("restart", &server), PATIENCE).expect("it starts");
+    talk.expect("half").expect("half of the records are sent");
+    server.kill_and_restart().expect("the server starts again");
+    talk.say("restarted\n").expect("the program listens");
+    let said = talk.finish().expect("the program ends").success().expect("the program is content");
+    assert_eq!(said.last().map(String::as_str), Some("ok"), "{said:?}");
+}

@@ -1,0 +1,8 @@
+//! Real clients against the binary. One module per family, so that `--skip kcat::` leaves one out.
+
+mod hostile;
+mod http;
+mod java;
+mod kcat;
+mod librdkafka;
+mod python;
