@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::report::Outcome;
-use super::steps::{self, COMPAT_TEST};
+use super::steps::{self, CLIENTS_TEST};
 use super::tools::{self, Missing, Tool};
 use crate::process::{self, Show};
 
@@ -42,7 +42,7 @@ pub(super) fn step(root: &Path, tidings: &Path, filter: &[String]) -> anyhow::Re
     ];
 
     let mut test = process::cargo(root);
-    test.args(["test", "--workspace", "--test", COMPAT_TEST, "--"]).args(filter);
+    test.args(["test", "--workspace", "--test", CLIENTS_TEST, "--"]).args(filter);
     test.env("TIDINGS_BINARY", tidings);
     let mut missing = Outcome::default();
     for family in families {

@@ -51,7 +51,7 @@ fn with_the_binary(
     built: &Built,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    report.step("demo: the shop reconciles, also on a second start", || {
+    report.step("demo: the shop reconciles, also after kill -9", || {
         steps::demo(root, &built.tidings)
     })?;
     report.step("simulation: crashes at every write", || steps::simulation(root, &built.sim))?;

@@ -12,8 +12,14 @@ use crate::args::Rebase;
 use crate::process::{self, Ended, Show};
 use crate::{codegen, tidy};
 
-/// The integration test of `compat`; it is not among the default tests, so it is named.
-pub(super) const COMPAT_TEST: &str = "clients";
+/// The tests of `compat`: the shop's month, and real clients. They are not among the default tests,
+/// so they are named.
+pub(super) const DEMO_TEST: &str = "demo";
+pub(super) const CLIENTS_TEST: &str = "clients";
+
+/// Together they select every target of the workspace.
+const ALL_TARGETS: [&[&str]; 2] =
+    [&["--all-targets"], &["--test", DEMO_TEST, "--test", CLIENTS_TEST]];
 
 /// Programs that the build step made and later steps run.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ pub(super) fn tidy(root: &Path) -> anyhow::Result<Outcome> {
 
 pub(super) fn lint(root: &Path) -> anyhow::Result<Outcome> {
     let mut good = true;
-    for targets in [&["--all-targets"] as &[_], &["--test", COMPAT_TEST]] {
+    for targets in ALL_TARGETS {
         let mut clippy = process::cargo(root);
         clippy
             .args(["clippy", "--quiet", "--workspace"])
@@ -56,7 +62,7 @@ pub(super) fn lint(root: &Path) -> anyhow::Result<Outcome> {
 pub(super) fn build(root: &Path) -> anyhow::Result<(Outcome, Option<Built>)> {
     let mut good = true;
     let mut programs = Vec::new();
-    for targets in [&["--all-targets"] as &[_], &["--test", COMPAT_TEST]] {
+    for targets in ALL_TARGETS {
         let mut build = process::cargo(root);
         build.args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
         let ended = process::run(build.args(targets), Show::StderrOnly)?;
@@ -119,28 +125,11 @@ pub(super) fn outcome_of_tests(ended: &Ended) -> Outcome {
     outcome
 }
 
-/// The whole month of the shop as fast as it goes, then again over the same data.
+/// The shop's month as fast as it goes: on fresh data, over the same data, after `kill -9`.
 pub(super) fn demo(root: &Path, tidings: &Path) -> anyhow::Result<Outcome> {
-    let data = root.join("target/compat/demo");
-    if data.exists() {
-        std::fs::remove_dir_all(&data).with_context(|| data.display().to_string())?;
-    }
-    let mut outcome = Outcome::default();
-    for start in ["demo: first start", "demo: second start over the same data"] {
-        let mut up = Command::new(tidings);
-        up.args(["up", "--demo", "shop", "--until-done", "--speed", "max"]);
-        for port in ["--kafka", "--http", "--registry"] {
-            up.args([port, "127.0.0.1:0"]);
-        }
-        let ended = process::run(up.arg("--data").arg(&data), Show::Both)?;
-        outcome.add(Outcome::check(ended.success && reconciled(&ended.stdout), start));
-    }
-    Ok(outcome)
-}
-
-/// Whether the reconciliation that ends the output says so.
-fn reconciled(output: &str) -> bool {
-    output.contains("\"reconciled\": true") || output.contains("\"reconciled\":true")
+    let mut test = process::cargo(root);
+    test.args(["test", "--workspace", "--test", DEMO_TEST]).env("TIDINGS_BINARY", tidings);
+    Ok(outcome_of_tests(&process::run(&mut test, Show::Both)?))
 }
 
 pub(super) fn simulation(root: &Path, sim: &Path) -> anyhow::Result<Outcome> {
@@ -169,17 +158,5 @@ not json
         let ended = Ended { success: false, stdout: String::new(), stderr: String::new() };
         let outcome = outcome_of_tests(&ended);
         assert_eq!((outcome.passed, outcome.failed, outcome.failures.len()), (0, 1, 1));
-    }
-
-    #[test]
-    fn reconciliation_is_read_from_the_report() {
-        for (output, expected) in [
-            ("{\"reconciled\": true}", true),
-            ("{\"reconciled\":true}", true),
-            ("{\"reconciled\": false}", false),
-            ("", false),
-        ] {
-            assert_eq!(reconciled(output), expected, "{output}");
-        }
     }
 }
