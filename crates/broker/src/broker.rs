@@ -1,11 +1,25 @@
-//! The broker's main value.
+//! The broker's main value: what it holds, and the way in and out.
+//!
+//! 1. [`Broker::submit`] decides at once; answers that promise nothing are ready at once.
+//! 2. [`Broker::sync_begin`] names what must reach the disk; [`Broker::sync_end`] takes the outcome
+//!    and lets the replies go that waited for it.
+//! 3. [`Broker::tick`] acts on timers, which are derived from state and never kept.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tidings_log::{Disk, Fault};
-
-use crate::{Reply, Request};
+use tidings_coordinator::Coordinator;
 pub use tidings_coordinator::Now;
+use tidings_log::{Disk, Fault, NewRecord};
+
+use crate::catalog::{Catalog, CatalogRecord, LogId};
+use crate::fetch::WaitingFetches;
+use crate::held::{HeldReplies, Wait};
+use crate::partition::Logs;
+use crate::producers::ProducerIds;
+use crate::random::Random;
+use crate::topics::Removal;
+use crate::{Reply, Request};
 
 /// Names one submitted request until its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,67 +46,160 @@ pub struct BrokerConfig {
 /// What opening found, for the operator.
 #[derive(Clone, Debug, Default)]
 pub struct OpenReport {
+    /// Topics of clients, the broker's own left out.
     pub topics: usize,
+    /// Partitions of those topics.
     pub partitions: usize,
     /// One line for each partition that was cut, rebuilt or damaged.
     pub findings: Vec<String>,
 }
 
-/// The syncs of one group commit, to run away from the broker's thread.
 #[derive(Debug)]
-pub struct SyncBatch {}
-
-impl SyncBatch {
-    /// Runs every sync; the outcome goes back through [`Broker::sync_end`].
-    pub fn run(&mut self) {
-        todo!()
-    }
+pub struct Broker {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) config: BrokerConfig,
+    pub(crate) cluster_id: String,
+    pub(crate) random: Random,
+    pub(crate) catalog: Catalog,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) logs: Logs,
+    pub(crate) groups: Coordinator,
+    /// Why the groups could not be loaded.
+    pub(crate) groups_trouble: Option<String>,
+    pub(crate) held: HeldReplies,
+    pub(crate) fetches: WaitingFetches,
+    pub(crate) completions: VecDeque<Completion>,
+    /// Logs with bytes that are not on disk.
+    pub(crate) dirty: BTreeSet<LogId>,
+    /// Partitions whose topic's creation is not on disk.
+    pub(crate) unsettled: BTreeSet<LogId>,
+    pub(crate) removals: BTreeMap<String, Removal>,
+    /// Folders of partitions that belong to no topic and were kept.
+    pub(crate) strays: BTreeSet<String>,
+    pub(crate) free_bytes: u64,
+    pub(crate) sync_is_out: bool,
 }
 
-#[derive(Debug)]
-pub struct Broker {}
-
 impl Broker {
-    pub fn open(
-        _disk: Arc<dyn Disk>,
-        _config: BrokerConfig,
-        _now: Now,
-    ) -> Result<(Self, OpenReport), Fault> {
-        todo!()
-    }
     /// 22 characters of URL-safe base64, made at first start and kept.
     pub fn cluster_id(&self) -> &str {
-        todo!()
+        &self.cluster_id
     }
-    pub fn submit(&mut self, _now: Now, _ticket: Ticket, _request: Request) {
-        todo!()
+
+    /// Takes a request; its completion comes from [`Broker::poll`], now or later.
+    pub fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
+        match request {
+            Request::Produce(request) => self.produce(now, ticket, request),
+            Request::Fetch(request) => self.fetch(now, ticket, request),
+            Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
+            Request::CreateTopics(request) => self.create_topics(now, ticket, request),
+            Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
+            Request::InitProducer(request) => self.init_producer(now, ticket, request),
+            Request::JoinGroup(request) => self.join_group(now, ticket, request),
+            Request::SyncGroup(request) => self.sync_group(now, ticket, request),
+            Request::CommitOffsets(request) => self.commit_offsets(now, ticket, &request),
+            Request::FetchOffsets(request) => self.fetch_offsets(ticket, &request),
+            Request::DeleteGroups(request) => self.delete_groups(now, ticket, request),
+            Request::LeaveGroup(request) => {
+                let reply = Reply::LeaveGroup(self.groups.leave(now, request));
+                self.carry_out_group_effects(now);
+                self.answer(ticket, reply, &[]);
+            }
+            at_once => {
+                let reply = self.answer_at_once(now, at_once);
+                self.answer(ticket, reply, &[]);
+            }
+        }
     }
+
+    /// Requests that neither change what is kept nor wait for anything.
+    fn answer_at_once(&mut self, now: Now, request: Request) -> Reply {
+        match request {
+            Request::Heartbeat(request) => Reply::Heartbeat(self.groups.heartbeat(now, &request)),
+            Request::ListOffsets(request) => Reply::ListOffsets(self.list_offsets(request)),
+            Request::DescribeConfigs(request) => {
+                Reply::DescribeConfigs(self.describe_configs(request))
+            }
+            Request::ListGroups(request) => Reply::ListGroups(self.groups.list(&request)),
+            Request::DescribeGroups(request) => {
+                let groups = request.groups.iter();
+                Reply::DescribeGroups(groups.map(|group| self.groups.describe(group)).collect())
+            }
+            other => unreachable!("{} is dispatched by submit", other.name()),
+        }
+    }
+
     /// The next finished request, if any.
     pub fn poll(&mut self) -> Option<Completion> {
-        todo!()
+        self.completions.pop_front().or_else(|| self.held.pop_ready())
     }
+
     /// When [`Broker::tick`] must be called next, in `Now::mono_ms` terms.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        todo!()
+        let timers = [self.groups.next_timeout_ms(), self.fetches.next_deadline_ms()];
+        timers.into_iter().flatten().min()
     }
+
     /// Acts on every timer that is due: sessions, rebalances, waiting fetches.
-    pub fn tick(&mut self, _now: Now) {
-        todo!()
+    pub fn tick(&mut self, now: Now) {
+        self.groups.tick(now);
+        self.carry_out_group_effects(now);
+        self.expire_fetches(now);
     }
-    /// What must be synced so that held replies can go; none when nothing is pending or a batch is
-    /// already out.
-    pub fn sync_begin(&mut self) -> Option<SyncBatch> {
-        todo!()
-    }
-    pub fn sync_end(&mut self, _now: Now, _batch: SyncBatch) {
-        todo!()
-    }
+
     /// Tells the broker how much room the disk has; it refuses produce below its reserve.
-    pub fn set_free_bytes(&mut self, _free: u64) {
-        todo!()
+    pub fn set_free_bytes(&mut self, free: u64) {
+        self.free_bytes = free;
     }
-    /// Closes every log cleanly.
+
+    /// Closes every log cleanly: syncs it and writes its indexes. All are tried; the first fault
+    /// is returned.
     pub fn close(&mut self) -> Result<(), Fault> {
-        todo!()
+        let mut outcome = Ok(());
+        for partition in self.logs.by_id.values_mut() {
+            let Ok(log) = &mut partition.log else { continue };
+            if log.poisoned().is_none() {
+                outcome = outcome.and(log.close());
+            }
+        }
+        outcome
+    }
+
+    /// Answers now, or when every wait is over.
+    pub(crate) fn answer(&mut self, ticket: Ticket, reply: Reply, waits: &[Wait]) {
+        self.held.hold(ticket, reply, waits);
+        for wait in waits {
+            // A log that has failed already will not tell again.
+            let held = self.logs.get(wait.log).and_then(|partition| partition.log.as_ref().ok());
+            if held.is_some_and(|log| log.poisoned().is_some()) {
+                self.log_advanced(wait.log);
+            }
+        }
+    }
+
+    // ---- the broker's own records --------------------------------------------------------------
+
+    /// Appends records of the broker's own; returns the offset after the last.
+    pub(crate) fn append_own(
+        &mut self,
+        now: Now,
+        log: LogId,
+        records: &[NewRecord],
+    ) -> Result<i64, String> {
+        let outcome = self.logs.append_own(log, now.wall_ms, records);
+        self.dirty.insert(log);
+        if outcome.is_err() {
+            self.log_advanced(log);
+            self.carry_on_removals(now);
+        }
+        outcome
+    }
+
+    pub(crate) fn append_catalog(
+        &mut self,
+        now: Now,
+        record: &CatalogRecord,
+    ) -> Result<i64, String> {
+        self.append_own(now, LogId::CATALOG, &[record.encode(now.wall_ms)])
     }
 }

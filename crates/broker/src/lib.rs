@@ -6,13 +6,27 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod catalog;
 mod config;
+mod fetch;
+mod groups;
+mod held;
 pub mod limits;
+mod opening;
+mod partition;
+mod positions;
+mod produce;
+mod producers;
+mod random;
 mod refused;
 mod request;
+mod sync;
+mod topic_name;
+mod topics;
 
-pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, SyncBatch, Ticket};
+pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
 pub use config::{ConfigEntry, ConfigKind, ConfigSource};
 pub use refused::{FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused};
 pub use request::*;
+pub use sync::{SyncBatch, SyncPart};
 pub use tidings_log as log;

@@ -1,8 +1,36 @@
 //! Limits of the broker, with what each protects.
 
-/// Partitions of one topic.
-pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 pub use tidings_coordinator::limits::{
     GROUPS_MAX, MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, SESSION_TIMEOUT_MAX_MS,
     SESSION_TIMEOUT_MIN_MS,
 };
+
+/// Partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
+/// Partitions of the node: each holds open files.
+pub const PARTITIONS_MAX: usize = 20_000;
+/// Bytes of a topic's name; its folder's name must fit a file system's 255.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Configs and assignments that one new topic may name.
+pub const CONFIGS_PER_TOPIC_MAX: usize = 100;
+/// Fetches that may wait for data at once; further ones are answered at once with what there is.
+pub const WAITING_FETCHES_MAX: usize = 20_000;
+/// Bytes of batches in one fetch answer, whatever the client allows (one batch may exceed it).
+pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest wait of a fetch.
+pub const FETCH_WAIT_MAX_MS: u32 = 300_000;
+/// Producer ids reserved by one record of the catalog.
+pub const PRODUCER_ID_BLOCK: i64 = 1_000;
+/// Bytes read at once when the catalog or the groups are loaded.
+pub const LOAD_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// Records put into one batch of a broker's own log.
+pub const OWN_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// `-`, and the digits of a partition.
+const PARTITION_SUFFIX_BYTES_MAX: usize = 6;
+const _: () = assert!(TOPIC_NAME_BYTES_MAX + PARTITION_SUFFIX_BYTES_MAX <= 255);
+const _: () = assert!(PARTITIONS_PER_TOPIC_MAX <= 99_999);
+const _: () = assert!(OWN_BATCH_BYTES_MAX * 2 <= tidings_log::limits::BATCH_BYTES_MAX);
+const _: () = assert!(
+    tidings_coordinator::limits::GROUP_BYTES_MAX * 2 <= tidings_log::limits::BATCH_BYTES_MAX
+);

@@ -297,3 +297,8 @@ pub struct ProducerIdentity {
     pub id: i64,
     pub epoch: i16,
 }
+
+impl ProducerIdentity {
+    /// The answer when no id could be recorded on disk: the client asks again later.
+    pub const NONE: Self = Self { id: -1, epoch: -1 };
+}

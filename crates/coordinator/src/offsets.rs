@@ -62,6 +62,11 @@ impl Coordinator {
             .collect()
     }
 
+    /// Every topic in which some group has committed an offset; a topic may come more than once.
+    pub fn committed_topics(&self) -> impl Iterator<Item = &str> {
+        self.groups().flat_map(|group| group.offsets.keys()).map(|(topic, _)| topic.as_str())
+    }
+
     /// The tombstones of every offset committed in a topic that is being deleted.
     pub fn decide_forget_topic(&self, topic: &str) -> Vec<Record> {
         let first = (topic.to_owned(), i32::MIN);

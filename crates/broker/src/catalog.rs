@@ -1,0 +1,216 @@
+//! What the node has promised to keep: cluster id, topics, reserved producer ids. A fold of the
+//! records in `__tidings_catalog-0`.
+//!
+//! Invariants: a name has at most one topic; a topic id is never given out twice; reserved producer
+//! ids only grow. Records are JSON, one object per record, so that Kafka's tools show them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tidings_log::NewRecord;
+
+use crate::config::TopicSettings;
+use crate::random::{base64, from_base64};
+use crate::topic_name::is_internal;
+use crate::{TopicId, TopicRefused, limits};
+
+/// One change of the catalog, as it is logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CatalogRecord {
+    ClusterNamed {
+        cluster_id: String,
+    },
+    TopicCreated {
+        name: String,
+        /// In Kafka's base64.
+        id: String,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    },
+    TopicDeleted {
+        name: String,
+        id: String,
+    },
+    /// Every producer id below `next` may have been given out.
+    ProducerIdsReserved {
+        next: i64,
+    },
+}
+
+impl CatalogRecord {
+    pub(crate) fn encode(&self, now_ms: i64) -> NewRecord {
+        let key = match self {
+            Self::ClusterNamed { .. } => "cluster".to_owned(),
+            Self::TopicCreated { name, .. } | Self::TopicDeleted { name, .. } => {
+                format!("topic/{name}")
+            }
+            Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
+        };
+        let value = serde_json::to_vec(self).expect("strings and numbers have a JSON form");
+        NewRecord {
+            timestamp: now_ms,
+            key: Some(key.into()),
+            value: Some(value.into()),
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn decode(value: Option<&Bytes>) -> Result<Self, String> {
+        let value = value.ok_or("a catalog record has no value")?;
+        serde_json::from_slice(value).map_err(|e| format!("a catalog record is not valid: {e}"))
+    }
+}
+
+/// Names one log of the node for as long as the node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LogId(pub(crate) u64);
+
+impl LogId {
+    pub(crate) const CATALOG: Self = Self(0);
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    pub(crate) id: TopicId,
+    pub(crate) internal: bool,
+    pub(crate) partitions: i32,
+    pub(crate) settings: TopicSettings,
+    first_log: u64,
+}
+
+impl Topic {
+    pub(crate) fn log(&self, partition: i32) -> Option<LogId> {
+        let index = u64::try_from(partition).ok().filter(|_| partition < self.partitions)?;
+        Some(LogId(self.first_log + index))
+    }
+
+    /// Every partition with its log.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (i32, LogId)> + use<> {
+        (0..self.partitions).zip((self.first_log..).map(LogId))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) cluster_id: Option<String>,
+    topics: BTreeMap<String, Topic>,
+    by_id: BTreeMap<TopicId, String>,
+    partitions: usize,
+    /// The first producer id that is not reserved.
+    pub(crate) producer_ids_end: i64,
+    next_log: u64,
+}
+
+impl Catalog {
+    pub(crate) fn new() -> Self {
+        Self {
+            cluster_id: None,
+            topics: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            partitions: 0,
+            producer_ids_end: 0,
+            next_log: LogId::CATALOG.0 + 1,
+        }
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.get(name)
+    }
+
+    pub(crate) fn name_of(&self, id: &TopicId) -> Option<&str> {
+        self.by_id.get(id).map(String::as_str)
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.values()
+    }
+
+    pub(crate) fn log(&self, topic: &str, partition: i32) -> Option<LogId> {
+        self.topics.get(topic)?.log(partition)
+    }
+
+    /// A log id that no partition has, for other things to wait for.
+    pub(crate) fn fresh_log(&mut self) -> LogId {
+        self.next_log += 1;
+        LogId(self.next_log - 1)
+    }
+
+    /// Whether such a topic may be created; changes nothing.
+    pub(crate) fn decide_create(
+        &self,
+        name: &str,
+        id: TopicId,
+        partitions: i32,
+        settings: &TopicSettings,
+    ) -> Result<CatalogRecord, TopicRefused> {
+        if self.topics.contains_key(name) {
+            return Err(TopicRefused::Exists);
+        }
+        let most = limits::PARTITIONS_PER_TOPIC_MAX;
+        if !(1..=most).contains(&partitions) {
+            return Err(TopicRefused::InvalidPartitions(format!(
+                "{partitions} partitions are not between 1 and {most}"
+            )));
+        }
+        let room = limits::PARTITIONS_MAX - self.partitions.min(limits::PARTITIONS_MAX);
+        if usize::try_from(partitions).is_ok_and(|wanted| wanted > room) {
+            return Err(TopicRefused::InvalidPartitions(format!(
+                "the node holds {} of {} partitions; there is no room for {partitions} more",
+                self.partitions,
+                limits::PARTITIONS_MAX
+            )));
+        }
+        let configs = settings.said().clone();
+        Ok(CatalogRecord::TopicCreated {
+            name: name.to_owned(),
+            id: base64(id),
+            partitions,
+            configs,
+        })
+    }
+
+    pub(crate) fn decide_delete(&self, name: &str) -> Result<CatalogRecord, TopicRefused> {
+        let topic = self.topics.get(name).ok_or(TopicRefused::Unknown)?;
+        if topic.internal {
+            return Err(TopicRefused::InvalidRequest(format!("{name} is the broker's own topic")));
+        }
+        Ok(CatalogRecord::TopicDeleted { name: name.to_owned(), id: base64(topic.id) })
+    }
+
+    pub(crate) fn has_id(&self, id: &TopicId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    pub(crate) fn apply(&mut self, record: CatalogRecord) {
+        match record {
+            CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
+            CatalogRecord::ProducerIdsReserved { next } => {
+                self.producer_ids_end = self.producer_ids_end.max(next);
+            }
+            CatalogRecord::TopicCreated { name, id, partitions, configs } => {
+                let count = u64::try_from(partitions).unwrap_or(0);
+                let topic = Topic {
+                    internal: is_internal(&name),
+                    id: from_base64(&id).unwrap_or_default(),
+                    partitions,
+                    settings: TopicSettings::new(configs),
+                    first_log: self.next_log,
+                    name: name.clone(),
+                };
+                self.next_log += count;
+                self.partitions += usize::try_from(count).unwrap_or(0);
+                self.by_id.insert(topic.id, name.clone());
+                self.topics.insert(name, topic);
+            }
+            CatalogRecord::TopicDeleted { name, .. } => {
+                if let Some(topic) = self.topics.remove(&name) {
+                    self.by_id.remove(&topic.id);
+                    self.partitions -= usize::try_from(topic.partitions).unwrap_or(0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Groups: the coordinator's decisions, written to `__consumer_offsets` and answered.
+//!
+//! Invariants: a commit, a generation's assignments and a deletion are answered when their records
+//! are on disk; offsets are shown when they are, so that no client sees one that a crash takes back.
+
+use tidings_coordinator::{Answer, Effect, Record, Waiter};
+use tidings_log::NewRecord;
+
+use crate::broker::{Broker, Now, Ticket};
+use crate::catalog::LogId;
+use crate::held::Wait;
+use crate::topic_name::CONSUMER_OFFSETS;
+use crate::{
+    CommitOffsets, DeleteGroups, FetchOffsets, GroupRefused, GroupTrouble, JoinGroup, NewTopic,
+    Reply, SyncGroup, TopicRefused,
+};
+
+impl Broker {
+    /// The log of `__consumer_offsets`, created on first use.
+    pub(crate) fn offsets_log(&mut self, now: Now) -> Result<LogId, TopicRefused> {
+        if self.catalog.topic(CONSUMER_OFFSETS).is_none() {
+            let new = NewTopic {
+                name: CONSUMER_OFFSETS.to_owned(),
+                partitions: Some(1),
+                ..NewTopic::default()
+            };
+            self.create_topic(now, &new, false)?;
+        }
+        self.catalog.log(CONSUMER_OFFSETS, 0).ok_or(TopicRefused::Unknown)
+    }
+
+    /// Refuses what needs the groups' state when that could not be loaded.
+    fn groups_are_loaded(&self) -> Result<(), GroupRefused> {
+        match &self.groups_trouble {
+            None => Ok(()),
+            Some(trouble) => Err(storage(trouble.clone())),
+        }
+    }
+
+    fn offsets_for_use(&mut self, now: Now) -> Result<LogId, GroupRefused> {
+        self.groups_are_loaded()?;
+        self.offsets_log(now).map_err(|refused| storage(refused.to_string()))
+    }
+
+    /// Appends group records; returns the mark that must be durable before they count.
+    fn append_group_records(&mut self, now: Now, records: &[Record]) -> Result<i64, String> {
+        let log = self.offsets_log(now).map_err(|refused| refused.to_string())?;
+        let encode = |record: &Record| {
+            let (key, value) = record.encode();
+            NewRecord { timestamp: now.wall_ms, key: Some(key), value, headers: Vec::new() }
+        };
+        let records: Vec<NewRecord> = records.iter().map(encode).collect();
+        self.append_own(now, log, &records)
+    }
+
+    /// What an answer about groups waits for: everything decided so far, on disk.
+    fn wait_for_offsets(&self, part: usize) -> Vec<Wait> {
+        let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Vec::new() };
+        let held = self.logs.get(log).and_then(|partition| partition.log.as_ref().ok());
+        let past = held.map_or(0, |held| held.end_offset());
+        let settled = self.wait_settled(CONSUMER_OFFSETS, part);
+        let unsynced = (past > self.logs.durable(log)).then_some(Wait { log, past, part });
+        unsynced.into_iter().chain(settled).collect()
+    }
+
+    pub(crate) fn offsets_are_durable(&self, past: i64) -> bool {
+        let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return true };
+        let held = self.logs.get(log).and_then(|partition| partition.log.as_ref().ok());
+        held.is_none_or(|held| held.durable_offset() >= past || held.poisoned().is_some())
+    }
+
+    // ---- membership ----------------------------------------------------------------------------
+
+    pub(crate) fn join_group(&mut self, now: Now, ticket: Ticket, request: JoinGroup) {
+        if let Err(refused) = self.offsets_for_use(now) {
+            return self.answer(ticket, Reply::JoinGroup(Err(refused)), &[]);
+        }
+        let fresh = self.random.bytes();
+        self.groups.join(now, Waiter(ticket.0), request, fresh);
+        self.carry_out_group_effects(now);
+    }
+
+    pub(crate) fn sync_group(&mut self, now: Now, ticket: Ticket, request: SyncGroup) {
+        if let Err(refused) = self.groups_are_loaded() {
+            return self.answer(ticket, Reply::SyncGroup(Err(refused)), &[]);
+        }
+        self.groups.sync(now, Waiter(ticket.0), request);
+        self.carry_out_group_effects(now);
+    }
+
+    /// Writes what the coordinator wants kept and answers those it has answers for.
+    pub(crate) fn carry_out_group_effects(&mut self, now: Now) {
+        let mut trouble: Option<String> = None;
+        while let Some(effect) = self.groups.poll() {
+            match effect {
+                Effect::Persist(record) => {
+                    trouble = self.append_group_records(now, std::slice::from_ref(&record)).err();
+                    if let (Some(_), Record::Group { group, .. }) = (&trouble, record) {
+                        self.groups.persist_failed(now, &group);
+                    }
+                }
+                Effect::Answer { waiter, answer, once_durable } => {
+                    let failed = trouble.as_ref().filter(|_| once_durable);
+                    let failed = failed.map(|trouble| storage(trouble.clone()));
+                    let reply = match (answer, failed) {
+                        (Answer::Joined(_), Some(refused)) => Reply::JoinGroup(Err(refused)),
+                        (Answer::Synced(_), Some(refused)) => Reply::SyncGroup(Err(refused)),
+                        (Answer::Joined(result), None) => Reply::JoinGroup(result),
+                        (Answer::Synced(result), None) => Reply::SyncGroup(result),
+                    };
+                    let waits = if once_durable { self.wait_for_offsets(0) } else { Vec::new() };
+                    self.answer(Ticket(waiter.0), reply, &waits);
+                }
+            }
+        }
+    }
+
+    // ---- offsets -------------------------------------------------------------------------------
+
+    pub(crate) fn commit_offsets(&mut self, now: Now, ticket: Ticket, request: &CommitOffsets) {
+        let answer = self.offsets_for_use(now).and_then(|_| {
+            let exists = |topic: &str, partition: i32| self.catalog.log(topic, partition).is_some();
+            let decision = self.groups.decide_commit(now, request, exists)?;
+            self.append_group_records(now, &decision.records).map_err(storage)?;
+            for record in decision.records {
+                self.groups.apply(now, record);
+            }
+            self.groups.heard_from(now, &request.group, &request.member_id);
+            Ok(decision.answers)
+        });
+        let waits = if answer.is_ok() { self.wait_for_offsets(0) } else { Vec::new() };
+        self.answer(ticket, Reply::CommitOffsets(answer), &waits);
+    }
+
+    pub(crate) fn fetch_offsets(&mut self, ticket: Ticket, request: &FetchOffsets) {
+        let answer = self.groups_are_loaded().map(|()| self.groups.committed(request));
+        let waits = if answer.is_ok() { self.wait_for_offsets(0) } else { Vec::new() };
+        self.answer(ticket, Reply::FetchOffsets(answer), &waits);
+    }
+
+    /// Forgets every offset committed in a topic; returns the mark that makes it durable.
+    pub(crate) fn forget_offsets(&mut self, now: Now, topic: &str) -> Result<i64, String> {
+        let records = self.groups.decide_forget_topic(topic);
+        if records.is_empty() {
+            return Ok(0);
+        }
+        let past = self.append_group_records(now, &records)?;
+        for record in records {
+            self.groups.apply(now, record);
+        }
+        Ok(past)
+    }
+
+    // ---- deletion ------------------------------------------------------------------------------
+
+    pub(crate) fn delete_groups(&mut self, now: Now, ticket: Ticket, request: DeleteGroups) {
+        let mut answers = Vec::new();
+        let mut waits = Vec::new();
+        for group in request.groups {
+            let outcome = self.delete_group(now, &group);
+            if outcome.is_ok() {
+                waits.extend(self.wait_for_offsets(answers.len()));
+            }
+            answers.push((group, outcome));
+        }
+        self.answer(ticket, Reply::DeleteGroups(answers), &waits);
+    }
+
+    fn delete_group(&mut self, now: Now, group: &str) -> Result<(), GroupRefused> {
+        self.groups_are_loaded()?;
+        let records = self.groups.decide_delete(group)?;
+        self.append_group_records(now, &records).map_err(storage)?;
+        for record in records {
+            self.groups.apply(now, record);
+        }
+        Ok(())
+    }
+}
+
+fn storage(trouble: String) -> GroupRefused {
+    GroupRefused::Other(GroupTrouble::Storage(trouble))
+}

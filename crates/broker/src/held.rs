@@ -1,0 +1,116 @@
+//! Replies that wait for the disk.
+//!
+//! Invariants: a held reply goes once every log it waits for is durable up to its mark, or has
+//! failed; a part of the reply whose log failed carries that failure; replies that become ready
+//! together go in the order in which they were held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::broker::{Completion, Ticket};
+use crate::catalog::LogId;
+use crate::{GroupRefused, GroupTrouble, ProduceRefused, ProducerIdentity, Reply, TopicRefused};
+
+/// What one part of a reply waits for: `log` durable up to `past`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) log: LogId,
+    pub(crate) past: i64,
+    /// Index of the answer within the reply that fails with the log.
+    pub(crate) part: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    ticket: Ticket,
+    reply: Reply,
+    outstanding: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct HeldReplies {
+    next: u64,
+    held: BTreeMap<u64, Held>,
+    /// Per log: mark, held reply, part.
+    waiting: BTreeMap<LogId, BTreeSet<(i64, u64, usize)>>,
+    ready: BTreeMap<u64, Completion>,
+}
+
+impl HeldReplies {
+    /// Holds a reply; one that waits for nothing is ready at once.
+    pub(crate) fn hold(&mut self, ticket: Ticket, reply: Reply, waits: &[Wait]) {
+        let id = self.next;
+        self.next += 1;
+        let distinct: BTreeSet<_> = waits.iter().map(|w| (w.log, w.past, w.part)).collect();
+        for (log, past, part) in &distinct {
+            self.waiting.entry(*log).or_default().insert((*past, id, *part));
+        }
+        if distinct.is_empty() {
+            self.ready.insert(id, Completion { ticket, reply });
+        } else {
+            self.held.insert(id, Held { ticket, reply, outstanding: distinct.len() });
+        }
+    }
+
+    /// `log` is durable up to `durable`.
+    pub(crate) fn release(&mut self, log: LogId, durable: i64) {
+        let Some(waiting) = self.waiting.get_mut(&log) else { return };
+        let rest = waiting.split_off(&(durable + 1, 0, 0));
+        let reached = std::mem::replace(waiting, rest);
+        if waiting.is_empty() {
+            self.waiting.remove(&log);
+        }
+        for (_, id, _) in reached {
+            self.finish_part(id);
+        }
+    }
+
+    /// `log` will not become durable: what waits for it is answered with `trouble`.
+    pub(crate) fn fail(&mut self, log: LogId, trouble: &str) {
+        for (_, id, part) in self.waiting.remove(&log).unwrap_or_default() {
+            if let Some(held) = self.held.get_mut(&id) {
+                fail_part(&mut held.reply, part, trouble);
+            }
+            self.finish_part(id);
+        }
+    }
+
+    fn finish_part(&mut self, id: u64) {
+        let held = self.held.get_mut(&id).expect("a waiting part belongs to a held reply");
+        held.outstanding -= 1;
+        if held.outstanding == 0 {
+            let Held { ticket, reply, .. } = self.held.remove(&id).expect("found above");
+            self.ready.insert(id, Completion { ticket, reply });
+        }
+    }
+
+    /// The next reply to go.
+    pub(crate) fn pop_ready(&mut self) -> Option<Completion> {
+        self.ready.pop_first().map(|(_, completion)| completion)
+    }
+}
+
+fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
+    let group = || GroupRefused::Other(GroupTrouble::Storage(trouble.to_owned()));
+    let topic = || TopicRefused::Storage(trouble.to_owned());
+    match reply {
+        Reply::Produce(parts) => {
+            parts[part].outcome = Err(ProduceRefused::Storage(trouble.to_owned()));
+        }
+        Reply::CreateTopics(parts) => parts[part].outcome = Err(topic()),
+        Reply::DeleteTopics(parts) => parts[part].outcome = Err(topic()),
+        Reply::DescribeTopics(parts) => parts[part].topic = Err(topic()),
+        Reply::InitProducer(identity) => *identity = ProducerIdentity::NONE,
+        Reply::JoinGroup(answer) => *answer = Err(group()),
+        Reply::SyncGroup(answer) => *answer = Err(group()),
+        Reply::CommitOffsets(answer) => *answer = Err(group()),
+        Reply::FetchOffsets(answer) => *answer = Err(group()),
+        Reply::DeleteGroups(parts) => parts[part].1 = Err(group()),
+        Reply::DescribeConfigs(_)
+        | Reply::Fetch(_)
+        | Reply::ListOffsets(_)
+        | Reply::Heartbeat(_)
+        | Reply::LeaveGroup(_)
+        | Reply::ListGroups(_)
+        | Reply::DescribeGroups(_) => unreachable!("these answers promise nothing to wait for"),
+    }
+}

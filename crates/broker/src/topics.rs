@@ -1,0 +1,413 @@
+//! Topics: described, created, deleted.
+//!
+//! Creation: 1. folders and logs are made; 2. the catalog's record is appended and applied; 3. the
+//! answer goes when the record is on disk. A crash before that leaves folders that belong to no
+//! topic, which the next start removes.
+//!
+//! Deletion: 1. the catalog's record is appended and applied, the topic is gone for clients; 2.
+//! once the record is on disk the folders are removed and the offsets that groups committed there
+//! are forgotten; 3. once that is on disk the answer goes and the name is free again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidings_log::CommitLog;
+
+use crate::broker::{Broker, Now, Ticket};
+use crate::catalog::{LogId, Topic};
+use crate::config::{TopicSettings, describe_broker};
+use crate::held::Wait;
+use crate::partition::Partition;
+use crate::topic_name::{self, CONSUMER_OFFSETS};
+use crate::{
+    ConfigResource, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeConfigs,
+    DescribeTopics, DescribedConfigs, NewTopic, PartitionDescription, Reply, TopicAnswer,
+    TopicCreation, TopicDescription, TopicName, TopicRefused, Topics,
+};
+
+/// A deletion under way.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    topic: Topic,
+    step: RemovalStep,
+    /// What its answer waits for.
+    done: LogId,
+}
+
+#[derive(Debug)]
+enum RemovalStep {
+    /// Until the catalog is durable up to here.
+    Recorded { past: i64 },
+    /// Until `__consumer_offsets` is durable up to here.
+    Forgotten { past: i64 },
+    /// The folders could not be removed; tried again when the name is wanted.
+    Stuck { trouble: String },
+}
+
+impl Broker {
+    pub(crate) fn describe_topics(&mut self, now: Now, ticket: Ticket, request: DescribeTopics) {
+        let asked = match request.topics {
+            Topics::These(asked) => asked,
+            Topics::All => {
+                self.catalog.topics().map(|topic| TopicName::Name(topic.name.clone())).collect()
+            }
+        };
+        let mut answers = Vec::new();
+        let mut waits = Vec::new();
+        for asked in asked {
+            let topic = self.describe_topic(now, &asked, request.auto_create);
+            if let Ok(described) = &topic {
+                waits.extend(self.wait_settled(&described.name, answers.len()));
+            }
+            answers.push(TopicAnswer { asked, topic });
+        }
+        self.answer(ticket, Reply::DescribeTopics(answers), &waits);
+    }
+
+    fn describe_topic(
+        &mut self,
+        now: Now,
+        asked: &TopicName,
+        auto_create: bool,
+    ) -> Result<TopicDescription, TopicRefused> {
+        let name = match asked {
+            TopicName::Name(name) => name.clone(),
+            TopicName::Id(id) => {
+                self.catalog.name_of(id).ok_or(TopicRefused::UnknownId)?.to_owned()
+            }
+        };
+        if self.catalog.topic(&name).is_none() {
+            topic_name::check(&name)?;
+            if !(auto_create && self.config.auto_create_topics) {
+                return Err(TopicRefused::Unknown);
+            }
+            if name == CONSUMER_OFFSETS {
+                self.offsets_log(now)?;
+            } else {
+                let new = NewTopic { name: name.clone(), ..NewTopic::default() };
+                self.create_topic(now, &new, false)?;
+            }
+        }
+        let topic = self.catalog.topic(&name).ok_or(TopicRefused::Unknown)?;
+        let catalog_durable = self.logs.durable(LogId::CATALOG);
+        let partitions = topic.logs().filter_map(|(_, log)| self.logs.get(log));
+        let partitions: Vec<PartitionDescription> =
+            partitions.map(|partition| partition.describe(catalog_durable)).collect();
+        Ok(TopicDescription { name, id: topic.id, internal: topic.internal, partitions })
+    }
+
+    /// The wait until a topic's creation is on disk, if it is not yet.
+    pub(crate) fn wait_settled(&self, name: &str, part: usize) -> Option<Wait> {
+        let (_, first) = self.catalog.topic(name)?.logs().next()?;
+        let past = self.logs.get(first)?.settles_at;
+        let settled = past <= self.logs.durable(LogId::CATALOG);
+        (!settled).then_some(Wait { log: LogId::CATALOG, past, part })
+    }
+
+    // ---- creation ------------------------------------------------------------------------------
+
+    pub(crate) fn create_topics(&mut self, now: Now, ticket: Ticket, request: CreateTopics) {
+        let mut times_named: BTreeMap<&str, usize> = BTreeMap::new();
+        for new in &request.topics {
+            *times_named.entry(&new.name).or_default() += 1;
+        }
+        let mut answers = Vec::new();
+        let mut waits = Vec::new();
+        for new in &request.topics {
+            let outcome = if times_named[new.name.as_str()] > 1 {
+                Err(TopicRefused::InvalidRequest(format!("{} is named more than once", new.name)))
+            } else if topic_name::is_internal(&new.name) {
+                Err(TopicRefused::InvalidName(format!("{} is the broker's own topic", new.name)))
+            } else {
+                self.create_topic(now, new, request.validate_only)
+            };
+            if outcome.is_ok() && !request.validate_only {
+                waits.extend(self.wait_settled(&new.name, answers.len()));
+            }
+            answers.push(CreatedTopic { name: new.name.clone(), outcome });
+        }
+        self.answer(ticket, Reply::CreateTopics(answers), &waits);
+    }
+
+    /// Checks and, unless only that is wanted, creates; its record is then on its way to the disk.
+    pub(crate) fn create_topic(
+        &mut self,
+        now: Now,
+        new: &NewTopic,
+        validate_only: bool,
+    ) -> Result<TopicCreation, TopicRefused> {
+        topic_name::check(&new.name)?;
+        let partitions = self.wanted_partitions(new)?;
+        let settings = TopicSettings::parse(&new.configs)?;
+        let id = self.fresh_topic_id();
+        let record = self.catalog.decide_create(&new.name, id, partitions, &settings)?;
+        self.may_reuse_name(&new.name)?;
+        let configs = settings.describe();
+        if validate_only {
+            return Ok(TopicCreation { id: [0; 16], partitions, configs });
+        }
+        let opened = self.make_partitions(&new.name, partitions, &settings)?;
+        let past = match self.append_catalog(now, &record) {
+            Ok(past) => past,
+            Err(trouble) => {
+                drop(opened);
+                self.remove_folders(&new.name, partitions)?;
+                return Err(TopicRefused::Storage(trouble));
+            }
+        };
+        self.catalog.apply(record);
+        let topic = self.catalog.topic(&new.name).expect("created above");
+        for ((index, id), log) in topic.logs().zip(opened) {
+            let folder = topic_name::folder(&new.name, index);
+            self.unsettled.insert(id);
+            self.logs.by_id.insert(id, Partition { folder, log: Ok(log), settles_at: past });
+        }
+        Ok(TopicCreation { id, partitions, configs })
+    }
+
+    fn fresh_topic_id(&mut self) -> [u8; 16] {
+        loop {
+            let id = self.random.uuid();
+            if !self.catalog.has_id(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// How many partitions a new topic is to have; refuses replicas that one node cannot hold.
+    fn wanted_partitions(&self, new: &NewTopic) -> Result<i32, TopicRefused> {
+        let asked = new.partitions.filter(|count| *count != -1);
+        let replicas = new.replication.filter(|count| *count != -1);
+        if !new.assignment.is_empty() {
+            if asked.is_some() || replicas.is_some() {
+                return Err(TopicRefused::InvalidRequest(
+                    "a replica assignment leaves partitions and replication factor unsaid".into(),
+                ));
+            }
+            return self.assigned_partitions(&new.assignment);
+        }
+        match replicas {
+            None | Some(1) => {}
+            Some(wanted) => {
+                return Err(TopicRefused::InvalidReplication(format!(
+                    "replication factor {wanted} is not possible: this is one node, which holds \
+                     one replica; use 1 or -1"
+                )));
+            }
+        }
+        Ok(asked.unwrap_or(self.config.default_partitions))
+    }
+
+    fn assigned_partitions(&self, assignment: &[(i32, Vec<i32>)]) -> Result<i32, TopicRefused> {
+        let this = self.config.node_id;
+        let indexes: BTreeSet<i32> = assignment.iter().map(|(index, _)| *index).collect();
+        let count = i32::try_from(assignment.len()).unwrap_or(i32::MAX);
+        if indexes.len() != assignment.len() || !indexes.into_iter().eq(0..count) {
+            return Err(TopicRefused::InvalidReplication(
+                "a replica assignment names each partition from 0 on once".into(),
+            ));
+        }
+        match assignment.iter().find(|(_, replicas)| *replicas != [this]) {
+            None => Ok(count),
+            Some((index, replicas)) => Err(TopicRefused::InvalidReplication(format!(
+                "partition {index} is assigned to {replicas:?}; the only node is {this}"
+            ))),
+        }
+    }
+
+    fn make_partitions(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &TopicSettings,
+    ) -> Result<Vec<CommitLog>, TopicRefused> {
+        let storage = |trouble: String| TopicRefused::Storage(trouble);
+        for index in 0..partitions {
+            let folder = topic_name::folder(name, index);
+            if self.strays.contains(&folder) {
+                return Err(storage(format!(
+                    "the folder {folder} is in the data directory and belongs to no topic; move \
+                     it away and restart the node"
+                )));
+            }
+        }
+        let mut opened = Vec::new();
+        for index in 0..partitions {
+            let folder = topic_name::folder(name, index);
+            match CommitLog::open(self.disk.clone(), &folder, settings.log) {
+                Ok((log, _)) => opened.push(log),
+                Err(fault) => {
+                    drop(opened);
+                    self.remove_folders(name, index + 1)?;
+                    return Err(storage(fault.to_string()));
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn remove_folders(&self, name: &str, partitions: i32) -> Result<(), TopicRefused> {
+        let remove = || {
+            for index in 0..partitions {
+                match self.disk.remove_dir_all(&topic_name::folder(name, index)) {
+                    Err(fault) if fault.kind != tidings_log::FaultKind::NotFound => {
+                        return Err(fault);
+                    }
+                    _ => {}
+                }
+            }
+            self.disk.sync_dir("")
+        };
+        remove().map_err(|fault| TopicRefused::Storage(fault.to_string()))
+    }
+
+    /// The catalog's new durable offset makes some partitions count: returns them.
+    pub(crate) fn settle_topics(&mut self) -> Vec<LogId> {
+        let durable = self.logs.durable(LogId::CATALOG);
+        let (logs, unsettled) = (&self.logs, &mut self.unsettled);
+        let is_settled =
+            |id: &LogId| logs.get(*id).is_none_or(|partition| partition.settles_at <= durable);
+        let settled: Vec<LogId> = unsettled.iter().copied().filter(is_settled).collect();
+        for id in &settled {
+            unsettled.remove(id);
+        }
+        settled
+    }
+
+    // ---- deletion ------------------------------------------------------------------------------
+
+    pub(crate) fn delete_topics(&mut self, now: Now, ticket: Ticket, request: DeleteTopics) {
+        let mut answers = Vec::new();
+        let mut waits = Vec::new();
+        for asked in request.topics {
+            let outcome = self.delete_topic(now, &asked);
+            if let Ok((_, _, done)) = outcome {
+                waits.push(Wait { log: done, past: 1, part: answers.len() });
+            }
+            let outcome = outcome.map(|(name, id, _)| (name, id));
+            answers.push(DeletedTopic { asked, outcome });
+        }
+        self.answer(ticket, Reply::DeleteTopics(answers), &waits);
+    }
+
+    fn delete_topic(
+        &mut self,
+        now: Now,
+        asked: &TopicName,
+    ) -> Result<(String, [u8; 16], LogId), TopicRefused> {
+        let name = match asked {
+            TopicName::Name(name) => name.clone(),
+            TopicName::Id(id) => {
+                self.catalog.name_of(id).ok_or(TopicRefused::UnknownId)?.to_owned()
+            }
+        };
+        let record = self.catalog.decide_delete(&name)?;
+        let past = self.append_catalog(now, &record).map_err(TopicRefused::Storage)?;
+        let topic = self.catalog.topic(&name).expect("decided above").clone();
+        self.catalog.apply(record);
+        let mut gone = Vec::new();
+        for (_, log) in topic.logs() {
+            self.logs.by_id.remove(&log);
+            self.unsettled.remove(&log);
+            self.dirty.remove(&log);
+            self.held.fail(log, "the topic has been deleted");
+            gone.push(log);
+        }
+        self.wake_fetches(now, &gone);
+        let done = self.catalog.fresh_log();
+        let id = topic.id;
+        let step = RemovalStep::Recorded { past };
+        self.removals.insert(name.clone(), Removal { topic, step, done });
+        Ok((name, id, done))
+    }
+
+    /// Takes every deletion as far as the disk allows.
+    pub(crate) fn carry_on_removals(&mut self, now: Now) {
+        let catalog_durable = self.logs.durable(LogId::CATALOG);
+        for (name, mut removal) in std::mem::take(&mut self.removals) {
+            if let RemovalStep::Recorded { past } = removal.step {
+                if past <= catalog_durable {
+                    removal.step = self.remove_what_is_left(now, &removal.topic);
+                }
+            }
+            match &removal.step {
+                RemovalStep::Forgotten { past } if self.offsets_are_durable(*past) => {
+                    self.held.release(removal.done, 1);
+                    continue;
+                }
+                RemovalStep::Stuck { trouble } => self.held.fail(removal.done, trouble),
+                RemovalStep::Recorded { .. } | RemovalStep::Forgotten { .. } => {}
+            }
+            self.removals.insert(name, removal);
+        }
+    }
+
+    fn remove_what_is_left(&mut self, now: Now, topic: &Topic) -> RemovalStep {
+        if let Err(refused) = self.remove_folders(&topic.name, topic.partitions) {
+            return RemovalStep::Stuck { trouble: refused.to_string() };
+        }
+        // Where the tombstones cannot be written, the next start forgets the offsets: they belong
+        // to a topic that is not there.
+        let past = self.forget_offsets(now, &topic.name).unwrap_or(0);
+        RemovalStep::Forgotten { past }
+    }
+
+    /// A name is free again when nothing of its former topic is left on disk.
+    fn may_reuse_name(&mut self, name: &str) -> Result<(), TopicRefused> {
+        let Some(removal) = self.removals.get(name) else { return Ok(()) };
+        if matches!(removal.step, RemovalStep::Stuck { .. }) {
+            self.remove_folders(name, removal.topic.partitions)?;
+            self.removals.remove(name);
+            return Ok(());
+        }
+        Err(TopicRefused::Exists)
+    }
+
+    pub(crate) fn fail_removals(&mut self, trouble: &str) {
+        for removal in self.removals.values() {
+            if matches!(removal.step, RemovalStep::Recorded { .. }) {
+                self.held.fail(removal.done, trouble);
+            }
+        }
+    }
+
+    // ---- configuration -------------------------------------------------------------------------
+
+    pub(crate) fn describe_configs(&self, request: DescribeConfigs) -> Vec<DescribedConfigs> {
+        let mut answers = Vec::new();
+        for (resource, names) in request.resources {
+            let configs = self.configs_of(&resource).map(|mut entries| {
+                entries.retain(|entry| {
+                    names.as_ref().is_none_or(|names| names.iter().any(|name| name == entry.name))
+                });
+                entries
+            });
+            answers.push(DescribedConfigs { resource, configs });
+        }
+        answers
+    }
+
+    fn configs_of(
+        &self,
+        resource: &ConfigResource,
+    ) -> Result<Vec<crate::ConfigEntry>, TopicRefused> {
+        match resource {
+            ConfigResource::Topic(name) => {
+                topic_name::check(name)?;
+                let topic = self.catalog.topic(name).ok_or(TopicRefused::Unknown)?;
+                Ok(topic.settings.describe())
+            }
+            ConfigResource::Broker(id) if *id == self.config.node_id.to_string() => {
+                Ok(describe_broker(&self.config))
+            }
+            // The defaults of the whole cluster, of which none was set.
+            ConfigResource::Broker(id) if id.is_empty() => Ok(Vec::new()),
+            ConfigResource::Broker(id) => Err(TopicRefused::InvalidRequest(format!(
+                "broker {id} is not known; the only one is {}",
+                self.config.node_id
+            ))),
+            ConfigResource::Other { kind, name } => Err(TopicRefused::InvalidRequest(format!(
+                "resources of type {kind} ({name}) have no configuration here"
+            ))),
+        }
+    }
+}
