@@ -106,19 +106,17 @@ impl Membership {
     async fn be_member(&mut self) -> Gone {
         let events = self.events.clone();
         loop {
-            let joined = match unless_gone(&events, self.join()).await {
-                Ok(joined) => joined,
-                Err(gone) => return gone,
+            let joined = match self.introduce().await {
+                Ok(()) => match unless_gone(&events, self.join()).await {
+                    Ok(joined) => joined,
+                    Err(gone) => return gone,
+                },
+                Err(unjoined) => Err(unjoined),
             };
             let (given, led) = match joined {
                 Ok(settled) => settled,
                 Err(Unjoined::Again) => continue,
-                Err(Unjoined::Failed(error)) => {
-                    let (Ok(()) | Err(Gone)) = self.tell(Event::Failed(error)).await;
-                    // Whatever the poller does next, this member is done but for leaving.
-                    while self.next.recv().await.is_some() {}
-                    return Gone;
-                }
+                Err(Unjoined::Failed(error)) => return self.fail(error).await,
             };
             let settled = Event::Settled(self.me.clone(), given);
             if let Err(gone) = self.tell(settled).await {
@@ -128,6 +126,13 @@ impl Membership {
                 return gone;
             }
         }
+    }
+
+    /// Tells the poller that this member is done but for leaving, and waits for it to go.
+    async fn fail(&mut self, error: Error) -> Gone {
+        let (Ok(()) | Err(Gone)) = self.tell(Event::Failed(error)).await;
+        while self.next.recv().await.is_some() {}
+        Gone
     }
 
     async fn tell(&self, event: Event) -> Result<(), Gone> {
@@ -162,31 +167,41 @@ impl Membership {
         Ok((self.positions(partitions).await?, led))
     }
 
-    /// Joins; at first in two steps, so that the member has its id before it is waited for.
-    async fn enter(&mut self) -> Result<Joined, Unjoined> {
-        loop {
-            let session_timeout_ms = self.options.session_timeout.as_millis();
-            let rebalance_timeout_ms = REBALANCE_TIMEOUT.as_millis();
-            let join = JoinGroup {
-                group: self.group.clone(),
-                member_id: self.me.member_id.clone(),
-                instance_id: None,
-                client_id: self.options.client_id.clone(),
-                client_host: "/in-process".to_owned(),
-                session_timeout_ms: i32::try_from(session_timeout_ms).unwrap_or(i32::MAX),
-                rebalance_timeout_ms: i32::try_from(rebalance_timeout_ms).unwrap_or(i32::MAX),
-                protocol_type: PROTOCOL_TYPE.to_owned(),
-                protocols: vec![(
-                    assignor::RANGE.to_owned(),
-                    member_bytes::encode_subscription(&self.topics),
-                )],
-                require_known_member_id: true,
-            };
-            match self.engine.node.call(join).await? {
-                Ok(joined) => return Ok(joined),
-                Err(GroupRefused::MemberIdRequired { member_id }) => self.me.member_id = member_id,
-                Err(refused) => return Err(self.unjoined(refused)),
+    /// Gets the member its id (KIP-394), so that it can leave from wherever it is dropped later.
+    /// Answered at once, hence never given up half way: an id that nobody knows would hold up the
+    /// group's rebalances.
+    async fn introduce(&mut self) -> Result<(), Unjoined> {
+        if !self.me.member_id.is_empty() {
+            return Ok(());
+        }
+        match self.engine.node.call(self.join_request()).await? {
+            Ok(Joined { member_id, .. }) | Err(GroupRefused::MemberIdRequired { member_id }) => {
+                self.me.member_id = member_id;
+                Ok(())
             }
+            Err(refused) => Err(self.unjoined(refused)),
+        }
+    }
+
+    async fn enter(&mut self) -> Result<Joined, Unjoined> {
+        let joined = self.engine.node.call(self.join_request()).await?;
+        joined.map_err(|refused| self.unjoined(refused))
+    }
+
+    fn join_request(&self) -> JoinGroup {
+        let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        let subscription = member_bytes::encode_subscription(&self.topics);
+        JoinGroup {
+            group: self.group.clone(),
+            member_id: self.me.member_id.clone(),
+            instance_id: None,
+            client_id: self.options.client_id.clone(),
+            client_host: "/in-process".to_owned(),
+            session_timeout_ms: ms(self.options.session_timeout),
+            rebalance_timeout_ms: ms(REBALANCE_TIMEOUT),
+            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocols: vec![(assignor::RANGE.to_owned(), subscription)],
+            require_known_member_id: true,
         }
     }
 
@@ -289,8 +304,11 @@ impl Membership {
                 next = self.next.recv() => return next.map(|Next| ()).ok_or(Gone),
                 _ = beat.tick() => {}
             }
-            // A node that has stopped unsettles too: the next join meets it again and tells.
-            let mut changed = unless_gone(&events, self.heartbeat()).await?.is_err();
+            let mut changed = match unless_gone(&events, self.heartbeat()).await? {
+                Ok(()) => false,
+                Err(Unjoined::Again) => true,
+                Err(Unjoined::Failed(error)) => return Err(self.fail(error).await),
+            };
             if let Some(led) = &led
                 && !unsettled
                 && !changed

@@ -1,0 +1,108 @@
+//! Topics: make, describe, configure, delete.
+
+use tidings_engine::{Error, NewTopic, Offset};
+
+use crate::stage::{AT_ONCE, Stage, texts, to};
+
+fn topic(name: String, partitions: Option<i32>) -> NewTopic {
+    NewTopic { name, partitions, configs: Vec::new() }
+}
+
+pub(crate) async fn created_topics_are_described(stage: Stage) {
+    let (b, a) = (stage.topic("b", 3).await, stage.topic("a", 1).await);
+    let described = stage.engine.topic(&b).await.unwrap();
+    assert_eq!((described.name.as_str(), described.internal), (b.as_str(), false));
+    let partitions = described.partitions.iter();
+    let partitions: Vec<_> = partitions.map(|p| (p.id, p.start_offset, p.end_offset)).collect();
+    assert_eq!(partitions, [(0, 0, 0), (1, 0, 0), (2, 0, 0)]);
+
+    stage.engine.create_topic(topic(stage.name("c"), None)).await.unwrap();
+    assert!(!stage.engine.topic(&stage.name("c")).await.unwrap().partitions.is_empty());
+
+    let topics = stage.engine.topics().await.unwrap();
+    let ours: Vec<_> =
+        topics.into_iter().map(|t| t.name).filter(|n| n.starts_with("created")).collect();
+    assert_eq!(ours, [a, b, stage.name("c")]);
+}
+
+pub(crate) async fn a_topic_exists_once(stage: Stage) {
+    let name = stage.topic("t", 2).await;
+    let again = stage.engine.create_topic(topic(name.clone(), Some(2))).await;
+    assert_eq!(again, Err(Error::TopicExists(name)));
+}
+
+pub(crate) async fn impossible_topics_are_refused(stage: Stage) {
+    let names = ["", ".", "..", "a b", "a/b", "ü", &"x".repeat(250)];
+    for name in names {
+        let refused = stage.engine.create_topic(topic(name.to_owned(), Some(1))).await.unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{name:?}: {refused:?}");
+    }
+    for partitions in [0, -5, 1_000_000] {
+        let name = stage.name("t");
+        let refused = stage.engine.create_topic(topic(name, Some(partitions))).await.unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{partitions}: {refused:?}");
+    }
+    for (config, value) in [("no.such.config", "1"), ("retention.ms", "soon")] {
+        let configs = vec![(config.to_owned(), value.to_owned())];
+        let wanted = NewTopic { name: stage.name("t"), partitions: None, configs };
+        let refused = stage.engine.create_topic(wanted).await.unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{config}: {refused:?}");
+    }
+    let unknown = Error::UnknownTopic(stage.name("t"));
+    assert_eq!(stage.engine.topic(&stage.name("t")).await.unwrap_err(), unknown);
+}
+
+pub(crate) async fn deleted_topics_are_gone_with_their_records(stage: Stage) {
+    let name = stage.topic("t", 1).await;
+    stage.fill(&name, 0, &["a", "b"]).await;
+    stage.engine.delete_topic(&name).await.unwrap();
+    assert_eq!(stage.engine.topic(&name).await.unwrap_err(), Error::UnknownTopic(name.clone()));
+
+    stage.topic("t", 1).await;
+    assert_eq!(stage.read_all(&name, 0, 0).await, []);
+    stage.fill(&name, 0, &["c"]).await;
+    assert_eq!(texts(&stage.read_all(&name, 0, 0).await), ["c"]);
+}
+
+pub(crate) async fn configurations_are_kept(stage: Stage) {
+    let name = stage.name("t");
+    let configs = vec![("retention.ms".to_owned(), "12345".to_owned())];
+    stage
+        .engine
+        .create_topic(NewTopic { name: name.clone(), partitions: Some(1), configs })
+        .await
+        .unwrap();
+    let configs = stage.engine.topic_configs(&name).await.unwrap();
+    let value = |wanted: &str| {
+        configs.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value.as_deref())
+    };
+    assert_eq!(value("retention.ms"), Some("12345"));
+    assert_eq!(value("cleanup.policy"), Some("delete"));
+}
+
+pub(crate) async fn unknown_topics_are_refused_everywhere(stage: Stage) {
+    let engine = &stage.engine;
+    let name = stage.name("missing");
+    let unknown = Error::UnknownTopic(name.clone());
+    assert_eq!(engine.topic(&name).await.unwrap_err(), unknown);
+    assert_eq!(engine.delete_topic(&name).await.unwrap_err(), unknown);
+    assert_eq!(engine.topic_configs(&name).await.unwrap_err(), unknown);
+    let producer = engine.producer().await.unwrap();
+    assert_eq!(producer.send(vec![to(&name, 0, "x")]).await.unwrap_err(), unknown);
+
+    let partition = Error::UnknownTopic(format!("{name}-0"));
+    assert_eq!(engine.read(&name, 0, 0, AT_ONCE).await.unwrap_err(), partition);
+    assert_eq!(engine.offset(&name, 0, Offset::Latest).await.unwrap_err(), partition);
+
+    let short = stage.topic("short", 2).await;
+    for partition in [-1, 2] {
+        let unknown = Error::UnknownTopic(format!("{short}-{partition}"));
+        let sent = producer.send(vec![to(&short, partition, "x")]).await;
+        assert_eq!(sent.unwrap_err(), unknown);
+        assert_eq!(engine.read(&short, partition, 0, AT_ONCE).await.unwrap_err(), unknown);
+        let offset = engine.offset(&short, partition, Offset::Earliest).await;
+        assert_eq!(offset.unwrap_err(), unknown);
+    }
+    // A refused send leaves the producer as good as new.
+    assert_eq!(producer.send(vec![to(&short, 1, "x")]).await.unwrap()[0].offset, 0);
+}
