@@ -41,6 +41,14 @@ pub const POLL_WAIT: Duration = Duration::from_secs(1);
 /// learns that a partition was taken away.
 pub const WAITING_POLL: Duration = Duration::from_millis(500);
 
+/// Longest that a service works through a batch before it appends, commits and polls again to hear of
+/// a rebalance: a member that is silent for the engine's `REBALANCE_TIMEOUT` loses its partitions.
+pub const CHECK_IN: Duration = Duration::from_secs(5);
+
+/// The longest time that a service may give its handlers: with [`CHECK_IN`] and the append it stays
+/// below the engine's `REBALANCE_TIMEOUT`.
+pub const HANDLER_TIMEOUT_MAX: Duration = Duration::from_secs(45);
+
 /// How long a handler may take, unless [`Service::timeout`](crate::Service::timeout) says otherwise.
 pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -52,4 +60,9 @@ pub const RESUBSCRIBE_MAX: Duration = Duration::from_secs(5);
 const _: () = assert!(PENDING_BYTES_MAX + INPUT_OUTPUT_BYTES_MAX < 1_048_588);
 const _: () = assert!(DEAD_LETTER_BYTES_MAX + 4 * CAUSE_BYTES_MAX < 1_048_588);
 const _: () = assert!(RESUBSCRIBE_FIRST.as_millis() < RESUBSCRIBE_MAX.as_millis());
+const _: () = assert!(HANDLER_TIMEOUT.as_secs() <= HANDLER_TIMEOUT_MAX.as_secs());
+const _: () = assert!(
+    HANDLER_TIMEOUT_MAX.as_secs() + CHECK_IN.as_secs() + 10
+        <= tidings_engine::limits::REBALANCE_TIMEOUT.as_secs()
+);
 const _: () = assert!(BATCH_RECORDS_MAX <= tidings_engine::limits::POLL_RECORDS_MAX);

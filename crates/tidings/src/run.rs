@@ -106,6 +106,7 @@ pub(crate) struct Worker {
     replay: Replay,
     /// Of the record at the head of the queue, known by its place.
     tries: Option<(TopicPartition, i64, Tries)>,
+    polled_at: Instant,
     counts: Counts,
     stop: watch::Receiver<bool>,
 }
@@ -132,6 +133,7 @@ impl Worker {
             processed: Processed::new(limits::PROCESSED_IDS_MAX),
             replay: Replay::default(),
             tries: None,
+            polled_at: Instant::now(),
             counts,
             stop,
         };
@@ -172,6 +174,7 @@ impl Worker {
                     let (service, pause) = (&self.service.name, backoff.pause(failures));
                     tracing::warn!(%service, %error, ?pause, "lost the engine, joining again");
                     self.counts.now.rejoined += 1;
+                    self.counts.show();
                     self.drop_the_batch(in_doubt);
                     self.rest(pause).await;
                 }
@@ -204,7 +207,11 @@ impl Worker {
                     self.wait(pause).await?;
                 }
             }
-            if self.pending.bytes >= limits::PENDING_BYTES_MAX {
+            if self.polled_at.elapsed() >= limits::CHECK_IN {
+                self.flush().await?;
+                self.look_for_a_rebalance().await?;
+                self.take_up()?;
+            } else if self.pending.bytes >= limits::PENDING_BYTES_MAX {
                 self.flush().await?;
             }
         }
@@ -253,6 +260,7 @@ impl Worker {
             polled = self.member()?.poll(limits::BATCH_RECORDS_MAX, limits::POLL_WAIT) => polled?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
+        self.polled_at = Instant::now();
         self.take(polled).await
     }
 
@@ -285,13 +293,23 @@ impl Worker {
             if slice.is_zero() || self.stopping() {
                 break;
             }
-            let assigned = self.assigned.clone();
-            let member = self.member()?;
-            member.pause(&assigned);
-            let polled = member.poll(limits::BATCH_RECORDS_MAX, Duration::ZERO).await?;
-            self.take(polled).await?;
+            self.look_for_a_rebalance().await?;
             self.rest(slice.saturating_sub(begun.elapsed())).await;
         }
+        self.take_up()
+    }
+
+    /// Polls for changes of the assignment only; no partition is fetched from until [`Self::take_up`].
+    async fn look_for_a_rebalance(&mut self) -> Result<(), Broken> {
+        let assigned = self.assigned.clone();
+        let member = self.member()?;
+        member.pause(&assigned);
+        let polled = member.poll(limits::BATCH_RECORDS_MAX, Duration::ZERO).await?;
+        self.polled_at = Instant::now();
+        self.take(polled).await
+    }
+
+    fn take_up(&mut self) -> Result<(), Broken> {
         let assigned = self.assigned.clone();
         self.member()?.resume(&assigned);
         Ok(())
@@ -533,6 +551,8 @@ impl Worker {
         let pending = std::mem::take(&mut self.pending);
         if !pending.records.is_empty() {
             self.append(pending.records).await?;
+            self.counts.now.emitted += pending.emitted;
+            self.counts.now.dead += pending.dead;
         }
         #[cfg(test)]
         self.service.crash.here()?;
@@ -543,8 +563,6 @@ impl Worker {
         }
         #[cfg(test)]
         self.service.crash.here()?;
-        self.counts.now.emitted += pending.emitted;
-        self.counts.now.dead += pending.dead;
         self.counts.show();
         if self.replay.is_full() {
             self.catch_up().await?;

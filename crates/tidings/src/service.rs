@@ -119,7 +119,8 @@ impl Service {
         self
     }
 
-    /// How long one attempt may take; a longer one is a failed attempt.
+    /// How long one attempt may take, up to [`limits::HANDLER_TIMEOUT_MAX`]; a longer one is a failed
+    /// attempt.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -190,6 +191,10 @@ impl Service {
         }
         if self.handlers.is_empty() && problems.is_empty() {
             problems.push("no handler: write .on(handler)".into());
+        }
+        if self.timeout.is_zero() || self.timeout > limits::HANDLER_TIMEOUT_MAX {
+            let most = limits::HANDLER_TIMEOUT_MAX;
+            problems.push(format!("a timeout of {:?} is not in 1 ns..={most:?}", self.timeout));
         }
         let mut names = BTreeSet::new();
         for handler in &self.handlers {
