@@ -1,0 +1,14 @@
+//! Everything HTTP: the schema registry and the console, above the engine's seam.
+//!
+//! Both are axum routers over an [`Engine`](tidings_engine::Engine) and know nothing of the node
+//! behind it; figures of the node are handed in by the binary as [`Figure`]s. Nothing here asks
+//! anything of the network, and pages load nothing from anywhere else.
+
+mod console;
+pub mod limits;
+mod registry;
+mod serve;
+
+pub use console::{Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource};
+pub use registry::registry;
+pub use serve::serve;

@@ -1,0 +1,211 @@
+//! The console: pages, their JSON twins, a live stream, health and metrics.
+//!
+//! One task samples the engine into a [`Snapshot`](snapshot::Snapshot) once a second; whatever
+//! many readers ask for is answered from that value, so the number of readers costs the engine
+//! nothing. Only a page about one topic, record or group asks the engine itself.
+
+mod api;
+mod assets;
+mod chart;
+mod dead;
+mod event;
+mod figure;
+mod history;
+mod live;
+mod load;
+mod metrics;
+mod observe;
+mod pages;
+mod payload;
+mod quantity;
+mod snapshot;
+mod trouble;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::get;
+use tidings_engine::{Engine, Error};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::warn;
+
+pub use figure::{Figure, FigureKind, FigureSource};
+use observe::Observer;
+use snapshot::{Problem, Severity, Snapshot};
+
+use crate::limits::{LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT};
+
+/// Where the other doors of the same process are, to be shown.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    pub kafka: String,
+    pub registry: String,
+}
+
+/// What the console is told once.
+#[derive(Clone, Debug)]
+pub struct ConsoleOptions {
+    pub version: &'static str,
+    pub addresses: Addresses,
+    /// Figures for `/metrics` that the engine does not know.
+    pub figures: FigureSource,
+    pub sample_interval: Duration,
+}
+
+impl Default for ConsoleOptions {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            addresses: Addresses::default(),
+            figures: FigureSource::default(),
+            sample_interval: SAMPLE_INTERVAL,
+        }
+    }
+}
+
+/// A running console.
+#[derive(Debug)]
+pub struct Console {
+    shared: Arc<Shared>,
+    sampler: JoinHandle<()>,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    options: ConsoleOptions,
+    frames: watch::Receiver<Arc<Frame>>,
+    /// Permits for live streams.
+    streams: Arc<Semaphore>,
+}
+
+/// A snapshot, and what the live stream makes of it, at most once.
+#[derive(Debug, Default)]
+struct Frame {
+    snapshot: Snapshot,
+    /// False until the engine has answered, and again while it does not.
+    fresh: bool,
+    fragments: OnceLock<Vec<live::Fragment>>,
+}
+
+impl Shared {
+    fn frame(&self) -> Arc<Frame> {
+        self.frames.borrow().clone()
+    }
+}
+
+impl Console {
+    /// Starts to sample; must be called on a tokio runtime.
+    pub fn start(engine: Engine, options: ConsoleOptions) -> Self {
+        let (sender, frames) = watch::channel(Arc::default());
+        let observer = Observer::new(engine.clone());
+        let sampler = tokio::spawn(sample(observer, sender, options.sample_interval));
+        let streams = Arc::new(Semaphore::new(LIVE_STREAMS_MAX));
+        Self { shared: Arc::new(Shared { engine, options, frames, streams }), sampler }
+    }
+
+    /// The routes, to be served.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .merge(pages::routes())
+            .nest("/api", api::routes())
+            .merge(assets::routes())
+            .route("/live", get(live::stream))
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(metrics::ready))
+            .route("/metrics", get(metrics::metrics))
+            .fallback(pages::not_found)
+            .layer(map_response(with_policy))
+            .with_state(self.shared.clone())
+    }
+
+    /// Waits until a sample has been taken that began after this call.
+    pub async fn sampled(&self) {
+        let mut frames = self.shared.frames.clone();
+        for _ in 0..2 {
+            frames.borrow_and_update();
+            if frames.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Stops sampling, which ends the live streams.
+    pub fn stop(&self) {
+        self.sampler.abort();
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn sample(mut observer: Observer, frames: watch::Sender<Arc<Frame>>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let sampled = timeout(SAMPLE_TIMEOUT, observer.sample()).await;
+        let error = match sampled {
+            Ok(Ok(snapshot)) => {
+                failing = false;
+                frames.send_replace(Arc::new(Frame { snapshot, fresh: true, ..Frame::default() }));
+                continue;
+            }
+            Ok(Err(e)) => e,
+            Err(_) => Error::Unavailable(format!("no answer within {SAMPLE_TIMEOUT:?}")),
+        };
+        if !failing {
+            warn!("the console cannot read the engine: {error}");
+            failing = true;
+        }
+        let mut snapshot = frames.borrow().snapshot.clone();
+        snapshot.problems = snapshot.find_problems();
+        snapshot.problems.insert(0, engine_problem(&error));
+        frames.send_replace(Arc::new(Frame { snapshot, ..Frame::default() }));
+    }
+}
+
+fn engine_problem(error: &Error) -> Problem {
+    Problem {
+        severity: Severity::Bad,
+        what: "The engine does not answer; what is shown is old".to_owned(),
+        detail: error.to_string(),
+        href: "/readyz".to_owned(),
+    }
+}
+
+/// Nothing on a page may come from elsewhere, and no page may be put into another.
+async fn with_policy(mut response: Response) -> Response {
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    );
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A path segment: everything but unreserved characters as `%XX`.
+fn url_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}

@@ -1,0 +1,291 @@
+//! Watches the engine: once a second it looks at topics, groups, the newest records and the dead
+//! letters, and makes a [`Snapshot`].
+//!
+//! Work per sample is bounded by the constants of [`crate::limits`], whatever there is to look at:
+//! what does not fit has its turn in a later sample.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tidings_engine::{Engine, Error, GroupDescription, ReadLimit, Record, Topic};
+
+use super::chart::Spark;
+use super::dead::{DeadLetters, DeadLine, is_dead_topic};
+use super::event::EventLine;
+use super::history::{GroupHistory, GroupSample, TopicHistory, TopicSample};
+use super::quantity::{Behind, Bytes, Count, Moment, Rate};
+use super::snapshot::{Dead, GroupLine, Snapshot, TopicLine, Totals};
+use crate::limits::{
+    DEAD_PER_SAMPLE, EVENT_PARTITIONS_PER_SAMPLE, EVENT_READ_BYTES, EVENTS_KEPT,
+    EVENTS_PER_PARTITION, GROUPS_PER_SAMPLE, SAMPLED_TOPICS_MAX,
+};
+
+pub(super) struct Observer {
+    engine: Engine,
+    started: Instant,
+    topics: BTreeMap<String, TopicHistory>,
+    groups: BTreeMap<String, WatchedGroup>,
+    /// The group described last; the next sample begins after it.
+    group_turn: String,
+    /// First offset not looked at, by partition.
+    seen: BTreeMap<(String, i32), i64>,
+    event_turn: (String, i32),
+    events: VecDeque<EventLine>,
+    /// First dead letter not read, by partition.
+    dead_next: BTreeMap<(String, i32), i64>,
+    dead: DeadLetters,
+    /// Records per second of all topics.
+    throughput: VecDeque<f32>,
+}
+
+#[derive(Default)]
+struct WatchedGroup {
+    history: GroupHistory,
+    line: Option<GroupLine>,
+}
+
+impl Observer {
+    pub(super) fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            started: Instant::now(),
+            topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            group_turn: String::new(),
+            seen: BTreeMap::new(),
+            event_turn: (String::new(), 0),
+            events: VecDeque::new(),
+            dead_next: BTreeMap::new(),
+            dead: DeadLetters::default(),
+            throughput: VecDeque::new(),
+        }
+    }
+
+    /// Looks at everything once.
+    pub(super) async fn sample(&mut self) -> Result<Snapshot, Error> {
+        let topics = self.engine.topics().await?;
+        self.forget_deleted(&topics);
+        self.sample_topics(&topics);
+        self.sample_groups().await?;
+        self.read_events(&topics).await?;
+        let unread = self.read_dead(&topics).await?;
+        let topic_lines: Vec<_> = topics.iter().map(|topic| self.topic_line(topic)).collect();
+        let groups: Vec<_> = self.groups.values().filter_map(|g| g.line.clone()).collect();
+        let dead = self.dead_lines(&topics, unread);
+        let totals = self.totals(&topic_lines, &groups, dead.total);
+        let mut snapshot = Snapshot {
+            time: now(),
+            problems: Vec::new(),
+            totals,
+            topics: topic_lines,
+            groups,
+            events: self.events.iter().rev().cloned().collect(),
+            dead,
+        };
+        snapshot.problems = snapshot.find_problems();
+        Ok(snapshot)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn forget_deleted(&mut self, topics: &[Topic]) {
+        let there = |name: &str| topics.binary_search_by(|t| t.name.as_str().cmp(name)).is_ok();
+        let gone: Vec<_> = self.topics.keys().filter(|name| !there(name)).cloned().collect();
+        for name in gone {
+            self.topics.remove(&name);
+            self.dead.forget(&name);
+        }
+        self.seen.retain(|(topic, _), _| there(topic));
+        self.dead_next.retain(|(topic, _), _| there(topic));
+    }
+
+    fn sample_topics(&mut self, topics: &[Topic]) {
+        let at_ms = self.elapsed_ms();
+        for topic in topics {
+            let room = self.topics.len() < SAMPLED_TOPICS_MAX;
+            if room || self.topics.contains_key(&topic.name) {
+                let ends = topic.partitions.iter().map(|p| p.end_offset).collect();
+                let bytes = topic.partitions.iter().map(|p| p.size_bytes).sum();
+                let history = self.topics.entry(topic.name.clone()).or_default();
+                history.push(TopicSample { at_ms, ends, bytes });
+            }
+        }
+    }
+
+    fn topic_line(&self, topic: &Topic) -> TopicLine {
+        let history = self.topics.get(&topic.name);
+        let rate = |of: fn(&TopicHistory) -> Rate| history.map(of).unwrap_or_default();
+        let records = topic.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
+        TopicLine {
+            name: topic.name.clone(),
+            internal: topic.internal || topic.name.starts_with('_'),
+            dead_letters: is_dead_topic(&topic.name),
+            partitions: Count::of(topic.partitions.len()),
+            records: Count(records),
+            bytes: Bytes(topic.partitions.iter().map(|p| p.size_bytes).sum()),
+            records_per_second: rate(TopicHistory::records_rate),
+            bytes_per_second: rate(TopicHistory::bytes_rate),
+            spark: Spark::new(history.map(TopicHistory::records_rates).unwrap_or_default()),
+        }
+    }
+
+    async fn sample_groups(&mut self) -> Result<(), Error> {
+        let listed = self.engine.groups().await?;
+        self.groups.retain(|name, _| {
+            listed.binary_search_by(|group| group.name.as_str().cmp(name)).is_ok()
+        });
+        let after = listed.partition_point(|group| group.name <= self.group_turn);
+        let turn = listed[after..].iter().chain(&listed[..after]).take(GROUPS_PER_SAMPLE);
+        for group in turn {
+            let described = self.engine.group(&group.name).await?;
+            self.group_turn.clone_from(&group.name);
+            self.take_group(&described);
+        }
+        Ok(())
+    }
+
+    fn take_group(&mut self, described: &GroupDescription) {
+        let at_ms = self.elapsed_ms();
+        let committed = described.offsets.iter().filter_map(|o| o.committed).sum();
+        let lag = described.offsets.iter().map(|o| o.lag).sum();
+        let behind = described.offsets.iter().filter_map(|o| self.behind(o)).max();
+        let watched = self.groups.entry(described.name.clone()).or_default();
+        watched.history.push(GroupSample { at_ms, committed, lag });
+        watched.line = Some(GroupLine {
+            name: described.name.clone(),
+            state: described.state.clone(),
+            members: Count::of(described.members.len()),
+            lag: Count(lag),
+            behind,
+            trend: watched.history.trend(),
+            stuck: watched.history.stuck(),
+            committed_per_second: watched.history.committed_rate(),
+            spark: Spark::new(watched.history.lags()),
+        });
+    }
+
+    fn behind(&self, position: &tidings_engine::GroupOffset) -> Option<Behind> {
+        let history = self.topics.get(&position.topic)?;
+        let partition = usize::try_from(position.partition).ok()?;
+        history.written_ago(partition, position.committed.filter(|_| position.lag > 0)?)
+    }
+
+    /// Reads the newest records of partitions that have gained some.
+    async fn read_events(&mut self, topics: &[Topic]) -> Result<(), Error> {
+        let partitions = topics
+            .iter()
+            .filter(|topic| shows_events(topic))
+            .flat_map(|topic| topic.partitions.iter().map(|p| ((topic.name.clone(), p.id), *p)));
+        let mut gained: Vec<_> = partitions
+            .filter(|(name, p)| {
+                self.seen.get(name).copied().unwrap_or(p.start_offset) < p.end_offset
+            })
+            .collect();
+        let after = gained.partition_point(|(name, _)| *name <= self.event_turn);
+        gained.rotate_left(after);
+        let mut lines = Vec::new();
+        for (name, partition) in gained.into_iter().take(EVENT_PARTITIONS_PER_SAMPLE) {
+            let seen = self.seen.get(&name).copied().unwrap_or(partition.start_offset);
+            let from = seen.max(partition.end_offset - EVENTS_PER_PARTITION);
+            let limit = limit(EVENTS_PER_PARTITION.unsigned_abs() as usize);
+            let records = self.read(&name.0, name.1, from, limit).await?;
+            lines.extend(records.iter().map(EventLine::of));
+            self.seen.insert(name.clone(), partition.end_offset);
+            self.event_turn = name;
+        }
+        lines.sort_by(|a, b| (a.time, &a.topic, a.offset).cmp(&(b.time, &b.topic, b.offset)));
+        self.events.extend(lines);
+        self.events.drain(..self.events.len().saturating_sub(EVENTS_KEPT));
+        Ok(())
+    }
+
+    /// Reads on in the dead-letter topics; answers how many letters are still unread.
+    async fn read_dead(&mut self, topics: &[Topic]) -> Result<i64, Error> {
+        let mut room = DEAD_PER_SAMPLE;
+        let mut unread = 0;
+        for topic in topics.iter().filter(|topic| is_dead_topic(&topic.name)) {
+            for partition in &topic.partitions {
+                let name = (topic.name.clone(), partition.id);
+                let mut next =
+                    self.dead_next.get(&name).copied().unwrap_or(0).max(partition.start_offset);
+                while next < partition.end_offset && room > 0 {
+                    let records = self.read(&name.0, name.1, next, limit(room)).await?;
+                    let Some(last) = records.last() else { break };
+                    next = last.offset + 1;
+                    room = room.saturating_sub(records.len());
+                    records.iter().for_each(|record| self.dead.apply(DeadLine::of(record)));
+                }
+                unread += (partition.end_offset - next).max(0);
+                self.dead_next.insert(name, next);
+            }
+        }
+        Ok(unread)
+    }
+
+    /// Records from an offset on; none where the partition has moved on or gone in the meantime,
+    /// or where its bytes are damaged.
+    async fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        limit: ReadLimit,
+    ) -> Result<Vec<Record>, Error> {
+        match self.engine.read(topic, partition, from, limit).await {
+            Ok(read) => Ok(read.records),
+            Err(Error::UnknownTopic(_) | Error::OffsetOutOfRange { .. } | Error::Corrupt(_)) => {
+                Ok(Vec::new())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn dead_lines(&self, topics: &[Topic], unread: i64) -> Dead {
+        let partitions =
+            topics.iter().filter(|t| is_dead_topic(&t.name)).flat_map(|t| &t.partitions);
+        Dead {
+            total: Count(partitions.map(|p| p.end_offset - p.start_offset).sum()),
+            unread: Count(unread),
+            causes: self.dead.causes(),
+            other: self.dead.other(),
+            last: self.dead.last(),
+        }
+    }
+
+    fn totals(&mut self, topics: &[TopicLine], groups: &[GroupLine], dead: Count) -> Totals {
+        let own = || topics.iter().filter(|topic| !topic.internal);
+        let records_per_second = Rate(own().map(|t| t.records_per_second.0).sum());
+        if self.throughput.len() >= crate::limits::SAMPLES_KEPT {
+            self.throughput.pop_front();
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "for a chart of a few pixels")]
+        self.throughput.push_back(records_per_second.0 as f32);
+        Totals {
+            topics: Count::of(own().count()),
+            partitions: Count(own().map(|t| t.partitions.0).sum()),
+            records: Count(own().map(|t| t.records.0).sum()),
+            bytes: Bytes(own().map(|t| t.bytes.0).sum()),
+            records_per_second,
+            bytes_per_second: Rate(own().map(|t| t.bytes_per_second.0).sum()),
+            groups: Count::of(groups.len()),
+            lag: Count(groups.iter().map(|g| g.lag.0).sum()),
+            dead_letters: dead,
+            spark: Spark::new(self.throughput.iter().copied().collect()),
+        }
+    }
+}
+
+fn shows_events(topic: &Topic) -> bool {
+    !topic.internal && !topic.name.starts_with('_') && !is_dead_topic(&topic.name)
+}
+
+fn limit(records: usize) -> ReadLimit {
+    ReadLimit { records, bytes: EVENT_READ_BYTES, wait: Duration::ZERO }
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

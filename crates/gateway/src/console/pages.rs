@@ -1,0 +1,193 @@
+//! The pages. Each URL holds the whole state of its page.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+
+use super::api::Search;
+use super::event::{EventLine, RecordView, contains_ignoring_case};
+use super::load::{self, GroupView, Place, TopicView};
+use super::snapshot::{GroupLine, Snapshot, TopicLine};
+use super::trouble::{PageTrouble, Trouble};
+use super::{ConsoleOptions, Shared};
+use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
+
+type Console = State<Arc<Shared>>;
+type Page = Result<Response, PageTrouble>;
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(overview))
+        .route("/topics", get(topics))
+        .route("/topics/{topic}", get(topic))
+        .route("/topics/{topic}/{partition}/{offset}", get(record))
+        .route("/groups", get(groups))
+        .route("/groups/{group}", get(group))
+        .route("/events", get(events))
+        .route("/dead", get(dead))
+}
+
+pub(super) async fn not_found() -> PageTrouble {
+    PageTrouble::from(Trouble::not_found("there is no such page"))
+}
+
+fn page(template: &impl Template) -> Page {
+    let rendered = template.render().map_err(|e| Trouble {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        detail: e.to_string(),
+    })?;
+    Ok(Html(rendered).into_response())
+}
+
+/// What surrounds every page.
+struct Frame<'a> {
+    title: &'a str,
+    section: &'static str,
+    options: &'a ConsoleOptions,
+    problems: usize,
+}
+
+impl<'a> Frame<'a> {
+    fn new(shared: &'a Shared, snapshot: &Snapshot, section: &'static str, title: &'a str) -> Self {
+        Self { title, section, options: &shared.options, problems: snapshot.problems.len() }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage<'a> {
+    frame: Frame<'a>,
+    snapshot: &'a Snapshot,
+}
+
+async fn overview(State(shared): Console) -> Page {
+    let sampled = shared.frame();
+    let snapshot = &sampled.snapshot;
+    page(&OverviewPage { frame: Frame::new(&shared, snapshot, "overview", "Overview"), snapshot })
+}
+
+#[derive(Template)]
+#[template(path = "topics.html")]
+struct TopicsPage<'a> {
+    frame: Frame<'a>,
+    search: &'a str,
+    topics: Vec<&'a TopicLine>,
+}
+
+async fn topics(State(shared): Console, search: Result<Query<Search>, QueryRejection>) -> Page {
+    let Query(Search { q: search }) = search?;
+    let sampled = shared.frame();
+    let topics = sampled.snapshot.topics.iter();
+    let topics = topics.filter(|topic| contains_ignoring_case(&topic.name, &search)).collect();
+    let frame = Frame::new(&shared, &sampled.snapshot, "topics", "Topics");
+    page(&TopicsPage { frame, search: &search, topics })
+}
+
+#[derive(Template)]
+#[template(path = "topic.html")]
+struct TopicPage<'a> {
+    frame: Frame<'a>,
+    topic: &'a TopicView,
+    /// Whether this is not the newest page.
+    paged: bool,
+}
+
+async fn topic(
+    State(shared): Console,
+    path: Result<Path<String>, PathRejection>,
+    place: Result<Query<Place>, QueryRejection>,
+) -> Page {
+    let (Path(name), Query(place)) = (path?, place?);
+    let paged = place.before.is_some();
+    let sampled = shared.frame();
+    let topic = load::topic(&shared.engine, &sampled.snapshot, &name, place).await?;
+    let frame = Frame::new(&shared, &sampled.snapshot, "topics", &name);
+    page(&TopicPage { frame, topic: &topic, paged })
+}
+
+#[derive(Template)]
+#[template(path = "record.html")]
+struct RecordPage<'a> {
+    frame: Frame<'a>,
+    record: &'a RecordView,
+}
+
+async fn record(
+    State(shared): Console,
+    path: Result<Path<(String, i32, i64)>, PathRejection>,
+) -> Page {
+    let Path((topic, partition, offset)) = path?;
+    let record = load::record(&shared.engine, &topic, partition, offset).await?;
+    let title = format!("{topic}-{partition} at {offset}");
+    let sampled = shared.frame();
+    let frame = Frame::new(&shared, &sampled.snapshot, "topics", &title);
+    page(&RecordPage { frame, record: &record })
+}
+
+#[derive(Template)]
+#[template(path = "groups.html")]
+struct GroupsPage<'a> {
+    frame: Frame<'a>,
+    search: &'a str,
+    groups: Vec<&'a GroupLine>,
+}
+
+async fn groups(State(shared): Console, search: Result<Query<Search>, QueryRejection>) -> Page {
+    let Query(Search { q: search }) = search?;
+    let sampled = shared.frame();
+    let groups = sampled.snapshot.groups.iter();
+    let groups = groups.filter(|group| contains_ignoring_case(&group.name, &search)).collect();
+    let frame = Frame::new(&shared, &sampled.snapshot, "groups", "Groups");
+    page(&GroupsPage { frame, search: &search, groups })
+}
+
+#[derive(Template)]
+#[template(path = "group.html")]
+struct GroupPage<'a> {
+    frame: Frame<'a>,
+    group: &'a GroupView,
+}
+
+async fn group(State(shared): Console, path: Result<Path<String>, PathRejection>) -> Page {
+    let Path(name) = path?;
+    let sampled = shared.frame();
+    let group = load::group(&shared.engine, &sampled.snapshot, &name).await?;
+    let frame = Frame::new(&shared, &sampled.snapshot, "groups", &name);
+    page(&GroupPage { frame, group: &group })
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct EventsPage<'a> {
+    frame: Frame<'a>,
+    search: &'a str,
+    events: Vec<&'a EventLine>,
+}
+
+async fn events(State(shared): Console, search: Result<Query<Search>, QueryRejection>) -> Page {
+    let Query(Search { q: search }) = search?;
+    let sampled = shared.frame();
+    let events = sampled.snapshot.events.iter();
+    let events = events.filter(|event| event.mentions(&search)).collect();
+    let frame = Frame::new(&shared, &sampled.snapshot, "events", "Events");
+    page(&EventsPage { frame, search: &search, events })
+}
+
+#[derive(Template)]
+#[template(path = "dead.html")]
+struct DeadPage<'a> {
+    frame: Frame<'a>,
+    snapshot: &'a Snapshot,
+}
+
+async fn dead(State(shared): Console) -> Page {
+    let sampled = shared.frame();
+    let snapshot = &sampled.snapshot;
+    page(&DeadPage { frame: Frame::new(&shared, snapshot, "dead", "Dead letters"), snapshot })
+}

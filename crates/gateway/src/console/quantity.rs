@@ -1,0 +1,177 @@
+//! Numbers as people read them; in JSON they stay numbers.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A number of things: `12,345`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Count(pub(crate) i64);
+
+impl Count {
+    pub(crate) fn of(number: usize) -> Self {
+        Self(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.unsigned_abs().to_string();
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A size in bytes, decimal: `1.2 MB`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+        if self.0 < 1000 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut amount = self.0 as f64 / 1000.0;
+        let mut unit = 0;
+        while amount >= 999.5 && unit + 1 < UNITS.len() {
+            amount /= 1000.0;
+            unit += 1;
+        }
+        let places = usize::from(amount < 99.95);
+        write!(f, "{amount:.places$} {}", UNITS[unit])
+    }
+}
+
+/// Something per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Rate(pub(crate) f64);
+
+impl Rate {
+    pub(crate) fn is_zero(self) -> bool {
+        self.0 < 0.05
+    }
+
+    /// The rate as bytes per second.
+    pub(crate) fn bytes(self) -> Bytes {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        Bytes(self.0 as u64)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_zero() {
+            return f.write_str("0");
+        }
+        if self.0 < 9.95 {
+            return write!(f, "{:.1}", self.0);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+        Count(self.0.round() as i64).fmt(f)
+    }
+}
+
+/// Milliseconds since the epoch, shown in UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Moment(pub(crate) i64);
+
+impl Moment {
+    /// `08:26:00.125`.
+    pub(crate) fn clock(self) -> String {
+        let ms = self.0.rem_euclid(86_400_000);
+        let (h, m) = (ms / 3_600_000, ms / 60_000 % 60);
+        format!("{h:02}:{m:02}:{:02}.{:03}", ms / 1000 % 60, ms % 1000)
+    }
+
+    /// `2010-12-01`, by the days-to-civil conversion of the proleptic Gregorian calendar.
+    pub(crate) fn date(self) -> String {
+        let days = self.0.div_euclid(86_400_000) + 719_468;
+        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.date(), self.clock())
+    }
+}
+
+/// How long ago the oldest record was written that a group has not processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Behind {
+    pub(crate) seconds: u64,
+    /// It was written before the history begins.
+    pub(crate) at_least: bool,
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.at_least { "> " } else { "" };
+        match self.seconds {
+            s if s < 100 => write!(f, "{more}{s} s"),
+            s => write!(f, "{more}{} min", s / 60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        for (shown, wanted) in [
+            (Count(0).to_string(), "0"),
+            (Count(999).to_string(), "999"),
+            (Count(1000).to_string(), "1,000"),
+            (Count(-1_234_567).to_string(), "-1,234,567"),
+            (Bytes(999).to_string(), "999 B"),
+            (Bytes(1_000).to_string(), "1.0 kB"),
+            (Bytes(99_900).to_string(), "99.9 kB"),
+            (Bytes(123_456).to_string(), "123 kB"),
+            (Bytes(999_600).to_string(), "1.0 MB"),
+            (Bytes(u64::MAX).to_string(), "18447 PB"),
+            (Rate(0.04).to_string(), "0"),
+            (Rate(0.4).to_string(), "0.4"),
+            (Rate(12.4).to_string(), "12"),
+            (Rate(123_456.7).to_string(), "123,457"),
+            (Behind { seconds: 7, at_least: false }.to_string(), "7 s"),
+            (Behind { seconds: 125, at_least: true }.to_string(), "> 2 min"),
+        ] {
+            assert_eq!(shown, wanted);
+        }
+    }
+
+    #[test]
+    fn moments_are_shown_in_utc() {
+        for (ms, wanted) in [
+            (0, "1970-01-01 00:00:00.000"),
+            (1_291_191_960_123, "2010-12-01 08:26:00.123"),
+            (951_782_400_000, "2000-02-29 00:00:00.000"),
+            (-1, "1969-12-31 23:59:59.999"),
+        ] {
+            assert_eq!(Moment(ms).to_string(), wanted);
+        }
+    }
+}

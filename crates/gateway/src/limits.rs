@@ -1,0 +1,64 @@
+//! Limits of the gateway, with what each protects.
+
+use std::time::Duration;
+
+/// Bytes of one request body.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Records of `_schemas` read in one step.
+pub const REGISTRY_READ_RECORDS: usize = 1_000;
+
+/// Time between two samples of topics and groups.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Samples kept of each topic and group: two minutes.
+pub const SAMPLES_KEPT: usize = 120;
+/// Topics whose history is kept; 1,000 topics of 4 partitions take 4 MB.
+pub const SAMPLED_TOPICS_MAX: usize = 2_000;
+/// Groups described in one sample; more are taken in turns.
+pub const GROUPS_PER_SAMPLE: usize = 200;
+/// Samples over which a rate is taken.
+pub const RATE_SAMPLES: usize = 5;
+/// A group that is behind and has committed nothing for this long is stuck.
+pub const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// Newest events kept for the console.
+pub const EVENTS_KEPT: usize = 500;
+/// Newest records read of one partition in one sample.
+pub const EVENTS_PER_PARTITION: i64 = 8;
+/// Partitions whose newest records are read in one sample.
+pub const EVENT_PARTITIONS_PER_SAMPLE: usize = 64;
+/// Bytes read of one partition in one sample.
+pub const EVENT_READ_BYTES: usize = 256 * 1024;
+
+/// Dead letters read in one sample.
+pub const DEAD_PER_SAMPLE: usize = 2_000;
+/// Newest dead letters kept for the console.
+pub const DEAD_KEPT: usize = 200;
+/// Distinct causes that are counted; letters with further causes are counted together.
+pub const DEAD_CAUSES_MAX: usize = 200;
+/// Characters of a cause that are shown and that tell causes apart.
+pub const CAUSE_CHARS_MAX: usize = 300;
+
+/// Records on one page of a topic.
+pub const PAGE_RECORDS: usize = 50;
+/// Partitions whose records are merged on one page; a larger topic is shown one by one.
+pub const MERGED_PARTITIONS_MAX: usize = 16;
+/// Bytes of a payload that are shown; the rest is said to be there.
+pub const PAYLOAD_SHOWN_BYTES: usize = 64 * 1024;
+/// Characters of a key or value in a table.
+pub const PREVIEW_CHARS: usize = 160;
+/// Rows of topics and of groups on the overview.
+pub const OVERVIEW_ROWS: usize = 30;
+/// Events on the overview.
+pub const OVERVIEW_EVENTS: usize = 24;
+
+/// How long a sample may take before the engine counts as not answering.
+pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Live streams at once; one more is answered 503.
+pub const LIVE_STREAMS_MAX: usize = 64;
+/// How long a live stream's client may leave an event unread before it is dropped.
+pub const LIVE_STALL_MAX: Duration = Duration::from_secs(20);
+
+const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
+const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);
+const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);

@@ -1,0 +1,125 @@
+//! The registry's state and its topic: one writer that appends, reads back and folds.
+//!
+//! Invariant: the state is the fold of `_schemas` up to `Writer::next`. A write first folds
+//! whatever the topic has gained, decides on that, appends, and folds what it reads back, so a
+//! writer that was interrupted between append and fold leaves nothing behind.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_engine::{Engine, Error, NewTopic, Producer, ReadLimit, SentRecord};
+use tidings_schema::{Change, Refused, Registry};
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::answer::Trouble;
+use crate::limits::{BODY_BYTES_MAX, REGISTRY_READ_RECORDS};
+
+const TOPIC: &str = "_schemas";
+
+pub(super) struct Store {
+    engine: Engine,
+    writer: Mutex<Writer>,
+    state: RwLock<Registry>,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Made by the first write.
+    producer: Option<Producer>,
+    /// The first offset that is not folded yet.
+    next: i64,
+}
+
+impl Store {
+    pub(super) async fn open(engine: Engine) -> Result<Self, Error> {
+        let store = Self { engine, writer: Mutex::default(), state: RwLock::default() };
+        match store.catch_up(&mut *store.writer.lock().await).await {
+            Ok(()) | Err(Error::UnknownTopic(_)) => Ok(store),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Registry> {
+        // A fold cannot fail half way: the state behind a poisoned lock is whole.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides on the newest state and makes the changes durable before it answers.
+    pub(super) async fn write<T>(
+        &self,
+        decide: impl FnOnce(&Registry) -> Result<(T, Vec<Change>), Refused>,
+    ) -> Result<T, Trouble> {
+        let mut writer = self.writer.lock().await;
+        match self.catch_up(&mut writer).await {
+            Ok(()) | Err(Error::UnknownTopic(_)) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let (answer, changes) = decide(&self.read())?;
+        if !changes.is_empty() {
+            self.append(&mut writer, &changes).await?;
+            self.catch_up(&mut writer).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn append(&self, writer: &mut Writer, changes: &[Change]) -> Result<(), Error> {
+        let producer = match writer.producer.take() {
+            Some(producer) => producer,
+            None => {
+                self.create_topic().await?;
+                self.engine.producer().await?
+            }
+        };
+        let records = changes.iter().map(|change| {
+            let (key, value) = change.to_record();
+            SentRecord {
+                topic: TOPIC.to_owned(),
+                partition: Some(0),
+                key: Some(Bytes::from(key)),
+                value: value.map(Bytes::from),
+                ..SentRecord::default()
+            }
+        });
+        producer.send(records.collect()).await?;
+        writer.producer = Some(producer);
+        Ok(())
+    }
+
+    async fn create_topic(&self) -> Result<(), Error> {
+        let topic = NewTopic {
+            name: TOPIC.to_owned(),
+            partitions: Some(1),
+            configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+        };
+        match self.engine.create_topic(topic).await {
+            Ok(()) | Err(Error::TopicExists(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn catch_up(&self, writer: &mut Writer) -> Result<(), Error> {
+        let limit = ReadLimit {
+            records: REGISTRY_READ_RECORDS,
+            bytes: BODY_BYTES_MAX,
+            wait: Duration::ZERO,
+        };
+        loop {
+            let read = self.engine.read(TOPIC, 0, writer.next, limit).await?;
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            for record in &read.records {
+                match Change::from_record(record.key.as_deref(), record.value.as_deref()) {
+                    Ok(Some(change)) => state.apply(change),
+                    Ok(None) => {}
+                    Err(e) => warn!(offset = record.offset, "{TOPIC}: {e}; passed over"),
+                }
+            }
+            let stuck = read.next <= writer.next;
+            writer.next = writer.next.max(read.next);
+            if stuck || read.next >= read.high_watermark {
+                return Ok(());
+            }
+        }
+    }
+}
