@@ -69,6 +69,8 @@ mod rfc3339;
 mod run;
 mod service;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use backoff::Backoff;
 pub use dead_letter::{DeadKind, DeadLetter};
@@ -84,3 +86,8 @@ pub use publisher::{Outgoing, Publisher};
 pub use service::{Running, Service};
 /// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
 pub use tidings_derive::Event;
+
+/// The README's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
