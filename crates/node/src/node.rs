@@ -22,7 +22,7 @@ use crate::FileDisk;
 use crate::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
 use crate::shard::{self, Asked, Message};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NodeConfig {
     pub node_id: i32,
     pub default_partitions: i32,

@@ -34,6 +34,7 @@ use crate::{NodeConfig, NodeError};
 
 /// What the shard is told. The channel is unbounded, its contents are not: a request carries its
 /// share of the allowances, there is at most one group commit, and one stop per caller.
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a request")]
 #[derive(Debug)]
 pub(crate) enum Message {
     Request(Request, Asked),

@@ -7,7 +7,9 @@ use tidings_engine::{Error, GroupDescription, SubscribeOptions};
 use crate::stage::{Stage, at, texts};
 
 /// Partition, committed, end, lag, metadata.
-fn positions(group: &GroupDescription) -> Vec<(i32, Option<i64>, i64, i64, Option<&str>)> {
+type Shown<'a> = (i32, Option<i64>, i64, i64, Option<&'a str>);
+
+fn positions(group: &GroupDescription) -> Vec<Shown<'_>> {
     let offsets = group.offsets.iter();
     offsets
         .map(|o| (o.partition, o.committed, o.end_offset, o.lag, o.metadata.as_deref()))

@@ -79,7 +79,7 @@ pub(crate) async fn records_beyond_the_limit_are_refused(stage: Stage) {
 pub(crate) async fn sends_beyond_a_batch_are_split(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let value = |n: usize| format!("{n:050000}").repeat(2);
-    let partition = |n: usize| i32::from(n % 4 == 0);
+    let partition = |n: usize| i32::from(n.is_multiple_of(4));
     let records = (0..40).map(|n| to(&topic, partition(n), &value(n)));
     let positions = stage.send(records.collect()).await;
     let mut next = [0, 0];
