@@ -174,7 +174,7 @@ impl Group {
         }
         if let Some(instance) = &request.instance_id {
             if let Some(old_id) = self.statics.get(instance).cloned() {
-                self.replace_static(now, waiter, &old_id, fresh_id, request, effects);
+                self.replace_static(now, waiter, &old_id, &fresh_id, request, effects);
                 return Ok(());
             }
         } else if request.require_known_member_id {
@@ -248,7 +248,7 @@ impl Group {
         now: Now,
         waiter: Waiter,
         old_id: &str,
-        new_id: String,
+        new_id: &str,
         request: JoinGroup,
         effects: &mut Effects,
     ) {
@@ -261,22 +261,22 @@ impl Group {
         }
         let leader_before = self.leader.clone();
         if self.leader.as_deref() == Some(old_id) {
-            self.leader = Some(new_id.clone());
+            self.leader = Some(new_id.to_owned());
         }
         let instance = request.instance_id.clone().expect("only static members are replaced");
-        self.statics.insert(instance, new_id.clone());
+        self.statics.insert(instance, new_id.to_owned());
         member.update(request);
         member.touch(now.mono_ms);
-        self.members.insert(new_id.clone(), member);
+        self.members.insert(new_id.to_owned(), member);
         if self.state == State::Stable && self.vote() == self.protocol {
             effects.persist(self.record(now));
             // The former leader is named, so that the returning one does not assign anew.
-            let mut answer = self.answer_join(&new_id);
+            let mut answer = self.answer_join(new_id);
             answer.members.clear();
             answer.leader = leader_before.unwrap_or_default();
             effects.joined_once_durable(waiter, answer);
         } else {
-            self.members.get_mut(&new_id).expect("inserted above").joining = Some(waiter);
+            self.members.get_mut(new_id).expect("inserted above").joining = Some(waiter);
             self.rebalance(now, effects);
         }
     }
@@ -497,10 +497,11 @@ impl Group {
     }
 
     pub(crate) fn touch(&mut self, member_id: &str, now_ms: u64) {
-        if let Some(member) = self.members.get_mut(member_id) {
-            if member.session_ends_ms().is_some() && member.joining.is_none() {
-                member.touch(now_ms);
-            }
+        if let Some(member) = self.members.get_mut(member_id)
+            && member.joining.is_none()
+            && member.session_ends_ms().is_some()
+        {
+            member.touch(now_ms);
         }
     }
 

@@ -1,0 +1,428 @@
+//! Joining, syncing, staying and leaving.
+
+use bytes::Bytes;
+use tidings_coordinator::{
+    Coordinator, GroupRefused, GroupTrouble, JoinGroup, ListGroups, Record, SyncGroup, limits,
+};
+
+use crate::house::{GROUP, House, REBALANCE_MS, SESSION_MS, join, static_join, sync};
+
+fn offering(member_id: &str, protocols: &[&str]) -> JoinGroup {
+    let offer = |name: &&str| ((*name).to_owned(), Bytes::copy_from_slice(name.as_bytes()));
+    JoinGroup { protocols: protocols.iter().map(offer).collect(), ..join(member_id) }
+}
+
+#[test]
+fn the_first_member_is_in_at_once_and_leads() {
+    let mut house = House::default();
+    let joined = house.join_now(join(""));
+    assert_eq!((joined.generation, joined.protocol.as_str()), (1, "range"));
+    assert_eq!(joined.leader, joined.member_id);
+    assert_eq!(joined.members, [(joined.member_id.clone(), None, Bytes::from_static(b"topics"))]);
+    assert_eq!(joined.member_id, "client-00000000-0000-4000-8000-000000000001");
+    assert_eq!(house.state(), "CompletingRebalance");
+    let plan = [(joined.member_id.as_str(), "all")];
+    assert_eq!(house.sync_now(sync(&joined.member_id, 1, &plan)), Ok(Bytes::from_static(b"all")));
+    assert_eq!(house.state(), "Stable");
+}
+
+#[test]
+fn joins_that_cannot_be_are_refused() {
+    let (min_ms, max_ms) = (6_000, 1_800_000);
+    let session = GroupRefused::InvalidSessionTimeout { min_ms, max_ms };
+    let big = Bytes::from(vec![0; limits::MEMBER_METADATA_BYTES_MAX + 1]);
+    let cases = [
+        ("no group", JoinGroup { group: String::new(), ..join("") }, GroupRefused::InvalidGroup),
+        ("short session", JoinGroup { session_timeout_ms: 5_999, ..join("") }, session.clone()),
+        ("long session", JoinGroup { session_timeout_ms: 1_800_001, ..join("") }, session),
+        ("unknown id", join("stranger"), GroupRefused::UnknownMember),
+        ("unknown instance", static_join("stranger", "i"), GroupRefused::UnknownMember),
+        ("no protocols", offering("", &[]), GroupRefused::InconsistentProtocol),
+        (
+            "no protocol type",
+            JoinGroup { protocol_type: String::new(), ..join("") },
+            GroupRefused::InconsistentProtocol,
+        ),
+        (
+            "another protocol type",
+            JoinGroup { protocol_type: "connect".into(), ..join("") },
+            GroupRefused::InconsistentProtocol,
+        ),
+        ("nothing in common", offering("", &["sticky"]), GroupRefused::InconsistentProtocol),
+        (
+            "too much metadata",
+            JoinGroup { protocols: vec![("range".into(), big)], ..join("") },
+            GroupRefused::Full,
+        ),
+    ];
+    let (mut house, _, _) = House::with_two_members();
+    for (name, request, expected) in cases {
+        assert_eq!(house.refused_join(request), expected, "{name}");
+    }
+    assert_eq!(house.state(), "Stable", "no refusal disturbs the group");
+}
+
+#[test]
+fn a_member_without_an_id_is_given_one_and_must_come_back_with_it() {
+    let mut house = House::default();
+    let first = JoinGroup { require_known_member_id: true, ..join("") };
+    let GroupRefused::MemberIdRequired { member_id } = house.refused_join(first.clone()) else {
+        panic!("an id was to be required")
+    };
+    assert_eq!(house.join_now(join(&member_id)).member_id, member_id);
+
+    let GroupRefused::MemberIdRequired { member_id } = house.refused_join(first) else {
+        panic!("an id was to be required")
+    };
+    house.pass(u64::from(SESSION_MS.unsigned_abs()));
+    assert_eq!(house.refused_join(join(&member_id)), GroupRefused::UnknownMember, "it has lapsed");
+}
+
+#[test]
+fn a_group_that_nobody_joined_leaves_no_trace() {
+    let mut house = House::default();
+    house.refused_join(JoinGroup { require_known_member_id: true, ..join("") });
+    assert_eq!(house.groups.list(&ListGroups { states: vec![] }).len(), 1);
+    house.pass(u64::from(SESSION_MS.unsigned_abs()));
+    assert_eq!(house.groups.list(&ListGroups { states: vec![] }).len(), 0);
+    assert_eq!((house.state(), house.groups.next_timeout_ms()), ("Dead", None));
+}
+
+#[test]
+fn the_protocol_is_voted_for_among_those_in_common() {
+    let cases: [(&[&[&str]], &str); 4] = [
+        (&[&["a", "b"], &["b", "a"], &["b", "a"]], "b"),
+        (&[&["c", "a", "b"], &["b", "a"], &["a", "b"]], "a"),
+        (&[&["x", "both"], &["y", "both"]], "both"),
+        (&[&["b", "a"], &["a", "b"]], "a"),
+    ];
+    for (offers, expected) in cases {
+        let mut house = House::default();
+        let leader = house.join_now(offering("", offers[0])).member_id;
+        let others: Vec<u64> =
+            offers[1..].iter().map(|offer| house.send_join(offering("", offer))).collect();
+        let sent = house.send_join(offering(&leader, offers[0]));
+        assert_eq!(house.joined(sent).unwrap().unwrap().protocol, expected, "{offers:?}");
+        for other in others {
+            assert_eq!(house.joined(other).unwrap().unwrap().protocol, expected);
+        }
+    }
+}
+
+#[test]
+fn heartbeats_say_what_the_group_is_doing() {
+    let (mut house, leader, follower) = House::with_two_members();
+    assert_eq!(house.beat(&leader, 2), Ok(()));
+    assert_eq!(house.beat(&leader, 1), Err(GroupRefused::IllegalGeneration));
+    assert_eq!(house.beat("stranger", 2), Err(GroupRefused::UnknownMember));
+    let third = house.send_join(join(""));
+    assert_eq!(house.beat(&leader, 2), Err(GroupRefused::Rebalancing));
+    house.send_join(join(&leader));
+    house.send_join(join(&follower));
+    let third = house.joined(third).unwrap().unwrap();
+    assert_eq!(third.generation, 3);
+    assert_eq!(house.beat(&third.member_id, 3), Ok(()), "while it waits to sync");
+}
+
+#[test]
+fn an_unchanged_follower_rejoins_without_disturbing_the_group() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let again = house.join_now(join(&follower));
+    assert_eq!((again.generation, again.leader.as_str()), (2, leader.as_str()));
+    assert_eq!(again.members, []);
+    assert_eq!(house.sync_now(sync(&follower, 2, &[])), Ok(Bytes::from_static(b"right")));
+    assert_eq!(house.state(), "Stable");
+    let waits = house.send_join(offering(&follower, &["range"]));
+    assert_eq!(house.joined(waits).map(|_| ()), None, "changed metadata rebalances");
+    assert_eq!(house.state(), "PreparingRebalance");
+}
+
+#[test]
+fn a_leader_that_rejoins_starts_a_rebalance() {
+    let (mut house, leader, _) = House::with_two_members();
+    house.send_join(join(&leader));
+    assert_eq!(house.state(), "PreparingRebalance");
+}
+
+#[test]
+fn a_repeated_join_answers_the_earlier_one_too() {
+    let (mut house, leader, _) = House::with_two_members();
+    let first = house.send_join(join(&leader));
+    let second = house.send_join(join(&leader));
+    assert_eq!(house.joined(first).unwrap().unwrap_err(), GroupRefused::Rebalancing);
+    assert_eq!(house.joined(second).map(|_| ()), None);
+}
+
+#[test]
+fn syncs_are_refused_when_they_do_not_fit() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let of = |request: SyncGroup, kind: &str, protocol: &str| SyncGroup {
+        protocol_type: Some(kind.to_owned()),
+        protocol: Some(protocol.to_owned()),
+        ..request
+    };
+    let cases = [
+        (sync("stranger", 2, &[]), Err(GroupRefused::UnknownMember)),
+        (sync(&follower, 1, &[]), Err(GroupRefused::IllegalGeneration)),
+        (of(sync(&follower, 2, &[]), "connect", "range"), Err(GroupRefused::InconsistentProtocol)),
+        (of(sync(&follower, 2, &[]), "consumer", "a"), Err(GroupRefused::InconsistentProtocol)),
+        (of(sync(&follower, 2, &[]), "consumer", "range"), Ok(Bytes::from_static(b"right"))),
+        (
+            SyncGroup { group: "other".into(), ..sync(&leader, 2, &[]) },
+            Err(GroupRefused::UnknownMember),
+        ),
+        (
+            SyncGroup { group: String::new(), ..sync(&leader, 2, &[]) },
+            Err(GroupRefused::InvalidGroup),
+        ),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(house.sync_now(request.clone()), expected, "{request:?}");
+    }
+    house.send_join(join(&leader));
+    assert_eq!(house.sync_now(sync(&follower, 2, &[])), Err(GroupRefused::Rebalancing));
+}
+
+#[test]
+fn members_the_leader_forgot_get_an_empty_assignment() {
+    let mut house = House::default();
+    let leader = house.join_now(join("")).member_id;
+    let other = house.send_join(join(""));
+    house.send_join(join(&leader));
+    let other = house.joined(other).unwrap().unwrap().member_id;
+    let plan = [(leader.as_str(), "all"), ("stranger", "ghost")];
+    assert_eq!(house.sync_now(sync(&leader, 2, &plan)), Ok(Bytes::from_static(b"all")));
+    assert_eq!(house.sync_now(sync(&other, 2, &[])), Ok(Bytes::new()));
+}
+
+#[test]
+fn a_silent_member_is_removed_when_its_session_ends() {
+    let (mut house, leader, follower) = House::with_two_members();
+    for _ in 0..3 {
+        house.pass(4_000);
+        let rebalancing = house.beat(&leader, 2);
+        if house.state() == "PreparingRebalance" {
+            assert_eq!(rebalancing, Err(GroupRefused::Rebalancing));
+        }
+    }
+    assert_eq!(house.beat(&follower, 2), Err(GroupRefused::UnknownMember));
+    let alone = house.join_now(join(&leader));
+    assert_eq!((alone.generation, alone.members.len()), (3, 1));
+}
+
+#[test]
+fn a_rebalance_ends_without_those_that_do_not_come_back() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let waits = house.send_join(join(&leader));
+    for _ in 0..6 {
+        house.pass(5_000);
+        let _rebalancing_until_the_end = house.beat(&follower, 2);
+    }
+    let joined = house.joined(waits).expect("after the rebalance timeout").unwrap();
+    assert_eq!((joined.generation, joined.members.len()), (3, 1));
+    assert_eq!(house.beat(&follower, 2), Err(GroupRefused::UnknownMember));
+}
+
+#[test]
+fn members_that_never_ask_for_their_assignment_are_removed() {
+    let mut house = House::default();
+    let leader = house.join_now(join("")).member_id;
+    let other = house.send_join(join(""));
+    house.send_join(join(&leader));
+    let other = house.joined(other).unwrap().unwrap().member_id;
+    let waits = house.send_sync(sync(&other, 2, &[]));
+    // The leader keeps beating but never brings the assignments.
+    for _ in 0..6 {
+        house.pass(u64::from(REBALANCE_MS.unsigned_abs()) / 6);
+        let _until_it_is_removed = house.beat(&leader, 2);
+    }
+    assert_eq!(house.synced(waits).unwrap().unwrap_err(), GroupRefused::Rebalancing);
+    assert_eq!(house.beat(&leader, 2), Err(GroupRefused::UnknownMember));
+    assert_eq!(house.join_now(join(&other)).leader, other);
+}
+
+#[test]
+fn leaving_is_batched_and_each_is_answered() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let left = house.leave(&[(&follower, None), ("stranger", None), ("", Some("nobody"))]);
+    let outcomes: Vec<_> = left.iter().map(|member| member.outcome.clone()).collect();
+    let unknown = || Err(GroupRefused::UnknownMember);
+    assert_eq!(outcomes, [Ok(()), unknown(), unknown()]);
+    assert_eq!(house.state(), "PreparingRebalance");
+    assert_eq!(house.join_now(join(&leader)).generation, 3);
+    house.leave(&[(&leader, None)]);
+    assert_eq!(house.state(), "Empty");
+    let Some(Record::Group { snapshot: Some(empty), .. }) = house.kept.last() else {
+        panic!("an empty group's generation is kept")
+    };
+    assert_eq!((empty.generation, empty.members.len()), (4, 0));
+}
+
+#[test]
+fn a_waiting_join_is_answered_when_its_member_leaves() {
+    let (mut house, leader, _) = House::with_two_members();
+    let waits = house.send_join(join(&leader));
+    house.leave(&[(&leader, None)]);
+    assert_eq!(house.joined(waits).unwrap().unwrap_err(), GroupRefused::UnknownMember);
+}
+
+// ---- static members ----------------------------------------------------------------------------
+
+fn static_pair() -> (House, String, String) {
+    let mut house = House::default();
+    let leader = house.join_now(static_join("", "one")).member_id;
+    let other = house.send_join(static_join("", "two"));
+    house.send_join(static_join(&leader, "one"));
+    let other = house.joined(other).unwrap().unwrap().member_id;
+    let plan = [(leader.as_str(), "left"), (other.as_str(), "right")];
+    house
+        .sync_now(SyncGroup { instance_id: Some("one".into()), ..sync(&leader, 2, &plan) })
+        .unwrap();
+    house.sync_now(sync(&other, 2, &[])).unwrap();
+    (house, leader, other)
+}
+
+#[test]
+fn a_static_member_that_restarts_keeps_its_place_without_a_rebalance() {
+    let (mut house, leader, other) = static_pair();
+    let back = house.join_now(static_join("", "two"));
+    assert_eq!((back.generation, back.leader.as_str()), (2, leader.as_str()));
+    assert_ne!(back.member_id, other);
+    assert_eq!(house.sync_now(sync(&back.member_id, 2, &[])), Ok(Bytes::from_static(b"right")));
+    assert_eq!((house.state(), house.beat(&leader, 2)), ("Stable", Ok(())));
+
+    let fenced = static_join(&other, "two");
+    assert_eq!(house.refused_join(fenced), GroupRefused::FencedInstance);
+    let old = SyncGroup { instance_id: Some("two".into()), ..sync(&other, 2, &[]) };
+    assert_eq!(house.sync_now(old), Err(GroupRefused::FencedInstance));
+}
+
+#[test]
+fn a_static_leader_that_restarts_is_told_its_former_id_leads() {
+    let (mut house, leader, _) = static_pair();
+    let back = house.join_now(static_join("", "one"));
+    assert_eq!((back.leader.as_str(), back.members.len()), (leader.as_str(), 0));
+    assert_ne!(back.member_id, leader);
+}
+
+#[test]
+fn a_static_member_waiting_to_join_is_fenced_by_its_successor() {
+    let (mut house, leader, _) = static_pair();
+    let waits = house.send_join(static_join(&leader, "one"));
+    house.send_join(static_join("", "one"));
+    assert_eq!(house.joined(waits).unwrap().unwrap_err(), GroupRefused::FencedInstance);
+}
+
+#[test]
+fn a_static_member_survives_a_rebalance_it_slept_through_until_its_session_ends() {
+    let mut house = House::default();
+    let long = JoinGroup { session_timeout_ms: 120_000, ..static_join("", "two") };
+    let sleeper = house.join_now(long).member_id;
+    house.sync_now(sync(&sleeper, 1, &[])).unwrap();
+    let waits = house.send_join(join(""));
+    house.pass(u64::from(REBALANCE_MS.unsigned_abs()));
+    let awake = house.joined(waits).expect("after the rebalance timeout").unwrap();
+    assert_eq!((awake.members.len(), awake.leader == awake.member_id), (2, true));
+}
+
+#[test]
+fn an_administrator_can_remove_a_static_member_by_instance() {
+    let (mut house, _, _) = static_pair();
+    let left = house.leave(&[("", Some("two"))]);
+    assert_eq!(left[0].outcome, Ok(()));
+    assert_eq!(house.groups.describe(GROUP).members.len(), 1);
+}
+
+// ---- what is kept ------------------------------------------------------------------------------
+
+/// A coordinator that knows only what was kept.
+fn reloaded(house: &House) -> Coordinator {
+    let mut groups = Coordinator::new();
+    for record in &house.kept {
+        groups.apply(house.now(), record.clone());
+    }
+    groups
+}
+
+#[test]
+fn a_restart_keeps_members_generation_and_assignments() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let before = house.groups.describe(GROUP);
+    house.groups = reloaded(&house);
+    let after = house.groups.describe(GROUP);
+    assert_eq!((after.state, &after.protocol), ("Stable", &before.protocol));
+    let known = |members: &[tidings_coordinator::GroupMember]| -> Vec<(String, Bytes, Bytes)> {
+        let all = members.iter();
+        all.map(|m| (m.member_id.clone(), m.metadata.clone(), m.assignment.clone())).collect()
+    };
+    assert_eq!(known(&after.members), known(&before.members));
+    assert_eq!(house.beat(&leader, 2), Ok(()), "members go on as if nothing had happened");
+    assert_eq!(house.sync_now(sync(&follower, 2, &[])), Ok(Bytes::from_static(b"right")));
+    house.pass(u64::from(SESSION_MS.unsigned_abs()));
+    assert_eq!(house.state(), "Empty", "sessions count from the restart");
+}
+
+#[test]
+fn a_generation_that_could_not_be_kept_is_not_used() {
+    let (mut house, leader, follower) = House::with_two_members();
+    house.groups.persist_failed(house.now(), GROUP);
+    assert_eq!(house.state(), "PreparingRebalance");
+    assert_eq!(house.beat(&follower, 2), Err(GroupRefused::Rebalancing));
+    house.send_join(join(&leader));
+    house.send_join(join(&follower));
+    assert_eq!(house.groups.describe(GROUP).state, "CompletingRebalance");
+}
+
+#[test]
+fn an_empty_group_without_offsets_is_forgotten_in_time() {
+    let mut house = House::default();
+    let only = house.join_now(join("")).member_id;
+    house.leave(&[(&only, None)]);
+    house.pass(limits::IDLE_GROUP_KEPT_MS - 1);
+    assert_eq!(house.state(), "Empty");
+    house.pass(1);
+    assert_eq!(house.state(), "Dead");
+    let gone = Record::Group { group: GROUP.into(), snapshot: None };
+    assert_eq!(house.kept.last(), Some(&gone));
+    assert_eq!(reloaded(&house).describe(GROUP).state, "Dead");
+}
+
+#[test]
+fn only_an_empty_group_can_be_deleted() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let refused = |trouble| Err(GroupRefused::Other(trouble));
+    assert_eq!(house.groups.decide_delete(GROUP), refused(GroupTrouble::NotEmpty));
+    assert_eq!(house.groups.decide_delete("other"), refused(GroupTrouble::NotFound));
+    house.leave(&[(&leader, None), (&follower, None)]);
+    let records = house.groups.decide_delete(GROUP).unwrap();
+    assert_eq!(records, [Record::Group { group: GROUP.into(), snapshot: None }]);
+}
+
+// ---- limits ------------------------------------------------------------------------------------
+
+#[test]
+fn a_group_has_a_largest_number_of_members_pending_ones_included() {
+    let mut house = House::default();
+    house.join_now(join(""));
+    for _ in 2..limits::MEMBERS_PER_GROUP_MAX {
+        house.send_join(join(""));
+    }
+    let asking = JoinGroup { require_known_member_id: true, ..join("") };
+    let refused = house.refused_join(asking.clone());
+    assert!(matches!(refused, GroupRefused::MemberIdRequired { .. }));
+    assert_eq!(house.refused_join(asking), GroupRefused::Full);
+    assert_eq!(house.refused_join(join("")), GroupRefused::Full);
+}
+
+#[test]
+fn all_metadata_of_a_group_is_limited() {
+    let mut house = House::default();
+    let metadata = Bytes::from(vec![0; limits::MEMBER_METADATA_BYTES_MAX - 10]);
+    let big = JoinGroup { protocols: vec![("range".into(), metadata)], ..join("") };
+    house.join_now(big.clone());
+    for _ in 1..limits::GROUP_BYTES_MAX / limits::MEMBER_METADATA_BYTES_MAX {
+        let sent = house.send_join(big.clone());
+        assert_eq!(house.joined(sent).map(|_| ()), None, "it waits for the first to rejoin");
+    }
+    assert_eq!(house.refused_join(big), GroupRefused::Full);
+}
