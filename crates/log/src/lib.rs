@@ -14,8 +14,8 @@ mod record;
 
 pub use batch::{Attributes, Batch, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, split};
 pub use commit_log::{
-    AppendAt, AppendRefused, Appended, CommitLog, LogConfig, ReadRefused, Recovered, SyncWork,
-    TimedOffset,
+    AppendAt, AppendRefused, Appended, CommitLog, LogConfig, ProducerBatch, ReadRefused, Recovered,
+    SyncWork, TimedOffset,
 };
 pub use compression::Compression;
 pub use disk::{
