@@ -75,7 +75,6 @@ impl Group {
         self.leader = snapshot.leader;
         self.members.clear();
         self.statics.clear();
-        self.pending.clear();
         self.empty_since_ms = now_ms;
         for kept in snapshot.members {
             if let Some(instance) = &kept.instance_id {

@@ -88,6 +88,36 @@ fn a_group_that_nobody_joined_leaves_no_trace() {
     assert_eq!((house.state(), house.groups.next_timeout_ms()), ("Dead", None));
 }
 
+/// An id given out to a member that has not come back with it yet.
+fn pending(house: &mut House) -> String {
+    match house.refused_join(JoinGroup { require_known_member_id: true, ..join("") }) {
+        GroupRefused::MemberIdRequired { member_id } => member_id,
+        other => panic!("an id was to be required, not: {other}"),
+    }
+}
+
+#[test]
+fn a_rebalance_waits_for_members_that_were_given_an_id_but_the_first_join_does_not() {
+    let mut house = House::default();
+    let slow = pending(&mut house);
+    let first = house.join_now(join("")).member_id;
+    let waits = house.send_join(join(&first));
+    assert_eq!(house.joined(waits).map(|_| ()), Some(()), "it is in this generation already");
+
+    let waits = house.send_join(offering(&first, &["range", "other"]));
+    assert_eq!(house.joined(waits).map(|_| ()), None, "the other one is on its way");
+    let sent = house.send_join(join(&slow));
+    assert_eq!(house.joined(sent).unwrap().unwrap().generation, 2);
+    assert_eq!(house.joined(waits).unwrap().unwrap().members.len(), 2);
+
+    pending(&mut house);
+    let waits = [house.send_join(join(&first)), house.send_join(offering(&slow, &["range", "x"]))];
+    house.pass(u64::from(SESSION_MS.unsigned_abs()));
+    for sent in waits {
+        assert_eq!(house.joined(sent).expect("the id has lapsed").unwrap().generation, 3);
+    }
+}
+
 #[test]
 fn the_protocol_is_voted_for_among_those_in_common() {
     let cases: [(&[&[&str]], &str); 4] = [
@@ -323,6 +353,13 @@ fn a_static_member_survives_a_rebalance_it_slept_through_until_its_session_ends(
     house.pass(u64::from(REBALANCE_MS.unsigned_abs()));
     let awake = house.joined(waits).expect("after the rebalance timeout").unwrap();
     assert_eq!((awake.members.len(), awake.leader == awake.member_id), (2, true));
+    house.sync_now(sync(&awake.member_id, 2, &[])).unwrap();
+    for _ in 0..6 {
+        house.pass(u64::from(REBALANCE_MS.unsigned_abs()) / 6);
+        let _until_it_rebalances = house.beat(&awake.member_id, 2);
+    }
+    let described = house.groups.describe(GROUP);
+    assert_eq!(described.members.len(), 1, "it never asked for its assignment");
 }
 
 #[test]
