@@ -12,6 +12,7 @@ pub mod limits;
 mod model;
 mod subscription;
 
+pub use embedded::partition_of;
 pub use engine::{Engine, Producer};
 pub use error::Error;
 pub use model::{

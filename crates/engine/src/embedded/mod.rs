@@ -21,6 +21,7 @@ use tidings_node::{MemoryDisk, Node, NodeConfig};
 
 use crate::{Error, Header};
 
+pub use partitioner::partition_of;
 pub(crate) use producer::EmbeddedProducer;
 pub(crate) use subscription::EmbeddedSubscription;
 

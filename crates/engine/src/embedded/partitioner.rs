@@ -1,8 +1,8 @@
 //! Which partition a key goes to: murmur2 as in Kafka's `DefaultPartitioner`, so that producers of
 //! every client agree.
 
-/// The partition of `key` among `count`, which is at least 1.
-pub(super) fn partition_of(key: &[u8], count: i32) -> i32 {
+/// The partition of `key` among `count`, which is at least 1, as every Kafka client chooses it.
+pub fn partition_of(key: &[u8], count: i32) -> i32 {
     // Kafka's `toPositive` clears the sign bit; it does not take the absolute value.
     (murmur2(key) & 0x7fff_ffff) % count
 }
