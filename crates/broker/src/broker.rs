@@ -169,9 +169,11 @@ impl Broker {
     pub(crate) fn answer(&mut self, ticket: Ticket, reply: Reply, waits: &[Wait]) {
         self.held.hold(ticket, reply, waits);
         for wait in waits {
-            // A log that has failed already will not tell again.
+            // A log that has failed already, or is durable past the mark (a repeated batch is), will
+            // not tell again.
             let held = self.logs.get(wait.log).and_then(|partition| partition.log.as_ref().ok());
-            if held.is_some_and(|log| log.poisoned().is_some()) {
+            if held.is_some_and(|log| log.poisoned().is_some() || log.durable_offset() >= wait.past)
+            {
                 self.log_advanced(wait.log);
             }
         }
