@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::Wire;
-use crate::limits::{SPLICED_BYTES_MIN, STRING_BYTES_MAX};
+use crate::limits::{FRAME_PREFIX_BYTES, SPLICED_BYTES_MIN, STRING_BYTES_MAX};
 
 /// Why a message cannot be written in a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,6 +34,13 @@ impl Writer {
         Self { segments: Vec::new(), current: BytesMut::new(), flexible, failed: None }
     }
 
+    /// Starts a frame: room for its length, and not flexible yet.
+    pub fn frame() -> Self {
+        let mut w = Self::new(false);
+        w.current.put_slice(&[0; FRAME_PREFIX_BYTES]);
+        w
+    }
+
     pub fn set_flexible(&mut self, flexible: bool) {
         self.flexible = flexible;
     }
@@ -52,14 +59,17 @@ impl Writer {
         }
     }
 
-    /// Overwrites the number at the very start: a frame's length, known last.
-    pub(crate) fn set_first(&mut self, value: i32) {
+    /// Ends a frame that [`Writer::frame`] began: its length goes to the front.
+    pub fn finish_frame(mut self) -> Result<Vec<Bytes>, EncodeError> {
+        let length = self.written() - FRAME_PREFIX_BYTES;
+        let prefix = i32::try_from(length).map_err(|_| EncodeError::TooLong { length })?;
         self.cut();
         if let Some(first) = self.segments.first_mut() {
             let mut bytes = BytesMut::from(std::mem::take(first));
-            bytes[..4].copy_from_slice(&value.to_be_bytes());
+            bytes[..FRAME_PREFIX_BYTES].copy_from_slice(&prefix.to_be_bytes());
             *first = bytes.freeze();
         }
+        self.finish()
     }
 
     fn cut(&mut self) {

@@ -94,7 +94,7 @@ pub fn encode_request<R: Request>(
     header: &RequestHeader,
     request: &R,
 ) -> Result<Vec<Bytes>, EncodeError> {
-    let mut w = frame_writer();
+    let mut w = Writer::frame();
     w.i16(R::API.key);
     w.i16(header.version);
     w.i32(header.correlation_id);
@@ -102,7 +102,7 @@ pub fn encode_request<R: Request>(
     w.set_flexible(R::API.flexible(header.version));
     w.no_tags();
     request.encode(&mut w, header.version);
-    finish_frame(w)
+    w.finish_frame()
 }
 
 /// Writes the response to a request of type `R` as a frame with its length.
@@ -111,13 +111,13 @@ pub fn encode_response<R: Request>(
     correlation_id: i32,
     response: &R::Response,
 ) -> Result<Vec<Bytes>, EncodeError> {
-    let mut w = frame_writer();
+    let mut w = Writer::frame();
     w.i32(correlation_id);
     w.set_flexible(R::API.response_header_has_tags(version));
     w.no_tags();
     w.set_flexible(R::API.flexible(version));
     response.encode(&mut w, version);
-    finish_frame(w)
+    w.finish_frame()
 }
 
 /// Reads the response to a request of type `R` from a whole frame, without its length.
@@ -144,18 +144,4 @@ pub fn encode_bare_error(correlation_id: i32, error_code: i16) -> Bytes {
     frame.extend_from_slice(&correlation_id.to_be_bytes());
     frame.extend_from_slice(&error_code.to_be_bytes());
     frame.into()
-}
-
-fn frame_writer() -> Writer {
-    let mut w = Writer::new(false);
-    w.i32(0);
-    w
-}
-
-fn finish_frame(w: Writer) -> Result<Vec<Bytes>, EncodeError> {
-    let length = w.written() - FRAME_PREFIX_BYTES;
-    let prefix = i32::try_from(length).map_err(|_| EncodeError::TooLong { length })?;
-    let mut w = w;
-    w.set_first(prefix);
-    w.finish()
 }

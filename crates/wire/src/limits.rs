@@ -10,7 +10,7 @@ pub const TAGS_PER_MESSAGE_MAX: usize = 10_000;
 pub const SPLICED_BYTES_MIN: usize = 1024;
 /// Bytes of a string in a version without compact lengths: its length is an `i16`.
 pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
-/// Bytes of the length that precedes a frame, and of the correlation id that follows it.
+/// Bytes of the length that precedes a frame.
 pub const FRAME_PREFIX_BYTES: usize = 4;
 
 const _: () = assert!(TAGS_PER_MESSAGE_MAX < ELEMENTS_PER_MESSAGE_MAX);

@@ -1,0 +1,253 @@
+//! The table of APIs: key, versions, handler. ApiVersions and `docs/protocol.md` derive from it.
+//!
+//! A [`Handler`] is implemented on the wire's request; its file in `handlers/` holds the protocol's
+//! behaviour. [`serve`] is what they share: find the row, decode, answer, encode.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_node::NodeError;
+use tidings_wire::{Api, DecodeError, EncodeError, Prefix, Request, RequestHeader};
+
+use crate::ErrorCode;
+use crate::context::{Context, FetchReservation};
+use crate::handlers::{api_versions, produce};
+use crate::unimplemented;
+
+/// What the server does with one kind of request.
+pub(crate) trait Handler: Request + Send + 'static {
+    /// Checks the request, asks the node once, and maps the answer.
+    fn answer(
+        self,
+        context: &Context,
+        header: &RequestHeader,
+    ) -> impl Future<Output = Result<Answered<Self::Response>, NoAnswer>> + Send;
+
+    /// The response that says this error of the whole request, as well as its version can.
+    fn refuse(error: ErrorCode) -> Self::Response;
+}
+
+/// A response, and what stays reserved for it until it has been written.
+#[derive(Debug)]
+pub(crate) struct Answered<R> {
+    pub(crate) response: R,
+    pub(crate) reserved: Option<FetchReservation>,
+}
+
+impl<R> From<R> for Answered<R> {
+    fn from(response: R) -> Self {
+        Self { response, reserved: None }
+    }
+}
+
+/// Why a request gets no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// Produce with acks=0 that succeeded.
+    #[error("none wanted")]
+    NotWanted,
+    /// The connection's end is the only answer that acks=0 leaves.
+    #[error("refused without an answer (acks=0): {}", .0.name)]
+    Refused(ErrorCode),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Why a connection is closed by us.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CloseReason {
+    #[error("a request of {0} bytes is outside {min}..={max}", min = crate::limits::FRAME_BYTES_MIN, max = crate::limits::FRAME_BYTES_MAX)]
+    FrameLength(i32),
+    #[error("malformed {api}: {error}")]
+    Malformed { api: &'static str, error: DecodeError },
+    #[error("api key {0} is not one of Kafka's")]
+    UnknownKey(i16),
+    #[error("an answer cannot be written: {0}")]
+    Encode(#[from] EncodeError),
+    #[error("{0}")]
+    NoAnswer(#[from] NoAnswer),
+    #[error("a request did not arrive within {0:?}")]
+    SlowRequest(std::time::Duration),
+    #[error("silent for {0:?}")]
+    Idle(std::time::Duration),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// What happens after a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answer { segments: Vec<Bytes>, reserved: Option<FetchReservation> },
+    Nothing,
+    Close(CloseReason),
+}
+
+impl From<Result<Outcome, CloseReason>> for Outcome {
+    fn from(result: Result<Self, CloseReason>) -> Self {
+        result.unwrap_or_else(Self::Close)
+    }
+}
+
+pub(crate) type Serving = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// One row: an API, from which version on it is advertised, and its handler.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) api: Api,
+    /// Below the API's first version where clients want to see it advertised all the same.
+    pub(crate) advertised_min: i16,
+    /// For `docs/protocol.md`.
+    pub(crate) notes: &'static str,
+    serve: fn(Arc<Context>, Bytes) -> Serving,
+    refuse: fn(Prefix, ErrorCode) -> Result<Vec<Bytes>, EncodeError>,
+}
+
+const fn row<H: Handler>(notes: &'static str) -> Row {
+    Row {
+        api: H::API,
+        advertised_min: H::API.version_min,
+        notes,
+        serve: |context, frame| Box::pin(serve_as::<H>(context, frame)),
+        refuse: refuse_as::<H>,
+    }
+}
+
+impl Row {
+    const fn advertised_from(mut self, version: i16) -> Self {
+        self.advertised_min = version;
+        self
+    }
+}
+
+use tidings_wire as w;
+
+/// Every API that is served, by key.
+pub(crate) static TABLE: &[Row] = &[
+    row::<w::produce::Request>(
+        "Versions 0 to 2 are advertised, because older librdkafka takes their absence for a broker \
+         without compression, and refused with UNSUPPORTED_VERSION. acks=1 means the disk, like \
+         acks=all. Transactional batches are refused.",
+    )
+    .advertised_from(0),
+    row::<w::fetch::Request>(
+        "Long poll. Whole batches, the first of them whatever its size. No incremental sessions: \
+         the session id is always 0. Read committed equals read uncommitted, as there are no \
+         transactions.",
+    ),
+    row::<w::list_offsets::Request>(
+        "Latest, earliest, largest timestamp (from version 7) and by timestamp.",
+    ),
+    row::<w::metadata::Request>(
+        "Creates missing topics where the client and the broker allow it. One broker, which is \
+         the controller. Lookup by topic id from version 12.",
+    ),
+    row::<w::offset_commit::Request>("Retention times are not kept per commit."),
+    row::<w::offset_fetch::Request>("Several groups from version 8."),
+    row::<w::find_coordinator::Request>(
+        "Groups only: the coordinator is this node. Transactional ids are refused.",
+    ),
+    row::<w::join_group::Request>("Static members from version 5, MEMBER_ID_REQUIRED from 4."),
+    row::<w::heartbeat::Request>(""),
+    row::<w::leave_group::Request>("Several members from version 3."),
+    row::<w::sync_group::Request>(""),
+    row::<w::describe_groups::Request>("Authorized operations are not computed."),
+    row::<w::list_groups::Request>("Filter by state from version 4."),
+    row::<w::api_versions::Request>(
+        "Any version is answered; one that is not served with UNSUPPORTED_VERSION in the layout \
+         of version 0 (KIP-511). No features.",
+    ),
+    row::<w::create_topics::Request>(
+        "The number of partitions and replicas may be left to the broker. One replica.",
+    ),
+    row::<w::delete_topics::Request>("By id from version 6."),
+    row::<w::init_producer_id::Request>(
+        "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
+    ),
+    row::<w::describe_configs::Request>("Topics and brokers, with synonyms and documentation."),
+    row::<w::delete_groups::Request>(""),
+    row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
+];
+
+/// The row of a key.
+pub(crate) fn find(key: i16) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.api.key == key)
+}
+
+/// What becomes of one request frame. Its future's first poll hands the request to the node, so
+/// that requests polled once in order are decided in order.
+pub(crate) fn serve(context: Arc<Context>, frame: Bytes) -> Serving {
+    let prefix = match Prefix::decode(&frame) {
+        Ok(prefix) => prefix,
+        Err(error) => return close(CloseReason::Malformed { api: "header", error }),
+    };
+    match find(prefix.key) {
+        Some(row) if row.api.knows(prefix.version) => (row.serve)(context, frame),
+        Some(row) => {
+            let Prefix { version, .. } = prefix;
+            tracing::info!(peer = %context.peer, api = row.api.name, version, "unsupported version");
+            ready(refuse_version(row, prefix, frame).into())
+        }
+        None => match unimplemented::answer(prefix) {
+            Some((api, answer)) => {
+                let Prefix { key, version, .. } = prefix;
+                tracing::warn!(peer = %context.peer, key, api, version, "not implemented");
+                let answer = answer.map(|segments| Outcome::Answer { segments, reserved: None });
+                ready(answer.map_err(CloseReason::from).into())
+            }
+            None => close(CloseReason::UnknownKey(prefix.key)),
+        },
+    }
+}
+
+fn refuse_version(row: &Row, prefix: Prefix, frame: Bytes) -> Result<Outcome, CloseReason> {
+    let error = ErrorCode::UNSUPPORTED_VERSION;
+    let segments = if row.api.key == w::api_versions::API.key {
+        api_versions::answer_unknown_version(prefix)?
+    } else if row.api.key == w::produce::API.key
+        && (0..row.api.version_min).contains(&prefix.version)
+    {
+        match produce::refuse_old(prefix, frame)
+            .map_err(|error| CloseReason::Malformed { api: row.api.name, error })?
+        {
+            Some(answer) => answer?,
+            None => return Err(NoAnswer::Refused(error).into()),
+        }
+    } else {
+        (row.refuse)(prefix, error)?
+    };
+    Ok(Outcome::Answer { segments, reserved: None })
+}
+
+fn ready(outcome: Outcome) -> Serving {
+    Box::pin(std::future::ready(outcome))
+}
+
+fn close(reason: CloseReason) -> Serving {
+    ready(Outcome::Close(reason))
+}
+
+async fn serve_as<H: Handler>(context: Arc<Context>, frame: Bytes) -> Outcome {
+    let (header, request) = match tidings_wire::decode_request::<H>(frame) {
+        Ok(request) => request,
+        Err(error) => {
+            return Outcome::Close(CloseReason::Malformed { api: H::API.name, error });
+        }
+    };
+    let Answered { response, reserved } = match request.answer(&context, &header).await {
+        Ok(answered) => answered,
+        Err(NoAnswer::NotWanted) => return Outcome::Nothing,
+        Err(no_answer) => return Outcome::Close(no_answer.into()),
+    };
+    match tidings_wire::encode_response::<H>(header.version, header.correlation_id, &response) {
+        Ok(segments) => Outcome::Answer { segments, reserved },
+        Err(error) => Outcome::Close(error.into()),
+    }
+}
+
+/// In the layout of the version nearest to the one asked for.
+fn refuse_as<H: Handler>(prefix: Prefix, error: ErrorCode) -> Result<Vec<Bytes>, EncodeError> {
+    let version = prefix.version.clamp(H::API.version_min, H::API.version_max);
+    tidings_wire::encode_response::<H>(version, prefix.correlation_id, &H::refuse(error))
+}

@@ -1,0 +1,248 @@
+//! One connection: frames in, answers out, in the order of the requests.
+//!
+//! 1. The reading side takes a frame's length, refuses it or waits until its bytes fit the limits,
+//!    and reads it.
+//! 2. It polls the request's future once: that decodes it and hands it to the node, so the node
+//!    sees requests in the order in which they came, and several are under way at once.
+//! 3. The writing side takes the futures in the same order, waits for each and writes its answer
+//!    straight to the socket: nothing is buffered, a slow reader stops its own connection.
+//!
+//! Both sides are one task. A frame that is refused, or an answer that cannot be given, ends the
+//! reading; the answers before it are still written, then the connection closes with its reason
+//! logged. When reading ends, answers under way get [`DRAIN_MAX`].
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::api::{self, CloseReason, NoAnswer, Outcome, Serving};
+use crate::context::Context;
+use crate::limits::{
+    DRAIN_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, FRAME_READ_MAX, IDLE_MAX, READ_BUFFER_BYTES,
+    REQUEST_BYTES_PER_CONNECTION_MAX, REQUESTS_PER_CONNECTION_MAX, SEGMENTS_PER_WRITE_MAX,
+};
+use crate::server::{Counters, stopped};
+
+/// What a connection shares with the server.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) counters: Arc<Counters>,
+    /// The bytes of requests that all connections may have in flight.
+    pub(crate) request_bytes: Arc<Semaphore>,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// A request whose turn to be answered will come.
+enum Turn {
+    Done(Outcome),
+    Waiting(Serving),
+}
+
+/// A turn, and the bytes of the request until it has been answered.
+struct Pending {
+    turn: Turn,
+    _bytes: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// Serves a connection until either side ends it; its reason is logged here.
+pub(crate) async fn run(socket: TcpStream, context: Arc<Context>, shared: Shared) {
+    let peer = context.peer;
+    let (read, write) = socket.into_split();
+    let (turns, pending) = mpsc::channel(REQUESTS_PER_CONNECTION_MAX);
+    let under_way = Arc::new(AtomicUsize::new(0));
+    let reading = Reading {
+        socket: BufReader::with_capacity(READ_BUFFER_BYTES, read),
+        bytes: Arc::new(Semaphore::new(REQUEST_BYTES_PER_CONNECTION_MAX)),
+        under_way: Arc::clone(&under_way),
+        context,
+        shared,
+        turns,
+    };
+    let mut writing = Writing { socket: write, pending, under_way };
+    let mut written = std::pin::pin!(writing.run());
+    let ended = tokio::select! {
+        ended = reading.run() => ended,
+        ended = &mut written => return log(peer, ended),
+    };
+    // The reading side is gone and with it the sender: writing ends after the last answer.
+    match timeout(DRAIN_MAX, written).await {
+        Ok(Err(reason)) if ended.is_ok() => log(peer, Err(reason)),
+        _ => log(peer, ended),
+    }
+}
+
+fn log(peer: std::net::SocketAddr, ended: Result<(), CloseReason>) {
+    match ended {
+        Ok(()) => tracing::debug!(%peer, "disconnected"),
+        Err(CloseReason::Io(error)) if is_disconnect(&error) => {
+            tracing::debug!(%peer, %error, "disconnected");
+        }
+        Err(reason @ (CloseReason::Idle(_) | CloseReason::NoAnswer(NoAnswer::Node(_)))) => {
+            tracing::info!(%peer, %reason, "connection closed");
+        }
+        Err(reason) => tracing::warn!(%peer, %reason, "connection closed"),
+    }
+}
+
+fn is_disconnect(error: &std::io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+    )
+}
+
+struct Reading {
+    socket: BufReader<OwnedReadHalf>,
+    /// The bytes of requests that this connection may have in flight.
+    bytes: Arc<Semaphore>,
+    under_way: Arc<AtomicUsize>,
+    context: Arc<Context>,
+    shared: Shared,
+    turns: mpsc::Sender<Pending>,
+}
+
+impl Reading {
+    /// Reads until the client ends its side, the server stops, or something must be refused.
+    async fn run(mut self) -> Result<(), CloseReason> {
+        loop {
+            let Some(length) = self.next_length().await? else { return Ok(()) };
+            let in_range = |length: &usize| (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(length);
+            let Some(length) = usize::try_from(length).ok().filter(in_range) else {
+                self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
+                return Err(CloseReason::FrameLength(length));
+            };
+            let bytes = self.reserve(length).await;
+            let frame = self.read_frame(length);
+            let frame = timeout(FRAME_READ_MAX, frame).await;
+            let frame = frame.map_err(|_| CloseReason::SlowRequest(FRAME_READ_MAX))??;
+            self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
+
+            let mut serving = api::serve(Arc::clone(&self.context), frame);
+            let first = poll_fn(|task| Poll::Ready(serving.as_mut().poll(task))).await;
+            let turn = match first {
+                Poll::Ready(outcome) => Turn::Done(outcome),
+                Poll::Pending => Turn::Waiting(serving),
+            };
+            let last = matches!(turn, Turn::Done(Outcome::Close(_)));
+            if let Turn::Done(Outcome::Close(CloseReason::Malformed { .. })) = turn {
+                self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
+            }
+            self.under_way.fetch_add(1, Ordering::Relaxed);
+            let sent = self.turns.send(Pending { turn, _bytes: bytes }).await;
+            if sent.is_err() || last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next frame's length; none when the client or the server is done. An idle client may be
+    /// silent for [`IDLE_MAX`], one that waits for an answer as long as it takes.
+    async fn next_length(&mut self) -> Result<Option<i32>, CloseReason> {
+        loop {
+            let idle = self.under_way.load(Ordering::Relaxed) == 0;
+            let ready = tokio::select! {
+                () = stopped(&mut self.shared.stopping) => return Ok(None),
+                ready = timeout(IDLE_MAX, wait_for_bytes(&mut self.socket)) => ready,
+            };
+            match ready {
+                Ok(Ok(true)) => break,
+                Ok(Ok(false)) => return Ok(None),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) if idle => return Err(CloseReason::Idle(IDLE_MAX)),
+                Err(_) => {}
+            }
+        }
+        let length = timeout(FRAME_READ_MAX, self.socket.read_i32()).await;
+        Ok(Some(length.map_err(|_| CloseReason::SlowRequest(FRAME_READ_MAX))??))
+    }
+
+    /// Waits until a request of this length fits the limits.
+    async fn reserve(&self, length: usize) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+        let length = u32::try_from(length).expect("FRAME_BYTES_MAX fits");
+        let never_closed = "the semaphores are never closed";
+        let own = Arc::clone(&self.bytes).acquire_many_owned(length).await.expect(never_closed);
+        let all = Arc::clone(&self.shared.request_bytes);
+        (own, all.acquire_many_owned(length).await.expect(never_closed))
+    }
+
+    /// Each frame has its own memory, which the batches in it keep alive as long as they need.
+    async fn read_frame(&mut self, length: usize) -> Result<Bytes, std::io::Error> {
+        let mut frame = BytesMut::with_capacity(length);
+        let mut body = (&mut self.socket).take(length as u64);
+        while frame.len() < length {
+            if body.read_buf(&mut frame).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(frame.freeze())
+    }
+}
+
+/// Whether there is something to read, rather than the end.
+async fn wait_for_bytes(socket: &mut BufReader<OwnedReadHalf>) -> Result<bool, std::io::Error> {
+    use tokio::io::AsyncBufReadExt;
+    Ok(!socket.fill_buf().await?.is_empty())
+}
+
+struct Writing {
+    socket: OwnedWriteHalf,
+    pending: mpsc::Receiver<Pending>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Writing {
+    /// Answers until there are no more turns, or one says that the connection closes.
+    async fn run(&mut self) -> Result<(), CloseReason> {
+        while let Some(Pending { turn, _bytes }) = self.pending.recv().await {
+            let outcome = match turn {
+                Turn::Done(outcome) => outcome,
+                Turn::Waiting(serving) => serving.await,
+            };
+            match outcome {
+                Outcome::Answer { segments, reserved } => {
+                    self.write(segments).await?;
+                    drop(reserved);
+                }
+                Outcome::Nothing => {}
+                Outcome::Close(reason) => return Err(reason),
+            }
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes all segments; the client must take some bytes every [`IDLE_MAX`].
+    async fn write(&mut self, mut segments: Vec<Bytes>) -> Result<(), CloseReason> {
+        let mut first = 0;
+        while let Some(rest) = segments.get_mut(first..).filter(|rest| !rest.is_empty()) {
+            let upcoming = rest.iter().take(SEGMENTS_PER_WRITE_MAX);
+            let slices: Vec<IoSlice<'_>> = upcoming.map(|bytes| IoSlice::new(bytes)).collect();
+            let written = timeout(IDLE_MAX, self.socket.write_vectored(&slices)).await;
+            let mut written = written.map_err(|_| CloseReason::Idle(IDLE_MAX))??;
+            if written == 0 {
+                return Err(std::io::Error::from(ErrorKind::WriteZero).into());
+            }
+            for segment in rest {
+                let taken = written.min(segment.len());
+                segment.advance(taken);
+                written -= taken;
+                if segment.is_empty() {
+                    first += 1;
+                } else {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! What a handler may know: the node, where clients find it, and who asks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidings_node::Node;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{
+    FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHED_BYTES_HELD_MAX,
+    FETCHES_PER_CONNECTION_MAX,
+};
+
+/// One connection's view of the server.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) node: Node,
+    /// The host and port that clients are told to connect to.
+    pub(crate) advertised: Arc<(String, u16)>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) fetches: Fetches,
+}
+
+impl Context {
+    pub(crate) fn host(&self) -> String {
+        self.advertised.0.clone()
+    }
+
+    pub(crate) fn port(&self) -> i32 {
+        i32::from(self.advertised.1)
+    }
+
+    /// The client's address the way Kafka writes it in descriptions of groups.
+    pub(crate) fn client_host(&self) -> String {
+        format!("/{}", self.peer.ip())
+    }
+}
+
+/// What the fetches of one connection may take: their number, and a share of the bytes that all
+/// connections' answers hold.
+#[derive(Debug)]
+pub(crate) struct Fetches {
+    slots: Arc<Semaphore>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Fetches {
+    /// For one connection; `held` counts over all.
+    pub(crate) fn new(held: Arc<AtomicUsize>) -> Self {
+        Self { slots: Arc::new(Semaphore::new(FETCHES_PER_CONNECTION_MAX)), held }
+    }
+
+    /// Waits for a slot; the slot and the bytes held in it go back when it is dropped.
+    pub(crate) async fn begin(&self) -> FetchReservation {
+        let slots = Arc::clone(&self.slots);
+        let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
+        FetchReservation { _slot: slot, bytes: 0, held: Arc::clone(&self.held) }
+    }
+
+    /// The bytes that a fetch may return when it wants this many.
+    pub(crate) fn allowed(&self, wanted: usize) -> usize {
+        let left = FETCHED_BYTES_HELD_MAX.saturating_sub(self.held.load(Ordering::Relaxed));
+        wanted.min((left / FETCH_SHARE).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX))
+    }
+}
+
+/// A fetch under way, until its answer has been written.
+#[derive(Debug)]
+pub(crate) struct FetchReservation {
+    _slot: OwnedSemaphorePermit,
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl FetchReservation {
+    /// Counts the bytes of the answer.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for FetchReservation {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn fetches_return_less_as_unread_answers_pile_up() {
+        let fetches = Fetches::new(Arc::default());
+        assert_eq!(fetches.allowed(10), 10);
+        assert_eq!(fetches.allowed(usize::MAX), FETCH_BYTES_MAX);
+        let mut reservation = fetches.begin().await;
+        reservation.hold(FETCHED_BYTES_HELD_MAX - FETCH_SHARE * 3 * FETCH_BYTES_MIN);
+        assert_eq!(fetches.allowed(usize::MAX), 3 * FETCH_BYTES_MIN);
+        reservation.hold(FETCHED_BYTES_HELD_MAX);
+        assert_eq!(fetches.allowed(usize::MAX), FETCH_BYTES_MIN);
+        drop(reservation);
+        assert_eq!(fetches.allowed(usize::MAX), FETCH_BYTES_MAX);
+    }
+}

@@ -1,0 +1,185 @@
+//! Kafka's error codes: the one table, and the one place where each refusal gets its code.
+
+use tidings_broker::{FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused};
+
+use crate::limits::ERROR_TEXT_BYTES_MAX;
+
+/// An error as Kafka's protocol names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorCode {
+    pub code: i16,
+    pub name: &'static str,
+    /// Whether a client may send the same request again and expect better.
+    pub retriable: bool,
+    pub meaning: &'static str,
+}
+
+macro_rules! error_codes {
+    ($($code:literal $name:ident $retry:ident $meaning:literal)+) => {
+        impl ErrorCode {
+            $(pub const $name: Self = Self {
+                code: $code,
+                name: stringify!($name),
+                retriable: error_codes!($retry),
+                meaning: $meaning,
+            };)+
+            /// Every error that this server answers with, by code.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+    (retry) => { true };
+    (final) => { false };
+}
+
+error_codes! {
+    0 NONE final "no error"
+    1 OFFSET_OUT_OF_RANGE final "the offset is not in the partition"
+    2 CORRUPT_MESSAGE retry "a batch fails its check, here or on disk"
+    3 UNKNOWN_TOPIC_OR_PARTITION retry "there is no such topic or partition"
+    10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
+    12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
+    17 INVALID_TOPIC_EXCEPTION final "no topic may have this name"
+    21 INVALID_REQUIRED_ACKS final "acks is none of -1, 0 and 1"
+    22 ILLEGAL_GENERATION final "the member speaks of another generation of its group"
+    23 INCONSISTENT_GROUP_PROTOCOL final "no protocol in common with the group's members"
+    24 INVALID_GROUP_ID final "no group may have this name"
+    25 UNKNOWN_MEMBER_ID final "the group has no such member"
+    26 INVALID_SESSION_TIMEOUT final "the session timeout is outside what the broker allows"
+    27 REBALANCE_IN_PROGRESS final "the group is rebalancing: join again"
+    35 UNSUPPORTED_VERSION final "the request, its version or something it asks is not served here"
+    36 TOPIC_ALREADY_EXISTS final "there is a topic of this name"
+    37 INVALID_PARTITIONS final "this number of partitions is not allowed"
+    38 INVALID_REPLICATION_FACTOR final "one node holds one replica"
+    40 INVALID_CONFIG final "a configuration has no such name or value"
+    42 INVALID_REQUEST final "the request contradicts itself, or asks for what this server does not have"
+    45 OUT_OF_ORDER_SEQUENCE_NUMBER final "an idempotent producer's batch does not follow its last one"
+    47 INVALID_PRODUCER_EPOCH final "a newer epoch of the producer exists"
+    48 INVALID_TXN_STATE final "a transactional batch outside a transaction; there are none here"
+    56 KAFKA_STORAGE_ERROR retry "the disk is full or failed; the text and the log say what to do"
+    68 NON_EMPTY_GROUP final "the group still has members"
+    69 GROUP_ID_NOT_FOUND final "there is no such group"
+    70 FETCH_SESSION_ID_NOT_FOUND retry "there are no fetch sessions: fetch without one"
+    71 INVALID_FETCH_SESSION_EPOCH retry "a first fetch has session epoch 0 or -1"
+    74 FENCED_LEADER_EPOCH retry "the client's leader epoch is old"
+    75 UNKNOWN_LEADER_EPOCH retry "the client's leader epoch is newer than the broker's"
+    76 UNSUPPORTED_COMPRESSION_TYPE final "zstd below Produce version 7, or an unknown compression"
+    79 MEMBER_ID_REQUIRED final "join again with the member id in the answer"
+    81 GROUP_MAX_SIZE_REACHED final "the group takes no more members"
+    82 FENCED_INSTANCE_ID final "a newer member has this group.instance.id"
+    87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
+    100 UNKNOWN_TOPIC_ID retry "no topic has this id"
+}
+
+/// A refusal's code and, where a response has room for it, its text.
+pub(crate) trait Refusal: std::fmt::Display {
+    fn code(&self) -> ErrorCode;
+
+    /// The refusal in words, cut to what a string may hold.
+    fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut end = text.len().min(ERROR_TEXT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text
+    }
+}
+
+/// The code of an outcome: [`ErrorCode::NONE`] where nothing was refused.
+pub(crate) fn code_of<T, E: Refusal>(outcome: &Result<T, E>) -> i16 {
+    outcome.as_ref().err().map_or(ErrorCode::NONE, Refusal::code).code
+}
+
+impl Refusal for TopicRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unknown => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
+            Self::Exists => ErrorCode::TOPIC_ALREADY_EXISTS,
+            Self::InvalidName(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            Self::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
+            Self::InvalidReplication(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
+            Self::InvalidConfig(_) => ErrorCode::INVALID_CONFIG,
+            Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for ProduceRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::Corrupt(_) => ErrorCode::CORRUPT_MESSAGE,
+            Self::InvalidRecord(_) => ErrorCode::INVALID_RECORD,
+            Self::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+            Self::UnsupportedCompression(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            Self::OutOfOrderSequence(_) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+            Self::StaleEpoch(_) => ErrorCode::INVALID_PRODUCER_EPOCH,
+            Self::InvalidTransaction(_) => ErrorCode::INVALID_TXN_STATE,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for FetchRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            Self::FencedEpoch { .. } => ErrorCode::FENCED_LEADER_EPOCH,
+            Self::UnknownEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
+            Self::Corrupt(_) => ErrorCode::CORRUPT_MESSAGE,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for GroupRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidGroup => ErrorCode::INVALID_GROUP_ID,
+            Self::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
+            Self::IllegalGeneration => ErrorCode::ILLEGAL_GENERATION,
+            Self::Rebalancing => ErrorCode::REBALANCE_IN_PROGRESS,
+            Self::InconsistentProtocol => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+            Self::InvalidSessionTimeout { .. } => ErrorCode::INVALID_SESSION_TIMEOUT,
+            Self::MemberIdRequired { .. } => ErrorCode::MEMBER_ID_REQUIRED,
+            Self::FencedInstance => ErrorCode::FENCED_INSTANCE_ID,
+            Self::Full => ErrorCode::GROUP_MAX_SIZE_REACHED,
+            Self::Other(trouble) => match trouble {
+                GroupTrouble::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                GroupTrouble::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+                GroupTrouble::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
+                GroupTrouble::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+                GroupTrouble::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_names_are_kafkas() {
+        for error in ErrorCode::ALL.iter().filter(|error| error.code != 0) {
+            let theirs = kafka_protocol::ResponseError::try_from_code(error.code).unwrap();
+            let shown = format!("{theirs:?}");
+            let words = error.name.split('_');
+            let ours: String =
+                words.map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect();
+            assert_eq!(shown, ours);
+            assert_eq!(theirs.is_retriable(), error.retriable, "{}", error.name);
+        }
+        assert!(ErrorCode::ALL.is_sorted_by_key(|error| error.code));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_letters() {
+        let text = TopicRefused::InvalidName("ü".repeat(ERROR_TEXT_BYTES_MAX)).text();
+        assert_eq!(text.chars().count(), ERROR_TEXT_BYTES_MAX / 2);
+    }
+}

@@ -1,0 +1,73 @@
+//! DeleteTopics, 1 to 6: topics with their records; from version 6 by name or by id (KIP-516).
+//!
+//! A topic named by both gets INVALID_REQUEST. An unknown id gets UNKNOWN_TOPIC_ID.
+
+use tidings_broker::{DeletedTopic, TopicName};
+use tidings_wire::RequestHeader;
+use tidings_wire::delete_topics::{Request, Response, Topic, TopicResponse};
+
+use crate::ErrorCode;
+use crate::api::{Answered, Handler, NoAnswer};
+use crate::context::Context;
+use crate::error_code::{Refusal, code_of};
+
+const TOPICS_SINCE: i16 = 6;
+
+impl Handler for Request {
+    async fn answer(
+        self,
+        context: &Context,
+        header: &RequestHeader,
+    ) -> Result<Answered<Response>, NoAnswer> {
+        let mut responses = Vec::new();
+        let mut topics = Vec::new();
+        if header.version >= TOPICS_SINCE {
+            for topic in self.topics {
+                match name_of(topic) {
+                    Ok(name) => topics.push(name),
+                    Err(refused) => responses.push(refused),
+                }
+            }
+        } else {
+            topics.extend(self.topic_names.into_iter().map(TopicName::Name));
+        }
+        let deleted = context.node.call(tidings_broker::DeleteTopics { topics }).await?;
+        responses.extend(deleted.into_iter().map(respond));
+        Ok(Response { responses, ..Response::default() }.into())
+    }
+
+    fn refuse(_error: ErrorCode) -> Response {
+        Response::default()
+    }
+}
+
+fn name_of(topic: Topic) -> Result<TopicName, TopicResponse> {
+    match topic.name {
+        Some(name) if topic.topic_id == [0; 16] => Ok(TopicName::Name(name)),
+        None => Ok(TopicName::Id(topic.topic_id)),
+        name => Err(TopicResponse {
+            name,
+            topic_id: topic.topic_id,
+            error_code: ErrorCode::INVALID_REQUEST.code,
+            error_message: Some("a topic is named either by name or by id".into()),
+        }),
+    }
+}
+
+fn respond(deleted: DeletedTopic) -> TopicResponse {
+    let error_code = code_of(&deleted.outcome);
+    match (deleted.outcome, deleted.asked) {
+        (Ok((name, topic_id)), _) => {
+            TopicResponse { name: Some(name), topic_id, error_code, error_message: None }
+        }
+        (Err(refused), TopicName::Name(name)) => TopicResponse {
+            name: Some(name),
+            error_code,
+            error_message: Some(refused.text()),
+            ..TopicResponse::default()
+        },
+        (Err(refused), TopicName::Id(topic_id)) => {
+            TopicResponse { name: None, topic_id, error_code, error_message: Some(refused.text()) }
+        }
+    }
+}

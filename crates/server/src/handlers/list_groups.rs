@@ -1,0 +1,28 @@
+//! ListGroups, 0 to 4: every group, from version 4 those in given states (KIP-518).
+
+use tidings_wire::RequestHeader;
+use tidings_wire::list_groups::{Group, Request, Response};
+
+use crate::ErrorCode;
+use crate::api::{Answered, Handler, NoAnswer};
+use crate::context::Context;
+
+impl Handler for Request {
+    async fn answer(
+        self,
+        context: &Context,
+        _header: &RequestHeader,
+    ) -> Result<Answered<Response>, NoAnswer> {
+        let list = tidings_broker::ListGroups { states: self.states_filter };
+        let groups = context.node.call(list).await?.into_iter().map(|listed| Group {
+            group_id: listed.group,
+            protocol_type: listed.protocol_type,
+            group_state: listed.state.to_owned(),
+        });
+        Ok(Response { groups: groups.collect(), ..Response::default() }.into())
+    }
+
+    fn refuse(error: ErrorCode) -> Response {
+        Response { error_code: error.code, ..Response::default() }
+    }
+}

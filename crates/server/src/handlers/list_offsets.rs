@@ -1,0 +1,89 @@
+//! ListOffsets, 1 to 7: the offset at a time, or at either end.
+//!
+//! -1 is the latest, -2 the earliest, -3 the record with the largest timestamp (version 7,
+//! KIP-734). Other negative timestamps belong to later versions: UNSUPPORTED_VERSION. The isolation
+//! level makes no difference, as there are no transactions.
+
+use tidings_broker::{ListOffsetsPartition, OffsetAt, OffsetSpec};
+use tidings_wire::RequestHeader;
+use tidings_wire::list_offsets::{PartitionResponse, Request, Response, TopicResponse};
+
+use super::{by_topic, epoch};
+use crate::ErrorCode;
+use crate::api::{Answered, Handler, NoAnswer};
+use crate::context::Context;
+use crate::error_code::Refusal;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const MAX_TIMESTAMP_SINCE: i16 = 7;
+
+impl Handler for Request {
+    async fn answer(
+        self,
+        context: &Context,
+        header: &RequestHeader,
+    ) -> Result<Answered<Response>, NoAnswer> {
+        let mut asked = Vec::new();
+        let mut refused = Vec::new();
+        for topic in self.topics {
+            for partition in topic.partitions {
+                let (topic, index) = (topic.name.clone(), partition.partition_index);
+                match meaning(partition.timestamp, header.version) {
+                    Some(at) => asked.push(ListOffsetsPartition {
+                        topic,
+                        partition: index,
+                        at,
+                        current_leader_epoch: epoch(partition.current_leader_epoch),
+                    }),
+                    None => {
+                        let error = ErrorCode::UNSUPPORTED_VERSION;
+                        refused.push((topic, respond(index, Err(error))));
+                    }
+                }
+            }
+        }
+        let listed = context.node.call(tidings_broker::ListOffsets { partitions: asked }).await?;
+        let listed = listed.into_iter().map(|listed| {
+            let outcome = listed.outcome.map_err(|refused| refused.code());
+            (listed.topic, respond(listed.partition, outcome))
+        });
+        let topics = by_topic(listed.chain(refused))
+            .into_iter()
+            .map(|(name, partitions)| TopicResponse { name, partitions })
+            .collect();
+        Ok(Response { topics, ..Response::default() }.into())
+    }
+
+    fn refuse(_error: ErrorCode) -> Response {
+        Response::default()
+    }
+}
+
+fn meaning(timestamp: i64, version: i16) -> Option<OffsetSpec> {
+    match timestamp {
+        LATEST => Some(OffsetSpec::Latest),
+        EARLIEST => Some(OffsetSpec::Earliest),
+        MAX_TIMESTAMP if version >= MAX_TIMESTAMP_SINCE => Some(OffsetSpec::MaxTimestamp),
+        0.. => Some(OffsetSpec::Timestamp(timestamp)),
+        _ => None,
+    }
+}
+
+fn respond(partition_index: i32, outcome: Result<OffsetAt, ErrorCode>) -> PartitionResponse {
+    match outcome {
+        Ok(OffsetAt { offset, timestamp, leader_epoch }) => PartitionResponse {
+            partition_index,
+            error_code: ErrorCode::NONE.code,
+            timestamp,
+            offset,
+            leader_epoch,
+        },
+        Err(error) => PartitionResponse {
+            partition_index,
+            error_code: error.code,
+            ..PartitionResponse::default()
+        },
+    }
+}

@@ -1,0 +1,89 @@
+//! Metadata, 0 to 12: this broker, and topics with their partitions.
+//!
+//! All topics are asked for with null, in version 0 with an empty list. A named topic that is
+//! missing is created where the client (from version 4; always before) and the broker allow it;
+//! an invalid name gets INVALID_TOPIC_EXCEPTION. Lookup by id needs version 12 (KIP-516).
+//! Authorized operations (KIP-430) are not computed: the smallest integer says so.
+
+use tidings_broker::{
+    DescribeTopics, PartitionDescription, TopicAnswer, TopicDescription, TopicName, Topics,
+};
+use tidings_wire::RequestHeader;
+use tidings_wire::metadata::{Broker, Partition, Request, RequestTopic, Response, Topic};
+
+use crate::ErrorCode;
+use crate::api::{Answered, Handler, NoAnswer};
+use crate::context::Context;
+use crate::error_code::Refusal;
+
+impl Handler for Request {
+    async fn answer(
+        self,
+        context: &Context,
+        header: &RequestHeader,
+    ) -> Result<Answered<Response>, NoAnswer> {
+        let topics = match self.topics {
+            Some(topics) if header.version > 0 || !topics.is_empty() => {
+                Topics::These(topics.into_iter().map(name_of).collect())
+            }
+            _ => Topics::All,
+        };
+        let auto_create = self.allow_auto_topic_creation && matches!(topics, Topics::These(_));
+        let answers = context.node.call(DescribeTopics { topics, auto_create }).await?;
+        let node_id = context.node.node_id();
+        let broker = Broker { node_id, host: context.host(), port: context.port(), rack: None };
+        let response = Response {
+            brokers: vec![broker],
+            cluster_id: Some(context.node.cluster_id().to_owned()),
+            controller_id: node_id,
+            topics: answers.into_iter().map(|answer| respond(answer, node_id)).collect(),
+            ..Response::default()
+        };
+        Ok(response.into())
+    }
+
+    fn refuse(_error: ErrorCode) -> Response {
+        Response::default()
+    }
+}
+
+fn name_of(topic: RequestTopic) -> TopicName {
+    match topic.name {
+        Some(name) => TopicName::Name(name),
+        None => TopicName::Id(topic.topic_id),
+    }
+}
+
+fn respond(answer: TopicAnswer, node_id: i32) -> Topic {
+    match (answer.topic, answer.asked) {
+        (Ok(TopicDescription { name, id, internal, partitions }), _) => Topic {
+            name: Some(name),
+            topic_id: id,
+            is_internal: internal,
+            partitions: partitions
+                .iter()
+                .enumerate()
+                .map(|(index, partition)| describe(index, partition, node_id))
+                .collect(),
+            ..Topic::default()
+        },
+        (Err(refused), TopicName::Name(name)) => {
+            Topic { error_code: refused.code().code, name: Some(name), ..Topic::default() }
+        }
+        (Err(refused), TopicName::Id(topic_id)) => {
+            Topic { error_code: refused.code().code, topic_id, ..Topic::default() }
+        }
+    }
+}
+
+fn describe(index: usize, partition: &PartitionDescription, node_id: i32) -> Partition {
+    Partition {
+        error_code: ErrorCode::NONE.code,
+        partition_index: index as i32,
+        leader_id: node_id,
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: vec![node_id],
+        isr_nodes: vec![node_id],
+        offline_replicas: Vec::new(),
+    }
+}

@@ -1,0 +1,45 @@
+//! One file per API: what the protocol asks, what the node is asked, and what goes back.
+
+pub(crate) mod api_versions;
+mod create_topics;
+mod delete_groups;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod fetch;
+mod find_coordinator;
+mod heartbeat;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+pub(crate) mod produce;
+mod sync_group;
+
+use std::collections::HashMap;
+
+/// Puts partitions under their topics, both in the order of their first appearance.
+fn by_topic<P>(partitions: impl IntoIterator<Item = (String, P)>) -> Vec<(String, Vec<P>)> {
+    let mut topics: Vec<(String, Vec<P>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (topic, partition) in partitions {
+        match places.get(&topic) {
+            Some(place) => topics[*place].1.push(partition),
+            None => {
+                places.insert(topic.clone(), topics.len());
+                topics.push((topic, vec![partition]));
+            }
+        }
+    }
+    topics
+}
+
+/// An epoch as the wire says it: -1 for none.
+fn epoch(epoch: i32) -> Option<i32> {
+    (epoch >= 0).then_some(epoch)
+}

@@ -1,0 +1,141 @@
+//! Produce, 3 to 9: appends one batch per partition; the answer comes when they are on disk.
+//!
+//! acks=1 and acks=all mean the same (one node has no followers). acks=0 gets no answer, and a
+//! refusal closes the connection, as in Kafka. zstd needs version 7 (KIP-110), record errors and
+//! texts go out from version 8 (KIP-467). The client's timeout does not matter: nothing is
+//! acknowledged before it is durable, and a disk that fails refuses.
+//! Versions 0 to 2 are refused per partition with UNSUPPORTED_VERSION in their own layout.
+
+use bytes::Bytes;
+use tidings_broker::{Acks, ProducePartition, ProduceRefused, Produced};
+use tidings_wire::produce::{PartitionResponse, Request, Response, TopicData, TopicResponse};
+use tidings_wire::{DecodeError, EncodeError, Prefix, Reader, RequestHeader, Wire, Writer};
+
+use super::by_topic;
+use crate::ErrorCode;
+use crate::api::{Answered, Handler, NoAnswer};
+use crate::context::Context;
+use crate::error_code::{Refusal, code_of};
+
+const ZSTD_SINCE: i16 = 7;
+
+impl Handler for Request {
+    async fn answer(
+        self,
+        context: &Context,
+        header: &RequestHeader,
+    ) -> Result<Answered<Response>, NoAnswer> {
+        let acks = match self.acks {
+            0 => Acks::None,
+            1 | -1 => Acks::Durable,
+            _ => {
+                let error = ErrorCode::INVALID_REQUIRED_ACKS;
+                return Ok(refuse_each(self.topic_data, error).into());
+            }
+        };
+        let partitions = self.topic_data.into_iter().flat_map(partitions_of).collect();
+        let produce = tidings_broker::Produce {
+            acks,
+            transactional: self.transactional_id.is_some(),
+            zstd_allowed: header.version >= ZSTD_SINCE,
+            partitions,
+        };
+        let produced = context.node.call(produce).await?;
+        if acks == Acks::None {
+            let refused = produced.iter().find_map(|p| p.outcome.as_ref().err());
+            return Err(refused.map_or(NoAnswer::NotWanted, |r| NoAnswer::Refused(r.code())));
+        }
+        let responses = by_topic(produced.into_iter().map(|p| (p.topic.clone(), respond(p))));
+        let responses = responses
+            .into_iter()
+            .map(|(name, partition_responses)| TopicResponse { name, partition_responses })
+            .collect();
+        Ok(Response { responses, ..Response::default() }.into())
+    }
+
+    fn refuse(_error: ErrorCode) -> Response {
+        Response::default()
+    }
+}
+
+fn partitions_of(topic: TopicData) -> impl Iterator<Item = ProducePartition> {
+    let TopicData { name, partition_data } = topic;
+    partition_data.into_iter().map(move |data| ProducePartition {
+        topic: name.clone(),
+        partition: data.index,
+        batch: data.records.unwrap_or_default(),
+    })
+}
+
+fn respond(produced: Produced) -> PartitionResponse {
+    let error_code = code_of(&produced.outcome);
+    let refused = |refused: ProduceRefused| PartitionResponse {
+        index: produced.partition,
+        error_code,
+        base_offset: -1,
+        error_message: Some(refused.text()),
+        ..PartitionResponse::default()
+    };
+    produced.outcome.map_or_else(refused, |at| PartitionResponse {
+        index: produced.partition,
+        base_offset: at.base_offset,
+        log_append_time_ms: at.log_append_time_ms.unwrap_or(-1),
+        log_start_offset: at.log_start_offset,
+        ..PartitionResponse::default()
+    })
+}
+
+fn refuse_each(topics: Vec<TopicData>, error: ErrorCode) -> Response {
+    let refused = |index| PartitionResponse {
+        index,
+        error_code: error.code,
+        base_offset: -1,
+        ..PartitionResponse::default()
+    };
+    let responses = topics.into_iter().map(|topic| TopicResponse {
+        name: topic.name,
+        partition_responses: topic.partition_data.iter().map(|p| refused(p.index)).collect(),
+    });
+    Response { responses: responses.collect(), ..Response::default() }
+}
+
+/// Refuses a request of version 0, 1 or 2; none when it wants no answer (acks=0). Their layout is
+/// that of version 3 without the transactional id; responses gain the throttle time in version 1
+/// and the append time in version 2.
+pub(crate) fn refuse_old(
+    prefix: Prefix,
+    frame: Bytes,
+) -> Result<Option<Result<Vec<Bytes>, EncodeError>>, DecodeError> {
+    const LAYOUT: i16 = 3;
+    let mut r = Reader::new(frame, false);
+    let _prefix = r.i64()?;
+    let _client_id = r.nullable_string()?;
+    let acks = r.i16()?;
+    let _timeout_ms = r.i32()?;
+    let topics: Vec<TopicData> = r.list(LAYOUT)?;
+    r.finish()?;
+    if acks == 0 {
+        return Ok(None);
+    }
+    let response = refuse_each(topics, ErrorCode::UNSUPPORTED_VERSION);
+    let mut w = Writer::frame();
+    w.i32(prefix.correlation_id);
+    if prefix.version == 2 {
+        response.encode(&mut w, LAYOUT);
+        return Ok(Some(w.finish_frame()));
+    }
+    w.i32(response.responses.len() as i32);
+    for topic in &response.responses {
+        w.string(&topic.name);
+        w.i32(topic.partition_responses.len() as i32);
+        for partition in &topic.partition_responses {
+            w.i32(partition.index);
+            w.i16(partition.error_code);
+            w.i64(partition.base_offset);
+        }
+    }
+    if prefix.version == 1 {
+        w.i32(response.throttle_time_ms);
+    }
+    Ok(Some(w.finish_frame()))
+}

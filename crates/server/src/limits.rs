@@ -1,0 +1,61 @@
+//! Limits of the server, with what each protects.
+
+use std::time::Duration;
+
+/// Connections at once; one more is closed as soon as it is accepted. Protects file descriptors.
+pub const CONNECTIONS_MAX: usize = 8192;
+/// Connections at once from one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4096;
+/// Bytes of one request; a longer one is refused by its length alone (Kafka's
+/// `socket.request.max.bytes` is the same).
+pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// A request has at least a key, a version and a correlation id.
+pub const FRAME_BYTES_MIN: usize = 8;
+/// Bytes of requests that are being read or answered, over all connections; reading waits there.
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 512 * 1024 * 1024;
+/// The same on one connection.
+pub const REQUEST_BYTES_PER_CONNECTION_MAX: usize = 128 * 1024 * 1024;
+/// Requests of one connection that are being answered at once; reading waits there. Answers wait
+/// for their turn, so this also bounds what a slow reader holds.
+pub const REQUESTS_PER_CONNECTION_MAX: usize = 64;
+/// Fetches of one connection that are being answered at once: with the next two limits it bounds
+/// the bytes of fetched batches that wait for a slow reader.
+pub const FETCHES_PER_CONNECTION_MAX: usize = 2;
+/// Bytes that one fetch may return, whatever it asks (its first batch may exceed it).
+pub const FETCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Fetched bytes that wait for their readers, over all connections: as they near this, fetches
+/// return less, down to the next limit. Not a hard bound: answers found at once may overshoot.
+pub const FETCHED_BYTES_HELD_MAX: usize = 1024 * 1024 * 1024;
+/// What a fetch may return when the readers are that slow.
+pub const FETCH_BYTES_MIN: usize = 1024 * 1024;
+/// A fetch may return this share of what is left of the bytes held.
+pub const FETCH_SHARE: usize = 8;
+/// Longest wait of a fetch, whatever it asks.
+pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Buffer for small requests, so that many are read at once.
+pub const READ_BUFFER_BYTES: usize = 32 * 1024;
+/// Segments of an answer that one vectored write takes (the kernel's own limit is 1024).
+pub const SEGMENTS_PER_WRITE_MAX: usize = 64;
+/// Silence with nothing under way after which a connection is closed, and the longest time in
+/// which a client must take some bytes of an answer (Kafka's `connections.max.idle.ms`).
+pub const IDLE_MAX: Duration = Duration::from_secs(600);
+/// The time for a whole request to arrive once its length has.
+pub const FRAME_READ_MAX: Duration = Duration::from_secs(60);
+/// How long answers under way may take once the client or the server has ended its side.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// Pause after a failed accept (too many open files): the listener stays ready, the loop must not
+/// spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of an error text in an answer: it must fit a string of the oldest versions.
+pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
+/// Groups that one OffsetFetch may ask about: each is a question to the broker.
+pub const GROUPS_PER_OFFSET_FETCH_MAX: usize = 1000;
+
+const _: () = assert!(FRAME_BYTES_MAX <= REQUEST_BYTES_PER_CONNECTION_MAX);
+const _: () = assert!(REQUEST_BYTES_PER_CONNECTION_MAX <= REQUEST_BYTES_IN_FLIGHT_MAX);
+const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
+const _: () = assert!(FETCH_BYTES_MIN <= FETCH_BYTES_MAX);
+const _: () = assert!(FETCH_BYTES_MAX * FETCH_SHARE <= FETCHED_BYTES_HELD_MAX);
+const _: () = assert!(FETCHES_PER_CONNECTION_MAX < REQUESTS_PER_CONNECTION_MAX);
+const _: () = assert!(ERROR_TEXT_BYTES_MAX <= tidings_wire::limits::STRING_BYTES_MAX);
+const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX <= CONNECTIONS_MAX);

@@ -1,0 +1,100 @@
+//! `docs/protocol.md`, written from the table of APIs and the table of errors.
+
+use std::fmt::Write as _;
+
+use crate::api::TABLE;
+use crate::error_code::ErrorCode;
+use crate::{limits, unimplemented};
+
+/// The page as it must stand in the documentation; a test compares.
+pub fn protocol_page() -> String {
+    let mut page = String::from(INTRODUCTION);
+    page += "\n## Requests\n\n| key | request | versions | notes |\n|---|---|---|---|\n";
+    for row in TABLE {
+        let api = row.api;
+        let versions = format!("{} to {}", api.version_min, api.version_max);
+        let _ = writeln!(page, "| {} | {} | {versions} | {} |", api.key, api.name, row.notes);
+    }
+    page += NOT_SERVED;
+    page += "\n| key | request |\n|---|---|\n";
+    for (key, name) in unimplemented::names() {
+        let _ = writeln!(page, "| {key} | {name} |");
+    }
+    page += "\n## Errors\n\n| code | name | again? | meaning |\n|---|---|---|---|\n";
+    for error in ErrorCode::ALL {
+        let again = if error.retriable { "yes" } else { "no" };
+        let ErrorCode { code, name, meaning, .. } = error;
+        let _ = writeln!(page, "| {code} | {name} | {again} | {meaning} |");
+    }
+    page += "\n## Limits\n\n| what | limit | at the limit |\n|---|---|---|\n";
+    for (what, limit, consequence) in limits_shown() {
+        let _ = writeln!(page, "| {what} | {limit} | {consequence} |");
+    }
+    page
+}
+
+const INTRODUCTION: &str = "\
+# The Kafka protocol as it is served
+
+<!-- Written from the tables in crates/server by its tests: UPDATE=1 cargo test -p tidings-server. -->
+
+Any Kafka client may connect. Requests of one connection are answered in their order, while several
+are under way at once. A request that is malformed or too long closes its connection, and nothing
+else; the reason is in the log. There is no authentication and no TLS.
+";
+
+const NOT_SERVED: &str = "
+Another version of these requests is answered with UNSUPPORTED_VERSION in the layout of the nearest
+version, as far as that layout has an error for the whole request.
+
+## Requests that are not served
+
+These are not advertised. A client that sends one all the same gets a whole response in the layout of
+its version: with UNSUPPORTED_VERSION where that response has an error for the whole request, else
+without results. Requests between brokers get the error code alone. A key that is not Kafka's closes
+the connection.
+";
+
+fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
+    let mebibytes = |bytes: usize| format!("{} MiB", bytes / (1024 * 1024));
+    let number = |number: usize| number.to_string();
+    let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
+    vec![
+        ("connections", number(limits::CONNECTIONS_MAX), "a new one is closed"),
+        (
+            "connections from one address",
+            number(limits::CONNECTIONS_PER_ADDRESS_MAX),
+            "a new one is closed",
+        ),
+        ("bytes of a request", mebibytes(limits::FRAME_BYTES_MAX), "the connection is closed"),
+        (
+            "requests under way on a connection",
+            number(limits::REQUESTS_PER_CONNECTION_MAX),
+            "reading waits",
+        ),
+        (
+            "fetches under way on a connection",
+            number(limits::FETCHES_PER_CONNECTION_MAX),
+            "the next one waits",
+        ),
+        (
+            "bytes of requests under way on a connection",
+            mebibytes(limits::REQUEST_BYTES_PER_CONNECTION_MAX),
+            "reading waits",
+        ),
+        (
+            "bytes of requests under way in all",
+            mebibytes(limits::REQUEST_BYTES_IN_FLIGHT_MAX),
+            "reading waits",
+        ),
+        ("bytes of a fetch", mebibytes(limits::FETCH_BYTES_MAX), "less is returned"),
+        (
+            "fetched bytes that wait for their readers",
+            mebibytes(limits::FETCHED_BYTES_HELD_MAX),
+            "fetches return less",
+        ),
+        ("wait of a fetch", seconds(limits::FETCH_WAIT_MAX), "it is answered"),
+        ("silence", seconds(limits::IDLE_MAX), "the connection is closed"),
+        ("arrival of a request", seconds(limits::FRAME_READ_MAX), "the connection is closed"),
+    ]
+}

@@ -1,0 +1,230 @@
+//! The listener: takes connections within the limits and ends them together.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidings_node::Node;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::connection::{self, Shared};
+use crate::context::{Context, Fetches};
+use crate::limits::{
+    ACCEPT_PAUSE, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DRAIN_MAX,
+    REQUEST_BYTES_IN_FLIGHT_MAX,
+};
+
+/// What the server is told once.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Host and port that clients are told to connect to: what Metadata and FindCoordinator say.
+    pub advertised: (String, u16),
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the listener has no address")]
+pub struct ServerError {
+    #[from]
+    source: std::io::Error,
+}
+
+/// Counters since start, and the connections of now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerFigures {
+    pub connections: u64,
+    pub connections_accepted: u64,
+    /// Closed at once because a limit was reached.
+    pub connections_refused: u64,
+    pub requests: u64,
+    /// Frames that were too long or malformed; each closed its connection.
+    pub frames_refused: u64,
+}
+
+/// [`ServerFigures`] as they are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    connections: AtomicU64,
+    connections_accepted: AtomicU64,
+    connections_refused: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) frames_refused: AtomicU64,
+}
+
+/// A node on the network. Dropping it ends the connections at once; [`Server::stop`] lets answers
+/// under way finish first.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    counters: Arc<Counters>,
+    stopping: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+/// Serves the node to whoever connects to the listener, until the server is stopped. The node is
+/// the caller's to stop, afterwards.
+pub async fn start(
+    node: Node,
+    listener: TcpListener,
+    config: ServerConfig,
+) -> Result<Server, ServerError> {
+    let local_addr = listener.local_addr()?;
+    let (stopping, stopped) = watch::channel(false);
+    let counters = Arc::new(Counters::default());
+    let accepting = Accepting {
+        node,
+        advertised: Arc::new(config.advertised),
+        counters: Arc::clone(&counters),
+        request_bytes: Arc::new(Semaphore::new(REQUEST_BYTES_IN_FLIGHT_MAX)),
+        fetched_bytes: Arc::default(),
+        by_address: Arc::default(),
+        stopping: stopped,
+    };
+    let accepting = tokio::spawn(accepting.run(listener));
+    Ok(Server { local_addr, counters, stopping, accepting })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    pub fn figures(&self) -> ServerFigures {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ServerFigures {
+            connections: read(&self.counters.connections),
+            connections_accepted: read(&self.counters.connections_accepted),
+            connections_refused: read(&self.counters.connections_refused),
+            requests: read(&self.counters.requests),
+            frames_refused: read(&self.counters.frames_refused),
+        }
+    }
+
+    /// Takes no more connections or requests, gives answers under way a moment
+    /// ([`DRAIN_MAX`](crate::limits::DRAIN_MAX)), and returns when every connection is closed.
+    pub async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        // A panic of the accepting task is reported by the runtime; there is nothing left to stop.
+        let _ended = (&mut self.accepting).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Waits until the server stops, or is gone.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and the server with it.
+    let _gone = stopping.wait_for(|stopping| *stopping).await;
+}
+
+struct Accepting {
+    node: Node,
+    advertised: Arc<(String, u16)>,
+    counters: Arc<Counters>,
+    request_bytes: Arc<Semaphore>,
+    fetched_bytes: Arc<AtomicUsize>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Accepting {
+    async fn run(self, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        let mut stopping = self.stopping.clone();
+        loop {
+            tokio::select! {
+                () = stopped(&mut stopping) => break,
+                Some(_ended) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, peer)) => self.take(socket, peer, &mut connections),
+                    Err(error) => {
+                        tracing::error!(%error, "cannot accept connections");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let all_closed = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(2 * DRAIN_MAX, all_closed).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+
+    fn take(&self, socket: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
+        let Some(place) = self.place(peer, connections.len()) else {
+            self.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        }
+        let context = Arc::new(Context {
+            node: self.node.clone(),
+            advertised: Arc::clone(&self.advertised),
+            peer,
+            fetches: Fetches::new(Arc::clone(&self.fetched_bytes)),
+        });
+        let shared = Shared {
+            counters: Arc::clone(&self.counters),
+            request_bytes: Arc::clone(&self.request_bytes),
+            stopping: self.stopping.clone(),
+        };
+        connections.spawn(async move {
+            let _place = place;
+            connection::run(socket, context, shared).await;
+        });
+    }
+
+    /// A place among the connections, if the limits leave one.
+    fn place(&self, peer: SocketAddr, open: usize) -> Option<Place> {
+        if open >= CONNECTIONS_MAX {
+            tracing::warn!(%peer, limit = CONNECTIONS_MAX, "too many connections");
+            return None;
+        }
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(peer.ip()).or_default();
+        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+            let limit = CONNECTIONS_PER_ADDRESS_MAX;
+            tracing::warn!(%peer, limit, "too many connections from this address");
+            return None;
+        }
+        *count += 1;
+        drop(by_address);
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        self.counters.connections_accepted.fetch_add(1, Ordering::Relaxed);
+        Some(Place {
+            address: peer.ip(),
+            counters: Arc::clone(&self.counters),
+            by_address: Arc::clone(&self.by_address),
+        })
+    }
+}
+
+/// One connection's place, given back when it is dropped.
+struct Place {
+    address: IpAddr,
+    counters: Arc<Counters>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
