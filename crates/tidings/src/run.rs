@@ -282,6 +282,7 @@ impl Worker {
     fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.assigned.retain(|id| !partitions.contains(id));
         self.queue.retain(|record| !partitions.contains(&place(record).0));
+        self.tries.take_if(|(partition, ..)| partitions.contains(partition));
     }
 
     /// Waits between two attempts, nothing handled meanwhile, the membership kept.
@@ -554,6 +555,7 @@ impl Worker {
             self.counts.now.emitted += pending.emitted;
             self.counts.now.dead += pending.dead;
         }
+        self.counts.show();
         #[cfg(test)]
         self.service.crash.here()?;
         if !pending.positions.is_empty() {
@@ -563,7 +565,6 @@ impl Worker {
         }
         #[cfg(test)]
         self.service.crash.here()?;
-        self.counts.show();
         if self.replay.is_full() {
             self.catch_up().await?;
         }

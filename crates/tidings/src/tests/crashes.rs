@@ -78,12 +78,12 @@ async fn check(engine: &Engine, count: u64, seed: u64) {
 #[tokio::test]
 async fn a_crash_between_any_two_steps_leaves_every_output_once() {
     const COUNT: u64 = 20;
+    let mut crashes = 0;
     for seed in 0..60 {
         let mut random = Seeded(seed);
         let engine = engine(1 + i32::try_from(random.below(3)).expect("small")).await;
         let till = till(&engine).await;
         let mut events = orders(&mut random, COUNT);
-        let mut crashes = 0;
         while !events.is_empty() {
             let some = 1 + random.below(8).min(events.len() as u64 - 1);
             let rest = events.split_off(usize::try_from(some).expect("small"));
@@ -101,9 +101,9 @@ async fn a_crash_between_any_two_steps_leaves_every_output_once() {
         eventually(async || all_committed(&engine, "payment").await).await;
         running.stop().await.expect("stopped");
         check(&engine, COUNT, seed).await;
-        assert!(crashes > 0 || seed > 0, "seed 0 crashes");
         engine.close().await.expect("closed");
     }
+    assert!(crashes > 100, "only {crashes} crashes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
