@@ -1,6 +1,8 @@
 //! The month on the embedded engine, in memory: it adds up, and running it again changes nothing.
 
-use tidings_engine::Engine;
+use std::time::Duration;
+
+use tidings_engine::{Engine, ReadLimit, SentRecord};
 use tidings_shop::{Options, Reconciliation, Shop, Speed};
 
 async fn run(engine: &Engine) -> Reconciliation {
@@ -57,4 +59,43 @@ async fn grown_by(engine: &Engine, before: i64, records: i64) {
     while ends(engine).await.iter().map(|(_, end)| end).sum::<i64>() < before + records {
         tokio::task::yield_now().await;
     }
+}
+
+/// The positive control: an audit that never fails proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_there_twice_is_found() {
+    let engine = Engine::in_memory().await.unwrap();
+    assert!(run(&engine).await.reconciled);
+    for (topic, problem) in [
+        ("shop.shipping", "reserved 1 times, shipped 2 times"),
+        ("shop.payments", "is 2 times in shop.payments"),
+        ("shop.invoices", "messages: 3114 where 3113 is right"),
+        ("order.dead", "is there 2 times"),
+    ] {
+        copy_first_record(&engine, topic).await;
+        let found = run(&engine).await;
+        assert!(!found.reconciled, "{topic}");
+        let named = found.problems.iter().any(|p| p.contains(problem));
+        assert!(named, "{topic}: {:#?}", found.problems);
+    }
+    engine.close().await.unwrap();
+}
+
+async fn copy_first_record(engine: &Engine, topic: &str) {
+    let limit = ReadLimit { records: 1, bytes: 1, wait: Duration::ZERO };
+    for partition in engine.topic(topic).await.unwrap().partitions {
+        let read = engine.read(topic, partition.id, 0, limit).await.unwrap();
+        let Some(record) = read.records.into_iter().next() else { continue };
+        let copy = SentRecord {
+            topic: record.topic,
+            partition: Some(record.partition),
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            timestamp: None,
+        };
+        engine.producer().await.unwrap().send(vec![copy]).await.unwrap();
+        return;
+    }
+    panic!("{topic} is empty");
 }
