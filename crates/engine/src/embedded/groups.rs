@@ -76,7 +76,7 @@ impl Embedded {
                 committed: offset,
                 end_offset,
                 lag: (end_offset - offset.unwrap_or(partition.start_offset)).max(0),
-                metadata: committed.and_then(|committed| committed.metadata),
+                metadata: committed.and_then(|committed| said(committed.metadata)),
             })
         };
         Ok(wanted.into_iter().filter_map(position).collect())
@@ -120,6 +120,11 @@ impl Embedded {
         }
         Ok(())
     }
+}
+
+/// The metadata of a commit; Kafka's record of one has no null, so nothing said reads as empty.
+pub(super) fn said(metadata: Option<String>) -> Option<String> {
+    metadata.filter(|text| !text.is_empty())
 }
 
 pub(super) fn to_commit(

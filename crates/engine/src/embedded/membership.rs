@@ -21,6 +21,7 @@ use tidings_node::broker::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::groups::said;
 use super::{Embedded, assignor, member_bytes, refusals};
 use crate::limits::{HEARTBEAT_INTERVAL_MAX, METADATA_AGE_MAX, REBALANCE_TIMEOUT};
 use crate::{Error, Start, SubscribeOptions, TopicPartition};
@@ -272,7 +273,10 @@ impl Membership {
             .into_iter()
             .filter(|offset| offset.offset >= 0)
             .map(|o| {
-                (TopicPartition { topic: o.topic, partition: o.partition }, (o.offset, o.metadata))
+                (
+                    TopicPartition { topic: o.topic, partition: o.partition },
+                    (o.offset, said(o.metadata)),
+                )
             })
             .collect();
         let given = partitions.into_iter().map(|at| {

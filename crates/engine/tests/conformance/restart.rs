@@ -6,7 +6,7 @@ use crate::stage::{AT_ONCE, Stage, at, texts, to};
 
 async fn write(stage: &Stage) {
     let name = stage.name("t");
-    let configs = vec![("retention.ms".to_owned(), "12345".to_owned())];
+    let configs = vec![("max.message.bytes".to_owned(), "12345".to_owned())];
     let topic = NewTopic { name: name.clone(), partitions: Some(2), configs };
     stage.engine.create_topic(topic).await.unwrap();
     stage.fill(&name, 0, &["a", "b", "c"]).await;
@@ -23,7 +23,7 @@ async fn check(stage: &Stage) {
     let ends: Vec<_> = topic.partitions.iter().map(|p| (p.start_offset, p.end_offset)).collect();
     assert_eq!(ends, [(0, 3), (0, 1)]);
     let configs = stage.engine.topic_configs(&name).await.unwrap();
-    assert!(configs.contains(&("retention.ms".to_owned(), Some("12345".to_owned()))));
+    assert!(configs.contains(&("max.message.bytes".to_owned(), Some("12345".to_owned()))));
     assert_eq!(texts(&stage.read_all(&name, 0, 0).await), ["a", "b", "c"]);
 
     let mut member = stage.member(&stage.name("g"), &[&name]).await;

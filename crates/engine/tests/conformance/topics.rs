@@ -42,7 +42,7 @@ pub(crate) async fn impossible_topics_are_refused(stage: Stage) {
         let refused = stage.engine.create_topic(topic(name, Some(partitions))).await.unwrap_err();
         assert!(matches!(refused, Error::Invalid(_)), "{partitions}: {refused:?}");
     }
-    for (config, value) in [("no.such.config", "1"), ("retention.ms", "soon")] {
+    for (config, value) in [("no.such.config", "1"), ("max.message.bytes", "many")] {
         let configs = vec![(config.to_owned(), value.to_owned())];
         let wanted = NewTopic { name: stage.name("t"), partitions: None, configs };
         let refused = stage.engine.create_topic(wanted).await.unwrap_err();
@@ -66,7 +66,7 @@ pub(crate) async fn deleted_topics_are_gone_with_their_records(stage: Stage) {
 
 pub(crate) async fn configurations_are_kept(stage: Stage) {
     let name = stage.name("t");
-    let configs = vec![("retention.ms".to_owned(), "12345".to_owned())];
+    let configs = vec![("max.message.bytes".to_owned(), "12345".to_owned())];
     stage
         .engine
         .create_topic(NewTopic { name: name.clone(), partitions: Some(1), configs })
@@ -76,7 +76,7 @@ pub(crate) async fn configurations_are_kept(stage: Stage) {
     let value = |wanted: &str| {
         configs.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value.as_deref())
     };
-    assert_eq!(value("retention.ms"), Some("12345"));
+    assert_eq!(value("max.message.bytes"), Some("12345"));
     assert_eq!(value("cleanup.policy"), Some("delete"));
 }
 
