@@ -43,7 +43,11 @@ impl Model {
         for (number, stored) in found.iter().enumerate() {
             match allowed.get(number) {
                 Some(expected) if expected == stored.bytes() => {}
-                Some(_) => return Err(format!("batch {number} is not the one appended")),
+                Some(expected) => {
+                    let expected = Batch::parse(expected.clone()).map(|batch| *batch.header());
+                    let header = stored.header();
+                    return Err(format!("batch {number} is {header:?} and not {expected:?}"));
+                }
                 None => return Err(format!("batch {number} was never appended")),
             }
         }

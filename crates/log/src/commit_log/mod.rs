@@ -228,6 +228,7 @@ impl CommitLog {
 
     /// Begins a new segment. Everything of the old one is part of the next sync.
     fn roll(&mut self) -> Result<(), Fault> {
+        self.sync_creation()?;
         self.active_mut().add_time_entry();
         self.flush_indexes()?;
         self.write_snapshot()?;

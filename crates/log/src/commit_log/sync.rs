@@ -21,7 +21,7 @@ pub(super) struct Unsynced {
     pub(super) files: Vec<Arc<dyn File>>,
     /// Names were made in the log's folder.
     pub(super) dir: bool,
-    /// Folders above it in which names were made.
+    /// Folders above it, while the log is new and no sync has made its names durable.
     pub(super) parents: Vec<String>,
     pub(super) checkpoint_file: bool,
     /// A segment was begun, so the recovery point should move into it.
@@ -85,6 +85,7 @@ impl CommitLog {
         match result {
             Ok(()) if self.poison.is_none() => {
                 self.durable_offset = self.durable_offset.max(work.until);
+                self.unsynced.parents.clear();
                 if work.claims {
                     self.drop_old_snapshots();
                 }
@@ -150,7 +151,7 @@ impl CommitLog {
         if std::mem::take(&mut self.unsynced.dir) {
             dirs.push(self.dir.clone());
         }
-        dirs.append(&mut self.unsynced.parents);
+        dirs.extend(self.unsynced.parents.iter().cloned());
         self.unsynced.bytes_since_checkpoint += std::mem::take(&mut self.unsynced.log_bytes);
         self.unsynced.out = true;
         let disk = Arc::clone(&self.disk);
@@ -197,6 +198,21 @@ impl CommitLog {
         self.checkpoint_file.write(&checkpoint)?;
         self.unsynced.checkpoint_file = true;
         self.checkpoint = checkpoint;
+        Ok(())
+    }
+
+    /// Makes the folder and the checkpoint of a new log durable. Without it a crash could leave a
+    /// second segment but neither the first nor the checkpoint that tells of it.
+    pub(super) fn sync_creation(&mut self) -> Result<(), Fault> {
+        if self.unsynced.parents.is_empty() {
+            return Ok(());
+        }
+        self.checkpoint_file.file().sync()?;
+        self.disk.sync_dir(&self.dir)?;
+        for dir in &self.unsynced.parents {
+            self.disk.sync_dir(dir)?;
+        }
+        self.unsynced.parents.clear();
         Ok(())
     }
 
