@@ -1,1 +1,48 @@
-fn main() {}
+//! The `tidings` binary: arguments → meaning → constructors.
+
+mod args;
+mod client;
+mod command;
+mod failure;
+mod limits;
+mod output;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let run = async {
+        match arguments.command {
+            Command::Up(up) => up::up(up).await,
+            Command::Topic(topic) => command::topic(topic).await.map(|()| ExitCode::SUCCESS),
+            Command::Produce(said) => command::produce(said).await.map(|()| ExitCode::SUCCESS),
+            Command::Consume(said) => command::consume(said).await.map(|()| ExitCode::SUCCESS),
+            Command::Group(group) => command::group(group).await.map(|()| ExitCode::SUCCESS),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime.map_err(|e| Failure::failed("the runtime does not start").why(e)).and_then(
+        |runtime| {
+            let ended = runtime.block_on(run);
+            // A thread that waits for standard input would keep the process for ever.
+            runtime.shutdown_background();
+            ended
+        },
+    );
+    ended.unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        ExitCode::from(match failure.exit {
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NotFound => 3,
+            Exit::Conflict => 4,
+        })
+    })
+}

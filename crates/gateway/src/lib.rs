@@ -9,6 +9,7 @@ pub mod limits;
 mod registry;
 mod serve;
 
+pub use axum::Router;
 pub use console::{Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource};
 pub use registry::registry;
 pub use serve::serve;

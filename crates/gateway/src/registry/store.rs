@@ -34,11 +34,14 @@ struct Writer {
 
 impl Store {
     pub(super) async fn open(engine: Engine) -> Result<Self, Error> {
-        let store = Self { engine, writer: Mutex::default(), state: RwLock::default() };
-        match store.catch_up(&mut *store.writer.lock().await).await {
-            Ok(()) | Err(Error::UnknownTopic(_)) => Ok(store),
-            Err(e) => Err(e),
+        let mut writer = Writer::default();
+        let mut store = Self { engine, writer: Mutex::default(), state: RwLock::default() };
+        match store.catch_up(&mut writer).await {
+            Ok(()) | Err(Error::UnknownTopic(_)) => {}
+            Err(e) => return Err(e),
         }
+        store.writer = Mutex::new(writer);
+        Ok(store)
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Registry> {

@@ -1,0 +1,197 @@
+//! The arguments, as said. Meaning is given to them by the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidings_shop::Speed;
+
+/// Event-driven services on a durable, Kafka-compatible log
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not found, 4 conflict.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node: Kafka listener, schema registry and console
+    Up(Up),
+    /// Create, list, describe and delete topics
+    #[command(subcommand)]
+    Topic(Topic),
+    /// Append lines of standard input to a topic
+    Produce(Produce),
+    /// Print records of a topic
+    Consume(Consume),
+    /// List and describe consumer groups
+    #[command(subcommand)]
+    Group(Group),
+}
+
+/// Where the cluster is and what the answer looks like.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// A broker of the cluster
+    #[arg(short = 'b', long, env = "TIDINGS_KAFKA", value_name = "HOST:PORT")]
+    #[arg(default_value = "127.0.0.1:9092")]
+    pub(crate) kafka: String,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// Where the data is kept between runs
+    #[arg(long, value_name = "DIR", default_value = "./tidings-data")]
+    pub(crate) data: PathBuf,
+    /// Where Kafka clients connect
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    pub(crate) kafka: String,
+    /// Where the console, the HTTP API and the metrics are
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) http: String,
+    /// Where the schema registry is
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081")]
+    pub(crate) registry: String,
+    /// Run an example on the node as well
+    #[arg(long, value_enum)]
+    pub(crate) demo: Option<Demo>,
+    /// How fast the demo's month passes: `max`, or times real time [default: about two minutes]
+    #[arg(long, value_name = "N|max", requires = "demo")]
+    pub(crate) speed: Option<Speed>,
+    /// Run the demo to its end, print the reconciliation as JSON and exit 0 if it reconciles, else 1
+    #[arg(long, requires = "demo")]
+    pub(crate) until_done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Demo {
+    /// A month of a real shop's orders through six services
+    Shop,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Make a topic
+    Create {
+        name: String,
+        /// Number of partitions [default: the broker's]
+        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        partitions: Option<i32>,
+        /// Number of replicas [default: the broker's]
+        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
+        replication: Option<i16>,
+        /// A configuration of the topic; may be repeated
+        #[arg(short, long, value_name = "NAME=VALUE", value_parser = pair)]
+        config: Vec<(String, String)>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List all topics
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show a topic's partitions and configuration
+    Describe {
+        name: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Delete a topic with its records; asks first when in a terminal
+    Delete {
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Produce {
+    /// The topic; made if the cluster makes topics by itself
+    pub(crate) topic: String,
+    /// Each line is a key and a value with this between them
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) key_separator: Option<String>,
+    /// A header for every record; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) header: Vec<(String, String)>,
+    /// Send to this partition [default: by key, else in turns]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) partition: Option<i32>,
+    /// An empty value is sent as null, a tombstone
+    #[arg(short = 'Z', long)]
+    pub(crate) null: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Consume {
+    pub(crate) topic: String,
+    /// Where to begin: start, end, an offset, or -N for the last N of each partition
+    #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
+    pub(crate) offset: String,
+    /// Stop after so many records, waiting until they have come
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Read only this partition
+    #[arg(short, long, value_name = "N")]
+    pub(crate) partition: Option<i32>,
+    /// Go on at the end of the topic instead of stopping there
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print keys too, with this between key and value
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) key_separator: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// List all consumer groups
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show a group's members, positions and lag
+    Describe {
+        name: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+fn pair(said: &str) -> Result<(String, String), String> {
+    match said.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

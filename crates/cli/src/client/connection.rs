@@ -1,0 +1,125 @@
+//! One connection to a broker: frames, correlation and versions.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_wire::{Api, Request, RequestHeader, api_versions, decode_response, encode_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{CLIENT_ID, ErrorCode};
+use crate::failure::Failure;
+use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    address: String,
+    stream: TcpStream,
+    /// The broker's versions by API key.
+    versions: HashMap<i16, (i16, i16)>,
+    correlation: i32,
+}
+
+impl Connection {
+    /// Connects and learns which versions the broker speaks.
+    pub(super) async fn open(address: &str) -> Result<Self, Failure> {
+        let unreachable = |why: String| {
+            Failure::failed(format!("no Kafka broker can be reached at {address}"))
+                .why(why)
+                .hint("start a node with `tidings up`, or name another with --kafka HOST:PORT")
+        };
+        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => return Err(unreachable(e.to_string())),
+            Err(_) => return Err(unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"))),
+        };
+        stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
+        let versions = HashMap::new();
+        let mut connection = Self { address: address.to_owned(), stream, versions, correlation: 0 };
+        // Every broker there is answers version 0.
+        let response = connection.exchange(0, &api_versions::Request::default()).await?;
+        let code = ErrorCode(response.error_code);
+        if code != ErrorCode::NONE {
+            return Err(code.failure(format!("{address} does not tell its versions"), None));
+        }
+        let keys = response.api_keys.iter();
+        connection.versions =
+            keys.map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        Ok(connection)
+    }
+
+    /// Asks with the newest version that both sides speak.
+    pub(super) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Failure> {
+        let version = self.version(&R::API)?;
+        self.exchange(version, request).await
+    }
+
+    fn version(&self, api: &Api) -> Result<i16, Failure> {
+        let common = self.versions.get(&api.key).and_then(|(min, max)| {
+            let (min, max) = (*min.max(&api.version_min), *max.min(&api.version_max));
+            (min <= max).then_some(max)
+        });
+        common.ok_or_else(|| {
+            let theirs = match self.versions.get(&api.key) {
+                Some((min, max)) => format!("it speaks versions {min} to {max}"),
+                None => "it does not know it".to_owned(),
+            };
+            Failure::failed(format!("{} cannot be asked for {}", self.address, api.name))
+                .why(format!("{theirs}, this command {} to {}", api.version_min, api.version_max))
+        })
+    }
+
+    async fn exchange<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<R::Response, Failure> {
+        self.correlation = self.correlation.wrapping_add(1);
+        let header = RequestHeader {
+            version,
+            correlation_id: self.correlation,
+            client_id: Some(CLIENT_ID.to_owned()),
+        };
+        let refused = |why: String| {
+            Failure::failed(format!("{} cannot be asked for {}", self.address, R::API.name))
+                .why(why)
+        };
+        let frame = encode_request(&header, request).map_err(|e| refused(e.to_string()))?;
+        let answer = timeout(ANSWER_TIMEOUT, round_trip(&mut self.stream, &frame)).await;
+        let answer = answer
+            .map_err(|_| refused(no_answer(ANSWER_TIMEOUT)))?
+            .map_err(|why| refused(why.to_string()))?;
+        let (correlation, response) =
+            decode_response::<R>(version, answer).map_err(|e| refused(e.to_string()))?;
+        if correlation != self.correlation {
+            return Err(refused(format!(
+                "it answered request {correlation} instead of {}",
+                self.correlation
+            )));
+        }
+        Ok(response)
+    }
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {within:?}")
+}
+
+async fn round_trip(stream: &mut TcpStream, frame: &[Bytes]) -> std::io::Result<Bytes> {
+    for piece in frame {
+        stream.write_all(piece).await?;
+    }
+    stream.flush().await?;
+    let length = stream.read_i32().await?;
+    let length = usize::try_from(length).ok().filter(|length| *length <= ANSWER_BYTES_MAX);
+    let Some(length) = length else {
+        return Err(std::io::Error::other(format!(
+            "the answer is not between 0 and {ANSWER_BYTES_MAX} bytes long"
+        )));
+    };
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer.into())
+}

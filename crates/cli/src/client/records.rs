@@ -1,0 +1,209 @@
+//! Records: produce batches to leaders, fetch from places on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_node::{NewRecord, Record, decode_batches, encode_batch};
+use tidings_wire::{fetch, produce};
+
+use super::topics::Edge;
+use super::{Client, ErrorCode};
+use crate::failure::Failure;
+use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS, FETCH_BYTES, FETCH_PARTITION_BYTES};
+
+const TIMEOUT_MS: i32 = 30_000;
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) partition: i32,
+    pub(crate) base_offset: i64,
+}
+
+/// Where to begin in each partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Start,
+    End,
+    At(i64),
+    /// This many records before the end.
+    Last(i64),
+}
+
+/// What one round of fetching brought.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    /// With their partitions, in order per partition.
+    pub(crate) records: Vec<(i32, Record)>,
+    /// Every partition has been read to its end.
+    pub(crate) at_end: bool,
+}
+
+impl Client {
+    /// Appends records to one partition as one batch, waiting until it is durable.
+    pub(crate) async fn produce(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        leaders: &mut Vec<i32>,
+        records: &[NewRecord],
+    ) -> Result<Sent, Failure> {
+        let batch = encode_batch(records, None);
+        let failed = |code: ErrorCode, said| {
+            code.failure(format!("{} records were not taken by {topic}", records.len()), said)
+        };
+        let mut last = ErrorCode::NONE;
+        for _ in 0..ATTEMPTS {
+            let Some(leader) = usize::try_from(partition).ok().and_then(|p| leaders.get(p)) else {
+                let count = leaders.len();
+                return Err(ErrorCode::UNKNOWN_TOPIC
+                    .failure(format!("topic {topic} has no partition {partition}"), None)
+                    .why(format!("it has {count}, numbered from 0")));
+            };
+            let request = request(topic, partition, batch.clone());
+            let response = self.call_node(*leader, &request).await?;
+            let topics = response.responses.into_iter().flat_map(|t| t.partition_responses);
+            let Some(answer) = topics.into_iter().next() else {
+                return Err(failed(ErrorCode(-1), Some("the answer is empty".to_owned())));
+            };
+            last = ErrorCode(answer.error_code);
+            match last {
+                ErrorCode::NONE => {
+                    return Ok(Sent { partition, base_offset: answer.base_offset });
+                }
+                code if !code.is_moving() => return Err(failed(code, answer.error_message)),
+                _ => {
+                    tokio::time::sleep(ATTEMPT_PAUSE).await;
+                    *leaders = self.leaders(topic, false).await?;
+                }
+            }
+        }
+        Err(failed(last, None))
+    }
+
+    /// Offsets at a place, by partition.
+    pub(crate) async fn offsets_at(
+        &mut self,
+        topic: &str,
+        leaders: &[i32],
+        partitions: &[i32],
+        place: Place,
+    ) -> Result<BTreeMap<i32, i64>, Failure> {
+        let asked: Vec<_> = (0..)
+            .zip(leaders)
+            .filter(|(id, _)| partitions.contains(id))
+            .map(|(id, leader)| (topic.to_owned(), id, *leader))
+            .collect();
+        let starts = self.edges(&asked, Edge::Start).await?;
+        let ends = self.edges(&asked, Edge::End).await?;
+        let edge = |edges: &BTreeMap<(String, i32), i64>, id| {
+            edges.get(&(topic.to_owned(), id)).copied().unwrap_or(0)
+        };
+        let offset = |id| {
+            let (start, end) = (edge(&starts, id), edge(&ends, id));
+            match place {
+                Place::Start => start,
+                Place::End => end,
+                Place::At(offset) => offset.clamp(start, end),
+                Place::Last(count) => end.saturating_sub(count).max(start),
+            }
+        };
+        Ok(asked.iter().map(|(_, id, _)| (*id, offset(*id))).collect())
+    }
+
+    /// Fetches from these offsets, which move on with what was read. Waits for new records only
+    /// where all partitions are of one leader.
+    pub(crate) async fn fetch(
+        &mut self,
+        topic: &str,
+        leaders: &mut Vec<i32>,
+        next: &mut BTreeMap<i32, i64>,
+        wait: Duration,
+    ) -> Result<Fetched, Failure> {
+        let mut by_leader: BTreeMap<i32, Vec<fetch::Partition>> = BTreeMap::new();
+        for (id, offset) in next.iter() {
+            let Some(leader) = usize::try_from(*id).ok().and_then(|id| leaders.get(id)) else {
+                continue;
+            };
+            by_leader.entry(*leader).or_default().push(fetch::Partition {
+                partition: *id,
+                fetch_offset: *offset,
+                partition_max_bytes: FETCH_PARTITION_BYTES,
+                ..Default::default()
+            });
+        }
+        let wait = if by_leader.len() > 1 { wait / 10 } else { wait };
+        let mut fetched = Fetched { at_end: true, ..Fetched::default() };
+        let mut moved = false;
+        for (leader, partitions) in by_leader {
+            let request = fetch_request(topic, partitions, wait);
+            let response = self.call_node(leader, &request).await?;
+            match ErrorCode(response.error_code) {
+                ErrorCode::NONE => {}
+                code => return Err(code.topic_failure(topic, None)),
+            }
+            for answer in response.responses.into_iter().flat_map(|topic| topic.partitions) {
+                moved |= take(topic, answer, next, &mut fetched)?;
+            }
+        }
+        if moved {
+            fetched.at_end = false;
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+            *leaders = self.leaders(topic, false).await?;
+        }
+        Ok(fetched)
+    }
+}
+
+/// Takes one partition's answer; says whether the partition has moved.
+fn take(
+    topic: &str,
+    answer: fetch::PartitionResponse,
+    next: &mut BTreeMap<i32, i64>,
+    fetched: &mut Fetched,
+) -> Result<bool, Failure> {
+    let id = answer.partition_index;
+    let from = next.get(&id).copied().unwrap_or(0);
+    match ErrorCode(answer.error_code) {
+        ErrorCode::NONE => {}
+        // What was there when the offset was looked up has been dropped since.
+        ErrorCode::OFFSET_OUT_OF_RANGE if from < answer.log_start_offset => {
+            next.insert(id, answer.log_start_offset);
+            fetched.at_end = false;
+            return Ok(false);
+        }
+        code if code.is_moving() => return Ok(true),
+        code => return Err(code.topic_failure(topic, None)),
+    }
+    let bytes = answer.records.unwrap_or_default();
+    let (records, after) = decode_batches(bytes, from).map_err(|e| {
+        Failure::failed(format!("records of {topic}-{id} from offset {from} cannot be read")).why(e)
+    })?;
+    fetched.at_end &= after >= answer.high_watermark;
+    fetched.records.extend(records.into_iter().map(|record| (id, record)));
+    next.insert(id, after);
+    Ok(false)
+}
+
+fn request(topic: &str, partition: i32, batch: Bytes) -> produce::Request {
+    let data = produce::PartitionData { index: partition, records: Some(batch) };
+    produce::Request {
+        transactional_id: None,
+        acks: -1,
+        timeout_ms: TIMEOUT_MS,
+        topic_data: vec![produce::TopicData { name: topic.to_owned(), partition_data: vec![data] }],
+    }
+}
+
+fn fetch_request(topic: &str, partitions: Vec<fetch::Partition>, wait: Duration) -> fetch::Request {
+    fetch::Request {
+        replica_id: -1,
+        max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+        min_bytes: 1,
+        max_bytes: FETCH_BYTES,
+        session_epoch: -1,
+        topics: vec![fetch::Topic { topic: topic.to_owned(), partitions }],
+        ..Default::default()
+    }
+}

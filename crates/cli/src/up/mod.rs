@@ -1,0 +1,225 @@
+//! `tidings up`: a node with its Kafka listener, registry and console, in dependency order.
+//!
+//! All ports are bound before the data directory is touched, so a taken port leaves nothing
+//! behind. Stopping goes the other way round: the demo's services, HTTP, Kafka, then the node.
+
+mod figures;
+mod holder;
+mod ports;
+mod screen;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidings_engine::Engine;
+use tidings_gateway::{Addresses, Console, ConsoleOptions, FigureSource};
+use tidings_node::{Node, NodeConfig, NodeError};
+use tidings_server::{Server, ServerConfig};
+use tidings_shop::{Options, Shop, Speed};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Demo, Up};
+use crate::failure::{Exit, Failure};
+use crate::limits::STOP_GRACE;
+use crate::output::{print, print_json};
+use ports::Ports;
+use screen::Ready;
+
+pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
+    let begun = Instant::now();
+    log_to_stderr();
+    let mut signals = Signals::listen()?;
+    let ports = Ports::bind(&said).await?;
+    let mut running = Running::start(&said, ports).await?;
+    running.ready.elapsed = begun.elapsed();
+    running.ready.show()?;
+
+    let ended = match said.demo {
+        None => {
+            signals.next().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Demo::Shop) => shop(&said, &running.engine, &mut signals).await,
+    };
+    let stopping = Instant::now();
+    running.stop().await?;
+    eprintln!(
+        "stopped cleanly in {} ms, data kept in {}",
+        stopping.elapsed().as_millis(),
+        said.data.display()
+    );
+    ended
+}
+
+/// Runs the shop until it is done, if that is wanted, or until a signal.
+async fn shop(said: &Up, engine: &Engine, signals: &mut Signals) -> Result<ExitCode, Failure> {
+    let failed = |e: tidings_shop::Error| Failure::failed("the shop cannot go on").why(e);
+    let options = Options { speed: said.speed.unwrap_or(Speed::DEFAULT) };
+    let mut shop = Shop::start(engine, options).await.map_err(failed)?;
+    let done = async {
+        if said.until_done {
+            shop.until_done().await.map(Some)
+        } else {
+            std::future::pending().await
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = done => outcome,
+        () = signals.next() => Ok(None),
+    };
+    let stopped = shop.stop().await;
+    let Some(reconciliation) = outcome.map_err(failed)? else {
+        stopped.map_err(failed)?;
+        // Nothing was reconciled, which a script must not take for success.
+        return Ok(if said.until_done { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    };
+    stopped.map_err(failed)?;
+    if screen::is_terminal() {
+        let text = serde_json::to_string_pretty(&reconciliation);
+        let text = text.map_err(|e| Failure::failed("no reconciliation can be shown").why(e))?;
+        print(&format!("\n{text}\n"))?;
+    } else {
+        print_json(&reconciliation)?;
+    }
+    Ok(if reconciliation.reconciled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whatever has to be stopped.
+struct Running {
+    node: Node,
+    server: Arc<Server>,
+    engine: Engine,
+    console: Console,
+    pages: [JoinHandle<std::io::Result<()>>; 2],
+    stop_pages: watch::Sender<bool>,
+    ready: Ready,
+}
+
+impl Running {
+    async fn start(said: &Up, ports: Ports) -> Result<Self, Failure> {
+        let Ports { kafka, http, registry } = ports;
+        let mut ready = Ready::new(said, &kafka, &http, &registry)?;
+        let dir = said.data.clone();
+        let opened = tokio::task::spawn_blocking(move || Node::open(dir, NodeConfig::default()));
+        let opened = opened.await.map_err(|e| Failure::failed("the node does not start").why(e))?;
+        let (node, report) = opened.map_err(|e| not_opened(said, &e))?;
+        ready.report = report;
+        let engine = Engine::embedded(node.clone());
+        let config = ServerConfig { advertised: ready.advertised.clone() };
+        let server = tidings_server::start(node.clone(), kafka, config)
+            .await
+            .map_err(|e| Failure::failed("the Kafka listener does not start").why(e))?;
+        let server = Arc::new(server);
+        let routes = tidings_gateway::registry(engine.clone())
+            .await
+            .map_err(|e| Failure::failed("the schema registry does not start").why(e))?;
+        let (of_node, of_server) = (node.clone(), Arc::downgrade(&server));
+        let console = Console::start(
+            engine.clone(),
+            ConsoleOptions {
+                version: env!("CARGO_PKG_VERSION"),
+                addresses: Addresses {
+                    kafka: ready.kafka.clone(),
+                    registry: ready.registry.clone(),
+                },
+                figures: FigureSource::new(move || {
+                    figures::read(&of_node, of_server.upgrade().as_deref())
+                }),
+                ..ConsoleOptions::default()
+            },
+        );
+        let (stop_pages, stopped) = watch::channel(false);
+        let pages =
+            [serve(http, console.router(), stopped.clone()), serve(registry, routes, stopped)];
+        Ok(Self { node, server, engine, console, pages, stop_pages, ready })
+    }
+
+    async fn stop(self) -> Result<(), Failure> {
+        self.console.stop();
+        self.stop_pages.send_replace(true);
+        for page in self.pages {
+            // A connection that outlasts the grace is cut with the process.
+            let _ended_or_cut = timeout(STOP_GRACE, page).await;
+        }
+        drop(self.console);
+        if let Some(server) = Arc::into_inner(self.server) {
+            server.stop().await;
+        }
+        self.node.stop().await.map_err(|e| Failure::failed("the node did not stop cleanly").why(e))
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    routes: tidings_gateway::Router,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<std::io::Result<()>> {
+    let stop = async move {
+        // An error means that the sender, and so the whole command, is gone.
+        let _gone = stopped.wait_for(|stopped| *stopped).await;
+    };
+    tokio::spawn(tidings_gateway::serve(listener, routes, stop))
+}
+
+fn not_opened(said: &Up, error: &NodeError) -> Failure {
+    let dir = said.data.display();
+    match error {
+        NodeError::Locked { pid, .. } => {
+            Failure::new(Exit::Conflict, format!("the data in {dir} is in use"))
+                .why(format!("process {pid} ({}) has it open", holder::name_of(pid)))
+                .hint("stop that process, or use other data with --data DIR")
+        }
+        error => Failure::failed(format!("the data in {dir} cannot be opened"))
+            .why(error)
+            .hint("other data with --data DIR"),
+    }
+}
+
+/// Warnings and errors, unless `TIDINGS_LOG` says otherwise.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(crate::table::colours(&std::io::stderr()))
+        .init();
+}
+
+/// Ctrl-c and SIGTERM. A second one during stopping ends the process at once.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|e| Failure::failed("signals cannot be received").why(e));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        eprintln!("stopping");
+        tokio::spawn(async {
+            let Ok(mut again) = Self::listen() else { return };
+            tokio::select! {
+                _ = again.interrupt.recv() => {}
+                _ = again.terminate.recv() => {}
+            }
+            std::process::exit(130);
+        });
+    }
+}

@@ -1,0 +1,238 @@
+//! What is said when the node is ready: one screen for people, one line of JSON otherwise.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tidings_node::broker::OpenReport;
+use tokio::net::TcpListener;
+
+use crate::args::{Demo, Up};
+use crate::failure::Failure;
+use crate::output::{print, print_json};
+use crate::table::heading;
+
+const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
+
+pub(super) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// What there is to say.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) kafka: String,
+    pub(super) http: String,
+    pub(super) registry: String,
+    /// What clients are told to connect to.
+    pub(super) advertised: (String, u16),
+    /// Nothing was in the data directory before.
+    new_data: bool,
+    data: PathBuf,
+    demo: Option<Demo>,
+    exposed: bool,
+    pub(super) report: OpenReport,
+    pub(super) elapsed: Duration,
+}
+
+impl Ready {
+    /// Looks at the listeners, and at the data directory before it is opened.
+    pub(super) fn new(
+        said: &Up,
+        kafka: &TcpListener,
+        http: &TcpListener,
+        registry: &TcpListener,
+    ) -> Result<Self, Failure> {
+        let address = |listener: &TcpListener| {
+            let address = listener.local_addr();
+            address.map_err(|e| Failure::failed("a listener has no address").why(e))
+        };
+        let (kafka, http, registry) = (address(kafka)?, address(http)?, address(registry)?);
+        let entries = std::fs::read_dir(&said.data);
+        let advertised = (reachable(kafka), kafka.port());
+        Ok(Self {
+            kafka: format!("{}:{}", advertised.0, advertised.1),
+            http: format!("http://{}:{}", reachable(http), http.port()),
+            registry: format!("http://{}:{}", reachable(registry), registry.port()),
+            advertised,
+            new_data: entries.map_or(true, |mut entries| entries.next().is_none()),
+            data: said.data.clone(),
+            demo: said.demo,
+            exposed: [kafka, http, registry].iter().any(|at| !at.ip().is_loopback()),
+            report: OpenReport::default(),
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    pub(super) fn show(&self) -> Result<(), Failure> {
+        if is_terminal() {
+            return print(&self.screen(&program(), heading()));
+        }
+        print_json(&json!({
+            "event": "ready",
+            "kafka": self.kafka,
+            "http": self.http,
+            "registry": self.registry,
+            "data": self.data,
+        }))
+    }
+
+    fn screen(&self, program: &str, (bold, plain): (&str, &str)) -> String {
+        let OpenReport { topics, partitions, findings } = &self.report;
+        let kept = match self.new_data {
+            true => "new".to_owned(),
+            false => format!("kept: {topics} topics, {partitions} partitions"),
+        };
+        let data = self.data.display().to_string();
+        let mut rows = vec![
+            ("Kafka", self.kafka.as_str(), "any Kafka client; topics are made at first use"),
+            ("Registry", &self.registry, "Confluent's REST API, for Avro and JSON Schema"),
+            ("Console", &self.http, "topics, groups, events, dead letters; JSON under /api"),
+            ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
+            ("Data", &data, &kept),
+        ];
+        rows.extend(self.demo.map(|Demo::Shop| {
+            ("Demo", "shop", "a month of real orders through six services; see the console")
+        }));
+        rows.extend(findings.iter().map(|finding| ("Found", finding.as_str(), "")));
+        let width = rows.iter().map(|(_, what, note)| match *note {
+            "" => 0,
+            _ => what.chars().count(),
+        });
+        let width = width.max().unwrap_or_default();
+        let mut out = format!("{bold}Tidings {}{plain}", env!("CARGO_PKG_VERSION"));
+        out.push_str(match self.exposed {
+            true => "  one node, no passwords yet, and other machines can reach it\n\n",
+            false => "  one node, for this machine\n\n",
+        });
+        for (name, what, note) in rows {
+            let row = format!("  {name:<10}{what:<width$}  {note}");
+            writeln!(out, "{}", row.trim_end()).expect("writing to a string");
+        }
+        let ms = self.elapsed.as_millis();
+        write!(out, "\n  {bold}ready in {ms} ms{plain}\n\nTry it in another terminal:\n")
+            .expect("writing to a string");
+        for command in self.commands() {
+            let at = if self.kafka == KAFKA_DEFAULT { "" } else { " -b " };
+            let broker = if at.is_empty() { "" } else { self.kafka.as_str() };
+            let command = command.replace("tidings", program);
+            writeln!(out, "  {command}{at}{broker}").expect("writing to a string");
+        }
+        out.push('\n');
+        out
+    }
+
+    fn commands(&self) -> [&'static str; 3] {
+        match self.demo {
+            None => [
+                "echo hello | tidings produce greetings",
+                "tidings consume greetings -n 1",
+                "tidings topic list",
+            ],
+            Some(Demo::Shop) => [
+                "tidings consume shop.orders --offset -1",
+                "tidings group describe inventory",
+                "tidings topic list",
+            ],
+        }
+    }
+}
+
+/// The host under which others reach an address: the machine's name where it listens on all.
+fn reachable(address: SocketAddr) -> String {
+    if !address.ip().is_unspecified() {
+        return match address {
+            SocketAddr::V4(v4) => v4.ip().to_string(),
+            SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+        };
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// How this program is called from here: its name if the shell finds it, else its path.
+fn program() -> String {
+    let Ok(own) = std::env::current_exe() else { return "tidings".to_owned() };
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&paths).map(|dir| dir.join("tidings"));
+    if found.any(|path| path.canonicalize().is_ok_and(|path| path == own)) {
+        return "tidings".to_owned();
+    }
+    let here = std::env::current_dir().ok();
+    let relative = here.and_then(|here| own.strip_prefix(here).ok().map(Path::to_path_buf));
+    match relative {
+        Some(path) => format!("./{}", path.display()),
+        None => own.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Ready {
+        Ready {
+            kafka: KAFKA_DEFAULT.into(),
+            http: "http://127.0.0.1:8080".into(),
+            registry: "http://127.0.0.1:8081".into(),
+            advertised: ("127.0.0.1".into(), 9092),
+            new_data: false,
+            data: "./tidings-data".into(),
+            demo: None,
+            exposed: false,
+            report: OpenReport {
+                topics: 2,
+                partitions: 8,
+                findings: vec!["a-0: cut 12 bytes that were never whole".into()],
+            },
+            elapsed: Duration::from_millis(71),
+        }
+    }
+
+    #[test]
+    fn the_screen_is_aligned_and_says_it_all() {
+        let wanted = format!(
+            "\
+Tidings {}  one node, for this machine
+
+  Kafka     127.0.0.1:9092         any Kafka client; topics are made at first use
+  Registry  http://127.0.0.1:8081  Confluent's REST API, for Avro and JSON Schema
+  Console   http://127.0.0.1:8080  topics, groups, events, dead letters; JSON under /api
+  Health    http://127.0.0.1:8080  /livez /readyz, and /metrics for Prometheus
+  Data      ./tidings-data         kept: 2 topics, 8 partitions
+  Found     a-0: cut 12 bytes that were never whole
+
+  ready in 71 ms
+
+Try it in another terminal:
+  echo hello | tidings produce greetings
+  tidings consume greetings -n 1
+  tidings topic list
+
+",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(ready().screen("tidings", ("", "")), wanted);
+    }
+
+    #[test]
+    fn commands_name_a_broker_that_is_not_the_default() {
+        let elsewhere = Ready { kafka: "127.0.0.1:19092".into(), exposed: true, ..ready() };
+        let screen = elsewhere.screen("./t", ("", ""));
+        assert!(
+            screen.contains("echo hello | ./t produce greetings -b 127.0.0.1:19092\n"),
+            "{screen}"
+        );
+        assert!(screen.contains("other machines can reach it"), "{screen}");
+    }
+
+    #[test]
+    fn an_address_on_all_interfaces_is_told_by_name() {
+        assert_eq!(reachable("127.0.0.1:1".parse().unwrap()), "127.0.0.1");
+        assert_eq!(reachable("[::1]:1".parse().unwrap()), "[::1]");
+        assert_ne!(reachable("0.0.0.0:1".parse().unwrap()), "0.0.0.0");
+    }
+}
