@@ -74,8 +74,6 @@ pub struct Broker {
     /// Partitions whose topic's creation is not on disk.
     pub(crate) unsettled: BTreeSet<LogId>,
     pub(crate) removals: BTreeMap<String, Removal>,
-    /// Folders of partitions that belong to no topic and were kept.
-    pub(crate) strays: BTreeSet<String>,
     pub(crate) free_bytes: u64,
     pub(crate) sync_is_out: bool,
 }

@@ -9,7 +9,9 @@ pub use tidings_coordinator::limits::{
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 /// Partitions of the node: each holds open files.
 pub const PARTITIONS_MAX: usize = 20_000;
-/// Bytes of a topic's name; its folder's name must fit a file system's 255.
+/// Bytes of a folder's name that every file system takes.
+pub const FOLDER_NAME_BYTES_MAX: usize = 255;
+/// Bytes of a topic's name; its partitions' folders must fit.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Configs and assignments that one new topic may name.
 pub const CONFIGS_PER_TOPIC_MAX: usize = 100;
@@ -28,7 +30,7 @@ pub const OWN_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// `-`, and the digits of a partition.
 const PARTITION_SUFFIX_BYTES_MAX: usize = 6;
-const _: () = assert!(TOPIC_NAME_BYTES_MAX + PARTITION_SUFFIX_BYTES_MAX <= 255);
+const _: () = assert!(TOPIC_NAME_BYTES_MAX + PARTITION_SUFFIX_BYTES_MAX <= FOLDER_NAME_BYTES_MAX);
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX <= 99_999);
 const _: () = assert!(OWN_BATCH_BYTES_MAX * 2 <= tidings_log::limits::BATCH_BYTES_MAX);
 const _: () = assert!(

@@ -3,7 +3,7 @@
 //! 1. The catalog is loaded; a node without one gets a cluster id.
 //! 2. Folders of partitions that the catalog does not know are removed: they are left of a creation
 //!    or a deletion that a crash cut short, and nothing in them was acknowledged. If the catalog is
-//!    new or damaged they are kept and reported, as it may be the catalog that is wrong.
+//!    new or damaged they are moved aside and reported, as it may be the catalog that is wrong.
 //! 3. Every partition's log is opened; one that cannot be stays there, refusing use.
 //! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten.
 
@@ -69,7 +69,6 @@ impl Broker {
             dirty: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             removals: Default::default(),
-            strays: BTreeSet::new(),
             free_bytes,
             sync_is_out: false,
         };
@@ -109,26 +108,37 @@ impl Broker {
         catalog_is_whole: bool,
         report: &mut OpenReport,
     ) -> Result<(), Fault> {
-        let mut removed = false;
+        let mut changed = false;
         for entry in self.disk.list("")? {
             let Some((topic, partition)) = topic_name::of_folder(&entry.name) else { continue };
             let known = self.catalog.log(topic, partition).is_some();
             if !entry.is_dir || known || entry.name == CATALOG_FOLDER {
                 continue;
             }
+            changed = true;
             if catalog_is_whole {
                 self.disk.remove_dir_all(&entry.name)?;
-                removed = true;
                 report.findings.push(format!("{}: removed, it belongs to no topic", entry.name));
             } else {
+                let aside = topic_name::stray(&entry.name, self.random.bytes());
+                self.move_folder(&entry.name, &aside)?;
                 report.findings.push(format!(
-                    "{}: belongs to no topic; kept, as the catalog is new or damaged",
+                    "{}: belongs to no topic; kept as {aside}, for the catalog is new or damaged",
                     entry.name
                 ));
-                self.strays.insert(entry.name);
             }
         }
-        if removed { self.disk.sync_dir("") } else { Ok(()) }
+        if changed { self.disk.sync_dir("") } else { Ok(()) }
+    }
+
+    fn move_folder(&self, from: &str, to: &str) -> Result<(), Fault> {
+        self.disk.create_dir_all(to)?;
+        for file in self.disk.list(from)?.iter().filter(|entry| !entry.is_dir) {
+            self.disk.rename(&format!("{from}/{}", file.name), &format!("{to}/{}", file.name))?;
+        }
+        self.disk.sync_dir(to)?;
+        self.disk.sync_dir("")?;
+        self.disk.remove_dir_all(from)
     }
 
     fn open_partitions(&mut self, report: &mut OpenReport) {

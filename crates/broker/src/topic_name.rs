@@ -35,6 +35,14 @@ pub(crate) fn folder(topic: &str, partition: i32) -> String {
     format!("{topic}-{partition}")
 }
 
+/// Where a partition's folder is kept that belongs to no topic: named as Kafka names its strays,
+/// and no partition's folder itself.
+pub(crate) fn stray(folder: &str, unique: [u8; 16]) -> String {
+    let suffix = format!(".{:032x}-stray", u128::from_be_bytes(unique));
+    let room = limits::FOLDER_NAME_BYTES_MAX - suffix.len();
+    format!("{}{suffix}", &folder[..folder.len().min(room)])
+}
+
 /// The topic and partition that a folder's name says, if it is one of a partition.
 pub(crate) fn of_folder(folder: &str) -> Option<(&str, i32)> {
     let (topic, partition) = folder.rsplit_once('-')?;
@@ -59,6 +67,14 @@ mod tests {
         for name in ["", ".", "..", "a b", "a/b", "ä", "a\0", &too_long] {
             assert!(matches!(check(name), Err(TopicRefused::InvalidName(_))), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_stray_is_no_partition_and_fits_a_file_system() {
+        assert_eq!(stray("a-0", [1; 16]), format!("a-0.{}-stray", "01".repeat(16)));
+        let longest = folder(&"x".repeat(249), 9_999);
+        assert_eq!(stray(&longest, [1; 16]).len(), 255);
+        assert_eq!(of_folder(&stray(&longest, [1; 16])), None);
     }
 
     #[test]

@@ -215,21 +215,11 @@ impl Broker {
     }
 
     fn make_partitions(
-        &mut self,
+        &self,
         name: &str,
         partitions: i32,
         settings: &TopicSettings,
     ) -> Result<Vec<CommitLog>, TopicRefused> {
-        let storage = |trouble: String| TopicRefused::Storage(trouble);
-        for index in 0..partitions {
-            let folder = topic_name::folder(name, index);
-            if self.strays.contains(&folder) {
-                return Err(storage(format!(
-                    "the folder {folder} is in the data directory and belongs to no topic; move \
-                     it away and restart the node"
-                )));
-            }
-        }
         let mut opened = Vec::new();
         for index in 0..partitions {
             let folder = topic_name::folder(name, index);
@@ -238,7 +228,7 @@ impl Broker {
                 Err(fault) => {
                     drop(opened);
                     self.remove_folders(name, index + 1)?;
-                    return Err(storage(fault.to_string()));
+                    return Err(TopicRefused::Storage(fault.to_string()));
                 }
             }
         }

@@ -1,0 +1,193 @@
+//! Random requests, many of them senseless: the broker answers each exactly once and lives on.
+
+use bytes::Bytes;
+use tidings_broker::log::MemoryDisk;
+use tidings_broker::{
+    Acks, CommitOffsets, CommitPartition, ConfigResource, CreateTopics, DeleteGroups, DeleteTopics,
+    DescribeConfigs, DescribeGroups, DescribeTopics, Fetch, FetchOffsets, FetchPartition,
+    Heartbeat, InitProducer, JoinGroup, LeaveGroup, ListGroups, ListOffsets, ListOffsetsPartition,
+    NewTopic, OffsetSpec, Produce, ProducePartition, SyncGroup, Ticket, TopicName, Topics,
+};
+
+use crate::rig::{Rig, batch, sequenced};
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+        (self.0 >> 33) % sides
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        let index = self.roll(u64::try_from(from.len()).unwrap());
+        from[usize::try_from(index).unwrap()].clone()
+    }
+
+    fn name(&mut self) -> String {
+        self.pick(&["a", "b", "c", "", "..", "__consumer_offsets", "x y", "a"]).to_owned()
+    }
+
+    fn number(&mut self) -> i64 {
+        self.pick(&[0, 1, 2, 3, -1, -2, 7, i64::MAX, i64::MIN, 1 << 40])
+    }
+
+    fn int(&mut self) -> i32 {
+        self.pick(&[0, 1, 2, -1, 5, i32::MAX, i32::MIN])
+    }
+
+    fn size(&mut self) -> usize {
+        self.pick(&[0, 1, 100, 1 << 20, usize::MAX])
+    }
+
+    fn epoch(&mut self) -> Option<i32> {
+        self.pick(&[None, Some(0), Some(-1), Some(4)])
+    }
+
+    fn batch(&mut self) -> Bytes {
+        let good = match self.roll(4) {
+            0 => sequenced(self.number(), self.pick(&[0, 1, -1]), self.int(), &["x"]),
+            _ => batch(&["some", "records"]),
+        };
+        match self.roll(4) {
+            0 => {
+                let mut bad = good.to_vec();
+                let at = usize::try_from(self.roll(u64::try_from(bad.len()).unwrap())).unwrap();
+                bad[at] ^= u8::try_from(self.roll(255) + 1).unwrap();
+                bad.into()
+            }
+            1 => good.slice(..usize::try_from(self.roll(61)).unwrap()),
+            _ => good,
+        }
+    }
+}
+
+fn send(rig: &mut Rig, dice: &mut Dice, members: &mut Vec<String>) -> Ticket {
+    let topic = dice.name();
+    let group = dice.pick(&["g", "h", ""]).to_owned();
+    let member_id =
+        if members.is_empty() || dice.roll(4) == 0 { dice.name() } else { dice.pick(members) };
+    let instance_id = dice.pick(&[None, None, Some("i".to_owned())]);
+    match dice.roll(17) {
+        0 | 1 => rig.submit(Produce {
+            acks: dice.pick(&[Acks::None, Acks::Durable]),
+            transactional: dice.roll(9) == 0,
+            zstd_allowed: dice.roll(2) == 0,
+            partitions: vec![ProducePartition {
+                topic,
+                partition: dice.int(),
+                batch: dice.batch(),
+            }],
+        }),
+        2 | 3 => rig.submit(Fetch {
+            max_wait_ms: dice.pick(&[0, 10, u32::MAX]),
+            min_bytes: dice.size(),
+            max_bytes: dice.size(),
+            partitions: vec![FetchPartition {
+                topic,
+                partition: dice.int(),
+                offset: dice.number(),
+                max_bytes: dice.size(),
+                current_leader_epoch: dice.epoch(),
+            }],
+        }),
+        4 => {
+            let partitions = dice.pick(&[None, Some(1), Some(0), Some(-1), Some(i32::MAX)]);
+            let new = NewTopic { name: topic, partitions, ..NewTopic::default() };
+            let validate_only = dice.roll(3) == 0;
+            rig.submit(CreateTopics { topics: vec![new], validate_only })
+        }
+        5 => rig.submit(DeleteTopics { topics: vec![TopicName::Name(topic)] }),
+        6 => {
+            let topics = dice.pick(&[Topics::All, Topics::These(vec![TopicName::Name(topic)])]);
+            rig.submit(DescribeTopics { topics, auto_create: dice.roll(2) == 0 })
+        }
+        7 => rig.submit(ListOffsets {
+            partitions: vec![ListOffsetsPartition {
+                topic,
+                partition: dice.int(),
+                at: dice.pick(&[
+                    OffsetSpec::Latest,
+                    OffsetSpec::MaxTimestamp,
+                    OffsetSpec::Timestamp(5),
+                ]),
+                current_leader_epoch: dice.epoch(),
+            }],
+        }),
+        8 => rig.submit(InitProducer {
+            resume: dice.pick(&[None, Some((0, 0)), Some((-5, i16::MAX))]),
+        }),
+        9 | 10 => rig.submit(JoinGroup {
+            group,
+            member_id,
+            instance_id,
+            client_id: "c".repeat(usize::try_from(dice.roll(400)).unwrap()),
+            client_host: String::new(),
+            session_timeout_ms: dice.pick(&[6_000, 10_000, 0, i32::MAX]),
+            rebalance_timeout_ms: dice.int(),
+            protocol_type: "consumer".into(),
+            protocols: vec![(dice.pick(&["range", "sticky"]).into(), Bytes::new())],
+            require_known_member_id: dice.roll(2) == 0,
+        }),
+        11 => rig.submit(SyncGroup {
+            group,
+            generation: dice.int(),
+            assignments: vec![(member_id.clone(), Bytes::from_static(b"x"))],
+            member_id,
+            instance_id,
+            protocol_type: None,
+            protocol: None,
+        }),
+        12 => rig.submit(Heartbeat { group, generation: dice.int(), member_id, instance_id }),
+        13 => rig.submit(LeaveGroup { group, members: vec![(member_id, instance_id)] }),
+        14 => rig.submit(CommitOffsets {
+            group,
+            generation: dice.int(),
+            member_id,
+            instance_id,
+            partitions: vec![CommitPartition {
+                topic,
+                partition: dice.int(),
+                offset: dice.number(),
+                leader_epoch: dice.int(),
+                metadata: None,
+            }],
+        }),
+        15 => rig
+            .submit(FetchOffsets { group, partitions: dice.pick(&[None, Some(vec![(topic, 0)])]) }),
+        _ => match dice.roll(4) {
+            0 => rig.submit(ListGroups { states: Vec::new() }),
+            1 => rig.submit(DescribeGroups { groups: vec![group] }),
+            2 => rig.submit(DeleteGroups { groups: vec![group] }),
+            _ => rig
+                .submit(DescribeConfigs { resources: vec![(ConfigResource::Topic(topic), None)] }),
+        },
+    }
+}
+
+#[test]
+fn every_request_is_answered_once_however_senseless() {
+    for seed in 0..60 {
+        let (mut rig, mut dice) = (Rig::on(MemoryDisk::new()), Dice(seed));
+        let mut sent = Vec::new();
+        let mut members = Vec::new();
+        for _ in 0..250 {
+            let ticket = send(&mut rig, &mut dice, &mut members);
+            sent.push(ticket);
+            members.extend(rig.member_id_in(ticket));
+            match dice.roll(6) {
+                0 => rig.settle(),
+                1 => rig.pass(500),
+                _ => {}
+            }
+        }
+        rig.settle();
+        // Longer than any wait of a fetch, a join or a sync.
+        rig.pass(10_000_000);
+        rig.settle();
+        let unanswered = sent.iter().filter(|ticket| !rig.order.contains(ticket)).count();
+        assert_eq!(unanswered, 0, "seed {seed}");
+        assert_eq!(rig.order.len(), sent.len(), "seed {seed}");
+        rig.restart();
+    }
+}

@@ -1,0 +1,10 @@
+//! The broker as its owner sees it, on a disk in memory.
+
+mod crash;
+mod failing_disk;
+mod fetch;
+mod groups;
+mod hostile;
+mod produce;
+mod rig;
+mod topics;
