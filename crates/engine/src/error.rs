@@ -25,7 +25,7 @@ pub enum Error {
     /// The group has moved on: the member must join again before it may commit.
     #[error("fenced: {0}")]
     Fenced(String),
-    /// The storage refuses for now or for good; the text says which and what to do.
+    /// The storage refuses, passingly or for good; the text says which and what to do.
     #[error("{0}")]
     Storage(String),
     /// Bytes in the log fail their check and are not served.

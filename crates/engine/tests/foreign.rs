@@ -122,3 +122,24 @@ async fn a_foreign_member_shares_the_group() {
     assert_eq!(assigned().await, [0, 1, 2, 3].map(at));
     engine.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_member_that_does_not_poll_stays_one() {
+    let (node, engine) = engine(1).await;
+    let options = SubscribeOptions::default();
+    let mut member = engine.subscribe("g", &["t".to_owned()], options).await.unwrap();
+    let assigned = within(member.poll(1, DEADLINE)).await.unwrap();
+    assert!(matches!(assigned, Polled::Assigned(_)), "{assigned:?}");
+    // Nobody else asks anything of this node, so what it counts are the member's heartbeats.
+    let before = node.figures().requests;
+    let beating = async {
+        while node.figures().requests < before + 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(beating).await;
+    assert_eq!(engine.group("g").await.unwrap().state, "Stable");
+    member.close().await.unwrap();
+    assert_eq!(engine.group("g").await.unwrap().members.len(), 0);
+    engine.close().await.unwrap();
+}

@@ -8,6 +8,8 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 65_536;
 /// Requests that the shard takes before it hands out answers, so that a flood of requests cannot
 /// hold back the answers of the first ones.
 pub const REQUESTS_PER_TURN_MAX: usize = 1024;
+/// Syncs of one group commit that run at the same time, each on a thread.
+pub const SYNCS_AT_ONCE_MAX: usize = 8;
 /// Milliseconds between two looks at the free space of the disk.
 pub const FREE_SPACE_PROBE_MS: u64 = 1000;
 

@@ -1,4 +1,5 @@
-//! The threads: one shard that owns the broker, one that runs its group commits.
+//! The threads: one shard that owns the broker, one that runs its group commits (with a helper per
+//! further partition that takes part in one).
 //!
 //! 1. Wait for a message, at most until the broker's next timer or the next look at free space.
 //! 2. Submit everything that is queued (up to a turn's limit), tick the timers.
@@ -15,20 +16,20 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings_broker::log::{Disk, Fault, FaultKind};
 use tidings_broker::{
     Broker, BrokerConfig, Completion, Now, OpenReport, ProduceRefused, Reply, Request, SyncBatch,
-    Ticket,
+    SyncPart, Ticket,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::limits::{FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX};
+use crate::limits::{FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX, SYNCS_AT_ONCE_MAX};
 use crate::node::{Counters, Ended};
 use crate::{NodeConfig, NodeError};
 
@@ -128,7 +129,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 fn run_syncs(commits: &mpsc::Receiver<SyncBatch>, outcomes: &mpsc::Sender<Message>) {
     for mut batch in commits {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            batch.run();
+            run_side_by_side(batch.parts());
             batch
         }));
         let message = match outcome {
@@ -139,6 +140,31 @@ fn run_syncs(commits: &mpsc::Receiver<SyncBatch>, outcomes: &mpsc::Sender<Messag
             return;
         }
     }
+}
+
+/// Runs the syncs of one commit, several at a time: file systems gather what is synced at the same
+/// moment, so a commit of many partitions takes little longer than one of a single partition.
+fn run_side_by_side(parts: &mut [SyncPart]) {
+    let helpers = parts.len().min(SYNCS_AT_ONCE_MAX).saturating_sub(1);
+    let queue = Mutex::new(parts.iter_mut());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(part) = next() {
+            part.run();
+        }
+    };
+    thread::scope(|scope| {
+        let helper = || thread::Builder::new().name("tidings-sync".to_owned());
+        // With fewer helpers than wanted it takes longer; no sync is left out.
+        let helpers: Vec<_> =
+            (0..helpers).map_while(|_| helper().spawn_scoped(scope, work).ok()).collect();
+        work();
+        for helper in helpers {
+            if let Err(panic) = helper.join() {
+                resume_unwind(panic);
+            }
+        }
+    });
 }
 
 fn reason(panic: &(dyn Any + Send)) -> String {

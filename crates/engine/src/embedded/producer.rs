@@ -231,6 +231,9 @@ impl State {
         if !fresh {
             let described = engine.describe(name).await?;
             let partitions = i32::try_from(described.partitions.len()).unwrap_or(i32::MAX);
+            if partitions == 0 {
+                return Err(Error::UnknownTopic(name.to_owned()));
+            }
             let known = self.topics.entry(name.to_owned()).or_insert(KnownTopic {
                 partitions,
                 asked: Instant::now(),
