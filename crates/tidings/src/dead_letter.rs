@@ -307,8 +307,8 @@ mod tests {
             exception: Some("tidings.Rejected".into()),
             stacktrace: Some("no card".into()),
             truncated: false,
-            key: record.key.clone(),
-            value: record.value.clone(),
+            key: record.key,
+            value: record.value,
             headers: vec![Header::text("ce_id", "e-1")],
         };
         assert_eq!(DeadLetter::from_record(&letter), Some(expected));

@@ -185,8 +185,8 @@ mod tests {
         let (l, r) = (L { n: 7 }, R { r#type: "x".into() });
         assert!(emitted(()).is_empty());
         assert_eq!(emitted(vec![l.clone(), L { n: 8 }]), ["left/7", "left/8"]);
-        assert_eq!(emitted((Some(r.clone()), None::<L>, l.clone())), ["right/x", "left/7"]);
-        assert_eq!(emitted(Either::<L, R>::Right(r.clone())), ["right/x"]);
+        assert_eq!(emitted((Some(r.clone()), None::<L>, l)), ["right/x", "left/7"]);
+        assert_eq!(emitted(Either::<L, R>::Right(r)), ["right/x"]);
         assert_eq!(topics::<Option<Either<L, (R, ())>>>(), ["left", "right"]);
         assert_eq!(topics::<()>(), [""; 0]);
     }

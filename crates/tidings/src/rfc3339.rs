@@ -20,11 +20,12 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
         let digits = text.get(from..to)?;
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
     };
-    let sign = |at: usize, wanted: &str| text.get(at..=at).filter(|s| wanted.contains(*s));
+    let sign = |at: usize, wanted: &str| text.get(at..=at).is_some_and(|s| wanted.contains(s));
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    (sign(4, "-")?, sign(7, "-")?, sign(10, "Tt ")?, sign(13, ":")?, sign(16, ":")?);
-    if !(1..=12).contains(&month)
+    let signs = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
+    if !signs.into_iter().all(|(at, wanted)| sign(at, wanted))
+        || !(1..=12).contains(&month)
         || !(1..=month_days(year, month)).contains(&day)
         || hour > 23
         || minute > 59

@@ -207,7 +207,7 @@ impl Worker {
                     self.wait(pause).await?;
                 }
             }
-            if self.polled_at.elapsed() >= limits::CHECK_IN {
+            if self.polled_at.elapsed() >= self.service.check_in {
                 self.flush().await?;
                 self.look_for_a_rebalance().await?;
                 self.take_up()?;
@@ -269,16 +269,14 @@ impl Worker {
             Polled::Records(records) => self.queue.extend(records),
             Polled::Revoked(partitions) => self.let_go(&partitions),
             Polled::Assigned(partitions) => {
-                let partitions: Vec<_> = partitions.into_iter().map(|(id, ..)| id).collect();
-                self.let_go(&partitions);
-                self.assigned.extend(partitions);
+                self.assigned.extend(partitions.into_iter().map(|(id, ..)| id));
                 self.catch_up().await?;
             }
         }
         Ok(())
     }
 
-    /// Queued records of these partitions are somebody else's now, or will come again.
+    /// Queued records of these partitions are somebody else's now.
     fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.assigned.retain(|id| !partitions.contains(id));
         self.queue.retain(|record| !partitions.contains(&place(record).0));

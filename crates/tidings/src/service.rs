@@ -34,6 +34,8 @@ pub struct Service {
     pub(crate) handlers: Vec<Registered>,
     pub(crate) backoff: Backoff,
     pub(crate) timeout: Duration,
+    /// [`limits::CHECK_IN`], except in tests.
+    pub(crate) check_in: Duration,
     problems: Vec<String>,
     #[cfg(test)]
     pub(crate) crash: crate::run::Crash,
@@ -50,6 +52,7 @@ impl Service {
             handlers: Vec::new(),
             backoff: Backoff::default(),
             timeout: limits::HANDLER_TIMEOUT,
+            check_in: limits::CHECK_IN,
             problems: Vec::new(),
             #[cfg(test)]
             crash: crate::run::Crash::never(),

@@ -171,6 +171,8 @@ async fn an_outage_commits_nothing_and_goes_on_when_it_is_over() {
     assert_eq!(committed, [(Some(2), 4)]);
     bank.down.store(false, Ordering::SeqCst);
     until(&running, |f| f.emitted == 4).await;
+    place(&engine, &["e"]).await;
+    until(&running, |f| f.emitted == 5).await;
     running.stop().await.expect("stopped");
     assert!(dead_letters(&engine, "payment").await.is_empty());
 }

@@ -1,7 +1,12 @@
 //! Several instances of a service share its partitions.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use super::*;
-use crate::{Outcome, Received, Service, done, outage};
+use crate::{Dep, Outcome, Received, Service, done, outage};
 
 async fn charge(event: Received<OrderPlaced>) -> Outcome<PaymentCompleted> {
     done(PaymentCompleted { order: event.order.clone(), pence: event.pence })
@@ -41,23 +46,58 @@ async fn instances_share_partitions_and_hand_over_without_duplicates() {
     assert_eq!((ids.len(), ids.values().max()), (300, Some(&1)));
 }
 
+/// A bank that can be out of order.
+type Bank = Arc<AtomicBool>;
+
+async fn bank_charge(event: Received<OrderPlaced>, open: Dep<Bank>) -> Outcome<PaymentCompleted> {
+    if !open.load(Ordering::SeqCst) {
+        return outage("closed");
+    }
+    done(PaymentCompleted { order: event.order.clone(), pence: event.pence })
+}
+
 #[tokio::test]
 async fn a_partition_is_given_away_in_the_middle_of_an_outage() {
-    async fn never(_: Received<OrderPlaced>) -> Outcome<PaymentCompleted> {
-        outage("for ever")
-    }
     let engine = engine(2).await;
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     place(&engine, &names).await;
-    let stuck = Service::new("payment").on_named("charge", never).retry(QUICK);
-    let stuck = stuck.start(&engine).await.expect("started");
+    let bank = Bank::default();
+    let stuck = Service::new("payment").on_named("charge", bank_charge).with(Arc::clone(&bank));
+    let stuck = stuck.retry(QUICK).start(&engine).await.expect("started");
     until(&stuck, |f| f.outages > 3).await;
     let working = service().start(&engine).await.expect("started");
     eventually(async || members(&engine).await == [1, 1]).await;
     until(&working, |f| f.emitted > 0).await;
-    stuck.stop().await.expect("stopped");
+    bank.store(true, Ordering::SeqCst);
     eventually(async || all_committed(&engine, "payment").await).await;
+    let shares = [stuck.figures().emitted, working.figures().emitted];
+    stuck.stop().await.expect("stopped");
     working.stop().await.expect("stopped");
+    let ids = ids(&engine, "payments").await;
+    assert_eq!((ids.len(), ids.values().max()), (names.len(), Some(&1)));
+    assert_eq!(shares.iter().sum::<u64>(), names.len() as u64);
+    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
+}
+
+#[tokio::test]
+async fn a_partition_is_given_away_in_the_middle_of_a_batch() {
+    async fn slow(event: Received<OrderPlaced>) -> Outcome<PaymentCompleted> {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        done(PaymentCompleted { order: event.order.clone(), pence: event.pence })
+    }
+    // One batch, and four seconds of work for one instance.
+    let engine = engine(2).await;
+    let names: Vec<String> = (0..400).map(|n| n.to_string()).collect();
+    place(&engine, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut busy = Service::new("payment").on_named("charge", slow);
+    busy.check_in = Duration::ZERO;
+    let busy = busy.start(&engine).await.expect("started");
+    until(&busy, |f| f.emitted > 0).await;
+    let idle = service().start(&engine).await.expect("started");
+    until(&idle, |f| f.emitted > 0).await;
+    eventually(async || all_committed(&engine, "payment").await).await;
+    busy.stop().await.expect("stopped");
+    idle.stop().await.expect("stopped");
     let ids = ids(&engine, "payments").await;
     assert_eq!((ids.len(), ids.values().max()), (names.len(), Some(&1)));
 }

@@ -125,3 +125,21 @@ async fn a_fold_that_panics_ends_the_service_and_says_so() {
     assert_eq!(running.stop().await, Err(died));
     assert!(totals(&engine).await.is_empty());
 }
+
+#[tokio::test]
+async fn after_a_failed_append_state_is_what_the_log_says() {
+    let engine = engine(1).await;
+    place(&engine, &["a", "bb"]).await;
+    let running = service().start(&engine).await.expect("started");
+    until(&running, |f| f.emitted == 2).await;
+    engine.delete_topic("payments").await.expect("deleted");
+    place(&engine, &["ccc"]).await;
+    until(&running, |f| f.rejoined > 0).await;
+    let topic = NewTopic { name: "payments".into(), partitions: Some(1), configs: Vec::new() };
+    engine.create_topic(topic).await.expect("created");
+    until(&running, |f| f.emitted == 3).await;
+    running.stop().await.expect("stopped");
+    // The log says that there were no payments; 6 would be the state before the failure, 9 that of
+    // an event folded twice.
+    assert_eq!(totals(&engine).await, [3]);
+}
