@@ -1,18 +1,21 @@
 //! The table of APIs: key, versions, handler. ApiVersions and `docs/protocol.md` derive from it.
 //!
 //! A [`Handler`] is implemented on the wire's request; its file in `handlers/` holds the protocol's
-//! behaviour. [`serve`] is what they share: find the row, decode, answer, encode.
+//! behaviour. [`take_up`] is what they share: find the row, decode, answer, encode.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::Bytes;
 use tidings_node::NodeError;
 use tidings_wire::{Api, DecodeError, EncodeError, Prefix, Request, RequestHeader};
 
 use crate::ErrorCode;
-use crate::context::{Context, FetchReservation};
+use crate::context::{Connection, Context, FetchReservation};
 use crate::handlers::{api_versions, produce};
 use crate::unimplemented;
 
@@ -90,6 +93,12 @@ impl From<Result<Outcome, CloseReason>> for Outcome {
     }
 }
 
+/// A request whose turn to be answered will come.
+pub(crate) enum Turn {
+    Done(Outcome),
+    Waiting(Serving),
+}
+
 pub(crate) type Serving = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// One row: an API, from which version on it is advertised, and its handler.
@@ -100,7 +109,7 @@ pub(crate) struct Row {
     pub(crate) advertised_min: i16,
     /// For `docs/protocol.md`.
     pub(crate) notes: &'static str,
-    serve: fn(Arc<Context>, Bytes) -> Serving,
+    serve: fn(Context, Bytes) -> Serving,
     refuse: fn(Prefix, ErrorCode) -> Result<Vec<Bytes>, EncodeError>,
 }
 
@@ -175,9 +184,23 @@ pub(crate) fn find(key: i16) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.api.key == key)
 }
 
-/// What becomes of one request frame. Its future's first poll hands the request to the node, so
-/// that requests polled once in order are decided in order.
-pub(crate) fn serve(context: Arc<Context>, frame: Bytes) -> Serving {
+/// Takes up one request frame: polls it until it has its outcome, or until the node has it and the
+/// next request may be taken up.
+pub(crate) async fn take_up(connection: &Arc<Connection>, frame: Bytes) -> Turn {
+    let (context, passed) = Context::new(Arc::clone(connection));
+    let mut serving = serve(context, connection.peer, frame);
+    let outcome = poll_fn(|task| match serving.as_mut().poll(task) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if passed.load(Ordering::Relaxed) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    match outcome.await {
+        Some(outcome) => Turn::Done(outcome),
+        None => Turn::Waiting(serving),
+    }
+}
+
+fn serve(context: Context, peer: SocketAddr, frame: Bytes) -> Serving {
     let prefix = match Prefix::decode(&frame) {
         Ok(prefix) => prefix,
         Err(error) => return close(CloseReason::Malformed { api: "header", error }),
@@ -186,13 +209,13 @@ pub(crate) fn serve(context: Arc<Context>, frame: Bytes) -> Serving {
         Some(row) if row.api.knows(prefix.version) => (row.serve)(context, frame),
         Some(row) => {
             let Prefix { version, .. } = prefix;
-            tracing::info!(peer = %context.peer, api = row.api.name, version, "unsupported version");
+            tracing::info!(%peer, api = row.api.name, version, "unsupported version");
             ready(refuse_version(row, prefix, frame).into())
         }
         None => match unimplemented::answer(prefix) {
             Some((api, answer)) => {
                 let Prefix { key, version, .. } = prefix;
-                tracing::warn!(peer = %context.peer, key, api, version, "not implemented");
+                tracing::warn!(%peer, key, api, version, "not implemented");
                 let answer = answer.map(|segments| Outcome::Answer { segments, reserved: None });
                 ready(answer.map_err(CloseReason::from).into())
             }
@@ -228,7 +251,7 @@ fn close(reason: CloseReason) -> Serving {
     ready(Outcome::Close(reason))
 }
 
-async fn serve_as<H: Handler>(context: Arc<Context>, frame: Bytes) -> Outcome {
+async fn serve_as<H: Handler>(context: Context, frame: Bytes) -> Outcome {
     let (header, request) = match tidings_wire::decode_request::<H>(frame) {
         Ok(request) => request,
         Err(error) => {

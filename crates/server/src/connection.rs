@@ -2,20 +2,18 @@
 //!
 //! 1. The reading side takes a frame's length, refuses it or waits until its bytes fit the limits,
 //!    and reads it.
-//! 2. It polls the request's future once: that decodes it and hands it to the node, so the node
-//!    sees requests in the order in which they came, and several are under way at once.
-//! 3. The writing side takes the futures in the same order, waits for each and writes its answer
+//! 2. It takes the request up: decodes it and hands it to the node, before the next one. So the
+//!    node sees requests in the order in which they came, and several are under way at once.
+//! 3. The writing side takes the turns in the same order, waits for each and writes its answer
 //!    straight to the socket: nothing is buffered, a slow reader stops its own connection.
 //!
 //! Both sides are one task. A frame that is refused, or an answer that cannot be given, ends the
 //! reading; the answers before it are still written, then the connection closes with its reason
 //! logged. When reading ends, answers under way get [`DRAIN_MAX`].
 
-use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -24,8 +22,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api::{self, CloseReason, NoAnswer, Outcome, Serving};
-use crate::context::Context;
+use crate::api::{self, CloseReason, NoAnswer, Outcome, Turn};
+use crate::context::Connection;
 use crate::limits::{
     DRAIN_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, FRAME_READ_MAX, IDLE_MAX, READ_BUFFER_BYTES,
     REQUEST_BYTES_PER_CONNECTION_MAX, REQUESTS_PER_CONNECTION_MAX, SEGMENTS_PER_WRITE_MAX,
@@ -41,12 +39,6 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// A request whose turn to be answered will come.
-enum Turn {
-    Done(Outcome),
-    Waiting(Serving),
-}
-
 /// A turn, and the bytes of the request until it has been answered.
 struct Pending {
     turn: Turn,
@@ -54,8 +46,8 @@ struct Pending {
 }
 
 /// Serves a connection until either side ends it; its reason is logged here.
-pub(crate) async fn run(socket: TcpStream, context: Arc<Context>, shared: Shared) {
-    let peer = context.peer;
+pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, shared: Shared) {
+    let peer = connection.peer;
     let (read, write) = socket.into_split();
     let (turns, pending) = mpsc::channel(REQUESTS_PER_CONNECTION_MAX);
     let under_way = Arc::new(AtomicUsize::new(0));
@@ -63,7 +55,7 @@ pub(crate) async fn run(socket: TcpStream, context: Arc<Context>, shared: Shared
         socket: BufReader::with_capacity(READ_BUFFER_BYTES, read),
         bytes: Arc::new(Semaphore::new(REQUEST_BYTES_PER_CONNECTION_MAX)),
         under_way: Arc::clone(&under_way),
-        context,
+        connection,
         shared,
         turns,
     };
@@ -106,7 +98,7 @@ struct Reading {
     /// The bytes of requests that this connection may have in flight.
     bytes: Arc<Semaphore>,
     under_way: Arc<AtomicUsize>,
-    context: Arc<Context>,
+    connection: Arc<Connection>,
     shared: Shared,
     turns: mpsc::Sender<Pending>,
 }
@@ -127,12 +119,7 @@ impl Reading {
             let frame = frame.map_err(|_| CloseReason::SlowRequest(FRAME_READ_MAX))??;
             self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
 
-            let mut serving = api::serve(Arc::clone(&self.context), frame);
-            let first = poll_fn(|task| Poll::Ready(serving.as_mut().poll(task))).await;
-            let turn = match first {
-                Poll::Ready(outcome) => Turn::Done(outcome),
-                Poll::Pending => Turn::Waiting(serving),
-            };
+            let turn = api::take_up(&self.connection, frame).await;
             let last = matches!(turn, Turn::Done(Outcome::Close(_)));
             if let Turn::Done(Outcome::Close(CloseReason::Malformed { .. })) = turn {
                 self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tidings_node::Node;
+use tidings_broker::Call;
+use tidings_node::{Node, NodeError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{
@@ -14,7 +15,7 @@ use crate::limits::{
 
 /// One connection's view of the server.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct Connection {
     pub(crate) node: Node,
     /// The host and port that clients are told to connect to.
     pub(crate) advertised: Arc<(String, u16)>,
@@ -22,18 +23,59 @@ pub(crate) struct Context {
     pub(crate) fetches: Fetches,
 }
 
+/// One request's view of it.
+///
+/// The node decides requests in the order in which they are submitted, and a submission may have
+/// to wait. So the connection takes up its next request only when this one has been submitted, or
+/// has said that it may be overtaken.
+#[derive(Debug)]
+pub(crate) struct Context {
+    connection: Arc<Connection>,
+    passed: Arc<AtomicBool>,
+}
+
 impl Context {
+    /// The context, and what turns true when the next request may be taken up.
+    pub(crate) fn new(connection: Arc<Connection>) -> (Self, Arc<AtomicBool>) {
+        let passed = Arc::new(AtomicBool::new(false));
+        (Self { connection, passed: Arc::clone(&passed) }, passed)
+    }
+
+    /// Asks the node.
+    pub(crate) async fn ask<C: Call>(&self, request: C) -> Result<C::Reply, NodeError> {
+        let answer = self.connection.node.submit(request).await?;
+        self.let_pass();
+        answer.await
+    }
+
+    /// Lets the next request be taken up: this one's place among them does not matter.
+    pub(crate) fn let_pass(&self) {
+        self.passed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fetches(&self) -> &Fetches {
+        &self.connection.fetches
+    }
+
+    pub(crate) fn node_id(&self) -> i32 {
+        self.connection.node.node_id()
+    }
+
+    pub(crate) fn cluster_id(&self) -> String {
+        self.connection.node.cluster_id().to_owned()
+    }
+
     pub(crate) fn host(&self) -> String {
-        self.advertised.0.clone()
+        self.connection.advertised.0.clone()
     }
 
     pub(crate) fn port(&self) -> i32 {
-        i32::from(self.advertised.1)
+        i32::from(self.connection.advertised.1)
     }
 
     /// The client's address the way Kafka writes it in descriptions of groups.
     pub(crate) fn client_host(&self) -> String {
-        format!("/{}", self.peer.ip())
+        format!("/{}", self.connection.peer.ip())
     }
 }
 

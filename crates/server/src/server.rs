@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection::{self, Shared};
-use crate::context::{Context, Fetches};
+use crate::context::{Connection, Fetches};
 use crate::limits::{
     ACCEPT_PAUSE, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DRAIN_MAX,
     REQUEST_BYTES_IN_FLIGHT_MAX,
@@ -167,7 +167,7 @@ impl Accepting {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%peer, %error, "no TCP_NODELAY");
         }
-        let context = Arc::new(Context {
+        let connection = Arc::new(Connection {
             node: self.node.clone(),
             advertised: Arc::clone(&self.advertised),
             peer,
@@ -180,7 +180,7 @@ impl Accepting {
         };
         connections.spawn(async move {
             let _place = place;
-            connection::run(socket, context, shared).await;
+            connection::run(socket, connection, shared).await;
         });
     }
 

@@ -21,7 +21,7 @@ impl Handler for Request {
     ) -> Result<Answered<Response>, NoAnswer> {
         let topics = self.topics.into_iter().map(new_topic).collect();
         let create = tidings_broker::CreateTopics { topics, validate_only: self.validate_only };
-        let topics = context.node.call(create).await?.into_iter().map(respond).collect();
+        let topics = context.ask(create).await?.into_iter().map(respond).collect();
         Ok(Response { topics, ..Response::default() }.into())
     }
 

@@ -15,11 +15,11 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let delete = tidings_broker::DeleteGroups { groups: self.groups_names };
-        let results =
-            context.node.call(delete).await?.into_iter().map(|(group_id, outcome)| GroupResponse {
-                group_id,
-                error_code: code_of(&outcome),
-            });
+        let results = context
+            .ask(delete)
+            .await?
+            .into_iter()
+            .map(|(group_id, outcome)| GroupResponse { group_id, error_code: code_of(&outcome) });
         Ok(Response { results: results.collect(), ..Response::default() }.into())
     }
 

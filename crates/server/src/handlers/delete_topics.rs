@@ -31,7 +31,7 @@ impl Handler for Request {
         } else {
             topics.extend(self.topic_names.into_iter().map(TopicName::Name));
         }
-        let deleted = context.node.call(tidings_broker::DeleteTopics { topics }).await?;
+        let deleted = context.ask(tidings_broker::DeleteTopics { topics }).await?;
         responses.extend(deleted.into_iter().map(respond));
         Ok(Response { responses, ..Response::default() }.into())
     }

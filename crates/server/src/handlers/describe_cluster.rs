@@ -20,11 +20,11 @@ impl Handler for Request {
         if self.endpoint_type != BROKERS {
             return Ok(Self::refuse(ErrorCode::INVALID_REQUEST).into());
         }
-        let broker_id = context.node.node_id();
+        let broker_id = context.node_id();
         let broker =
             Broker { broker_id, host: context.host(), port: context.port(), ..Broker::default() };
         let response = Response {
-            cluster_id: context.node.cluster_id().to_owned(),
+            cluster_id: context.cluster_id(),
             controller_id: broker_id,
             brokers: vec![broker],
             ..Response::default()

@@ -24,7 +24,7 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let resources = self.resources.into_iter().map(resource).collect();
-        let described = context.node.call(tidings_broker::DescribeConfigs { resources }).await?;
+        let described = context.ask(tidings_broker::DescribeConfigs { resources }).await?;
         let shown =
             Shown { synonyms: self.include_synonyms, documentation: self.include_documentation };
         let results = described.into_iter().map(|d| respond(d, shown)).collect();

@@ -15,7 +15,7 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let describe = tidings_broker::DescribeGroups { groups: self.groups };
-        let groups = context.node.call(describe).await?.into_iter().map(respond).collect();
+        let groups = context.ask(describe).await?.into_iter().map(respond).collect();
         Ok(Response { groups, ..Response::default() }.into())
     }
 

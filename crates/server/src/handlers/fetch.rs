@@ -31,15 +31,17 @@ impl Handler for Request {
         if self.session_epoch > 0 {
             return Ok(Self::refuse(ErrorCode::INVALID_FETCH_SESSION_EPOCH).into());
         }
-        let mut reservation = context.fetches.begin().await;
+        // A read has no place among writes, and a slot may be long in coming.
+        context.let_pass();
+        let mut reservation = context.fetches().begin().await;
         let max_wait_ms = self.max_wait_ms.clamp(0, FETCH_WAIT_MAX.as_millis() as i32);
         let fetch = tidings_broker::Fetch {
             max_wait_ms: max_wait_ms.unsigned_abs(),
             min_bytes: size(self.min_bytes),
-            max_bytes: context.fetches.allowed(size(self.max_bytes)),
+            max_bytes: context.fetches().allowed(size(self.max_bytes)),
             partitions: self.topics.into_iter().flat_map(partitions_of).collect(),
         };
-        let fetched = context.node.call(fetch).await?;
+        let fetched = context.ask(fetch).await?;
         let batches = fetched.iter().filter_map(|partition| partition.outcome.as_ref().ok());
         reservation.hold(batches.map(|data| data.batches.len()).sum());
         let committed = self.isolation_level == READ_COMMITTED;

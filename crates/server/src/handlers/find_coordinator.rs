@@ -22,7 +22,7 @@ impl Handler for Request {
         let coordinator = |key| match self.key_type {
             GROUP => Coordinator {
                 key,
-                node_id: context.node.node_id(),
+                node_id: context.node_id(),
                 host: context.host(),
                 port: context.port(),
                 ..Coordinator::default()

@@ -20,7 +20,7 @@ impl Handler for Request {
             member_id: self.member_id,
             instance_id: self.group_instance_id,
         };
-        let error_code = code_of(&context.node.call(heartbeat).await?);
+        let error_code = code_of(&context.ask(heartbeat).await?);
         Ok(Response { error_code, ..Response::default() }.into())
     }
 

@@ -25,7 +25,7 @@ impl Handler for Request {
             (id, epoch) if id >= 0 && epoch >= 0 => Some((id, epoch)),
             _ => return Ok(Self::refuse(ErrorCode::INVALID_REQUEST).into()),
         };
-        let identity = context.node.call(InitProducer { resume }).await?;
+        let identity = context.ask(InitProducer { resume }).await?;
         let response = Response {
             producer_id: identity.id,
             producer_epoch: identity.epoch,

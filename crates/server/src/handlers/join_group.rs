@@ -40,7 +40,7 @@ impl Handler for Request {
             protocols,
             require_known_member_id: header.version >= MEMBER_ID_REQUIRED_SINCE,
         };
-        Ok(match context.node.call(join).await? {
+        Ok(match context.ask(join).await? {
             Ok(joined) => respond(joined).into(),
             Err(refused) => refuse_member(&refused, member_id, header.version).into(),
         })

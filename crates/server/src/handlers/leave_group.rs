@@ -27,7 +27,7 @@ impl Handler for Request {
             vec![(self.member_id, None)]
         };
         let leave = tidings_broker::LeaveGroup { group: self.group_id, members };
-        Ok(match context.node.call(leave).await? {
+        Ok(match context.ask(leave).await? {
             Ok(left) if several => {
                 let members = left.into_iter().map(respond).collect();
                 Response { members, ..Response::default() }.into()

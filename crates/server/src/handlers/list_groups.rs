@@ -14,7 +14,7 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let list = tidings_broker::ListGroups { states: self.states_filter };
-        let groups = context.node.call(list).await?.into_iter().map(|listed| Group {
+        let groups = context.ask(list).await?.into_iter().map(|listed| Group {
             group_id: listed.group,
             protocol_type: listed.protocol_type,
             group_state: listed.state.to_owned(),

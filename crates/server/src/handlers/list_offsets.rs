@@ -44,7 +44,7 @@ impl Handler for Request {
                 }
             }
         }
-        let listed = context.node.call(tidings_broker::ListOffsets { partitions: asked }).await?;
+        let listed = context.ask(tidings_broker::ListOffsets { partitions: asked }).await?;
         let listed = listed.into_iter().map(|listed| {
             let outcome = listed.outcome.map_err(|refused| refused.code());
             (listed.topic, respond(listed.partition, outcome))

@@ -2,7 +2,8 @@
 //!
 //! All topics are asked for with null, in version 0 with an empty list. A named topic that is
 //! missing is created where the client (from version 4; always before) and the broker allow it;
-//! an invalid name gets INVALID_TOPIC_EXCEPTION. Lookup by id needs version 12 (KIP-516).
+//! an invalid name gets INVALID_TOPIC_EXCEPTION. Lookup by id needs version 12 (KIP-516): below,
+//! a topic without a name gets INVALID_REQUEST.
 //! Authorized operations (KIP-430) are not computed: the smallest integer says so.
 
 use tidings_broker::{
@@ -16,27 +17,37 @@ use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 use crate::error_code::Refusal;
 
+const LOOKUP_BY_ID_SINCE: i16 = 12;
+
 impl Handler for Request {
     async fn answer(
         self,
         context: &Context,
         header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
+        let mut nameless = Vec::new();
         let topics = match self.topics {
-            Some(topics) if header.version > 0 || !topics.is_empty() => {
+            Some(mut topics) if header.version > 0 || !topics.is_empty() => {
+                if header.version < LOOKUP_BY_ID_SINCE {
+                    nameless = topics.extract_if(.., |topic| topic.name.is_none()).collect();
+                }
                 Topics::These(topics.into_iter().map(name_of).collect())
             }
             _ => Topics::All,
         };
         let auto_create = self.allow_auto_topic_creation && matches!(topics, Topics::These(_));
-        let answers = context.node.call(DescribeTopics { topics, auto_create }).await?;
-        let node_id = context.node.node_id();
+        let answers = context.ask(DescribeTopics { topics, auto_create }).await?;
+        let node_id = context.node_id();
         let broker = Broker { node_id, host: context.host(), port: context.port(), rack: None };
         let response = Response {
             brokers: vec![broker],
-            cluster_id: Some(context.node.cluster_id().to_owned()),
+            cluster_id: Some(context.cluster_id()),
             controller_id: node_id,
-            topics: answers.into_iter().map(|answer| respond(answer, node_id)).collect(),
+            topics: answers
+                .into_iter()
+                .map(|answer| respond(answer, node_id))
+                .chain(nameless.into_iter().map(refuse_nameless))
+                .collect(),
             ..Response::default()
         };
         Ok(response.into())
@@ -44,6 +55,16 @@ impl Handler for Request {
 
     fn refuse(_error: ErrorCode) -> Response {
         Response::default()
+    }
+}
+
+/// Below version 12 a response's name is never null.
+fn refuse_nameless(topic: RequestTopic) -> Topic {
+    Topic {
+        error_code: ErrorCode::INVALID_REQUEST.code,
+        name: Some(String::new()),
+        topic_id: topic.topic_id,
+        ..Topic::default()
     }
 }
 

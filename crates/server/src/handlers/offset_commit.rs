@@ -40,7 +40,7 @@ impl Handler for Request {
             instance_id: self.group_instance_id,
             partitions,
         };
-        let answered: Vec<(String, PartitionResponse)> = match context.node.call(commit).await? {
+        let answered: Vec<(String, PartitionResponse)> = match context.ask(commit).await? {
             Ok(committed) => committed
                 .into_iter()
                 .map(|p| (p.topic, respond(p.partition, code_of(&p.outcome))))

@@ -29,7 +29,7 @@ impl Handler for Request {
     ) -> Result<Answered<Response>, NoAnswer> {
         if header.version < GROUPS_SINCE {
             let topics = self.topics.clone();
-            let fetched = context.node.call(question(self.group_id, self.topics)).await?;
+            let fetched = context.ask(question(self.group_id, self.topics)).await?;
             return Ok(respond_one(fetched, topics, header.version).into());
         }
         let mut groups = Vec::with_capacity(self.groups.len().min(GROUPS_PER_OFFSET_FETCH_MAX));
@@ -40,7 +40,7 @@ impl Handler for Request {
                 groups.push(GroupResponse { group_id, error_code, ..GroupResponse::default() });
                 continue;
             }
-            let fetched = context.node.call(question(group.group_id, group.topics)).await?;
+            let fetched = context.ask(question(group.group_id, group.topics)).await?;
             groups.push(match fetched {
                 Ok(offsets) => GroupResponse { group_id, topics: respond(offsets), error_code: 0 },
                 Err(refused) => {

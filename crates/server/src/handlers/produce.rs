@@ -40,7 +40,7 @@ impl Handler for Request {
             zstd_allowed: header.version >= ZSTD_SINCE,
             partitions,
         };
-        let produced = context.node.call(produce).await?;
+        let produced = context.ask(produce).await?;
         if acks == Acks::None {
             let refused = produced.iter().find_map(|p| p.outcome.as_ref().err());
             return Err(refused.map_or(NoAnswer::NotWanted, |r| NoAnswer::Refused(r.code())));

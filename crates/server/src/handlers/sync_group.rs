@@ -26,7 +26,7 @@ impl Handler for Request {
             protocol: self.protocol_name,
             assignments: assignments.collect(),
         };
-        Ok(match context.node.call(sync).await? {
+        Ok(match context.ask(sync).await? {
             Ok(synced) => Response {
                 protocol_type: Some(synced.protocol_type),
                 protocol_name: Some(synced.protocol),

@@ -1,0 +1,8 @@
+//! A real server on a loopback port over a node in memory, driven by the wire crate as its client.
+
+mod client;
+mod groups;
+mod hostile;
+mod records;
+mod topics;
+mod versions;
