@@ -53,7 +53,9 @@ pub fn run(command: &mut Command, input: &str, deadline: Duration) -> anyhow::Re
 impl Conversation {
     /// Starts a program that has `deadline` for everything it does.
     pub fn start(command: &mut Command, deadline: Duration) -> anyhow::Result<Self> {
+        // Cargo's own path would put the librdkafka of this build in front of a client's.
         let mut child = command
+            .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -138,8 +138,9 @@ fn ready(child: &mut Child) -> anyhow::Result<Addresses> {
             .with_context(|| format!("a line that is not JSON: {line}"))?;
         if said["event"] == "ready" {
             let address = |name: &str| {
-                let found = said[name].as_str().map(str::to_owned);
-                found.with_context(|| format!("no {name} in {line}"))
+                let said = said[name].as_str().with_context(|| format!("no {name} in {line}"))?;
+                // The HTTP listeners are said as links; they are asked for as addresses.
+                Ok::<_, anyhow::Error>(said.trim_start_matches("http://").to_owned())
             };
             return Ok(Addresses {
                 kafka: address("kafka")?,
