@@ -108,7 +108,7 @@ fn cut(disk: &MemoryDisk, fates: Fates, random: &mut Random) -> MemoryDisk {
         Fates::Torn => match random.below(4) {
             0 => Fate::Lost,
             1 => Fate::Kept,
-            _ => Fate::Torn { sectors: random.next() },
+            _ => Fate::Torn { sectors: random.number() },
         },
     })
 }

@@ -127,7 +127,7 @@ impl Owner {
         }
         for _ in 0..records {
             let bytes = if self.random.once_in(8) { 700 } else { self.random.below(120) };
-            let value: Vec<u8> = (0..bytes).map(|_| self.random.next() as u8).collect();
+            let value: Vec<u8> = (0..bytes).map(|_| self.random.number() as u8).collect();
             let timestamp = self.random.below(1000) as i64;
             let value = Some(Bytes::from(value));
             builder.push(&NewRecord { timestamp, value, ..NewRecord::default() });

@@ -1,1 +1,322 @@
+//! Batches as real clients made them, as we make them, and as nobody should.
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Header, NewRecord};
+
+const CODECS: [Compression; 5] = [
+    Compression::None,
+    Compression::Gzip,
+    Compression::Snappy,
+    Compression::Lz4,
+    Compression::Zstd,
+];
+
+fn unhex(hex: &str) -> Bytes {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).expect("hex digits are ASCII");
+        u8::from_str_radix(text, 16).expect("pairs of hex digits")
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+fn record(offset: i64, timestamp: i64, value: &str) -> Record {
+    let header = Header { name: "foo".to_owned(), value: Some(Bytes::from_static(b"bar")) };
+    Record {
+        offset,
+        timestamp,
+        key: Some(Bytes::from(vec![b'x'; 100])),
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        headers: vec![header],
+    }
+}
+
+/// What went over the wire from librdkafka (four codecs) and from the Java client (snappy with two
+/// records), as captured for rskafka's tests.
+#[test]
+fn batches_captured_from_real_clients_decode() {
+    let table = [
+        (
+            "librdkafka, gzip",
+            "0000000000000000 00000064 00000000 02 ba414665 0001 00000000 0000017e90b33467
+             0000017e90b33467 ffffffffffffffff ffff ffffffff 00000001
+             1f8b0800000000000003fbc3c8c0c07082b1820e402c233527275f213b312d3b91892d2d3f9f2d29b108
+             00e4cdba1f80000000",
+            vec![record(0, 1_643_105_170_535, "hello kafka")],
+        ),
+        (
+            "librdkafka, lz4",
+            "0000000000000000 00000063 00000000 02 1ba59235 0003 00000000 0000017eb11fc724
+             0000017eb11fc724 ffffffffffffffff ffff ffffffff 00000001
+             04224d186040822300 00008ffc01000000c801780100 50f0061668656c6c6f206b61666b610206666f
+             6f0662617200000000",
+            vec![record(0, 1_643_649_156_900, "hello kafka")],
+        ),
+        (
+            "librdkafka, snappy in one raw block",
+            "0000000000000000 00000058 00000000 02 ad86f4f4 0002 00000000 0000017eb6450e52
+             0000017eb6450e52 ffffffffffffffff ffff ffffffff 00000001
+             80011cfc01000000c80178fe01008a0100501668656c6c6f206b61666b610206666f6f06626172",
+            vec![record(0, 1_643_735_486_034, "hello kafka")],
+        ),
+        (
+            "librdkafka, zstd",
+            "0000000000000000 0000005d 00000000 02 a16e4e95 0004 00000000 0000017ebf78f3ad
+             0000017ebf78f3ad ffffffffffffffff ffff ffffffff 00000001
+             28b52ffd00581d0100e8fc01000000c801781668656c6c6f206b61666b610206666f6f06626172010020
+             055c",
+            vec![record(0, 1_643_889_882_029, "hello kafka")],
+        ),
+        (
+            "the Java client, snappy in xerial framing",
+            "0000000000000000 0000008c 00000000 02 791e2dce 0002 00000001 0000017f07257ab1
+             0000017f07257ab1 ffffffffffffffff ffff ffffffff 00000002
+             82534e4150505900 00000001 00000001 00000047
+             ff011cfc01000000c80178fe01008a0100641668656c6c6f206b61666b610206666f6f06626172fa0100
+             0002fe80009680004c14736f6d652076616c75650206666f6f06626172",
+            vec![
+                record(0, 1_645_092_371_121, "hello kafka"),
+                record(1, 1_645_092_371_121, "some value"),
+            ],
+        ),
+    ];
+    for (name, hex, expected) in table {
+        let batch = Batch::parse(unhex(hex)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(batch.records(), Ok(expected), "{name}");
+    }
+}
+
+/// A batch with the given fields and whatever checksum they need.
+fn batch_with(change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut builder = BatchBuilder::new().producer(7, 1, 5);
+    for timestamp in [100, 130, 120] {
+        builder.push(&NewRecord { timestamp, ..NewRecord::default() });
+    }
+    let mut bytes = builder.build().bytes().to_vec();
+    change(&mut bytes);
+    let crc = crc32c::crc32c(bytes.get(CRC_END..).unwrap_or_default());
+    if let Some(stored) = bytes.get_mut(17..CRC_END) {
+        stored.copy_from_slice(&crc.to_be_bytes());
+    }
+    Bytes::from(bytes)
+}
+
+#[test]
+fn parsing_says_what_is_wrong() {
+    let invalid = |why: &str| Some(BatchError::Invalid(why.to_owned()));
+    let put = |at: usize, bytes: &'static [u8]| {
+        batch_with(|batch| batch[at..at + bytes.len()].copy_from_slice(bytes))
+    };
+    let whole = batch_with(|_| {}).len();
+    let table: Vec<(&str, Bytes, Option<BatchError>)> = vec![
+        ("sound", batch_with(|_| {}), None),
+        ("empty", Bytes::new(), Some(BatchError::Short { need: 61, have: 0 })),
+        (
+            "one byte short",
+            batch_with(|batch| batch.truncate(whole - 1)),
+            Some(BatchError::Short { need: whole, have: whole - 1 }),
+        ),
+        (
+            "one byte long",
+            Bytes::from([&batch_with(|_| {})[..], &[0]].concat()),
+            invalid("1 bytes after the batch"),
+        ),
+        ("magic 1", put(16, &[1]), Some(BatchError::Magic(1))),
+        (
+            "negative length",
+            put(8, &[0xff; 4]),
+            invalid("batch length -1 is outside 49..=67108852"),
+        ),
+        ("codec 5", put(22, &[5]), Some(BatchError::Codec(5))),
+        ("no records", put(57, &[0, 0, 0, 0]), invalid("record count 0")),
+        ("a record less", put(57, &[0, 0, 0, 2]), invalid("last offset delta 2 with 2 records")),
+        (
+            "more records than bytes",
+            batch_with(|batch| {
+                batch[23..27].copy_from_slice(&[0, 0, 0, 3]);
+                batch[57..61].copy_from_slice(&[0, 0, 0, 4]);
+            }),
+            invalid("4 records in 21 bytes"),
+        ),
+        ("negative base offset", put(0, &[0x80]), invalid(&format!("base offset {}", i64::MIN))),
+        (
+            "a producer without sequence",
+            put(53, &[0xff; 4]),
+            invalid("producer 7 with epoch 1 and sequence -1"),
+        ),
+    ];
+    for (name, bytes, expected) in table {
+        assert_eq!(Batch::parse(bytes).err(), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_noticed_or_outside_the_checksum() {
+    let sound = batch_with(|_| {});
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        // The log rewrites base offset and leader epoch, so the checksum leaves them out.
+        let rewritten = bit / 8 < 8 || (12..16).contains(&(bit / 8));
+        let negative_offset = bit == 7;
+        let accepted = Batch::parse(Bytes::from(bytes)).is_ok();
+        assert_eq!(accepted, rewritten && !negative_offset, "bit {bit}");
+    }
+}
+
+#[test]
+fn records_that_do_not_fit_their_batch_are_refused() {
+    let at_records = |change: fn(&mut [u8])| batch_with(|batch| change(&mut batch[61..]));
+    let table = [
+        ("a record longer than the rest", at_records(|r| r[0] = 0x7e)),
+        ("a record of length 0", at_records(|r| r[0] = 0)),
+        ("a negative record length", at_records(|r| r[0] = 1)),
+        ("an offset delta out of turn", at_records(|r| r[3] = 2)),
+        ("a key longer than the record", at_records(|r| r[4] = 0x20)),
+        ("a key of length -2", at_records(|r| r[4] = 3)),
+        ("headers that are not there", at_records(|r| r[6] = 2)),
+        ("a negative header count", at_records(|r| r[6] = 1)),
+    ];
+    for (name, bytes) in table {
+        let records = Batch::parse(bytes).expect("the checksum is right").records();
+        let expected = BatchError::Invalid("record 0 of 3 is malformed".to_owned());
+        assert_eq!(records, Err(expected), "{name}");
+    }
+}
+
+#[test]
+fn log_append_time_counts_for_every_record() {
+    let batch = Batch::parse(batch_with(|_| {})).unwrap();
+    let times = |batch: &Batch| -> Vec<i64> {
+        batch.records().unwrap().iter().map(|record| record.timestamp).collect()
+    };
+    assert_eq!(times(&batch), [100, 130, 120]);
+    assert_eq!(batch.header().max_timestamp, 130);
+    let (header, stored) = batch.placed(40, 6, Some(5000));
+    let stored = Batch::parse(Bytes::from(stored)).unwrap();
+    assert_eq!(stored.header(), &header);
+    assert_eq!((header.base_offset, header.leader_epoch, stored.last_offset()), (40, 6, 42));
+    assert!(header.attributes.log_append_time());
+    assert_eq!(times(&stored), [5000, 5000, 5000]);
+}
+
+#[test]
+fn placing_changes_offset_and_epoch_and_nothing_else() {
+    let batch = Batch::parse(batch_with(|_| {})).unwrap();
+    let (_, stored) = batch.placed(40, 6, None);
+    let changed: Vec<usize> =
+        (0..stored.len()).filter(|&at| stored[at] != batch.bytes()[at]).collect();
+    assert_eq!(changed, [7, 15]);
+    assert_eq!(Batch::parse(Bytes::from(stored)).unwrap().header().crc, batch.header().crc);
+}
+
+#[test]
+fn splitting_ends_at_a_partial_batch_and_at_damage() {
+    let one = batch_with(|_| {});
+    let offsets = |bytes: Vec<u8>| -> Vec<Result<i64, BatchError>> {
+        split(Bytes::from(bytes)).map(|batch| batch.map(|b| b.last_offset())).collect()
+    };
+    assert_eq!(offsets(Vec::new()), []);
+    assert_eq!(offsets([&one[..], &one[..], &one[..70]].concat()), [Ok(2), Ok(2)]);
+    let mut damaged = one.to_vec();
+    damaged[16] = 9;
+    assert_eq!(
+        offsets([&one[..], &damaged[..], &one[..]].concat()),
+        [Ok(2), Err(BatchError::Magic(9))]
+    );
+}
+
+fn any_record() -> impl Strategy<Value = NewRecord> {
+    let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
+    let header = ("[a-z]{0,8}", bytes())
+        .prop_map(|(name, value)| Header { name, value: value.map(Bytes::from) });
+    let headers = proptest::collection::vec(header, 0..3);
+    (0..2_000_000_000_000_i64, bytes(), bytes(), headers).prop_map(
+        |(timestamp, key, value, headers)| NewRecord {
+            timestamp,
+            key: key.map(Bytes::from),
+            value: value.map(Bytes::from),
+            headers,
+        },
+    )
+}
+
+fn build(records: &[NewRecord], codec: Compression) -> Batch {
+    let mut builder = BatchBuilder::new().compression(codec).producer(3, 0, 9);
+    for record in records {
+        builder.push(record);
+    }
+    assert_eq!(builder.len(), records.len());
+    let size = builder.size_bytes();
+    let batch = builder.build();
+    if codec == Compression::None {
+        assert_eq!(batch.bytes().len(), size);
+    }
+    batch
+}
+
+proptest! {
+    #[test]
+    fn what_was_built_is_read(records in proptest::collection::vec(any_record(), 1..20)) {
+        for codec in CODECS {
+            let batch = Batch::parse(build(&records, codec).bytes().clone()).unwrap();
+            let found = batch.records().unwrap();
+            prop_assert_eq!(found.len(), records.len());
+            for (offset, (found, given)) in (0..).zip(found.iter().zip(&records)) {
+                prop_assert_eq!(found.offset, offset);
+                prop_assert_eq!(found.timestamp, given.timestamp);
+                prop_assert_eq!(&found.key, &given.key);
+                prop_assert_eq!(&found.value, &given.value);
+                prop_assert_eq!(&found.headers, &given.headers);
+            }
+        }
+    }
+
+    /// The kafka-protocol crate reads what is built here, with every codec.
+    #[test]
+    fn another_implementation_agrees(records in proptest::collection::vec(any_record(), 1..10)) {
+        for codec in CODECS {
+            let mut bytes = build(&records, codec).bytes().clone();
+            let theirs = kafka_protocol::records::RecordBatchDecoder::decode(&mut bytes).unwrap();
+            prop_assert_eq!(theirs.records.len(), records.len());
+            for (at, (their, given)) in theirs.records.iter().zip(&records).enumerate() {
+                prop_assert_eq!(their.offset, at as i64);
+                prop_assert_eq!(their.sequence, 9 + at as i32);
+                prop_assert_eq!(their.producer_id, 3);
+                prop_assert_eq!(their.timestamp, given.timestamp);
+                prop_assert_eq!(&their.key, &given.key);
+                prop_assert_eq!(&their.value, &given.value);
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(batch) = Batch::parse(Bytes::from(bytes)) {
+            drop(batch.records());
+        }
+    }
+
+    /// Mutated bytes under a right checksum reach the record decoder and the decompressors.
+    #[test]
+    fn mutated_batches_never_panic(
+        records in proptest::collection::vec(any_record(), 1..6),
+        codec in 0..CODECS.len(),
+        mutations in proptest::collection::vec((21_usize..400, any::<u8>()), 1..6),
+    ) {
+        let mut bytes = build(&records, CODECS[codec]).bytes().to_vec();
+        for (at, value) in mutations {
+            let at = at % bytes.len();
+            if at >= CRC_END {
+                bytes[at] = value;
+            }
+        }
+        let crc = crc32c::crc32c(&bytes[CRC_END..]);
+        bytes[17..CRC_END].copy_from_slice(&crc.to_be_bytes());
+        if let Ok(batch) = Batch::parse(Bytes::from(bytes)) {
+            drop(batch.records());
+        }
+    }
+}

@@ -149,12 +149,12 @@ impl CheckpointFile {
                     Loaded::Known { sequence: newest, .. } if *newest >= sequence => {}
                     _ => loaded = Loaded::Known { checkpoint, sequence },
                 },
-                None if slot[..read].iter().any(|&byte| byte != 0) => {
-                    if loaded == Loaded::Absent {
+                None => {
+                    let written = slot[..read].iter().any(|&byte| byte != 0);
+                    if written && loaded == Loaded::Absent {
                         loaded = Loaded::Damaged;
                     }
                 }
-                None => {}
             }
         }
         let sequence = match &loaded {

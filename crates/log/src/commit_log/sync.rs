@@ -128,9 +128,7 @@ impl CommitLog {
         let work = self.take_work(claimable);
         work.run()?;
         self.sync_end(&work, Ok(()));
-        if let Some(claimable) = self.unsynced.claimable.take()
-            && unless_full(self.write_claim(claimable).map(Some))?.is_some()
-        {
+        if unless_full(self.write_claim())?.is_some() {
             self.checkpoint_file.file().sync()?;
             self.unsynced.checkpoint_file = false;
             self.drop_old_snapshots();
@@ -160,9 +158,7 @@ impl CommitLog {
 
     /// Writes a claim that has become true, and prepares the next one when it is due.
     fn prepare_checkpoint(&mut self) -> Result<Option<Checkpoint>, Fault> {
-        if let Some(claimable) = self.unsynced.claimable.take() {
-            unless_full(self.write_claim(claimable).map(Some))?;
-        }
+        unless_full(self.write_claim())?;
         let bytes = self.unsynced.bytes_since_checkpoint + self.unsynced.log_bytes;
         if bytes < CHECKPOINT_INTERVAL_BYTES && !self.unsynced.checkpoint_wanted {
             return Ok(None);
@@ -174,6 +170,7 @@ impl CommitLog {
     fn prepare_claim(&mut self) -> Result<Option<Checkpoint>, Fault> {
         self.unsynced.checkpoint_wanted = false;
         self.unsynced.bytes_since_checkpoint = 0;
+        self.active_mut().add_time_entry();
         self.flush_indexes()?;
         self.write_snapshot()?;
         let active = self.active();
@@ -189,9 +186,12 @@ impl CommitLog {
         }))
     }
 
-    fn write_claim(&mut self, claimable: Checkpoint) -> Result<(), Fault> {
+    /// Writes what has become durable since the last claim, if anything.
+    fn write_claim(&mut self) -> Result<Option<()>, Fault> {
+        let Some(claimable) = self.unsynced.claimable.take() else { return Ok(None) };
         // Epochs may have begun since the claim was prepared.
-        self.write_checkpoint(Checkpoint { epochs: self.epochs.clone(), ..claimable })
+        self.write_checkpoint(Checkpoint { epochs: self.epochs.clone(), ..claimable })?;
+        Ok(Some(()))
     }
 
     pub(super) fn write_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {

@@ -38,6 +38,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn free_bytes(&self) -> Result<u64, Fault>;
 }
 
+#[expect(clippy::len_without_is_empty, reason = "asking for the length is I/O that can fail")]
 /// An open file. Reads and writes name their position; there is no cursor.
 pub trait File: Send + Sync + fmt::Debug {
     /// Fills `buffer` from `offset`; returns fewer bytes only at the end of the file.
