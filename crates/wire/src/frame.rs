@@ -74,7 +74,9 @@ pub struct RequestHeader {
     pub client_id: Option<String>,
 }
 
-/// Reads a request from a whole frame, without its length.
+/// Reads a request from a whole frame, without its length. Bytes behind its last field are passed
+/// over, as Apache Kafka does: librdkafka (2.12 to 2.16 at least) leaves three there when its Metadata
+/// request of version 12 asks for all topics.
 pub fn decode_request<R: Request>(frame: Bytes) -> Result<(RequestHeader, R), DecodeError> {
     let mut r = Reader::new(frame, false);
     let Prefix { key, version, correlation_id } = Prefix::read(&mut r)?;
@@ -85,7 +87,6 @@ pub fn decode_request<R: Request>(frame: Bytes) -> Result<(RequestHeader, R), De
     r.set_flexible(R::API.flexible(version));
     r.skip_tags()?;
     let request = R::decode(&mut r, version)?;
-    r.finish()?;
     Ok((RequestHeader { version, correlation_id, client_id }, request))
 }
 
