@@ -87,12 +87,12 @@ impl Broker {
     /// Takes a request; its completion comes from [`Broker::poll`], now or later.
     pub fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
         match request {
-            Request::Produce(request) => self.produce(now, ticket, request),
+            Request::Produce(request) => self.produce(now, ticket, &request),
             Request::Fetch(request) => self.fetch(now, ticket, request),
             Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
-            Request::CreateTopics(request) => self.create_topics(now, ticket, request),
+            Request::CreateTopics(request) => self.create_topics(now, ticket, &request),
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
-            Request::InitProducer(request) => self.init_producer(now, ticket, request),
+            Request::InitProducer(request) => self.init_producer(now, ticket, &request),
             Request::JoinGroup(request) => self.join_group(now, ticket, request),
             Request::SyncGroup(request) => self.sync_group(now, ticket, request),
             Request::CommitOffsets(request) => self.commit_offsets(now, ticket, &request),

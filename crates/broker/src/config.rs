@@ -230,100 +230,126 @@ impl TopicConfig {
     }
 }
 
-/// The broker's own configuration as `DescribeConfigs` shows it.
-pub(crate) fn describe_broker(config: &BrokerConfig) -> Vec<ConfigEntry> {
-    use ConfigKind::{Boolean, Int, List, Long, String as Text};
-    let set = ConfigSource::StaticBroker;
-    let fixed = ConfigSource::Default;
-    let entry = |name, kind, source, value: &dyn ToString, default: Option<&str>, documentation| {
-        let (value, default) = (Some(value.to_string()), default.map(str::to_owned));
-        ConfigEntry { name, value, default, source, kind, read_only: true, documentation }
-    };
-    let always = |name, kind, value: &dyn ToString, documentation| {
-        entry(name, kind, fixed, value, Some(&value.to_string()), documentation)
-    };
-    let topic_default = |name: &str| {
-        let found = TOPIC_CONFIGS.iter().find(|config| config.name == name);
-        found.expect("a name of the table").default
-    };
-    vec![
-        entry("broker.id", Int, set, &config.node_id, None, "This node's id."),
-        entry("node.id", Int, set, &config.node_id, None, "This node's id."),
-        entry(
-            "num.partitions",
-            Int,
-            set,
-            &config.default_partitions,
-            Some("4"),
-            "Partitions of a topic that does not say how many.",
-        ),
-        entry(
+/// Where a broker config has its value from.
+enum BrokerValue {
+    NodeId,
+    DefaultPartitions,
+    AutoCreate,
+    Number(i64),
+    Text(&'static str),
+    /// The default of this topic config.
+    OfTopics(&'static str),
+}
+
+/// Name, kind, value, documentation. Everything is read-only: it is said when the node starts.
+const BROKER_CONFIGS: &[(&str, ConfigKind, BrokerValue, &str)] = {
+    use BrokerValue::{AutoCreate, DefaultPartitions, NodeId, Number, OfTopics, Text};
+    use ConfigKind::{Boolean, Int, List, Long, String};
+    &[
+        ("broker.id", Int, NodeId, "This node's id."),
+        ("node.id", Int, NodeId, "This node's id."),
+        ("num.partitions", Int, DefaultPartitions, "Partitions of a topic that does not say."),
+        (
             "auto.create.topics.enable",
             Boolean,
-            set,
-            &config.auto_create_topics,
-            Some("true"),
+            AutoCreate,
             "Whether asking for a missing topic's metadata creates it.",
         ),
-        always("default.replication.factor", Int, &1, "One node holds one replica."),
-        always("min.insync.replicas", Int, &1, "One node holds one replica."),
-        always("delete.topic.enable", Boolean, &true, "Topics can be deleted."),
-        always(
-            "message.max.bytes",
-            Int,
-            &topic_default(MAX_MESSAGE_BYTES),
-            "Largest record batch of a topic that does not say otherwise.",
-        ),
-        always(
-            "log.segment.bytes",
-            Int,
-            &topic_default(SEGMENT_BYTES),
-            "Segment size of a topic that does not say otherwise.",
-        ),
-        always(
+        ("default.replication.factor", Int, Number(1), "One node holds one replica."),
+        ("min.insync.replicas", Int, Number(1), "One node holds one replica."),
+        ("delete.topic.enable", Boolean, Text("true"), "Topics can be deleted."),
+        ("message.max.bytes", Int, OfTopics(MAX_MESSAGE_BYTES), "Largest record batch."),
+        ("log.segment.bytes", Int, OfTopics(SEGMENT_BYTES), "Size of a segment."),
+        (
             "log.index.interval.bytes",
             Int,
-            &topic_default(INDEX_INTERVAL_BYTES),
-            "Index interval of a topic that does not say otherwise.",
+            OfTopics(INDEX_INTERVAL_BYTES),
+            "Distance between two entries of an offset index.",
         ),
-        always(
+        (
             "log.message.timestamp.type",
-            Text,
-            &topic_default(TIMESTAMP_TYPE),
-            "Timestamp type of a topic that does not say otherwise.",
+            String,
+            OfTopics(TIMESTAMP_TYPE),
+            "Whether timestamps are the producer's or the time of the append.",
         ),
-        always("log.cleanup.policy", List, &"delete", "Compaction is not supported."),
-        always("log.retention.ms", Long, &-1, "Data is kept until its topic is deleted."),
-        always("log.retention.bytes", Long, &-1, "Data is kept until its topic is deleted."),
-        always("compression.type", Text, &"producer", "Batches are stored as compressed."),
-        always(
+        ("log.cleanup.policy", List, OfTopics(CLEANUP_POLICY), "Compaction is not supported."),
+        ("log.retention.ms", Long, OfTopics(RETENTION_MS), "Data is kept with its topic."),
+        ("log.retention.bytes", Long, OfTopics(RETENTION_BYTES), "Data is kept with its topic."),
+        ("compression.type", String, OfTopics(COMPRESSION_TYPE), "Batches are kept as they came."),
+        (
             "group.min.session.timeout.ms",
             Int,
-            &limits::SESSION_TIMEOUT_MIN_MS,
+            Number(limits::SESSION_TIMEOUT_MIN_MS as i64),
             "Shortest session timeout of a group's member.",
         ),
-        always(
+        (
             "group.max.session.timeout.ms",
             Int,
-            &limits::SESSION_TIMEOUT_MAX_MS,
+            Number(limits::SESSION_TIMEOUT_MAX_MS as i64),
             "Longest session timeout of a group's member.",
         ),
-        always("group.max.size", Int, &limits::MEMBERS_PER_GROUP_MAX, "Members of one group."),
-        always(
+        (
+            "group.max.size",
+            Int,
+            Number(limits::MEMBERS_PER_GROUP_MAX as i64),
+            "Members of one group.",
+        ),
+        (
             "group.initial.rebalance.delay.ms",
             Int,
-            &0,
+            Number(0),
             "The first member of a group does not wait for others.",
         ),
-        always(
+        (
             "offset.metadata.max.bytes",
             Int,
-            &limits::OFFSET_METADATA_BYTES_MAX,
+            Number(limits::OFFSET_METADATA_BYTES_MAX as i64),
             "Largest metadata of one committed offset.",
         ),
-        always("offsets.topic.num.partitions", Int, &1, "Partitions of __consumer_offsets."),
-        always("offsets.topic.replication.factor", Int, &1, "One node holds one replica."),
+        ("offsets.topic.num.partitions", Int, Number(1), "Partitions of __consumer_offsets."),
+        ("offsets.topic.replication.factor", Int, Number(1), "One node holds one replica."),
     ]
+};
+
+impl BrokerValue {
+    /// The value, and the default where the value was set at start.
+    fn read(&self, config: &BrokerConfig) -> (String, Option<&'static str>, bool) {
+        let fixed = |value: String| (value, None, false);
+        match self {
+            Self::NodeId => (config.node_id.to_string(), None, true),
+            Self::DefaultPartitions => (config.default_partitions.to_string(), Some("4"), true),
+            Self::AutoCreate => (config.auto_create_topics.to_string(), Some("true"), true),
+            Self::Number(number) => fixed(number.to_string()),
+            Self::Text(text) => fixed((*text).to_owned()),
+            Self::OfTopics(name) => {
+                let found = TOPIC_CONFIGS.iter().find(|config| config.name == *name);
+                fixed(found.expect("a name of the table").default.to_owned())
+            }
+        }
+    }
+}
+
+/// The broker's own configuration as `DescribeConfigs` shows it.
+pub(crate) fn describe_broker(config: &BrokerConfig) -> Vec<ConfigEntry> {
+    let rows = BROKER_CONFIGS.iter();
+    rows.map(|&(name, kind, ref value, documentation)| {
+        let (value, default, set) = value.read(config);
+        let (default, source) = if set {
+            (default.map(str::to_owned), ConfigSource::StaticBroker)
+        } else {
+            (Some(value.clone()), ConfigSource::Default)
+        };
+        ConfigEntry {
+            name,
+            value: Some(value),
+            default,
+            source,
+            kind,
+            read_only: true,
+            documentation,
+        }
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -383,6 +409,31 @@ mod tests {
         assert_eq!(said.default.as_deref(), Some("1048588"));
         let silent = described.iter().find(|entry| entry.name == "retention.ms").unwrap();
         assert_eq!((silent.value.as_deref(), silent.source), (Some("-1"), ConfigSource::Default));
+    }
+
+    #[test]
+    fn the_broker_shows_what_it_was_told_and_what_is_fixed() {
+        let config = BrokerConfig {
+            node_id: 7,
+            default_partitions: 3,
+            auto_create_topics: false,
+            disk_reserve_bytes: 0,
+            seed: 0,
+        };
+        let described = describe_broker(&config);
+        let cases = [
+            ("broker.id", "7", None, ConfigSource::StaticBroker),
+            ("num.partitions", "3", Some("4"), ConfigSource::StaticBroker),
+            ("auto.create.topics.enable", "false", Some("true"), ConfigSource::StaticBroker),
+            ("message.max.bytes", "1048588", Some("1048588"), ConfigSource::Default),
+            ("log.retention.ms", "-1", Some("-1"), ConfigSource::Default),
+            ("group.max.session.timeout.ms", "1800000", Some("1800000"), ConfigSource::Default),
+        ];
+        for (name, value, default, source) in cases {
+            let entry = described.iter().find(|entry| entry.name == name).expect(name);
+            let seen = (entry.value.as_deref(), entry.default.as_deref(), entry.source);
+            assert_eq!(seen, (Some(value), default, source), "{name}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::partition::{Logs, Partition};
 use crate::producers::ProducerIds;
 use crate::random::{Random, base64};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
+use crate::topics::remove_folder;
 
 const CATALOG_FOLDER: &str = "__tidings_catalog-0";
 
@@ -117,7 +118,7 @@ impl Broker {
             }
             changed = true;
             if catalog_is_whole {
-                self.disk.remove_dir_all(&entry.name)?;
+                remove_folder(&*self.disk, &entry.name)?;
                 report.findings.push(format!("{}: removed, it belongs to no topic", entry.name));
             } else {
                 let aside = topic_name::stray(&entry.name, self.random.bytes());
@@ -138,7 +139,7 @@ impl Broker {
         }
         self.disk.sync_dir(to)?;
         self.disk.sync_dir("")?;
-        self.disk.remove_dir_all(from)
+        remove_folder(&*self.disk, from)
     }
 
     fn open_partitions(&mut self, report: &mut OpenReport) {

@@ -13,7 +13,7 @@ use crate::partition::{LEADER_EPOCH, below_reserve, storage_trouble};
 use crate::{Acks, Produce, ProducePartition, ProduceRefused, Produced, ProducedAt, Reply};
 
 impl Broker {
-    pub(crate) fn produce(&mut self, now: Now, ticket: Ticket, request: Produce) {
+    pub(crate) fn produce(&mut self, now: Now, ticket: Ticket, request: &Produce) {
         let mut answers = Vec::with_capacity(request.partitions.len());
         let mut waits = Vec::new();
         for part in &request.partitions {

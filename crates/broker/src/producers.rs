@@ -25,7 +25,7 @@ impl ProducerIds {
 }
 
 impl Broker {
-    pub(crate) fn init_producer(&mut self, now: Now, ticket: Ticket, request: InitProducer) {
+    pub(crate) fn init_producer(&mut self, now: Now, ticket: Ticket, request: &InitProducer) {
         if let Some(identity) = request.resume.and_then(|held| self.next_epoch(held)) {
             return self.answer(ticket, Reply::InitProducer(identity), &[]);
         }

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidings_log::CommitLog;
+use tidings_log::{CommitLog, Disk, Fault, FaultKind};
 
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{LogId, Topic};
@@ -105,7 +105,7 @@ impl Broker {
 
     // ---- creation ------------------------------------------------------------------------------
 
-    pub(crate) fn create_topics(&mut self, now: Now, ticket: Ticket, request: CreateTopics) {
+    pub(crate) fn create_topics(&mut self, now: Now, ticket: Ticket, request: &CreateTopics) {
         let mut times_named: BTreeMap<&str, usize> = BTreeMap::new();
         for new in &request.topics {
             *times_named.entry(&new.name).or_default() += 1;
@@ -237,17 +237,12 @@ impl Broker {
 
     fn remove_folders(&self, name: &str, partitions: i32) -> Result<(), TopicRefused> {
         let remove = || {
-            for index in 0..partitions {
-                match self.disk.remove_dir_all(&topic_name::folder(name, index)) {
-                    Err(fault) if fault.kind != tidings_log::FaultKind::NotFound => {
-                        return Err(fault);
-                    }
-                    _ => {}
-                }
-            }
+            (0..partitions).try_for_each(|index| {
+                remove_folder(&*self.disk, &topic_name::folder(name, index))
+            })?;
             self.disk.sync_dir("")
         };
-        remove().map_err(|fault| TopicRefused::Storage(fault.to_string()))
+        remove().map_err(|fault: Fault| TopicRefused::Storage(fault.to_string()))
     }
 
     /// The catalog's new durable offset makes some partitions count: returns them.
@@ -314,10 +309,10 @@ impl Broker {
     pub(crate) fn carry_on_removals(&mut self, now: Now) {
         let catalog_durable = self.logs.durable(LogId::CATALOG);
         for (name, mut removal) in std::mem::take(&mut self.removals) {
-            if let RemovalStep::Recorded { past } = removal.step {
-                if past <= catalog_durable {
-                    removal.step = self.remove_what_is_left(now, &removal.topic);
-                }
+            if let RemovalStep::Recorded { past } = removal.step
+                && past <= catalog_durable
+            {
+                removal.step = self.remove_what_is_left(now, &removal.topic);
             }
             match &removal.step {
                 RemovalStep::Forgotten { past } if self.offsets_are_durable(*past) => {
@@ -400,4 +395,18 @@ impl Broker {
             ))),
         }
     }
+}
+
+/// Removes a partition's folder, if it is there. Its files go first and for good, so that none can
+/// come back, after a crash, in a folder of the same name made later.
+pub(crate) fn remove_folder(disk: &dyn Disk, folder: &str) -> Result<(), Fault> {
+    let entries = match disk.list(folder) {
+        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(()),
+        listed => listed?,
+    };
+    for entry in entries.iter().filter(|entry| !entry.is_dir) {
+        disk.remove_file(&format!("{folder}/{}", entry.name))?;
+    }
+    disk.sync_dir(folder)?;
+    disk.remove_dir_all(folder)
 }

@@ -56,7 +56,7 @@ fn a_fetch_waits_for_as_many_bytes_as_it_wants() {
         rig.produce("a", 0, one.clone()).unwrap();
         assert!(!rig.is_answered(ticket));
     }
-    rig.produce("a", 0, one.clone()).unwrap();
+    rig.produce("a", 0, one).unwrap();
     assert_eq!(values(rig.answer::<Fetch>(ticket).unwrap()), [["x", "x", "x"]]);
 
     let ticket = rig.submit(Fetch { min_bytes, ..fetch("a", 0, 2) });

@@ -62,12 +62,8 @@ impl Dice {
     }
 }
 
-fn send(rig: &mut Rig, dice: &mut Dice, members: &mut Vec<String>) -> Ticket {
+fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
     let topic = dice.name();
-    let group = dice.pick(&["g", "h", ""]).to_owned();
-    let member_id =
-        if members.is_empty() || dice.roll(4) == 0 { dice.name() } else { dice.pick(members) };
-    let instance_id = dice.pick(&[None, None, Some("i".to_owned())]);
     match dice.roll(17) {
         0 | 1 => rig.submit(Produce {
             acks: dice.pick(&[Acks::None, Acks::Durable]),
@@ -117,7 +113,17 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &mut Vec<String>) -> Ticket {
         8 => rig.submit(InitProducer {
             resume: dice.pick(&[None, Some((0, 0)), Some((-5, i16::MAX))]),
         }),
-        9 | 10 => rig.submit(JoinGroup {
+        _ => send_to_group(rig, dice, members, topic),
+    }
+}
+
+fn send_to_group(rig: &mut Rig, dice: &mut Dice, members: &[String], topic: String) -> Ticket {
+    let group = dice.pick(&["g", "h", ""]).to_owned();
+    let member_id =
+        if members.is_empty() || dice.roll(4) == 0 { dice.name() } else { dice.pick(members) };
+    let instance_id = dice.pick(&[None, None, Some("i".to_owned())]);
+    match dice.roll(8) {
+        0 | 1 => rig.submit(JoinGroup {
             group,
             member_id,
             instance_id,
@@ -129,7 +135,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &mut Vec<String>) -> Ticket {
             protocols: vec![(dice.pick(&["range", "sticky"]).into(), Bytes::new())],
             require_known_member_id: dice.roll(2) == 0,
         }),
-        11 => rig.submit(SyncGroup {
+        2 => rig.submit(SyncGroup {
             group,
             generation: dice.int(),
             assignments: vec![(member_id.clone(), Bytes::from_static(b"x"))],
@@ -138,9 +144,9 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &mut Vec<String>) -> Ticket {
             protocol_type: None,
             protocol: None,
         }),
-        12 => rig.submit(Heartbeat { group, generation: dice.int(), member_id, instance_id }),
-        13 => rig.submit(LeaveGroup { group, members: vec![(member_id, instance_id)] }),
-        14 => rig.submit(CommitOffsets {
+        3 => rig.submit(Heartbeat { group, generation: dice.int(), member_id, instance_id }),
+        4 => rig.submit(LeaveGroup { group, members: vec![(member_id, instance_id)] }),
+        5 => rig.submit(CommitOffsets {
             group,
             generation: dice.int(),
             member_id,
@@ -153,7 +159,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &mut Vec<String>) -> Ticket {
                 metadata: None,
             }],
         }),
-        15 => rig
+        6 => rig
             .submit(FetchOffsets { group, partitions: dice.pick(&[None, Some(vec![(topic, 0)])]) }),
         _ => match dice.roll(4) {
             0 => rig.submit(ListGroups { states: Vec::new() }),
@@ -172,7 +178,7 @@ fn every_request_is_answered_once_however_senseless() {
         let mut sent = Vec::new();
         let mut members = Vec::new();
         for _ in 0..250 {
-            let ticket = send(&mut rig, &mut dice, &mut members);
+            let ticket = send(&mut rig, &mut dice, &members);
             sent.push(ticket);
             members.extend(rig.member_id_in(ticket));
             match dice.roll(6) {

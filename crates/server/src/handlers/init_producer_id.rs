@@ -2,8 +2,9 @@
 //!
 //! From version 3 a producer may give its id and epoch to have the epoch raised (KIP-360).
 //! A transactional id gets INVALID_REQUEST, which clients take as final: there are no transactions.
+//! While the node cannot record ids on disk: KAFKA_STORAGE_ERROR, on which clients ask again.
 
-use tidings_broker::InitProducer;
+use tidings_broker::{InitProducer, ProducerIdentity};
 use tidings_wire::RequestHeader;
 use tidings_wire::init_producer_id::{Request, Response};
 
@@ -26,6 +27,9 @@ impl Handler for Request {
             _ => return Ok(Self::refuse(ErrorCode::INVALID_REQUEST).into()),
         };
         let identity = context.ask(InitProducer { resume }).await?;
+        if identity == ProducerIdentity::NONE {
+            return Ok(Self::refuse(ErrorCode::KAFKA_STORAGE_ERROR).into());
+        }
         let response = Response {
             producer_id: identity.id,
             producer_epoch: identity.epoch,
