@@ -3,7 +3,7 @@
 use tidings_broker::log::{BatchBuilder, NewRecord};
 use tidings_broker::{
     DeleteTopics, Fetch, FetchPartition, FetchRefused, Fetched, ListOffsets, ListOffsetsPartition,
-    OffsetAt, OffsetSpec, TopicName,
+    OffsetAt, OffsetSpec, TopicName, limits,
 };
 
 use crate::rig::{Rig, WALL_MS, batch, fetch, produce, values_of};
@@ -156,6 +156,23 @@ fn deleting_a_topic_answers_the_fetches_that_wait_on_it() {
 
 fn over_nothing() -> Fetch {
     over(&[], 1)
+}
+
+#[test]
+fn when_too_many_fetches_wait_the_next_is_answered_with_what_there_is() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    for _ in 0..limits::WAITING_FETCHES_MAX {
+        let ticket = rig.submit(fetch("a", 0, 0));
+        assert!(!rig.is_answered(ticket));
+    }
+    let ticket = rig.submit(fetch("a", 0, 0));
+    assert_eq!(values(rig.answer::<Fetch>(ticket).expect("at once")), [Vec::<String>::new()]);
+    rig.order.clear();
+    rig.pass(1000);
+    assert_eq!(rig.order.len(), limits::WAITING_FETCHES_MAX);
+    let ticket = rig.submit(fetch("a", 0, 0));
+    assert!(!rig.is_answered(ticket), "there is room again");
 }
 
 #[test]
