@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 use tidings_node::broker::OpenReport;
 use tokio::net::TcpListener;
 
@@ -36,6 +36,16 @@ pub(super) struct Ready {
     exposed: bool,
     pub(super) report: OpenReport,
     pub(super) elapsed: Duration,
+}
+
+/// [`Ready`] for programs.
+#[derive(Serialize)]
+struct ReadyLine<'a> {
+    event: &'static str,
+    kafka: &'a str,
+    http: &'a str,
+    registry: &'a str,
+    data: &'a Path,
 }
 
 impl Ready {
@@ -71,13 +81,13 @@ impl Ready {
         if is_terminal() {
             return print(&self.screen(&program(), heading()));
         }
-        print_json(&json!({
-            "event": "ready",
-            "kafka": self.kafka,
-            "http": self.http,
-            "registry": self.registry,
-            "data": self.data,
-        }))
+        print_json(&ReadyLine {
+            event: "ready",
+            kafka: &self.kafka,
+            http: &self.http,
+            registry: &self.registry,
+            data: &self.data,
+        })
     }
 
     fn screen(&self, program: &str, (bold, plain): (&str, &str)) -> String {

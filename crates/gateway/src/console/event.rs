@@ -56,10 +56,9 @@ impl EventLine {
         id.char_indices().nth(8).map_or(id, |(end, _)| &id[..end])
     }
 
-    /// One of eight colours, the same for the same type.
-    pub(crate) fn hue(&self) -> u32 {
-        let name = self.r#type.as_deref().unwrap_or(&self.topic);
-        name.bytes().fold(7_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % 8
+    /// The colour of the topic.
+    pub(crate) fn hue(&self) -> &'static str {
+        topic_hue(&self.topic)
     }
 
     /// Whether this text is in what the line says.
@@ -68,6 +67,17 @@ impl EventLine {
         let said = fields.into_iter().flatten().chain([&self.topic, &self.value]);
         said.into_iter().any(|text| contains_ignoring_case(text, wanted))
     }
+}
+
+/// A topic's colour: one of eight, the same on every page.
+pub(crate) fn topic_hue(topic: &str) -> &'static str {
+    const HUES: [&str; 8] =
+        ["hue-0", "hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6", "hue-7"];
+    // FNV-1a, 32 bits.
+    let hash = topic
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    HUES[hash as usize % HUES.len()]
 }
 
 pub(crate) fn contains_ignoring_case(text: &str, wanted: &str) -> bool {

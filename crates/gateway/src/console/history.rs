@@ -134,7 +134,7 @@ fn push_bounded<T>(samples: &mut VecDeque<T>, sample: T) {
 
 /// The sample that the newest one is compared with.
 fn earlier<T>(samples: &VecDeque<T>) -> Option<&T> {
-    samples.get(samples.len().checked_sub(RATE_SAMPLES + 1).unwrap_or_default())
+    samples.get(samples.len().saturating_sub(RATE_SAMPLES + 1))
 }
 
 fn recent_rate<T>(samples: &VecDeque<T>, point: impl Fn(&T) -> (u64, f64)) -> Rate {

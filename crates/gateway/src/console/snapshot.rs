@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::chart::Spark;
 use super::dead::{DeadCause, DeadLine};
-use super::event::EventLine;
+use super::event::{EventLine, topic_hue};
 use super::history::Trend;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
 
@@ -95,6 +95,18 @@ pub(crate) struct GroupLine {
     pub(crate) spark: Spark,
 }
 
+impl TopicLine {
+    /// Its colour; dead letters have none, they are red where it matters.
+    pub(crate) fn hue(&self) -> &'static str {
+        if self.internal || self.dead_letters { "" } else { topic_hue(&self.name) }
+    }
+
+    /// Worth a row on the overview.
+    fn is_of_interest(&self) -> bool {
+        !self.internal && (!self.dead_letters || self.records.0 > 0)
+    }
+}
+
 impl GroupLine {
     /// What is wrong, if anything is.
     pub(crate) fn severity(&self) -> Option<Severity> {
@@ -170,9 +182,10 @@ impl Snapshot {
         problems
     }
 
-    /// The busiest topics, then the largest; internal ones are left out.
+    /// The busiest topics, then the largest, those with dead letters last; internal topics and
+    /// those for dead letters that never came are left out.
     pub(crate) fn busiest_topics(&self, count: usize) -> Vec<&TopicLine> {
-        let mut topics: Vec<_> = self.topics.iter().filter(|topic| !topic.internal).collect();
+        let mut topics: Vec<_> = self.topics.iter().filter(|t| t.is_of_interest()).collect();
         if topics.len() > count {
             topics.sort_by(|a, b| {
                 let by_rate = b.records_per_second.0.total_cmp(&a.records_per_second.0);
@@ -180,6 +193,7 @@ impl Snapshot {
             });
             topics.truncate(count);
         }
+        topics.sort_by_key(|topic| topic.dead_letters);
         topics
     }
 

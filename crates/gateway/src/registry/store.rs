@@ -94,7 +94,10 @@ impl Store {
         let topic = NewTopic {
             name: TOPIC.to_owned(),
             partitions: Some(1),
-            configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+            // Everything is kept: the registry is the whole of its topic.
+            configs: ["retention.ms", "retention.bytes"]
+                .map(|name| (name.into(), "-1".into()))
+                .to_vec(),
         };
         match self.engine.create_topic(topic).await {
             Ok(()) | Err(Error::TopicExists(_)) => Ok(()),
