@@ -87,6 +87,8 @@ impl Epochs {
 /// What is known to be durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
+    /// The names of the log's folder and first files are on stable storage.
+    pub(super) names_durable: bool,
     pub(super) start_offset: i64,
     /// Every batch below this offset is on stable storage.
     pub(super) recovery_offset: i64,
@@ -105,6 +107,7 @@ impl Checkpoint {
     /// Of a log that begins at `base` and of which nothing is known to be durable.
     pub(super) fn nothing(base: i64, epochs: Epochs) -> Self {
         Self {
+            names_durable: false,
             start_offset: base,
             recovery_offset: base,
             segment_base: base,
@@ -194,7 +197,7 @@ fn encode(checkpoint: &Checkpoint, sequence: u64) -> [u8; SLOT_BYTES] {
     slot.extend_from_slice(&MAGIC);
     slot.extend_from_slice(&VERSION.to_be_bytes());
     slot.extend_from_slice(&(checkpoint.epochs.starts.len() as u16).to_be_bytes());
-    slot.extend_from_slice(&[0; 4]);
+    slot.extend_from_slice(&u32::from(checkpoint.names_durable).to_be_bytes());
     slot.extend_from_slice(&sequence.to_be_bytes());
     slot.extend_from_slice(&checkpoint.start_offset.to_be_bytes());
     slot.extend_from_slice(&checkpoint.recovery_offset.to_be_bytes());
@@ -226,6 +229,7 @@ fn decode(slot: &[u8; SLOT_BYTES]) -> Option<(Checkpoint, u64)> {
         starts.push((i32::from_be_bytes(*epoch), i64::from_be_bytes(start.try_into().ok()?)));
     }
     let checkpoint = Checkpoint {
+        names_durable: (u64_at(slot, 8)? & 1) == 1,
         start_offset: u64_at(slot, 24)?.cast_signed(),
         recovery_offset: u64_at(slot, 32)?.cast_signed(),
         segment_base: u64_at(slot, 40)?.cast_signed(),
@@ -259,6 +263,7 @@ mod tests {
         epochs.begin(0, 3);
         epochs.begin(77, 4);
         Checkpoint {
+            names_durable: true,
             start_offset: 1,
             recovery_offset: 99,
             segment_base: 50,

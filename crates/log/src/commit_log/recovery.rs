@@ -120,8 +120,7 @@ impl Recovery {
             producers: Producers::default(),
             snapshots: Vec::new(),
             end_offset: checkpoint.recovery_offset,
-            // A log of which nothing was claimed may have names that are not durable either.
-            unclean: checkpoint.recovery_offset == 0 && !files.logs.is_empty(),
+            unclean: !checkpoint.names_durable && !files.logs.is_empty(),
             checkpoint,
             unsynced: Unsynced::default(),
             recovered,

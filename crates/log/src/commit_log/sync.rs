@@ -33,6 +33,12 @@ pub(super) struct Unsynced {
     claimable: Option<Checkpoint>,
 }
 
+impl Unsynced {
+    fn pending(&self) -> bool {
+        self.log_bytes > 0 || self.dir || !self.files.is_empty() || !self.parents.is_empty()
+    }
+}
+
 /// A sync to run away from the owner's thread; then tell the log with [`CommitLog::sync_end`].
 #[derive(Debug)]
 pub struct SyncWork {
@@ -62,12 +68,7 @@ impl CommitLog {
     /// What must be synced to make everything written durable; none when nothing is pending or a
     /// sync is out.
     pub fn sync_begin(&mut self) -> Option<SyncWork> {
-        let unsynced = &self.unsynced;
-        let pending = unsynced.log_bytes > 0
-            || unsynced.dir
-            || !unsynced.files.is_empty()
-            || !unsynced.parents.is_empty();
-        if !pending || unsynced.out || self.poison.is_some() {
+        if !self.unsynced.pending() || self.unsynced.out || self.poison.is_some() {
             return None;
         }
         match self.prepare_checkpoint() {
@@ -122,8 +123,12 @@ impl CommitLog {
     /// Makes everything durable and claims it.
     pub(super) fn settle(&mut self) -> Result<(), Fault> {
         self.cut_torn_tail()?;
-        let claimed = self.checkpoint.recovery_offset == self.end_offset
+        let claimed = self.checkpoint.names_durable
+            && self.checkpoint.recovery_offset == self.end_offset
             && self.checkpoint.segment_base == self.active().base_offset;
+        if claimed && !self.unsynced.pending() && self.unsynced.claimable.is_none() {
+            return Ok(());
+        }
         let claimable = if claimed { None } else { unless_full(self.prepare_claim())? };
         let work = self.take_work(claimable);
         work.run()?;
@@ -175,6 +180,7 @@ impl CommitLog {
         self.write_snapshot()?;
         let active = self.active();
         Ok(Some(Checkpoint {
+            names_durable: true,
             start_offset: self.start_offset,
             recovery_offset: self.end_offset,
             segment_base: active.base_offset,

@@ -100,6 +100,17 @@ fn what_was_appended_is_read_and_survives_a_clean_stop() {
 }
 
 #[test]
+fn an_empty_log_is_opened_again_without_a_trace() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk);
+    log.close().unwrap();
+    let calls = disk.calls();
+    let (mut log, recovered) = open(&disk);
+    log.close().unwrap();
+    assert_eq!((recovered, disk.calls()), (Recovered::default(), calls));
+}
+
+#[test]
 fn batches_are_stored_as_they_came_but_for_offset_and_epoch() {
     let disk = MemoryDisk::new();
     let (mut log, _) = open(&disk);
