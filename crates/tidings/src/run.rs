@@ -14,13 +14,12 @@
 //! away and rebuilt. Records wait in `queue` (one poll's worth), effects in `pending`
 //! ([`limits::PENDING_BYTES_MAX`]).
 
+#[cfg(test)]
+mod crash;
+mod handling;
+
 use std::{
-    any::Any,
     collections::{BTreeMap, VecDeque},
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -30,22 +29,20 @@ use tidings_engine::{
 use tokio::sync::watch;
 
 use crate::{
-    Backoff, DecodeError, Envelope, Error, Id, Outcome, Scope, Service,
-    backoff::{Tries, Verdict},
-    dead_letter::{DeadKind, DeadLetter, Death, position_id},
-    envelope::Stamp,
-    event::Emission,
+    Backoff, DecodeError, Envelope, Error, Service,
+    backoff::Tries,
+    dead_letter::DeadLetter,
     figures::Counts,
-    handler::{AnyAttempt, Delivery, Registered},
     limits,
-    outcome::{Stop, StopKind},
-    processed::{HANDLER, Input, OUTPUT, Ordinal, Processed, Progress},
-    publisher::{now_ms, record_bytes},
+    processed::{HANDLER, Input, OUTPUT, Ordinal, Processed},
+    publisher::record_bytes,
     replay::Replay,
 };
+use handling::Handled;
 
 #[cfg(test)]
 pub(crate) use crash::Crash;
+pub(crate) use handling::panic_text;
 
 /// Why the loop left its straight path.
 #[derive(Debug)]
@@ -63,13 +60,6 @@ impl From<tidings_engine::Error> for Broken {
     fn from(error: tidings_engine::Error) -> Self {
         Self::Engine { error, in_doubt: false }
     }
-}
-
-/// What became of a record.
-enum Handled {
-    Done,
-    /// To be handled again after a pause.
-    Again(Duration),
 }
 
 /// Effects not yet in the log, and the positions that they allow to commit.
@@ -336,208 +326,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Lets every handler of the record's event have it.
-    async fn handle(&mut self, record: &Record) -> Result<Handled, Broken> {
-        let envelope = match Envelope::from_record(record) {
-            Ok(envelope) => Arc::new(envelope),
-            Err(error) => {
-                self.bury_undecodable(record, None, None, &Stop::failed(error.to_string()));
-                return Ok(Handled::Done);
-            }
-        };
-        for index in 0..self.service.handlers.len() {
-            let handler = &self.service.handlers[index];
-            if handler.topic != record.topic || handler.event_type != envelope.r#type {
-                continue;
-            }
-            if let Some(pause) = self.handle_with(index, record, &envelope).await? {
-                return Ok(Handled::Again(pause));
-            }
-        }
-        Ok(Handled::Done)
-    }
-
-    /// One attempt of one handler, unless it has finished this input before. A pause says: again.
-    async fn handle_with(
-        &mut self,
-        index: usize,
-        record: &Record,
-        envelope: &Arc<Envelope>,
-    ) -> Result<Option<Duration>, Broken> {
-        let name = self.service.handlers[index].name.clone();
-        let input = Input::of(envelope.id.as_str(), &name);
-        let progress = self.processed.progress(input);
-        if progress == Progress::Finished {
-            // Handlers that are done with a record at which another one is still trying.
-            self.counts.now.duplicates += u64::from(self.tries.is_none());
-            return Ok(None);
-        }
-        let attempt = match self.attempt(index, record, envelope) {
-            Ok(attempt) => attempt,
-            Err(stop) => {
-                self.bury_undecodable(record, Some(&name), Some(&envelope.id), &stop);
-                return Ok(None);
-            }
-        };
-        let outcome = match attempt {
-            Ok(attempt) => self.outcome(attempt).await,
-            Err(panicked) => Err(panicked),
-        };
-        match outcome.and_then(within_limit) {
-            Ok(emissions) => {
-                self.emit(&name, envelope, &progress, emissions)?;
-                self.counts.now.processed += 1;
-                self.tries = None;
-                Ok(None)
-            }
-            Err(stop) => Ok(self.judge(&name, record, envelope, &stop)),
-        }
-    }
-
-    /// Begins an attempt. Outer error: the record is not the event. Inner error: the handler
-    /// panicked before its first await.
-    fn attempt(
-        &mut self,
-        index: usize,
-        record: &Record,
-        envelope: &Arc<Envelope>,
-    ) -> Result<Result<AnyAttempt, Stop>, Stop> {
-        let undecodable = |error: DecodeError| Stop::failed(error.to_string());
-        let payload = envelope.payload(record).map_err(undecodable)?;
-        let delivery = Delivery { envelope, payload, record };
-        let handler: &Registered = &self.service.handlers[index];
-        let scope = Scope {
-            wiring: &self.service.wiring,
-            service: &self.service.name,
-            handler: &handler.name,
-            input_id: &envelope.id,
-        };
-        match std::panic::catch_unwind(AssertUnwindSafe(|| handler.call(&delivery, &scope))) {
-            Ok(Ok(attempt)) => Ok(Ok(attempt)),
-            Ok(Err(error)) => Err(undecodable(error)),
-            Err(panic) => Ok(Err(self.panicked(panic.as_ref()))),
-        }
-    }
-
-    /// Waits for an attempt, which may also panic or take too long.
-    async fn outcome(&mut self, attempt: AnyAttempt) -> Result<Vec<Emission>, Stop> {
-        let timeout = self.service.timeout;
-        match tokio::time::timeout(timeout, Guarded(attempt)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panic)) => Err(self.panicked(panic.as_ref())),
-            Err(_elapsed) => Err(Stop::failed(format!("the handler took longer than {timeout:?}"))),
-        }
-    }
-
-    fn panicked(&mut self, panic: &(dyn Any + Send)) -> Stop {
-        self.counts.now.panics += 1;
-        Stop::failed(format!("the handler panicked: {}", panic_text(panic)))
-    }
-
-    /// Puts a handler's outputs into the state and among the pending ones, except those that are in
-    /// the log from an earlier attempt.
-    fn emit(
-        &mut self,
-        handler: &str,
-        cause: &Envelope,
-        progress: &Progress,
-        emissions: Vec<Emission>,
-    ) -> Result<(), Broken> {
-        let (now, of) = (now_ms(), u32::try_from(emissions.len()).unwrap_or(u32::MAX));
-        for (number, emission) in (0..of).zip(emissions) {
-            if matches!(progress, Progress::Partly(seen) if seen.contains(&number)) {
-                continue;
-            }
-            let service = &self.service.name;
-            let parts = [cause.id.as_str(), service, handler, &number.to_string()];
-            let id = Id::derived(&parts);
-            fold_emitted(&mut self.service, &emission).map_err(Broken::Fatal)?;
-            let mut record = emission.into_record(&Stamp {
-                id: &id,
-                source: &self.service.name,
-                time_ms: now,
-                correlation: cause.correlation.as_ref().unwrap_or(&cause.id),
-                causation: Some(&cause.id),
-                traceparent: cause.traceparent.as_deref(),
-            });
-            record.headers.push(tidings_engine::Header::text(HANDLER, handler));
-            record.headers.push(Ordinal { number, of }.header());
-            self.pending.add(record);
-            self.pending.emitted += 1;
-        }
-        self.processed.finish(Input::of(cause.id.as_str(), handler));
-        Ok(())
-    }
-
-    /// Counts a stop: a pause before the next attempt, or a dead letter.
-    fn judge(
-        &mut self,
-        handler: &str,
-        record: &Record,
-        envelope: &Envelope,
-        stop: &Stop,
-    ) -> Option<Duration> {
-        let (partition, offset) = place(record);
-        let mut tries = match self.tries.take() {
-            Some((p, o, tries)) if (&p, o) == (&partition, offset) => tries,
-            _ => Tries::default(),
-        };
-        let (kind, figures) = (stop.kind, &mut self.counts.now);
-        figures.outages += u64::from(kind == StopKind::Outage);
-        figures.rejected += u64::from(kind == StopKind::Rejected);
-        match tries.judge(stop, &self.service.backoff) {
-            Verdict::Again(pause) => {
-                figures.retried += u64::from(kind == StopKind::Failed);
-                let service = &self.service.name;
-                tracing::debug!(%service, handler, cause = stop.cause(), ?pause, "tries again");
-                self.tries = Some((partition, offset, tries));
-                Some(pause)
-            }
-            Verdict::Dead => {
-                figures.processed += 1;
-                let kind = match kind {
-                    StopKind::Rejected => DeadKind::Rejected,
-                    StopKind::Failed | StopKind::Outage => DeadKind::Failed,
-                };
-                self.bury(&Death {
-                    record,
-                    service: &self.service.name.clone(),
-                    handler: Some(handler),
-                    event_id: Some(&envelope.id),
-                    kind,
-                    stop,
-                    attempts: tries.failures,
-                });
-                self.processed.finish(Input::of(envelope.id.as_str(), handler));
-                None
-            }
-        }
-    }
-
-    fn bury_undecodable(
-        &mut self,
-        record: &Record,
-        handler: Option<&str>,
-        event_id: Option<&Id>,
-        stop: &Stop,
-    ) {
-        let known_by = position_id(&record.topic, record.partition, record.offset);
-        let input = Input::of(known_by.as_str(), handler.unwrap_or_default());
-        if self.processed.progress(input) == Progress::Finished {
-            self.counts.now.duplicates += 1;
-            return;
-        }
-        let (service, kind) = (self.service.name.clone(), DeadKind::Undecodable);
-        let service = service.as_str();
-        self.bury(&Death { record, service, handler, event_id, kind, stop, attempts: 0 });
-        self.processed.finish(input);
-    }
-
-    fn bury(&mut self, death: &Death) {
-        self.pending.add(death.letter(&self.dead_topic));
-        self.pending.dead += 1;
-    }
-
     /// All handlers are done with the record.
     fn finish(&mut self, record: &Record) {
         self.tries = None;
@@ -599,22 +387,6 @@ fn cause_of(record: &Record, envelope: &Envelope) -> Option<(Input, Ordinal)> {
     Some((input, Ordinal::parse(record.header(OUTPUT)?)?))
 }
 
-/// Refuses outputs that would not fit into one batch.
-fn within_limit(emissions: Vec<Emission>) -> Result<Vec<Emission>, Stop> {
-    /// What the envelope adds, at most, besides the key (twice).
-    const ENVELOPE_BYTES: usize = 1024;
-    let bytes: usize =
-        emissions.iter().map(|e| e.payload.len() + 2 * e.key.len() + ENVELOPE_BYTES).sum();
-    if bytes > limits::INPUT_OUTPUT_BYTES_MAX {
-        return Err(Stop::failed(format!(
-            "{} outputs of {bytes} bytes exceed the limit of {} bytes per input",
-            emissions.len(),
-            limits::INPUT_OUTPUT_BYTES_MAX
-        )));
-    }
-    Ok(emissions)
-}
-
 /// Folds one of the service's own events into its states.
 fn fold(
     service: &mut Service,
@@ -643,70 +415,4 @@ fn fold_read(service: &mut Service, record: &Record, envelope: &Envelope) -> Res
         offset: record.offset,
         cause: error.to_string(),
     })
-}
-
-/// Folds an event that is about to be appended. One that does not read back must not get into the
-/// log, where it would keep the service from ever starting again.
-fn fold_emitted(service: &mut Service, emission: &Emission) -> Result<(), Error> {
-    let Emission { topic, event_type, version, payload, .. } = emission;
-    fold(service, (topic, event_type), *version, payload).map_err(|error| Error::Encode {
-        event_type,
-        cause: format!("what was written does not read back: {error}"),
-    })
-}
-
-/// A future whose panics are values.
-struct Guarded(AnyAttempt);
-
-impl Future for Guarded {
-    type Output = Result<Outcome<Vec<Emission>>, Box<dyn Any + Send>>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let attempt = self.0.as_mut();
-        match std::panic::catch_unwind(AssertUnwindSafe(|| attempt.poll(context))) {
-            Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
-}
-
-#[cfg(test)]
-mod crash {
-    //! A process that ends at a chosen point between handling, append and commit.
-
-    use std::sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    };
-
-    use super::Broken;
-
-    /// Counts the points that are passed; at zero the service is gone.
-    #[derive(Clone, Debug)]
-    pub(crate) struct Crash(Arc<AtomicI64>);
-
-    impl Crash {
-        pub(crate) fn never() -> Self {
-            Self::after(i64::MAX)
-        }
-
-        pub(crate) fn after(points: i64) -> Self {
-            Self(Arc::new(AtomicI64::new(points)))
-        }
-
-        pub(super) fn here(&self) -> Result<(), Broken> {
-            match self.0.fetch_sub(1, Ordering::Relaxed) {
-                ..=0 => Err(Broken::Crashed),
-                _ => Ok(()),
-            }
-        }
-    }
 }
