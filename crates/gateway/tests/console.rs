@@ -44,7 +44,7 @@ impl Shown {
             sample_interval: Duration::from_millis(20),
             ..ConsoleOptions::default()
         };
-        let console = Console::start(engine.clone(), options);
+        let console = Console::start(engine.clone(), options).await;
         Self { engine, console }
     }
 

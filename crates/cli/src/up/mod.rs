@@ -120,20 +120,15 @@ impl Running {
             .await
             .map_err(|e| Failure::failed("the schema registry does not start").why(e))?;
         let (of_node, of_server) = (node.clone(), Arc::downgrade(&server));
-        let console = Console::start(
-            engine.clone(),
-            ConsoleOptions {
-                version: env!("CARGO_PKG_VERSION"),
-                addresses: Addresses {
-                    kafka: ready.kafka.clone(),
-                    registry: ready.registry.clone(),
-                },
-                figures: FigureSource::new(move || {
-                    figures::read(&of_node, of_server.upgrade().as_deref())
-                }),
-                ..ConsoleOptions::default()
-            },
-        );
+        let options = ConsoleOptions {
+            version: env!("CARGO_PKG_VERSION"),
+            addresses: Addresses { kafka: ready.kafka.clone(), registry: ready.registry.clone() },
+            figures: FigureSource::new(move || {
+                figures::read(&of_node, of_server.upgrade().as_deref())
+            }),
+            ..ConsoleOptions::default()
+        };
+        let console = Console::start(engine.clone(), options).await;
         let (stop_pages, stopped) = watch::channel(false);
         let pages =
             [serve(http, console.router(), stopped.clone()), serve(registry, routes, stopped)];

@@ -102,11 +102,13 @@ impl Shared {
 }
 
 impl Console {
-    /// Starts to sample; must be called on a tokio runtime.
-    pub fn start(engine: Engine, options: ConsoleOptions) -> Self {
-        let (sender, frames) = watch::channel(Arc::default());
+    /// Starts to sample, and waits for the first sample.
+    pub async fn start(engine: Engine, options: ConsoleOptions) -> Self {
+        let (sender, mut frames) = watch::channel(Arc::default());
         let observer = Observer::new(engine.clone());
         let sampler = tokio::spawn(sample(observer, sender, options.sample_interval));
+        // The sampler sends a frame whether or not the engine answers.
+        let _first_frame = frames.changed().await;
         let streams = Arc::new(Semaphore::new(LIVE_STREAMS_MAX));
         Self { shared: Arc::new(Shared { engine, options, frames, streams }), sampler }
     }

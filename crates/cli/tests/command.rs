@@ -1,0 +1,313 @@
+//! The built binary, as its users and their scripts see it.
+
+mod node;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+use node::{Node, tidings};
+use serde_json::{Value, json};
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn run(node: &Node, arguments: &[&str]) -> Output {
+    tidings(arguments).env("TIDINGS_KAFKA", &node.kafka).output().unwrap()
+}
+
+fn feed(node: &Node, arguments: &[&str], input: &str) -> Output {
+    let mut command = tidings(arguments);
+    command.env("TIDINGS_KAFKA", &node.kafka);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Standard output of a command that must succeed.
+fn said(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn lines_of_json(output: &Output) -> Vec<Value> {
+    said(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn wrong_arguments_are_code_2() {
+    for arguments in [
+        &["upp"][..],
+        &["topic", "rename"],
+        &["topic", "create"],
+        &["topic", "create", "t", "-p", "0"],
+        &["topic", "create", "t", "-c", "novalue"],
+        &["consume", "t", "-n", "x"],
+        &["up", "--speed", "max"],
+        &["up", "--demo", "shop", "--speed", "slow"],
+        &["up", "--until-done"],
+    ] {
+        let output = tidings(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).starts_with("error: "), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+    let output = tidings(&["consume", "t", "--offset", "middle"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let wanted = "error: \"middle\" is no place in a topic\n\
+                  try:   --offset start, end, a number, or -N for the last N records\n";
+    assert_eq!(text(&output.stderr), wanted);
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_said_with_what_to_try() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for arguments in [&["topic", "list"][..], &["group", "list"], &["consume", "t"]] {
+        let output = tidings(arguments).args(["-b", &closed]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(
+            said.starts_with(&format!(
+                "error: no Kafka broker can be reached at {closed}\nwhy:   "
+            ))
+        );
+        assert!(said.contains("refused") && said.contains("\ntry:   start a node"), "{said}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_with_its_holder_and_nothing_is_left_behind() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for flag in ["--kafka", "--http", "--registry"] {
+        let mut command = tidings(&["up", "--data", data.to_str().unwrap()]);
+        for each in ["--kafka", "--http", "--registry"] {
+            command.args([each, if each == flag { &address } else { "127.0.0.1:0" }]);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{flag}");
+        let said = text(&output.stderr);
+        assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+        let holder = format!("the port is held by process {} (", std::process::id());
+        assert!(said.contains(&holder), "{said}");
+        assert!(said.contains(&format!("or {flag} HOST:PORT with another port")), "{said}");
+        assert_eq!(text(&output.stdout), "", "{flag}");
+        assert!(!data.exists(), "{flag}");
+    }
+}
+
+#[test]
+fn up_says_where_it_is_in_one_line_and_stops_cleanly() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let ready = &node.ready;
+    assert_eq!(ready["event"], "ready");
+    assert_eq!(ready["data"], dir.path().to_str().unwrap());
+    assert_eq!(ready.as_object().unwrap().len(), 5);
+    for (name, path) in [("http", "/livez"), ("http", "/readyz"), ("registry", "/subjects")] {
+        let url = ready[name].as_str().unwrap();
+        let answer = node::get(url.strip_prefix("http://").unwrap(), path);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{name}{path}: {answer}");
+    }
+    let ended = node.stop();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(text(&ended.stdout), "", "nothing but the ready line");
+    let said = text(&ended.stderr);
+    assert!(said.starts_with("stopping\nstopped cleanly in "), "{said}");
+}
+
+#[test]
+fn data_in_use_is_refused_with_the_process_that_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let second = node::up(dir.path()).output().unwrap();
+    assert_eq!(second.status.code(), Some(4));
+    let said = text(&second.stderr);
+    assert!(said.contains(&format!("process {} (tidings) has it open", node.pid())), "{said}");
+    assert_eq!(text(&second.stdout), "");
+    assert_eq!(node.stop().status.code(), Some(0), "the first goes on");
+}
+
+#[test]
+fn data_is_kept_between_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    said(&feed(&node, &["produce", "kept"], "one\ntwo\n"));
+    assert_eq!(node.stop().status.code(), Some(0));
+    let node = Node::start(dir.path());
+    let mut values: Vec<_> =
+        said(&run(&node, &["consume", "kept"])).lines().map(str::to_owned).collect();
+    values.sort();
+    assert_eq!(values, ["one", "two"]);
+}
+
+#[test]
+fn topics_are_made_listed_described_and_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let create = ["topic", "create", "orders", "-p", "3", "-c", "max.message.bytes=2000"];
+    assert_eq!(said(&run(&node, &create)), "created orders\n");
+    let again = run(&node, &create);
+    assert_eq!(again.status.code(), Some(4));
+    assert!(text(&again.stderr).contains("topic orders was not created"));
+    let refused = run(&node, &["topic", "create", "no such name"]);
+    assert_eq!(refused.status.code(), Some(1));
+
+    let list = said(&run(&node, &["topic", "list"])).to_owned();
+    assert_eq!(list, "TOPIC   PARTITIONS  RECORDS\norders           3        0\n");
+    let list = lines_of_json(&run(&node, &["topic", "list", "-o", "json"]));
+    assert_eq!(list[0]["topics"][0]["name"], "orders");
+    assert_eq!(list[0]["topics"][0]["partitions"].as_array().unwrap().len(), 3);
+
+    let described = lines_of_json(&run(&node, &["topic", "describe", "orders", "-o", "json"]));
+    let partition = json!({"id": 2, "leader": 1, "replicas": [1], "in_sync": [1], "start_offset": 0, "end_offset": 0});
+    assert_eq!(described[0]["topic"]["partitions"][2], partition);
+    let configs = described[0]["configs"].as_array().unwrap();
+    let set = json!({"name": "max.message.bytes", "value": "2000", "default": false});
+    assert!(configs.contains(&set), "{configs:?}");
+    let table = said(&run(&node, &["topic", "describe", "orders"])).to_owned();
+    assert!(table.starts_with("PARTITION  LEADER  REPLICAS"), "{table}");
+
+    assert_eq!(said(&run(&node, &["topic", "delete", "orders"])), "deleted orders\n");
+    for arguments in [&["topic", "delete", "orders"][..], &["topic", "describe", "orders"]] {
+        assert_eq!(run(&node, arguments).status.code(), Some(3), "{arguments:?}");
+    }
+    let json = run(&node, &["topic", "create", "other", "-o", "json"]);
+    assert_eq!(lines_of_json(&json), [json!({"created": "other"})]);
+}
+
+#[test]
+fn lines_go_in_and_come_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let sent =
+        feed(&node, &["produce", "greetings", "-k", ":", "-H", "from=test"], "a:1\nb:2\na:3\n");
+    assert_eq!(said(&sent), "");
+    assert_eq!(text(&sent.stderr), "sent 3 records to greetings\n");
+
+    let mut all: Vec<_> = said(&run(&node, &["consume", "greetings", "-k", "="]))
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    all.sort();
+    assert_eq!(all, ["a=1", "a=3", "b=2"]);
+    let records = lines_of_json(&run(&node, &["consume", "greetings", "-o", "json"]));
+    let last = records.iter().find(|record| record["value"] == "3").unwrap();
+    assert_eq!((&last["topic"], &last["key"]), (&"greetings".into(), &"a".into()));
+    assert_eq!(last["headers"], json!([{"name": "from", "value": "test"}]));
+    let first = records.iter().find(|record| record["value"] == "1").unwrap();
+    assert_eq!(first["partition"], last["partition"], "one key, one partition");
+    assert!(first["offset"].as_i64() < last["offset"].as_i64());
+
+    let partition = last["partition"].to_string();
+    let tail = run(&node, &["consume", "greetings", "-p", &partition, "--offset", "-1"]);
+    assert_eq!(said(&tail), "3\n");
+    assert_eq!(said(&run(&node, &["consume", "greetings", "--offset", "end"])), "");
+    assert_eq!(said(&run(&node, &["consume", "greetings", "-n", "1"])).lines().count(), 1);
+    assert_eq!(run(&node, &["consume", "greetings", "-p", "99"]).status.code(), Some(3));
+    assert_eq!(run(&node, &["consume", "nothing"]).status.code(), Some(3));
+    let bare = feed(&node, &["produce", "greetings", "-k", ":"], "nokey\n");
+    assert_eq!(bare.status.code(), Some(2));
+
+    let places = feed(&node, &["produce", "one", "-p", "0", "-o", "json"], "x\ny\n");
+    let wanted = [0, 1].map(|offset| json!({"topic": "one", "partition": 0, "offset": offset}));
+    assert_eq!(lines_of_json(&places), wanted);
+    let null = feed(&node, &["produce", "one", "-p", "0", "-k", ":", "-Z"], "gone:\n");
+    assert_eq!(null.status.code(), Some(0));
+    let gone =
+        lines_of_json(&run(&node, &["consume", "one", "--offset", "2", "-p", "0", "-o", "json"]));
+    assert_eq!((&gone[0]["key"], &gone[0]["value"]), (&"gone".into(), &Value::Null));
+}
+
+#[test]
+fn many_lines_keep_their_order_per_partition() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let count = 20_000;
+    let input: String = (0..count).map(|n| format!("{n:06}-{}\n", "x".repeat(60))).collect();
+    said(&feed(&node, &["produce", "many", "-p", "1"], &input));
+    assert_eq!(said(&run(&node, &["consume", "many"])), input);
+}
+
+#[test]
+fn following_shows_records_as_they_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    said(&run(&node, &["topic", "create", "news"]));
+    let mut command = tidings(&["consume", "news", "--follow"]);
+    command.env("TIDINGS_KAFKA", &node.kafka).stdout(Stdio::piped());
+    let mut following = command.spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    for value in ["first", "second"] {
+        said(&feed(&node, &["produce", "news"], &format!("{value}\n")));
+        assert_eq!(lines.next().unwrap().unwrap(), value);
+    }
+    drop(lines);
+    said(&feed(&node, &["produce", "news"], "nobody reads this\n"));
+    assert_eq!(following.wait().unwrap().code(), Some(0), "a closed pipe is not an error");
+}
+
+#[test]
+fn groups_are_listed_and_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    assert_eq!(said(&run(&node, &["group", "list"])), "GROUP  STATE  TYPE\n");
+    let missing = run(&node, &["group", "describe", "nobody"]);
+    assert_eq!(missing.status.code(), Some(3), "{}", text(&missing.stdout));
+
+    said(&run(&node, &["topic", "create", "t", "-p", "1"]));
+    said(&feed(&node, &["produce", "t"], "1\n2\n3\n"));
+    node::commit(&node.kafka, "readers", "t", 0, 2);
+    let list = lines_of_json(&run(&node, &["group", "list", "-o", "json"]));
+    assert_eq!(list[0]["groups"][0]["name"], "readers");
+    assert_eq!(list[0]["groups"][0]["state"], "Empty");
+    let group = &lines_of_json(&run(&node, &["group", "describe", "readers", "-o", "json"]))[0];
+    assert_eq!((&group["name"], &group["lag"]), (&"readers".into(), &1.into()));
+    let position = json!({"topic": "t", "partition": 0, "committed": 2, "end_offset": 3, "lag": 1, "metadata": null});
+    assert_eq!(group["offsets"], json!([position]));
+    let table = said(&run(&node, &["group", "describe", "readers"])).to_owned();
+    let wanted = "readers: Empty, assignor none, lag 1\n\n\
+                  TOPIC  PARTITION  COMMITTED  END  LAG\n\
+                  t              0          2    3    1\n";
+    assert!(table.starts_with(wanted), "{table}");
+}
+
+#[test]
+fn the_shop_runs_to_its_end_and_reconciles() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = node::up(dir.path());
+    command.args(["--demo", "shop", "--speed", "max", "--until-done"]);
+    let output = command.stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "ready, then the reconciliation");
+    assert_eq!(lines[0]["event"], "ready");
+    assert_eq!(lines[1]["reconciled"], true);
+}
+
+#[test]
+fn a_demo_that_is_stopped_early_has_not_reconciled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = node::up(dir.path());
+    command.args(["--demo", "shop", "--speed", "1", "--until-done"]);
+    let node = Node::spawn(command);
+    let ended = node.stop();
+    assert_eq!(ended.status.code(), Some(1), "{}", text(&ended.stderr));
+    assert_eq!(text(&ended.stdout), "");
+}
+
+#[test]
+fn help_names_every_command() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    let mut help = String::new();
+    let child = child.arg("--help").stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.unwrap().read_to_string(&mut help).unwrap();
+    for command in ["up", "topic", "produce", "consume", "group"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+    }
+}
