@@ -49,11 +49,16 @@ pub struct SyncWork {
     until: i64,
     claimable: Option<Checkpoint>,
     claims: bool,
+    /// What belongs to this sync could not be written, so it is bound to fail.
+    fault: Option<Fault>,
 }
 
 impl SyncWork {
     /// Syncs files, then folders; stops at the first that fails.
     pub fn run(&self) -> Result<(), Fault> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         for file in &self.files {
             file.sync()?;
         }
@@ -71,13 +76,9 @@ impl CommitLog {
         if !self.unsynced.pending() || self.unsynced.out || self.poison.is_some() {
             return None;
         }
-        match self.prepare_checkpoint() {
-            Ok(claimable) => Some(self.take_work(claimable)),
-            Err(fault) => {
-                self.poison = Some(fault);
-                None
-            }
-        }
+        let prepared = self.prepare_checkpoint();
+        let fault = prepared.as_ref().err().cloned();
+        Some(SyncWork { fault, ..self.take_work(prepared.ok().flatten()) })
     }
 
     /// Takes the outcome of `work`: moves `durable_offset`, or poisons the log.
@@ -158,7 +159,7 @@ impl CommitLog {
         self.unsynced.bytes_since_checkpoint += std::mem::take(&mut self.unsynced.log_bytes);
         self.unsynced.out = true;
         let disk = Arc::clone(&self.disk);
-        SyncWork { disk, files, dirs, until: self.end_offset, claimable, claims }
+        SyncWork { disk, files, dirs, until: self.end_offset, claimable, claims, fault: None }
     }
 
     /// Writes a claim that has become true, and prepares the next one when it is due.

@@ -107,6 +107,23 @@ fn a_failed_sync_poisons_the_log() {
 }
 
 #[test]
+fn a_sync_that_cannot_be_prepared_fails_like_one_that_cannot_be_run() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open_with(&disk, SMALL);
+    for at in 0..4 {
+        append(&mut log, &["x", "y"], at);
+    }
+    // The new segment makes a checkpoint due, and its files cannot be made.
+    disk.fail_after(0, power());
+    let work = log.sync_begin().expect("batches to sync");
+    disk.heal();
+    log.sync_end(&work, work.run());
+    let says = "create t-0/00000000000000000006.index: broken";
+    assert_eq!(log.poisoned().map(ToString::to_string), Some(says.to_owned()));
+    assert_eq!((log.durable_offset(), log.end_offset()), (0, 8));
+}
+
+#[test]
 fn a_read_that_fails_is_not_damage() {
     let disk = MemoryDisk::new();
     let (mut log, _) = open(&disk);
