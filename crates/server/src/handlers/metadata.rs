@@ -46,7 +46,7 @@ impl Handler for Request {
             topics: answers
                 .into_iter()
                 .map(|answer| respond(answer, node_id))
-                .chain(nameless.into_iter().map(refuse_nameless))
+                .chain(nameless.iter().map(refuse_nameless))
                 .collect(),
             ..Response::default()
         };
@@ -59,7 +59,7 @@ impl Handler for Request {
 }
 
 /// Below version 12 a response's name is never null.
-fn refuse_nameless(topic: RequestTopic) -> Topic {
+fn refuse_nameless(topic: &RequestTopic) -> Topic {
     Topic {
         error_code: ErrorCode::INVALID_REQUEST.code,
         name: Some(String::new()),

@@ -25,7 +25,6 @@ async fn a_refused_frame_closes_its_own_connection_only() {
         ("TLS", vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01]),
         ("a count of two billion", body(3, 12, &[0, 0xff, 0xff, 0xff, 0xff, 0x07])),
         ("a body cut short", body(3, 4, &[0, 0])),
-        ("a body too long", body(3, 0, &[0, 0, 0, 0, 9])),
         ("text that is not UTF-8", body(12, 0, &[0, 1, 0xff, 0, 0, 0, 0, 0, 0])),
         ("an old produce cut short", body(0, 2, &[0, 1])),
     ] {
@@ -37,6 +36,9 @@ async fn a_refused_frame_closes_its_own_connection_only() {
         let response = bystander.call(0, &api_versions::Request::default()).await;
         assert_eq!(response.error_code, 0, "{name}");
     }
+    // librdkafka leaves bytes behind the last field of some requests: they are passed over.
+    bystander.send_raw(&body(18, 0, &[9, 9, 9])).await;
+    assert_eq!(bystander.next_frame().await.unwrap()[..6], [0, 0, 0, 1, 0, 0]);
     for (name, bytes) in
         [("a key beyond Kafka's", body(200, 0, &[])), ("half a length", vec![0, 0])]
     {
