@@ -2,9 +2,9 @@
 
 mod node;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use node::{Node, tidings};
 use serde_json::{Value, json};
@@ -303,10 +303,8 @@ fn a_demo_that_is_stopped_early_has_not_reconciled() {
 
 #[test]
 fn help_names_every_command() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"));
-    let mut help = String::new();
-    let child = child.arg("--help").stdout(Stdio::piped()).spawn().unwrap();
-    child.stdout.unwrap().read_to_string(&mut help).unwrap();
+    let output = tidings(&["--help"]).output().unwrap();
+    let help = said(&output);
     for command in ["up", "topic", "produce", "consume", "group"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }

@@ -12,15 +12,15 @@ function say(text) {
   }
 }
 
-// Replaces one part, and marks rows that were not there before.
+// Replaces one part, and marks rows that were not there before unless most of them are new.
 function show(part, markup) {
-  const known = new Set([...part.querySelectorAll("tr[data-key]")].map((row) => row.dataset.key));
+  const rows = () => [...part.querySelectorAll("tr[data-key]")];
+  const known = new Set(rows().map((row) => row.dataset.key));
   const focused = part.contains(document.activeElement) && document.activeElement.getAttribute("href");
   part.innerHTML = markup;
-  if (known.size > 0) {
-    for (const row of part.querySelectorAll("tr[data-key]")) {
-      if (!known.has(row.dataset.key)) row.classList.add("new");
-    }
+  const arrived = rows().filter((row) => !known.has(row.dataset.key));
+  if (arrived.length * 2 < rows().length) {
+    for (const row of arrived) row.classList.add("new");
   }
   if (focused) {
     [...part.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus();
