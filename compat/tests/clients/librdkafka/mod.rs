@@ -72,12 +72,15 @@ fn config(server: &Server) -> ClientConfig {
     config
 }
 
+/// Partition and offset of a record that was delivered, or why one was not.
+type Report = Result<(i32, i64), KafkaError>;
+
 /// Delivery reports in the order in which they came.
 #[derive(Clone, Default)]
-struct Deliveries(Arc<Mutex<Vec<Result<(i32, i64), KafkaError>>>>);
+struct Deliveries(Arc<Mutex<Vec<Report>>>);
 
 impl Deliveries {
-    fn all(&self) -> Vec<Result<(i32, i64), KafkaError>> {
+    fn all(&self) -> Vec<Report> {
         self.0.lock().expect("no test panics with the lock").clone()
     }
 }
