@@ -172,3 +172,26 @@ fn a_fault_at_any_call_loses_nothing_durable() {
         }
     }
 }
+
+/// Both batches of a power cut's two sides carry epoch 0; the first was written, not answered, and
+/// survived without the checkpoint that names its epoch.
+#[test]
+fn a_batch_that_outlives_its_epochs_checkpoint_does_not_spoil_what_follows() {
+    let disk = MemoryDisk::with_crash_model();
+    let (mut log, _) = open(&disk);
+    sync(&mut log);
+    append(&mut log, &["unanswered"], 1);
+    // The checkpoint is written in whole sectors, the batch is not.
+    let disk = disk.crash(&mut |unsynced| match unsynced {
+        crate::Unsynced::Write { len, .. } if len != crate::SECTOR_BYTES => crate::Fate::Kept,
+        _ => crate::Fate::Lost,
+    });
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.damaged, []);
+    let before = texts(&log);
+    append(&mut log, &["answered"], 2);
+    sync(&mut log);
+    let (log, recovered) = open(&disk.crash(&mut |_| crate::Fate::Lost));
+    assert_eq!(recovered.damaged, []);
+    assert_eq!(texts(&log), [before, vec!["answered".to_owned()]].concat());
+}
