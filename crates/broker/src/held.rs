@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::{Completion, Ticket};
 use crate::catalog::LogId;
-use crate::{GroupRefused, GroupTrouble, ProduceRefused, ProducerIdentity, Reply, TopicRefused};
+use crate::{GroupRefused, GroupTrouble, ProduceRefused, Reply, TopicRefused};
 
 /// What one part of a reply waits for: `log` durable up to `past`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,9 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         Reply::CreateTopics(parts) => parts[part].outcome = Err(topic()),
         Reply::DeleteTopics(parts) => parts[part].outcome = Err(topic()),
         Reply::DescribeTopics(parts) => parts[part].topic = Err(topic()),
-        Reply::InitProducer(identity) => *identity = ProducerIdentity::NONE,
+        Reply::InitProducer(answer) => {
+            *answer = Err(ProduceRefused::Storage(trouble.to_owned()));
+        }
         Reply::JoinGroup(answer) => *answer = Err(group()),
         Reply::SyncGroup(answer) => *answer = Err(group()),
         Reply::CommitOffsets(answer) => *answer = Err(group()),

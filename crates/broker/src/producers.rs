@@ -6,7 +6,7 @@
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CatalogRecord, LogId};
 use crate::held::Wait;
-use crate::{InitProducer, ProducerIdentity, Reply, limits};
+use crate::{InitProducer, ProduceRefused, ProducerIdentity, Reply, limits};
 
 /// The reserved ids that are left.
 #[derive(Debug)]
@@ -27,10 +27,13 @@ impl ProducerIds {
 impl Broker {
     pub(crate) fn init_producer(&mut self, now: Now, ticket: Ticket, request: &InitProducer) {
         if let Some(identity) = request.resume.and_then(|held| self.next_epoch(held)) {
-            return self.answer(ticket, Reply::InitProducer(identity), &[]);
+            return self.answer(ticket, Reply::InitProducer(Ok(identity)), &[]);
         }
-        if self.producer_ids.next == self.producer_ids.end && self.reserve_ids(now).is_err() {
-            return self.answer(ticket, Reply::InitProducer(ProducerIdentity::NONE), &[]);
+        if self.producer_ids.next == self.producer_ids.end
+            && let Err(trouble) = self.reserve_ids(now)
+        {
+            let refused = ProduceRefused::Storage(format!("no producer id: {trouble}"));
+            return self.answer(ticket, Reply::InitProducer(Err(refused)), &[]);
         }
         let ids = &mut self.producer_ids;
         let identity = ProducerIdentity { id: ids.next, epoch: 0 };
@@ -38,7 +41,7 @@ impl Broker {
         let past = ids.reserved_past;
         let wait = Wait { log: LogId::CATALOG, past, part: 0 };
         let waits: &[Wait] = if past > self.logs.durable(LogId::CATALOG) { &[wait] } else { &[] };
-        self.answer(ticket, Reply::InitProducer(identity), waits);
+        self.answer(ticket, Reply::InitProducer(Ok(identity)), waits);
     }
 
     /// The same id with its next epoch; none for an id that was never given out, or whose epochs

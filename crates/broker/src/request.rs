@@ -47,7 +47,7 @@ calls! {
     Produce => Vec<Produced>,
     Fetch => Vec<Fetched>,
     ListOffsets => Vec<ListedOffset>,
-    InitProducer => ProducerIdentity,
+    InitProducer => Result<ProducerIdentity, ProduceRefused>,
     JoinGroup => Result<Joined, GroupRefused>,
     SyncGroup => Result<Synced, GroupRefused>,
     Heartbeat => Result<(), GroupRefused>,
@@ -296,9 +296,4 @@ pub struct InitProducer {
 pub struct ProducerIdentity {
     pub id: i64,
     pub epoch: i16,
-}
-
-impl ProducerIdentity {
-    /// The answer when no id could be recorded on disk: the client asks again later.
-    pub const NONE: Self = Self { id: -1, epoch: -1 };
 }

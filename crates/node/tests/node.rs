@@ -221,7 +221,7 @@ async fn what_is_written_during_a_sync_shares_the_next_one() {
 #[tokio::test]
 async fn a_repeated_batch_is_appended_once() {
     let (node, _) = node().await;
-    let identity = node.call(InitProducer { resume: None }).await.unwrap();
+    let identity = node.call(InitProducer { resume: None }).await.unwrap().unwrap();
     let batch = encode_batch([&record("a"), &record("b")], Some((identity, 0)));
     let first = outcome(&node, produce(batch.clone())).await.unwrap();
     let again = outcome(&node, produce(batch)).await.unwrap();

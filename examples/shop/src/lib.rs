@@ -13,8 +13,11 @@ mod reconcile;
 mod services;
 mod till;
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tidings::Running;
@@ -69,6 +72,9 @@ pub enum Error {
     Sdk(#[from] tidings::Error),
     #[error("the till stopped: {0}")]
     Till(String),
+    /// Stopping the shop tells why.
+    #[error("service {0} ended by itself")]
+    Ended(String),
     #[error("a record of {topic} cannot be read: {why}")]
     Record { topic: String, why: String },
 }
@@ -80,6 +86,10 @@ pub struct Shop {
     dataset: Arc<Dataset>,
     services: Vec<Running>,
     till: JoinHandle<Result<(), Error>>,
+    /// The till's end has been awaited.
+    closed: bool,
+    /// Messages that the log held at the start.
+    fed: usize,
     opened: Instant,
 }
 
@@ -97,19 +107,62 @@ impl Shop {
         for service in services::all(dataset.opening_stock()) {
             running.push(service.start(engine).await?);
         }
-        let till = till::Till { engine: engine.clone(), dataset: dataset.clone() };
+        let till = till::Till::open(engine, dataset.clone()).await?;
+        let fed = till.fed();
         let till = tokio::spawn(till.run(options.speed));
-        Ok(Self { engine: engine.clone(), dataset, services: running, till, opened })
+        Ok(Self {
+            engine: engine.clone(),
+            dataset,
+            services: running,
+            till,
+            closed: false,
+            fed,
+            opened,
+        })
+    }
+
+    /// Whether an earlier run had fed the whole file into the log when this one started.
+    pub fn was_fed(&self) -> bool {
+        self.fed == self.dataset.messages.len()
     }
 
     /// Waits until the whole file is fed and every service has handled everything, then reconciles.
     pub async fn until_done(&mut self) -> Result<Reconciliation, Error> {
-        (&mut self.till).await.map_err(|e| Error::Till(e.to_string()))??;
-        while !ledger::is_quiet(&self.engine).await? {
-            tokio::time::sleep(QUIET_CHECK).await;
+        self.closing_time().await?;
+        let quiet = async {
+            while !ledger::is_quiet(&self.engine).await? {
+                tokio::time::sleep(QUIET_CHECK).await;
+            }
+            Ok::<_, Error>(())
+        };
+        tokio::select! {
+            quiet = quiet => quiet?,
+            ended = first_end(&self.services) => return Err(ended),
         }
         let ledger = ledger::Ledger::read(&self.engine).await?;
         Ok(reconcile::reconcile(&self.dataset, &ledger, self.opened.elapsed()))
+    }
+
+    /// Returns when the till or a service fails; a shop that has sold everything stays open.
+    pub async fn until_broken(&mut self) -> Error {
+        match self.closing_time().await {
+            Err(error) => error,
+            Ok(()) => first_end(&self.services).await,
+        }
+    }
+
+    /// Waits until the till has fed everything.
+    async fn closing_time(&mut self) -> Result<(), Error> {
+        if self.closed {
+            return Ok(());
+        }
+        tokio::select! {
+            till = &mut self.till => {
+                self.closed = true;
+                till.map_err(|e| Error::Till(e.to_string()))?
+            }
+            ended = first_end(&self.services) => Err(ended),
+        }
     }
 
     /// Closes the till and lets each service finish what it has begun.
@@ -120,6 +173,25 @@ impl Shop {
         }
         Ok(())
     }
+}
+
+/// The first service that ends by itself.
+async fn first_end(services: &[Running]) -> Error {
+    let mut ends: Vec<Pin<Box<dyn Future<Output = Error> + Send + '_>>> = Vec::new();
+    for service in services {
+        ends.push(Box::pin(async move {
+            service.until(|_| false).await;
+            Error::Ended(service.name().to_owned())
+        }));
+    }
+    let next = |context: &mut std::task::Context<'_>| {
+        let ended = ends.iter_mut().find_map(|end| match end.as_mut().poll(context) {
+            Poll::Ready(error) => Some(error),
+            Poll::Pending => None,
+        });
+        ended.map_or(Poll::Pending, Poll::Ready)
+    };
+    poll_fn(next).await
 }
 
 async fn create_topics(engine: &Engine) -> Result<(), Error> {

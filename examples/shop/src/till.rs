@@ -24,16 +24,29 @@ const SEND_MAX: usize = 100;
 const TICK: Duration = Duration::from_millis(50);
 
 pub(crate) struct Till {
-    pub engine: Engine,
-    pub dataset: Arc<Dataset>,
+    engine: Engine,
+    dataset: Arc<Dataset>,
+    /// The numbers of the messages that the log held when the till opened.
+    published: HashSet<usize>,
 }
 
 impl Till {
+    /// Reads what earlier runs have published.
+    pub(crate) async fn open(engine: &Engine, dataset: Arc<Dataset>) -> Result<Self, Error> {
+        let records = read_topic(engine, topics::INVOICES).await?;
+        let published = records.iter().filter_map(|r| r.header(NUMBER_HEADER)?.parse().ok());
+        Ok(Self { engine: engine.clone(), dataset, published: published.collect() })
+    }
+
+    /// How many messages earlier runs have published.
+    pub(crate) fn fed(&self) -> usize {
+        self.published.len()
+    }
+
     pub(crate) async fn run(self, speed: Speed) -> Result<(), Error> {
-        let published = self.published().await?;
         let publisher = Publisher::open(&self.engine, "till").await?;
-        let missing: Vec<usize> =
-            (0..self.dataset.messages.len()).filter(|n| !published.contains(n)).collect();
+        let all = 0..self.dataset.messages.len();
+        let missing: Vec<usize> = all.filter(|n| !self.published.contains(n)).collect();
         let due = due_times(&self.dataset, &missing, speed);
         let start = Instant::now();
         let mut rest = missing.as_slice();
@@ -48,12 +61,6 @@ impl Till {
             (rest, due) = (later, &due[count..]);
         }
         Ok(())
-    }
-
-    /// The numbers of the messages that the log holds already.
-    async fn published(&self) -> Result<HashSet<usize>, Error> {
-        let records = read_topic(&self.engine, topics::INVOICES).await?;
-        Ok(records.iter().filter_map(|r| r.header(NUMBER_HEADER)?.parse().ok()).collect())
     }
 
     /// The id is derived from the invoice, so that both exports deliver the same event.

@@ -109,7 +109,8 @@ impl World {
                     }
                 }
                 Sent::Producer => {
-                    self.told.producers.push(self.rig.answer::<InitProducer>(ticket).unwrap().id);
+                    let given = self.rig.answer::<InitProducer>(ticket).unwrap();
+                    self.told.producers.push(given.unwrap().id);
                 }
                 Sent::Create { topic } => {
                     if self.rig.answer::<CreateTopics>(ticket).unwrap()[0].outcome.is_ok() {
@@ -156,7 +157,7 @@ impl World {
         let asked = FetchOffsets { group: "g".into(), partitions: Some(vec![("a".into(), 0)]) };
         let committed = self.rig.call(asked).unwrap()[0].offset;
         assert!(committed >= self.told.committed, "seed {seed}: {committed}");
-        let fresh = self.rig.call(InitProducer { resume: None }).id;
+        let fresh = self.rig.call(InitProducer { resume: None }).unwrap().id;
         assert!(!self.told.producers.contains(&fresh), "seed {seed}: producer {fresh} again");
         self.told.producers.push(fresh);
     }

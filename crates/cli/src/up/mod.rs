@@ -37,15 +37,24 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(&said).await?;
     let mut running = Running::start(&said, ports).await?;
-    running.ready.elapsed = begun.elapsed();
-    running.ready.show()?;
-
-    let ended = match said.demo {
-        None => {
-            signals.next().await;
-            Ok(ExitCode::SUCCESS)
+    let opened = match said.demo {
+        None => Ok(None),
+        Some(Demo::Shop) => open_shop(&said, &running.engine).await.map(Some),
+    };
+    let ended = match opened {
+        Err(failure) => Err(failure),
+        Ok(shop) => {
+            running.ready.fed = shop.as_ref().is_some_and(Shop::was_fed);
+            running.ready.elapsed = begun.elapsed();
+            running.ready.show()?;
+            match shop {
+                Some(shop) => keep_shop(&said, shop, &mut signals).await,
+                None => {
+                    signals.next().await;
+                    Ok(ExitCode::SUCCESS)
+                }
+            }
         }
-        Some(Demo::Shop) => shop(&said, &running.engine, &mut signals).await,
     };
     let stopping = Instant::now();
     running.stop().await?;
@@ -57,29 +66,34 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     ended
 }
 
-/// Runs the shop until it is done, if that is wanted, or until a signal.
-async fn shop(said: &Up, engine: &Engine, signals: &mut Signals) -> Result<ExitCode, Failure> {
-    let failed = |e: tidings_shop::Error| Failure::failed("the shop cannot go on").why(e);
+async fn open_shop(said: &Up, engine: &Engine) -> Result<Shop, Failure> {
     let options = Options { speed: said.speed.unwrap_or(Speed::DEFAULT) };
-    let mut shop = Shop::start(engine, options).await.map_err(failed)?;
+    Shop::start(engine, options).await.map_err(shop_failed)
+}
+
+fn shop_failed(error: tidings_shop::Error) -> Failure {
+    Failure::failed("the shop cannot go on").why(error)
+}
+
+/// Runs the shop until it is done, if that is wanted, or until a signal or a failure.
+async fn keep_shop(said: &Up, mut shop: Shop, signals: &mut Signals) -> Result<ExitCode, Failure> {
     let done = async {
         if said.until_done {
             shop.until_done().await.map(Some)
         } else {
-            std::future::pending().await
+            Err(shop.until_broken().await)
         }
     };
     let outcome = tokio::select! {
         outcome = done => outcome,
         () = signals.next() => Ok(None),
     };
-    let stopped = shop.stop().await;
-    let Some(reconciliation) = outcome.map_err(failed)? else {
-        stopped.map_err(failed)?;
+    // A service that ended by itself says why when it is stopped.
+    shop.stop().await.map_err(shop_failed)?;
+    let Some(reconciliation) = outcome.map_err(shop_failed)? else {
         // Nothing was reconciled, which a script must not take for success.
         return Ok(if said.until_done { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     };
-    stopped.map_err(failed)?;
     if screen::is_terminal() {
         let text = serde_json::to_string_pretty(&reconciliation);
         let text = text.map_err(|e| Failure::failed("no reconciliation can be shown").why(e))?;

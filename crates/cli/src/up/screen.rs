@@ -33,6 +33,8 @@ pub(super) struct Ready {
     new_data: bool,
     data: PathBuf,
     demo: Option<Demo>,
+    /// The demo's month was in the log already.
+    pub(super) fed: bool,
     exposed: bool,
     pub(super) report: OpenReport,
     pub(super) elapsed: Duration,
@@ -71,6 +73,7 @@ impl Ready {
             new_data: entries.map_or(true, |mut entries| entries.next().is_none()),
             data: said.data.clone(),
             demo: said.demo,
+            fed: false,
             exposed: [kafka, http, registry].iter().any(|at| !at.ip().is_loopback()),
             report: OpenReport::default(),
             elapsed: Duration::ZERO,
@@ -104,8 +107,11 @@ impl Ready {
             ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
             ("Data", &data, &kept),
         ];
-        rows.extend(self.demo.map(|Demo::Shop| {
-            ("Demo", "shop", "a month of real orders through six services; see the console")
+        rows.extend(self.demo.map(|Demo::Shop| match self.fed {
+            false => {
+                ("Demo", "shop", "a month of real orders through six services; see the console")
+            }
+            true => ("Demo", "shop", "the whole month is in the log; --data NEW sells it again"),
         }));
         rows.extend(findings.iter().map(|finding| ("Found", finding.as_str(), "")));
         let width = rows.iter().map(|(_, what, note)| match *note {
@@ -192,6 +198,7 @@ mod tests {
             new_data: false,
             data: "./tidings-data".into(),
             demo: None,
+            fed: false,
             exposed: false,
             report: OpenReport {
                 topics: 2,

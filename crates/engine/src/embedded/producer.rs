@@ -73,7 +73,7 @@ type ByPartition = BTreeMap<TopicPartition, Vec<Queued>>;
 
 impl EmbeddedProducer {
     pub(crate) async fn open(engine: &Embedded) -> Result<Self, Error> {
-        let identity = engine.node.call(InitProducer { resume: None }).await?;
+        let identity = new_identity(engine).await?;
         let (sequences, topics) = (HashMap::new(), HashMap::new());
         let state = State { identity: Some(identity), sequences, topics };
         Ok(Self { engine: engine.clone(), state: Arc::new(Mutex::new(state)) })
@@ -138,7 +138,7 @@ impl EmbeddedProducer {
         let identity = match state.identity {
             Some(identity) => identity,
             None => {
-                let identity = self.engine.node.call(InitProducer { resume: None }).await?;
+                let identity = new_identity(&self.engine).await?;
                 state.sequences.clear();
                 *state.identity.insert(identity)
             }
@@ -304,6 +304,11 @@ fn batches(records: Vec<Queued>, bytes_max: usize) -> Vec<Vec<Queued>> {
         }
     }
     batches
+}
+
+async fn new_identity(engine: &Embedded) -> Result<ProducerIdentity, Error> {
+    let given = engine.node.call(InitProducer { resume: None }).await?;
+    given.map_err(|refused| Error::Storage(refused.to_string()))
 }
 
 fn encode(batch: &[Queued], identity: ProducerIdentity, sequence: i32) -> Bytes {

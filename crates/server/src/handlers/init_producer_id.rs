@@ -4,13 +4,14 @@
 //! A transactional id gets INVALID_REQUEST, which clients take as final: there are no transactions.
 //! While the node cannot record ids on disk: KAFKA_STORAGE_ERROR, on which clients ask again.
 
-use tidings_broker::{InitProducer, ProducerIdentity};
+use tidings_broker::InitProducer;
 use tidings_wire::RequestHeader;
 use tidings_wire::init_producer_id::{Request, Response};
 
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
+use crate::error_code::Refusal;
 
 impl Handler for Request {
     async fn answer(
@@ -26,10 +27,10 @@ impl Handler for Request {
             (id, epoch) if id >= 0 && epoch >= 0 => Some((id, epoch)),
             _ => return Ok(Self::refuse(ErrorCode::INVALID_REQUEST).into()),
         };
-        let identity = context.ask(InitProducer { resume }).await?;
-        if identity == ProducerIdentity::NONE {
-            return Ok(Self::refuse(ErrorCode::KAFKA_STORAGE_ERROR).into());
-        }
+        let identity = match context.ask(InitProducer { resume }).await? {
+            Ok(identity) => identity,
+            Err(refused) => return Ok(Self::refuse(refused.code()).into()),
+        };
         let response = Response {
             producer_id: identity.id,
             producer_epoch: identity.epoch,
