@@ -6,11 +6,13 @@
 mod file_disk;
 pub mod limits;
 mod node;
+mod open_files;
 mod records;
 mod shard;
 
 pub use file_disk::FileDisk;
 pub use node::{Answer, Node, NodeConfig, NodeError, NodeFigures};
+pub use open_files::raise_open_files;
 pub use records::{decode_batches, encode_batch};
 pub use tidings_broker as broker;
 pub use tidings_broker::log::{Fault, FaultKind, Header, MemoryDisk, NewRecord, Record};

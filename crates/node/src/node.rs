@@ -183,17 +183,22 @@ impl Node {
         }
     }
 
+    /// Returns when the node has ended, however it did; at once when it has ended before.
+    pub async fn ended(&self) -> Result<(), NodeError> {
+        let mut ended = self.shared.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(Err(NodeError::Stopped)),
+            Err(_) => Err(NodeError::Stopped),
+        }
+    }
+
     /// Finishes what is under way, closes the logs cleanly and ends the threads. Requests that wait
     /// for something to happen (parked fetches, joins) get [`NodeError::Stopped`]. Every call
     /// returns how the node ended, also one after the end.
     pub async fn stop(&self) -> Result<(), NodeError> {
         // A shard that is gone already has left word how it ended.
         let _gone = self.shared.inbox.send(Message::Stop);
-        let mut ended = self.shared.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or(Err(NodeError::Stopped)),
-            Err(_) => Err(NodeError::Stopped),
-        }
+        self.ended().await
     }
 }
 

@@ -268,6 +268,7 @@ async fn a_panic_on_either_thread_stops_everyone() {
         assert_eq!(within(node.call(plain("a"))).await.unwrap_err(), NodeError::Stopped);
         assert_eq!(within(parked).await.unwrap_err(), NodeError::Stopped);
         assert_eq!(within(node.call(plain("b"))).await.unwrap_err(), NodeError::Stopped);
+        assert_eq!(within(node.ended()).await.unwrap_err(), NodeError::Stopped);
         assert_eq!(within(node.stop()).await.unwrap_err(), NodeError::Stopped);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tidings::{DeadLetter, Event, Received, decode};
-use tidings_engine::{Engine, Error as EngineError, ReadLimit, Record};
+use tidings_engine::{Engine, Error as EngineError, Offset, ReadLimit, Record};
 
 use crate::Error;
 use crate::events::{
@@ -25,8 +25,10 @@ pub(crate) async fn read_topic(engine: &Engine, topic: &str) -> Result<Vec<Recor
     };
     let mut records = Vec::new();
     for partition in partitions {
-        let mut from = partition.start_offset;
-        while from < partition.end_offset {
+        // Asked one by one, because a partition that cannot be read says so then.
+        let mut from = engine.offset(topic, partition.id, Offset::Earliest).await?;
+        let end = engine.offset(topic, partition.id, Offset::Latest).await?;
+        while from < end {
             let read = engine.read(topic, partition.id, from, READ).await?;
             from = read.next;
             records.extend(read.records);

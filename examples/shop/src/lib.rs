@@ -30,6 +30,10 @@ pub use reconcile::Reconciliation;
 /// How often `until_done` looks whether everything has been handled.
 const QUIET_CHECK: Duration = Duration::from_millis(100);
 
+/// How long the services may handle nothing while there is something to handle. A group takes up
+/// to 10 s to notice that a member has died.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
 /// How fast the month passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
@@ -72,6 +76,8 @@ pub enum Error {
     Sdk(#[from] tidings::Error),
     #[error("the till stopped: {0}")]
     Till(String),
+    #[error("the services have handled nothing for {0:?}; their warnings say why")]
+    Stuck(Duration),
     /// Stopping the shop tells why.
     #[error("service {0} ended by itself")]
     Ended(String),
@@ -129,18 +135,33 @@ impl Shop {
     /// Waits until the whole file is fed and every service has handled everything, then reconciles.
     pub async fn until_done(&mut self) -> Result<Reconciliation, Error> {
         self.closing_time().await?;
-        let quiet = async {
-            while !ledger::is_quiet(&self.engine).await? {
-                tokio::time::sleep(QUIET_CHECK).await;
-            }
-            Ok::<_, Error>(())
-        };
         tokio::select! {
-            quiet = quiet => quiet?,
+            quiet = self.quiet() => quiet?,
             ended = first_end(&self.services) => return Err(ended),
         }
         let ledger = ledger::Ledger::read(&self.engine).await?;
         Ok(reconcile::reconcile(&self.dataset, &ledger, self.opened.elapsed()))
+    }
+
+    /// Waits until every service has handled everything, as long as they get on with it.
+    async fn quiet(&self) -> Result<(), Error> {
+        let mut last = (self.handled(), Instant::now());
+        while !ledger::is_quiet(&self.engine).await? {
+            let handled = self.handled();
+            if handled != last.0 {
+                last = (handled, Instant::now());
+            } else if last.1.elapsed() > STUCK_AFTER {
+                return Err(Error::Stuck(STUCK_AFTER));
+            }
+            tokio::time::sleep(QUIET_CHECK).await;
+        }
+        Ok(())
+    }
+
+    /// Events that the services have handled or passed over.
+    fn handled(&self) -> u64 {
+        let figures = self.services.iter().map(Running::figures);
+        figures.map(|f| f.processed + f.duplicates).sum()
     }
 
     /// Returns when the till or a service fails; a shop that has sold everything stays open.

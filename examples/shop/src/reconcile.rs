@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
+use tidings::{Envelope, Id};
 
 use crate::Dataset;
 use crate::events::{RefundReason, total_pence};
@@ -278,32 +279,33 @@ impl Audit {
     }
 
     /// Walks the shelves through the log and returns the units left. Stock events of different
-    /// accounts lie in different partitions; their order among each other is that of what caused
-    /// them, as the inventory's one input partition has it.
+    /// accounts lie in different partitions; the inventory's one loop said them one after the
+    /// other, so their times order them, and within a millisecond the inputs that caused them do.
     fn check_units(&mut self, dataset: &Dataset, ledger: &Ledger) -> i64 {
-        let mut caused: HashMap<String, i64> = HashMap::new();
+        let mut inputs: HashMap<&Id, i64> = HashMap::new();
         for paid in &ledger.paid {
-            caused.insert(paid.envelope().id.to_string(), paid.position().2);
+            inputs.insert(&paid.envelope().id, paid.position().2);
         }
         for request in &ledger.returns {
-            caused.insert(request.envelope().id.to_string(), request.position().2);
+            inputs.insert(&request.envelope().id, request.position().2);
         }
-        let cause = |causation: Option<String>| {
-            causation.and_then(|id| caused.get(&id).copied()).unwrap_or(i64::MAX)
+        let when = |said: &Envelope| {
+            let cause = said.causation.as_ref().and_then(|cause| inputs.get(cause));
+            (said.time_ms, cause.copied())
         };
-        let mut moves: Vec<(i64, &str, i64)> = Vec::new();
+        let mut moves = Vec::new();
         for reserved in &ledger.reserved {
-            let at = cause(reserved.envelope().causation.as_ref().map(ToString::to_string));
+            let at = when(reserved.envelope());
             moves.extend(reserved.lines.iter().map(|l| (at, l.article.as_str(), -l.units)));
         }
         for released in &ledger.released {
-            let at = cause(released.envelope().causation.as_ref().map(ToString::to_string));
+            let at = when(released.envelope());
             moves.extend(released.lines.iter().map(|l| (at, l.article.as_str(), l.units)));
         }
         moves.sort_by_key(|(at, ..)| *at);
         let mut shelves = dataset.opening_stock();
-        for (at, article, units) in moves {
-            if at == i64::MAX {
+        for ((_, cause), article, units) in moves {
+            if cause.is_none() {
                 self.problem(format!("article {article}: {units} units moved without a cause"));
             }
             let left = shelves.entry(article.to_owned()).or_default();

@@ -3,14 +3,15 @@
 //!
 //! Invariant: each message of the file is in the log once, in file order per partition. A send is
 //! all or none per partition, so after a crash the log lacks messages only at the end of partitions.
+//! While the log has no room the till waits and looks again at what it holds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::{Id, Outgoing, Publisher};
-use tidings_engine::Engine;
-use tokio::time::{Instant, sleep_until};
+use tidings_engine::{Engine, Error as EngineError};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::events::topics;
 use crate::ledger::read_topic;
@@ -22,6 +23,10 @@ pub(crate) const NUMBER_HEADER: &str = "shop-message";
 /// Messages in one send; what falls due within [`TICK`] goes together.
 const SEND_MAX: usize = 100;
 const TICK: Duration = Duration::from_millis(50);
+/// Pause before messages that the log refused are offered again, and how long the till keeps on
+/// without one that is taken.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+const REFUSED_MAX: Duration = Duration::from_secs(600);
 
 pub(crate) struct Till {
     engine: Engine,
@@ -33,9 +38,8 @@ pub(crate) struct Till {
 impl Till {
     /// Reads what earlier runs have published.
     pub(crate) async fn open(engine: &Engine, dataset: Arc<Dataset>) -> Result<Self, Error> {
-        let records = read_topic(engine, topics::INVOICES).await?;
-        let published = records.iter().filter_map(|r| r.header(NUMBER_HEADER)?.parse().ok());
-        Ok(Self { engine: engine.clone(), dataset, published: published.collect() })
+        let published = published(engine).await?;
+        Ok(Self { engine: engine.clone(), dataset, published })
     }
 
     /// How many messages earlier runs have published.
@@ -43,7 +47,27 @@ impl Till {
         self.published.len()
     }
 
-    pub(crate) async fn run(self, speed: Speed) -> Result<(), Error> {
+    pub(crate) async fn run(mut self, speed: Speed) -> Result<(), Error> {
+        let mut last_taken = Instant::now();
+        loop {
+            match self.feed(speed).await {
+                Err(Error::Sdk(tidings::Error::Engine(EngineError::Storage(why)))) => {
+                    let before = self.fed();
+                    self.published = published(&self.engine).await?;
+                    if self.fed() > before {
+                        last_taken = Instant::now();
+                    } else if last_taken.elapsed() > REFUSED_MAX {
+                        return Err(EngineError::Storage(why).into());
+                    }
+                    tracing::warn!(%why, "the till waits until the log takes its messages");
+                    sleep(REFUSED_PAUSE).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn feed(&self, speed: Speed) -> Result<(), Error> {
         let publisher = Publisher::open(&self.engine, "till").await?;
         let all = 0..self.dataset.messages.len();
         let missing: Vec<usize> = all.filter(|n| !self.published.contains(n)).collect();
@@ -70,6 +94,12 @@ impl Till {
             .id(Id::derived(&["shop", &message.invoice]))
             .header(NUMBER_HEADER, number.to_string())
     }
+}
+
+/// The numbers of the messages that the log holds.
+async fn published(engine: &Engine) -> Result<HashSet<usize>, Error> {
+    let records = read_topic(engine, topics::INVOICES).await?;
+    Ok(records.iter().filter_map(|r| r.header(NUMBER_HEADER)?.parse().ok()).collect())
 }
 
 /// When each of these messages falls due after the start, given that time runs from the first one

@@ -1,8 +1,10 @@
 //! The month on the embedded engine, in memory: it adds up, and running it again changes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_engine::{Engine, ReadLimit, SentRecord};
+use tidings_engine::{Engine, NewTopic, ReadLimit, SentRecord};
+use tidings_node::{MemoryDisk, Node, NodeConfig};
 use tidings_shop::{Options, Reconciliation, Shop, Speed};
 
 async fn run(engine: &Engine) -> Reconciliation {
@@ -59,6 +61,32 @@ async fn grown_by(engine: &Engine, before: i64, records: i64) {
     while ends(engine).await.iter().map(|(_, end)| end).sum::<i64>() < before + records {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_only_delays_the_month() {
+    let disk = MemoryDisk::new();
+    let config = NodeConfig::default();
+    disk.set_capacity(config.disk_reserve_bytes + (2 << 20));
+    let (node, _) = Node::start(Arc::new(disk.clone()), config).unwrap();
+    let engine = Engine::embedded(node);
+    let mut shop = Shop::start(&engine, Options { speed: Speed::Max }).await.unwrap();
+    refused(&engine).await;
+    disk.set_capacity(1 << 30);
+    let reconciliation = shop.until_done().await.unwrap();
+    assert_eq!(reconciliation.problems, Vec::<String>::new());
+    assert!(reconciliation.reconciled);
+    shop.stop().await.unwrap();
+    engine.close().await.unwrap();
+}
+
+/// Waits until the log takes no more records.
+async fn refused(engine: &Engine) {
+    let producer = engine.producer().await.unwrap();
+    let record = SentRecord { topic: "elsewhere".into(), ..SentRecord::default() };
+    let elsewhere = NewTopic { name: record.topic.clone(), ..NewTopic::default() };
+    engine.create_topic(elsewhere).await.unwrap();
+    while producer.send(vec![record.clone()]).await.is_ok() {}
 }
 
 /// The positive control: an audit that never fails proves nothing.

@@ -19,6 +19,9 @@ use crate::failure::{Exit, Failure};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_LINES_MAX, LINE_BYTES_MAX, LINES_AHEAD};
 use crate::output::{json_line, print};
 
+/// The lengths and deltas around a record, or a header.
+const VARINTS_BYTES_MAX: usize = 36;
+
 pub(crate) async fn produce(said: Produce) -> Result<(), Failure> {
     let mut client = Client::connect(&said.common.kafka).await?;
     let mut leaders = client.leaders(&said.topic, true).await?;
@@ -42,10 +45,12 @@ pub(crate) async fn produce(said: Produce) -> Result<(), Failure> {
         .await?;
         turn = turn.wrapping_add(1) & i32::MAX;
         for (partition, records) in batches {
-            let place = client.produce(&said.topic, partition, &mut leaders, &records).await?;
-            sent += records.len();
-            if said.common.output == Form::Json {
-                print(&places(&said.topic, place, records.len())?)?;
+            for batch in cut(&records) {
+                let place = client.produce(&said.topic, partition, &mut leaders, batch).await?;
+                sent += batch.len();
+                if said.common.output == Form::Json {
+                    print(&places(&said.topic, place, batch.len())?)?;
+                }
             }
         }
     }
@@ -125,6 +130,31 @@ async fn collect(
     Ok(true)
 }
 
+/// The records in pieces that each fit a batch; a record that fits none goes alone, for the broker
+/// to judge.
+fn cut(records: &[NewRecord]) -> Vec<&[NewRecord]> {
+    let mut batches = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (at, record) in records.iter().enumerate() {
+        let size = size_of(record);
+        if at > from && bytes + size > BATCH_BYTES_MAX {
+            batches.push(&records[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += size;
+    }
+    batches.push(&records[from..]);
+    batches
+}
+
+/// At most what the record takes in a batch, uncompressed.
+fn size_of(record: &NewRecord) -> usize {
+    let text = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter();
+    let headers: usize = headers.map(|h| h.name.len() + text(&h.value) + VARINTS_BYTES_MAX).sum();
+    text(&record.key) + text(&record.value) + headers + VARINTS_BYTES_MAX
+}
+
 fn record(said: &Produce, line: Vec<u8>) -> Result<NewRecord, Failure> {
     let line = Bytes::from(line);
     let (key, value) = match &said.key_separator {
@@ -182,6 +212,25 @@ mod tests {
         let long = vec![b'x'; LINE_BYTES_MAX + 1];
         assert!(next_line(&mut &long[..]).is_err());
         assert_eq!(next_line(&mut &long[1..]).unwrap().unwrap().len(), LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn batches_hold_what_brokers_take() {
+        let record = |bytes: usize| NewRecord {
+            value: Some(Bytes::from(vec![b'x'; bytes])),
+            ..NewRecord::default()
+        };
+        let kib = |sizes: &[usize]| sizes.iter().map(|kib| record(kib << 10)).collect::<Vec<_>>();
+        for (sizes, wanted) in [
+            (&[1][..], &[1][..]),
+            (&[300, 900], &[1, 1]),
+            (&[200, 200, 200, 200], &[2, 2]),
+            (&[900, 1, 1, 900, 1], &[1, 2, 1, 1]),
+        ] {
+            let records = kib(sizes);
+            let lengths: Vec<_> = cut(&records).iter().map(|batch| batch.len()).collect();
+            assert_eq!(lengths, wanted, "{sizes:?}");
+        }
     }
 
     #[test]

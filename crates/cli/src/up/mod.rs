@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tidings_engine::Engine;
 use tidings_gateway::{Addresses, Console, ConsoleOptions, FigureSource};
-use tidings_node::{Node, NodeConfig, NodeError};
+use tidings_node::{Node, NodeConfig, NodeError, raise_open_files};
 use tidings_server::{Server, ServerConfig};
 use tidings_shop::{Options, Shop, Speed};
 use tokio::net::TcpListener;
@@ -31,39 +31,79 @@ use crate::output::{print, print_json};
 use ports::Ports;
 use screen::Ready;
 
+/// The exit code of a command that a signal ended before it had done its work.
+const INTERRUPTED: u8 = 130;
+
 pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     log_to_stderr();
+    raise_open_files().map_err(|e| Failure::failed("the limit of open files is unknown").why(e))?;
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(&said).await?;
-    let mut running = Running::start(&said, ports).await?;
-    let opened = match said.demo {
-        None => Ok(None),
-        Some(Demo::Shop) => open_shop(&said, &running.engine).await.map(Some),
+    let (running, shop) = tokio::select! {
+        started = start(&said, ports, begun) => started?,
+        // What has begun ends when it is dropped; the next start recovers.
+        () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    let ended = match opened {
-        Err(failure) => Err(failure),
-        Ok(shop) => {
-            running.ready.fed = shop.as_ref().is_some_and(Shop::was_fed);
-            running.ready.elapsed = begun.elapsed();
-            running.ready.show()?;
-            match shop {
-                Some(shop) => keep_shop(&said, shop, &mut signals).await,
-                None => {
-                    signals.next().await;
-                    Ok(ExitCode::SUCCESS)
-                }
-            }
-        }
+    let node = running.node.clone();
+    let ended = tokio::select! {
+        ended = keep(&said, shop, &mut signals) => ended,
+        ended = node.ended() => Err(node_ended(ended)),
     };
+    signals.exit_on_next();
     let stopping = Instant::now();
-    running.stop().await?;
+    let stopped = running.stop().await;
+    let ended = ended?;
+    stopped?;
     eprintln!(
         "stopped cleanly in {} ms, data kept in {}",
         stopping.elapsed().as_millis(),
         said.data.display()
     );
-    ended
+    Ok(ended)
+}
+
+/// Starts everything, or nothing, and says that it is ready.
+async fn start(
+    said: &Up,
+    ports: Ports,
+    begun: Instant,
+) -> Result<(Running, Option<Shop>), Failure> {
+    let mut running = Running::start(said, ports).await?;
+    let opened = match said.demo {
+        None => Ok(None),
+        Some(Demo::Shop) => open_shop(said, &running.engine).await.map(Some),
+    };
+    let shop = match opened {
+        Ok(shop) => shop,
+        Err(failure) => {
+            running.stop().await?;
+            return Err(failure);
+        }
+    };
+    running.ready.fed = shop.as_ref().is_some_and(Shop::was_fed);
+    running.ready.elapsed = begun.elapsed();
+    running.ready.show()?;
+    Ok((running, shop))
+}
+
+async fn keep(said: &Up, shop: Option<Shop>, signals: &mut Signals) -> Result<ExitCode, Failure> {
+    match shop {
+        Some(shop) => keep_shop(said, shop, signals).await,
+        None => {
+            signals.next().await;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn node_ended(ended: Result<(), NodeError>) -> Failure {
+    let failure = Failure::failed("the node has ended by itself");
+    match ended {
+        Ok(()) => failure,
+        Err(why) => failure.why(why),
+    }
+    .hint("the log above says more; a restart recovers what is on disk")
 }
 
 async fn open_shop(said: &Up, engine: &Engine) -> Result<Shop, Failure> {
@@ -200,35 +240,44 @@ fn log_to_stderr() {
         .init();
 }
 
-/// Ctrl-c and SIGTERM. A second one during stopping ends the process at once.
+/// Ctrl-c and SIGTERM. One more during stopping ends the process at once.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    stopping: bool,
 }
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
         let listen =
             |kind| signal(kind).map_err(|e| Failure::failed("signals cannot be received").why(e));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
+        let (interrupt, terminate) =
+            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, stopping: false })
     }
 
     async fn next(&mut self) {
+        self.received().await;
+        eprintln!("stopping");
+        self.exit_on_next();
+    }
+
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        eprintln!("stopping");
+    }
+
+    /// From now on nobody waits for a clean stop once a signal comes.
+    fn exit_on_next(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
         tokio::spawn(async {
             let Ok(mut again) = Self::listen() else { return };
-            tokio::select! {
-                _ = again.interrupt.recv() => {}
-                _ = again.terminate.recv() => {}
-            }
-            std::process::exit(130);
+            again.received().await;
+            std::process::exit(i32::from(INTERRUPTED));
         });
     }
 }
