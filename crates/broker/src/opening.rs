@@ -148,6 +148,11 @@ impl Broker {
             for (partition, id) in topic.logs() {
                 report.partitions += usize::from(!topic.internal);
                 let folder = topic_name::folder(&topic.name, partition);
+                if folder == CATALOG_FOLDER {
+                    // Two logs on the same files would destroy each other.
+                    report.findings.push(format!("{folder}: is the catalog's, and no partition"));
+                    continue;
+                }
                 let log = open_log(&self.disk, &folder, topic.settings.log, report);
                 self.logs.by_id.insert(id, Partition { folder, log, settles_at: 0 });
             }
@@ -272,4 +277,42 @@ fn for_each_record(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tidings_log::MemoryDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_recorded_topic_with_the_catalogs_folder_is_never_opened_as_a_partition() {
+        let disk = MemoryDisk::new();
+        let now = Now { wall_ms: 1, mono_ms: 0 };
+        let open = || {
+            let config = BrokerConfig {
+                node_id: 1,
+                default_partitions: 1,
+                auto_create_topics: true,
+                disk_reserve_bytes: 0,
+                seed: 1,
+            };
+            Broker::open(Arc::new(disk.clone()), config, now).expect("the disk is healthy")
+        };
+        let (mut broker, _) = open();
+        let record = CatalogRecord::TopicCreated {
+            name: "__tidings_catalog".to_owned(),
+            id: base64([7; 16]),
+            partitions: 1,
+            configs: BTreeMap::new(),
+        };
+        broker.append_catalog(now, &record).expect("there is room");
+        broker.close().expect("a clean close");
+        drop(broker);
+        let (broker, report) = open();
+        assert_eq!(report.findings, ["__tidings_catalog-0: is the catalog's, and no partition"]);
+        assert_eq!(broker.logs.by_id.len(), 1, "the catalog alone");
+    }
 }

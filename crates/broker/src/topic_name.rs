@@ -30,6 +30,10 @@ pub(crate) fn is_internal(name: &str) -> bool {
     name == CONSUMER_OFFSETS || name == TRANSACTION_STATE || name.starts_with(OWN_PREFIX)
 }
 
+pub(crate) fn reserved(name: &str) -> TopicRefused {
+    TopicRefused::InvalidName(format!("{name} is the broker's own topic"))
+}
+
 /// The folder of a partition, as Kafka names it.
 pub(crate) fn folder(topic: &str, partition: i32) -> String {
     format!("{topic}-{partition}")

@@ -115,8 +115,8 @@ impl Broker {
         for new in &request.topics {
             let outcome = if times_named[new.name.as_str()] > 1 {
                 Err(TopicRefused::InvalidRequest(format!("{} is named more than once", new.name)))
-            } else if topic_name::is_internal(&new.name) {
-                Err(TopicRefused::InvalidName(format!("{} is the broker's own topic", new.name)))
+            } else if new.name == CONSUMER_OFFSETS {
+                Err(topic_name::reserved(&new.name))
             } else {
                 self.create_topic(now, new, request.validate_only)
             };
@@ -129,6 +129,7 @@ impl Broker {
     }
 
     /// Checks and, unless only that is wanted, creates; its record is then on its way to the disk.
+    /// Of the broker's own names only [`CONSUMER_OFFSETS`] is one of a topic.
     pub(crate) fn create_topic(
         &mut self,
         now: Now,
@@ -136,6 +137,9 @@ impl Broker {
         validate_only: bool,
     ) -> Result<TopicCreation, TopicRefused> {
         topic_name::check(&new.name)?;
+        if topic_name::is_internal(&new.name) && new.name != CONSUMER_OFFSETS {
+            return Err(topic_name::reserved(&new.name));
+        }
         let partitions = self.wanted_partitions(new)?;
         let settings = TopicSettings::parse(&new.configs)?;
         let id = self.fresh_topic_id();

@@ -132,6 +132,27 @@ fn asking_for_a_missing_topic_creates_it_only_when_asked_to() {
 }
 
 #[test]
+fn asking_for_the_brokers_own_names_leaves_the_catalog_alone() {
+    for room in [u64::MAX, 0] {
+        let mut rig = Rig::on(MemoryDisk::new());
+        let id = rig.topic("a").id;
+        rig.disk.set_capacity(rig.disk.used_bytes().saturating_add(room));
+        let files = rig.disk.files();
+        for name in ["__tidings_catalog", "__tidings_other", "__transaction_state"] {
+            let refused = describe(&mut rig, name, true).topic.unwrap_err();
+            assert!(matches!(refused, TopicRefused::InvalidName(_)), "{name}: {refused:?}");
+            assert!(delete(&mut rig, name).is_err());
+        }
+        assert_eq!(rig.disk.files(), files);
+        rig.disk.set_capacity(u64::MAX);
+        rig.topic("b");
+        let mut rig = rig.restart();
+        assert_eq!((rig.report.topics, rig.report.findings.len()), (2, 0));
+        assert_eq!(describe(&mut rig, "a", false).topic.unwrap().id, id);
+    }
+}
+
+#[test]
 fn topics_are_found_by_id() {
     let mut rig = Rig::new();
     let id = rig.topic("a").id;
