@@ -14,6 +14,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -25,7 +26,7 @@ use tokio::time::timeout;
 use crate::api::{self, CloseReason, NoAnswer, Outcome, Turn};
 use crate::context::Connection;
 use crate::limits::{
-    DRAIN_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, FRAME_READ_MAX, IDLE_MAX, READ_BUFFER_BYTES,
+    ConnectionLimits, DRAIN_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, READ_BUFFER_BYTES,
     REQUEST_BYTES_PER_CONNECTION_MAX, REQUESTS_PER_CONNECTION_MAX, SEGMENTS_PER_WRITE_MAX,
 };
 use crate::server::{Counters, stopped};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     /// The bytes of requests that all connections may have in flight.
     pub(crate) request_bytes: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) limits: ConnectionLimits,
 }
 
 /// A turn, and the bytes of the request until it has been answered.
@@ -51,6 +53,7 @@ pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, shared: 
     let (read, write) = socket.into_split();
     let (turns, pending) = mpsc::channel(REQUESTS_PER_CONNECTION_MAX);
     let under_way = Arc::new(AtomicUsize::new(0));
+    let idle_max = shared.limits.idle_max;
     let reading = Reading {
         socket: BufReader::with_capacity(READ_BUFFER_BYTES, read),
         bytes: Arc::new(Semaphore::new(REQUEST_BYTES_PER_CONNECTION_MAX)),
@@ -59,7 +62,7 @@ pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, shared: 
         shared,
         turns,
     };
-    let mut writing = Writing { socket: write, pending, under_way };
+    let mut writing = Writing { socket: write, pending, under_way, idle_max };
     let mut written = std::pin::pin!(writing.run());
     let ended = tokio::select! {
         ended = reading.run() => ended,
@@ -106,6 +109,7 @@ struct Reading {
 impl Reading {
     /// Reads until the client ends its side, the server stops, or something must be refused.
     async fn run(mut self) -> Result<(), CloseReason> {
+        let frame_read_max = self.shared.limits.frame_read_max;
         loop {
             let Some(length) = self.next_length().await? else { return Ok(()) };
             let in_range = |length: &usize| (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(length);
@@ -115,8 +119,8 @@ impl Reading {
             };
             let bytes = self.reserve(length).await;
             let frame = self.read_frame(length);
-            let frame = timeout(FRAME_READ_MAX, frame).await;
-            let frame = frame.map_err(|_| CloseReason::SlowRequest(FRAME_READ_MAX))??;
+            let frame = timeout(frame_read_max, frame).await;
+            let frame = frame.map_err(|_| CloseReason::SlowRequest(frame_read_max))??;
             self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
 
             let turn = api::take_up(&self.connection, frame).await;
@@ -133,24 +137,26 @@ impl Reading {
     }
 
     /// The next frame's length; none when the client or the server is done. An idle client may be
-    /// silent for [`IDLE_MAX`], one that waits for an answer as long as it takes.
+    /// silent for [`IDLE_MAX`](crate::limits::IDLE_MAX), one that waits for an answer as long as it
+    /// takes.
     async fn next_length(&mut self) -> Result<Option<i32>, CloseReason> {
+        let ConnectionLimits { idle_max, frame_read_max, .. } = self.shared.limits;
         loop {
             let idle = self.under_way.load(Ordering::Relaxed) == 0;
             let ready = tokio::select! {
                 () = stopped(&mut self.shared.stopping) => return Ok(None),
-                ready = timeout(IDLE_MAX, wait_for_bytes(&mut self.socket)) => ready,
+                ready = timeout(idle_max, wait_for_bytes(&mut self.socket)) => ready,
             };
             match ready {
                 Ok(Ok(true)) => break,
                 Ok(Ok(false)) => return Ok(None),
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) if idle => return Err(CloseReason::Idle(IDLE_MAX)),
+                Err(_) if idle => return Err(CloseReason::Idle(idle_max)),
                 Err(_) => {}
             }
         }
-        let length = timeout(FRAME_READ_MAX, self.socket.read_i32()).await;
-        Ok(Some(length.map_err(|_| CloseReason::SlowRequest(FRAME_READ_MAX))??))
+        let length = timeout(frame_read_max, self.socket.read_i32()).await;
+        Ok(Some(length.map_err(|_| CloseReason::SlowRequest(frame_read_max))??))
     }
 
     /// Waits until a request of this length fits the limits.
@@ -185,6 +191,7 @@ struct Writing {
     socket: OwnedWriteHalf,
     pending: mpsc::Receiver<Pending>,
     under_way: Arc<AtomicUsize>,
+    idle_max: Duration,
 }
 
 impl Writing {
@@ -208,14 +215,14 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes all segments; the client must take some bytes every [`IDLE_MAX`].
+    /// Writes all segments; the client must take some bytes every [`IDLE_MAX`](crate::limits::IDLE_MAX).
     async fn write(&mut self, mut segments: Vec<Bytes>) -> Result<(), CloseReason> {
         let mut first = 0;
         while let Some(rest) = segments.get_mut(first..).filter(|rest| !rest.is_empty()) {
             let upcoming = rest.iter().take(SEGMENTS_PER_WRITE_MAX);
             let slices: Vec<IoSlice<'_>> = upcoming.map(|bytes| IoSlice::new(bytes)).collect();
-            let written = timeout(IDLE_MAX, self.socket.write_vectored(&slices)).await;
-            let mut written = written.map_err(|_| CloseReason::Idle(IDLE_MAX))??;
+            let written = timeout(self.idle_max, self.socket.write_vectored(&slices)).await;
+            let mut written = written.map_err(|_| CloseReason::Idle(self.idle_max))??;
             if written == 0 {
                 return Err(std::io::Error::from(ErrorKind::WriteZero).into());
             }

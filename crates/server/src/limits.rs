@@ -51,6 +51,27 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// Groups that one OffsetFetch may ask about: each is a question to the broker.
 pub const GROUPS_PER_OFFSET_FETCH_MAX: usize = 1000;
 
+/// The limits that a server may be given others of, so that they can be reached; the default is the
+/// constants of the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub idle_max: Duration,
+    pub frame_read_max: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            idle_max: IDLE_MAX,
+            frame_read_max: FRAME_READ_MAX,
+        }
+    }
+}
+
 const _: () = assert!(FRAME_BYTES_MAX <= REQUEST_BYTES_PER_CONNECTION_MAX);
 const _: () = assert!(REQUEST_BYTES_PER_CONNECTION_MAX <= REQUEST_BYTES_IN_FLIGHT_MAX);
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);

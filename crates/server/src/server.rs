@@ -12,16 +12,21 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection::{self, Shared};
 use crate::context::{Connection, Fetches};
-use crate::limits::{
-    ACCEPT_PAUSE, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DRAIN_MAX,
-    REQUEST_BYTES_IN_FLIGHT_MAX,
-};
+use crate::limits::{ACCEPT_PAUSE, ConnectionLimits, DRAIN_MAX, REQUEST_BYTES_IN_FLIGHT_MAX};
 
 /// What the server is told once.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Host and port that clients are told to connect to: what Metadata and FindCoordinator say.
     pub advertised: (String, u16),
+    pub limits: ConnectionLimits,
+}
+
+impl ServerConfig {
+    /// With the limits that there are.
+    pub fn new(advertised: (String, u16)) -> Self {
+        Self { advertised, limits: ConnectionLimits::default() }
+    }
 }
 
 /// Why a server does not start.
@@ -77,6 +82,7 @@ pub async fn start(
     let accepting = Accepting {
         node,
         advertised: Arc::new(config.advertised),
+        limits: config.limits,
         counters: Arc::clone(&counters),
         request_bytes: Arc::new(Semaphore::new(REQUEST_BYTES_IN_FLIGHT_MAX)),
         fetched_bytes: Arc::default(),
@@ -128,6 +134,7 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
 struct Accepting {
     node: Node,
     advertised: Arc<(String, u16)>,
+    limits: ConnectionLimits,
     counters: Arc<Counters>,
     request_bytes: Arc<Semaphore>,
     fetched_bytes: Arc<AtomicUsize>,
@@ -177,6 +184,7 @@ impl Accepting {
             counters: Arc::clone(&self.counters),
             request_bytes: Arc::clone(&self.request_bytes),
             stopping: self.stopping.clone(),
+            limits: self.limits,
         };
         connections.spawn(async move {
             let _place = place;
@@ -186,14 +194,15 @@ impl Accepting {
 
     /// A place among the connections, if the limits leave one.
     fn place(&self, peer: SocketAddr, open: usize) -> Option<Place> {
-        if open >= CONNECTIONS_MAX {
-            tracing::warn!(%peer, limit = CONNECTIONS_MAX, "too many connections");
+        let limit = self.limits.connections_max;
+        if open >= limit {
+            tracing::warn!(%peer, limit, "too many connections");
             return None;
         }
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(peer.ip()).or_default();
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
-            let limit = CONNECTIONS_PER_ADDRESS_MAX;
+        let limit = self.limits.connections_per_address_max;
+        if *count >= limit {
             tracing::warn!(%peer, limit, "too many connections from this address");
             return None;
         }

@@ -165,7 +165,7 @@ impl Running {
         let (node, report) = opened.map_err(|e| not_opened(said, &e))?;
         ready.report = report;
         let engine = Engine::embedded(node.clone());
-        let config = ServerConfig { advertised: ready.advertised.clone() };
+        let config = ServerConfig::new(ready.advertised.clone());
         let server = tidings_server::start(node.clone(), kafka, config)
             .await
             .map_err(|e| Failure::failed("the Kafka listener does not start").why(e))?;

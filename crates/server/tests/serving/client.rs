@@ -27,7 +27,7 @@ impl Served {
         let config = NodeConfig { default_partitions: 2, ..NodeConfig::default() };
         let (node, _) = Node::start(Arc::new(disk.clone()), config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = ServerConfig { advertised: ("broker.test".into(), 19092) };
+        let config = ServerConfig::new(("broker.test".into(), 19092));
         let server = tidings_server::start(node.clone(), listener, config).await.unwrap();
         Self { node, disk, server }
     }
