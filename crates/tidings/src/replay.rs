@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tidings_engine::{Engine, Error, Position, ReadLimit, Record, TopicPartition};
+use tidings_engine::{Engine, Error, Offset, Position, ReadLimit, Record, TopicPartition};
 
 use crate::limits;
 
@@ -67,6 +67,9 @@ impl Replay {
 
     /// The next own record of others (another instance, an earlier run), oldest first; none at the
     /// ends that the topics had when the reading began.
+    ///
+    /// The ends are asked for partition by partition: one that is there but cannot be read is
+    /// described as empty, and only refuses when it is asked itself.
     pub(crate) async fn reading<'r>(
         &'r mut self,
         engine: &'r Engine,
@@ -76,13 +79,10 @@ impl Replay {
         for topic in topics {
             for partition in engine.topic(topic).await?.partitions {
                 let id = TopicPartition { topic: topic.clone(), partition: partition.id };
-                let known = self.cursors.entry(id.clone()).or_default().next;
-                lanes.push(Lane {
-                    partition: id,
-                    next: known.max(partition.start_offset),
-                    end: partition.end_offset,
-                    buffer: VecDeque::new(),
-                });
+                let start = engine.offset(topic, partition.id, Offset::Earliest).await?;
+                let end = engine.offset(topic, partition.id, Offset::Latest).await?;
+                let next = start.max(self.cursors.entry(id.clone()).or_default().next);
+                lanes.push(Lane { partition: id, next, end, buffer: VecDeque::new() });
             }
         }
         Ok(Reading { replay: self, engine, lanes })

@@ -143,3 +143,46 @@ async fn after_a_failed_append_state_is_what_the_log_says() {
     // an event folded twice.
     assert_eq!(totals(&engine).await, [3]);
 }
+
+#[tokio::test]
+async fn an_output_partition_that_cannot_be_opened_is_not_taken_for_an_empty_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let aside = tempfile::tempdir().expect("a directory");
+    let (folder, kept) = (dir.path().join("payments-0"), aside.path().join("payments-0"));
+    let engine = engine_in(dir.path()).await;
+    place(&engine, &["a"]).await;
+    let running = service().start(&engine).await.expect("started");
+    until(&running, |f| f.emitted == 1).await;
+    running.stop().await.expect("stopped");
+    engine.close().await.expect("closed");
+
+    std::fs::rename(&folder, &kept).expect("renamed");
+    std::fs::write(&folder, "in the way").expect("written");
+    let engine = engine_in(dir.path()).await;
+    let refused = service().start(&engine).await.expect_err("the state cannot be known");
+    let Error::Engine(tidings_engine::Error::Storage(text)) = refused else {
+        panic!("the disk is to blame: {refused:?}");
+    };
+    assert!(text.contains("payments-0 could not be opened"), "{text}");
+    engine.close().await.expect("closed");
+
+    std::fs::remove_file(&folder).expect("removed");
+    std::fs::rename(&kept, &folder).expect("renamed");
+    let engine = engine_in(dir.path()).await;
+    place(&engine, &["bb"]).await;
+    let running = service().start(&engine).await.expect("started");
+    until(&running, |f| f.emitted == 1).await;
+    running.stop().await.expect("stopped");
+    assert_eq!(totals(&engine).await, [1, 3]);
+}
+
+/// An engine on disk; its topics have one partition.
+async fn engine_in(dir: &std::path::Path) -> Engine {
+    let engine = Engine::open(dir).await.expect("an engine");
+    for name in ["orders", "payments"] {
+        let topic = NewTopic { name: name.into(), partitions: Some(1), configs: Vec::new() };
+        let made = engine.create_topic(topic).await;
+        assert!(matches!(made, Ok(()) | Err(tidings_engine::Error::TopicExists(_))), "{made:?}");
+    }
+    engine
+}
