@@ -1,5 +1,9 @@
 //! The registry over its router, on an engine in memory.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::task::Poll;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
@@ -275,4 +279,39 @@ async fn concurrent_registrations_get_distinct_ids() {
     ids.sort_unstable();
     assert_eq!(ids, (1..=20).collect::<Vec<_>>());
     assert_eq!(registry.get("/subjects/a/versions").await.1.as_array().unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn a_registration_whose_client_goes_away_shares_its_id_with_no_other() {
+    let registry = Registry::new().await;
+    let schema = |n: u32| format!(r#"{{"type":"fixed","name":"F{n}","size":{n}}}"#);
+    registry.register("a", &schema(0)).await;
+    for n in 1..=200 {
+        // Gone after n % 10 steps: before, while and after its record is on the way to the disk.
+        let (first, second) = (schema(2 * n), schema(2 * n + 1));
+        let mut gone = Box::pin(registry.register("a", &first));
+        let mut steps = 0;
+        poll_fn(|context| match gone.as_mut().poll(context) {
+            Poll::Pending if steps < n % 10 => {
+                steps += 1;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        })
+        .await;
+        drop(gone);
+        assert_eq!(registry.register("a", &second).await.0, 200);
+    }
+    let limit = ReadLimit { records: 10_000, bytes: 1 << 24, wait: std::time::Duration::ZERO };
+    let read = registry.engine.read("_schemas", 0, 0, limit).await.unwrap();
+    let mut schemas: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for record in read.records {
+        let value: Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+        let text = value["schema"].as_str().unwrap().to_owned();
+        schemas.entry(value["id"].as_i64().unwrap()).or_default().insert(text);
+    }
+    assert!(schemas.len() > 200, "{}", schemas.len());
+    let shared: Vec<_> = schemas.iter().filter(|(_, schemas)| schemas.len() > 1).collect();
+    assert!(shared.is_empty(), "{shared:?}");
 }

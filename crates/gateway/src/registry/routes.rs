@@ -212,7 +212,7 @@ async fn register(
 ) -> Answered<Value> {
     let definition = body.parse()?;
     let id = store
-        .write(|state| {
+        .write(move |state| {
             let registered = state.decide_register(&subject, &definition)?;
             Ok((registered.id, registered.change.into_iter().collect()))
         })
@@ -236,7 +236,7 @@ async fn delete_subject(
     Path(subject): Path<String>,
     Query(wanted): Query<Wanted>,
 ) -> Answered<Vec<i32>> {
-    let decided = store.write(|state| state.decide_delete_subject(&subject, wanted.permanent));
+    let decided = store.write(move |state| state.decide_delete_subject(&subject, wanted.permanent));
     Ok(Answer(decided.await?))
 }
 
@@ -273,7 +273,7 @@ async fn delete_version(
     Query(wanted): Query<Wanted>,
 ) -> Answered<i32> {
     let version = VersionRef::parse(&version)?;
-    let decided = store.write(|state| {
+    let decided = store.write(move |state| {
         let (number, change) = state.decide_delete_version(&subject, version, wanted.permanent)?;
         Ok((number, vec![change]))
     });
@@ -362,7 +362,7 @@ async fn level(State(store): Registry) -> Answer<Value> {
 
 async fn set_level(State(store): Registry, Json(body): Json<LevelBody>) -> Answered<Value> {
     let level = body.parse()?;
-    store.write(|state| Ok(((), vec![state.decide_level(None, level)]))).await?;
+    store.write(move |state| Ok(((), vec![state.decide_level(None, level)]))).await?;
     Ok(Answer(json!({ "compatibility": level })))
 }
 
@@ -385,7 +385,7 @@ async fn set_subject_level(
     Json(body): Json<LevelBody>,
 ) -> Answered<Value> {
     let level = body.parse()?;
-    store.write(|state| Ok(((), vec![state.decide_level(Some(&subject), level)]))).await?;
+    store.write(move |state| Ok(((), vec![state.decide_level(Some(&subject), level)]))).await?;
     Ok(Answer(json!({ "compatibility": level })))
 }
 
@@ -393,7 +393,7 @@ async fn delete_subject_level(
     State(store): Registry,
     Path(subject): Path<String>,
 ) -> Answered<Value> {
-    let decided = store.write(|state| {
+    let decided = store.write(move |state| {
         let (level, change) = state.decide_no_level(&subject)?;
         Ok((level, vec![change]))
     });

@@ -1,10 +1,11 @@
 //! The registry's state and its topic: one writer that appends, reads back and folds.
 //!
 //! Invariant: the state is the fold of `_schemas` up to `Writer::next`. A write first folds
-//! whatever the topic has gained, decides on that, appends, and folds what it reads back, so a
-//! writer that was interrupted between append and fold leaves nothing behind.
+//! whatever the topic has gained, decides on that, appends, and folds what it reads back. From its
+//! decision on a write runs in a task of its own: a client that goes away does not let the next
+//! write decide before it is known what is in the topic.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ const TOPIC: &str = "_schemas";
 
 pub(super) struct Store {
     engine: Engine,
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
     state: RwLock<Registry>,
 }
 
@@ -35,12 +36,12 @@ struct Writer {
 impl Store {
     pub(super) async fn open(engine: Engine) -> Result<Self, Error> {
         let mut writer = Writer::default();
-        let mut store = Self { engine, writer: Mutex::default(), state: RwLock::default() };
+        let mut store = Self { engine, writer: Arc::default(), state: RwLock::default() };
         match store.catch_up(&mut writer).await {
             Ok(()) | Err(Error::UnknownTopic(_)) => {}
             Err(e) => return Err(e),
         }
-        store.writer = Mutex::new(writer);
+        store.writer = Arc::new(Mutex::new(writer));
         Ok(store)
     }
 
@@ -50,19 +51,29 @@ impl Store {
     }
 
     /// Decides on the newest state and makes the changes durable before it answers.
-    pub(super) async fn write<T>(
+    pub(super) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&Registry) -> Result<(T, Vec<Change>), Refused> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let mut writer = self.writer.clone().lock_owned().await;
+        let store = Arc::clone(self);
+        let written = tokio::spawn(async move { store.write_as(&mut writer, decide).await });
+        written.await.map_err(|e| Trouble { code: 50001, message: e.to_string() })?
+    }
+
+    async fn write_as<T>(
         &self,
+        writer: &mut Writer,
         decide: impl FnOnce(&Registry) -> Result<(T, Vec<Change>), Refused>,
     ) -> Result<T, Trouble> {
-        let mut writer = self.writer.lock().await;
-        match self.catch_up(&mut writer).await {
+        match self.catch_up(writer).await {
             Ok(()) | Err(Error::UnknownTopic(_)) => {}
             Err(e) => return Err(e.into()),
         }
         let (answer, changes) = decide(&self.read())?;
         if !changes.is_empty() {
-            self.append(&mut writer, &changes).await?;
-            self.catch_up(&mut writer).await?;
+            self.append(writer, &changes).await?;
+            self.catch_up(writer).await?;
         }
         Ok(answer)
     }
