@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const POLL_RECORDS_MAX: usize = 10_000;
 /// Bytes of records that one batch of a producer may hold before it is split; a larger single
 /// record goes alone. Below Kafka's default `max.message.bytes` (1,048,588) with the batch's own
-/// 61 bytes. Topics that take less are found out by their refusal.
+/// 61 bytes. A topic that takes less gets smaller batches.
 pub const BATCH_RECORDS_BYTES_MAX: usize = 1_000_000;
 /// Records that one batch of a producer may hold, so that many tiny records are split too.
 pub const BATCH_RECORDS_MAX: usize = 50_000;

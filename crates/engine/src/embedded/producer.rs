@@ -4,15 +4,18 @@
 //! they reach the log in sequence; the lock is not held while the disk is waited for, so concurrent
 //! senders share group commits. A batch is sent again only when the broker has said that it did not
 //! append it; after such a refusal the sequences handed out since are void, and the producer takes a
-//! new identity whose sequences begin at 0.
+//! new identity whose sequences begin at 0. A log takes any sequence of an identity that it does not
+//! know, so a partition's second batch is not submitted before its first one under the identity is
+//! acknowledged: were the first refused, the second would get ahead of it.
 //!
 //! One send does, until every record is placed or one cannot be:
 //! 1. choose each record's partition, once;
 //! 2. cut each partition's records into batches below the limit;
 //! 3. under the lock: take sequences, submit round by round (the n-th batch of each partition);
-//! 4. wait for the answers; what was refused for its sequence, or for being too large, goes to 2.
+//! 4. wait for the answers; what was refused for its sequence, or for being too large, and what had
+//!    to wait for the first batch, goes to 2.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,6 +45,8 @@ struct State {
     identity: Option<ProducerIdentity>,
     /// The next sequence of each partition under this identity.
     sequences: HashMap<TopicPartition, i32>,
+    /// Partitions whose log knows this identity.
+    acquainted: HashSet<TopicPartition>,
     topics: HashMap<String, KnownTopic>,
 }
 
@@ -66,6 +71,15 @@ struct Flight {
     at: TopicPartition,
     batch: Vec<Queued>,
     identity: ProducerIdentity,
+    /// The partition's log did not know the identity when this was submitted.
+    is_first: bool,
+}
+
+/// What one pass has submitted, with the answers to come, and what waits for them.
+#[derive(Default)]
+struct Submitted {
+    answers: Vec<(Vec<Flight>, Answer<Produce>)>,
+    later: ByPartition,
 }
 
 /// Records by where they go, in the order of the send.
@@ -74,17 +88,26 @@ type ByPartition = BTreeMap<TopicPartition, Vec<Queued>>;
 impl EmbeddedProducer {
     pub(crate) async fn open(engine: &Embedded) -> Result<Self, Error> {
         let identity = new_identity(engine).await?;
-        let (sequences, topics) = (HashMap::new(), HashMap::new());
-        let state = State { identity: Some(identity), sequences, topics };
+        let state = State {
+            identity: Some(identity),
+            sequences: HashMap::new(),
+            acquainted: HashSet::new(),
+            topics: HashMap::new(),
+        };
         Ok(Self { engine: engine.clone(), state: Arc::new(Mutex::new(state)) })
     }
 
     pub(crate) async fn send(&self, records: Vec<SentRecord>) -> Result<Vec<Position>, Error> {
         let mut positions: Vec<Option<Position>> = vec![None; records.len()];
         let mut queued = self.place(records).await?;
-        for _ in 0..SEND_ATTEMPTS_MAX {
-            let flights = self.submit(queued).await?;
-            queued = self.land(flights, &mut positions).await?;
+        let mut refusals = 0;
+        while refusals < SEND_ATTEMPTS_MAX {
+            let Submitted { answers, later } = self.submit(queued).await?;
+            queued = self.land(answers, &mut positions).await?;
+            refusals += u32::from(!queued.is_empty());
+            for (at, mut batch) in later {
+                queued.entry(at).or_default().append(&mut batch);
+            }
             if queued.is_empty() {
                 let placed = positions.into_iter().map(|position| {
                     position.expect("every record is queued, placed, or the send has failed")
@@ -130,21 +153,21 @@ impl EmbeddedProducer {
     }
 
     /// Submits everything in order; under the lock only the node's admission is awaited.
-    async fn submit(
-        &self,
-        queued: ByPartition,
-    ) -> Result<Vec<(Vec<Flight>, Answer<Produce>)>, Error> {
+    async fn submit(&self, queued: ByPartition) -> Result<Submitted, Error> {
         let mut state = self.state.lock().await;
         let identity = match state.identity {
             Some(identity) => identity,
             None => {
                 let identity = new_identity(&self.engine).await?;
                 state.sequences.clear();
+                state.acquainted.clear();
                 *state.identity.insert(identity)
             }
         };
+        let mut rounds = rounds(queued, |topic| state.records_bytes_max(topic));
+        let later = hold_back(&mut rounds, &state.acquainted);
         let mut answers = Vec::new();
-        for round in rounds(queued, |topic| state.records_bytes_max(topic)) {
+        for round in rounds {
             let mut after = Vec::with_capacity(round.len());
             let mut partitions = Vec::with_capacity(round.len());
             let mut flights = Vec::with_capacity(round.len());
@@ -154,7 +177,8 @@ impl EmbeddedProducer {
                 let bytes = encode(&batch, identity, sequence);
                 let TopicPartition { topic, partition } = at.clone();
                 partitions.push(ProducePartition { topic, partition, batch: bytes });
-                flights.push(Flight { at, batch, identity });
+                let is_first = !state.acquainted.contains(&at);
+                flights.push(Flight { at, batch, identity, is_first });
             }
             let acks = Acks::Durable;
             let produce = Produce { acks, transactional: false, zstd_allowed: true, partitions };
@@ -164,7 +188,7 @@ impl EmbeddedProducer {
             state.sequences.extend(after);
             answers.push((flights, answer));
         }
-        Ok(answers)
+        Ok(Submitted { answers, later })
     }
 
     /// Takes the answers; returns what has to be sent again, or the first failure.
@@ -187,7 +211,12 @@ impl EmbeddedProducer {
                 let outcome = outcomes.remove(&flight.at);
                 let outcome = outcome.unwrap_or(Err(ProduceRefused::UnknownPartition));
                 match outcome {
-                    Ok(at) => flight.mark(at.base_offset, positions),
+                    Ok(at) => {
+                        if flight.is_first {
+                            self.acquaint(&flight).await;
+                        }
+                        flight.mark(at.base_offset, positions);
+                    }
                     Err(refused) => {
                         let may_go_again = self.refused(&flight, &refused).await;
                         if may_go_again && failure.is_none() {
@@ -202,6 +231,13 @@ impl EmbeddedProducer {
         failure.map_or(Ok(again), Err)
     }
 
+    async fn acquaint(&self, flight: &Flight) {
+        let mut state = self.state.lock().await;
+        if state.identity == Some(flight.identity) {
+            state.acquainted.insert(flight.at.clone());
+        }
+    }
+
     /// Voids what the refusal makes void, and says whether the batch may go again.
     async fn refused(&self, flight: &Flight, refused: &ProduceRefused) -> bool {
         let mut state = self.state.lock().await;
@@ -212,7 +248,7 @@ impl EmbeddedProducer {
             ProduceRefused::OutOfOrderSequence(_) | ProduceRefused::StaleEpoch(_) => true,
             ProduceRefused::TooLarge { limit, .. } if flight.batch.len() > 1 => {
                 if let Some(known) = state.topics.get_mut(&flight.at.topic) {
-                    known.records_bytes_max = limit.saturating_sub(HEADER_BYTES);
+                    known.records_bytes_max = records_bytes_max(*limit);
                 }
                 true
             }
@@ -234,14 +270,15 @@ impl State {
             if partitions == 0 {
                 return Err(Error::UnknownTopic(name.to_owned()));
             }
-            let known = self.topics.entry(name.to_owned()).or_insert(KnownTopic {
+            let batch_bytes_max = engine.max_message_bytes(name).await?;
+            let keyless = self.topics.get(name).map_or(0, |known| known.keyless);
+            let known = KnownTopic {
                 partitions,
                 asked: Instant::now(),
-                keyless: 0,
-                records_bytes_max: BATCH_RECORDS_BYTES_MAX,
-            });
-            known.partitions = partitions;
-            known.asked = Instant::now();
+                keyless,
+                records_bytes_max: records_bytes_max(batch_bytes_max),
+            };
+            self.topics.insert(name.to_owned(), known);
         }
         self.topics.get_mut(name).ok_or_else(|| Error::UnknownTopic(name.to_owned()))
     }
@@ -285,6 +322,26 @@ fn rounds(
         }
     }
     rounds
+}
+
+/// Takes out all but the first batch of each partition that is not in `acquainted`.
+fn hold_back(
+    rounds: &mut Vec<Vec<(TopicPartition, Vec<Queued>)>>,
+    acquainted: &HashSet<TopicPartition>,
+) -> ByPartition {
+    let mut later = ByPartition::new();
+    for round in rounds.iter_mut().skip(1) {
+        for (at, mut batch) in round.extract_if(.., |(at, _)| !acquainted.contains(at)) {
+            later.entry(at).or_default().append(&mut batch);
+        }
+    }
+    rounds.retain(|round| !round.is_empty());
+    later
+}
+
+/// Bytes of records in a batch that a topic with this `max.message.bytes` takes.
+fn records_bytes_max(batch_bytes_max: usize) -> usize {
+    batch_bytes_max.saturating_sub(HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
 }
 
 /// Cuts records into batches of at most `bytes_max`; a larger record goes alone.
@@ -369,6 +426,24 @@ mod tests {
             })
             .collect();
         assert_eq!(indexes, [vec![0, 3], vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn a_partition_that_does_not_know_the_producer_gets_its_first_batch_alone() {
+        let at = |partition| TopicPartition { topic: "t".into(), partition };
+        let three = |from: usize| (from..from + 3).map(|index| queued(index, 10)).collect();
+        let queued = ByPartition::from([(at(0), three(0)), (at(1), three(3))]);
+        let indexes = |batch: &[Queued]| batch.iter().map(|q| q.index).collect::<Vec<_>>();
+        let mut rounds = rounds(queued, |_| 10);
+        let later = hold_back(&mut rounds, &HashSet::from([at(1)]));
+        let now: Vec<Vec<usize>> = rounds
+            .iter()
+            .map(|round| round.iter().flat_map(|(_, batch)| indexes(batch)).collect())
+            .collect();
+        assert_eq!(now, [vec![0, 3], vec![4], vec![5]]);
+        let later: Vec<_> =
+            later.iter().map(|(at, batch)| (at.partition, indexes(batch))).collect();
+        assert_eq!(later, [(0, vec![1, 2])]);
     }
 
     #[test]

@@ -72,6 +72,14 @@ impl Embedded {
         Ok(configs.into_iter().map(|entry| (entry.name.to_owned(), entry.value)).collect())
     }
 
+    /// The largest batch that the topic takes.
+    pub(super) async fn max_message_bytes(&self, name: &str) -> Result<usize, Error> {
+        let configs = self.topic_configs(name).await?;
+        let value = configs.into_iter().find(|(config, _)| config == "max.message.bytes");
+        let bytes = value.and_then(|(_, value)| value?.parse().ok());
+        bytes.ok_or_else(|| Error::Unavailable(format!("{name} has no max.message.bytes")))
+    }
+
     pub(crate) async fn read(
         &self,
         topic: &str,

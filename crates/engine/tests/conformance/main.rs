@@ -57,6 +57,7 @@ on_every_engine! {
         records_beyond_the_limit_are_refused,
         sends_beyond_a_batch_are_split,
         batches_fit_what_the_topic_takes,
+        a_fresh_producer_keeps_the_order_where_large_batches_are_refused,
         concurrent_senders_keep_their_own_order,
         dropped_sends_leave_no_gap_and_no_copy,
     }

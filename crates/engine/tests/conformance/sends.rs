@@ -113,6 +113,30 @@ pub(crate) async fn batches_fit_what_the_topic_takes(stage: Stage) {
     assert_eq!(texts(&stage.read_all(&topic, 0, 100).await), values);
 }
 
+pub(crate) async fn a_fresh_producer_keeps_the_order_where_large_batches_are_refused(stage: Stage) {
+    let topic = stage.name("t");
+    let new = |bytes: &str| NewTopic {
+        name: topic.clone(),
+        partitions: Some(2),
+        configs: vec![("max.message.bytes".to_owned(), bytes.to_owned())],
+    };
+    let values: Vec<String> = (0..14).map(|n| format!("{n:050000}").repeat(2)).collect();
+    let all = |partition| values.iter().map(|value| to(&topic, partition, value)).collect();
+    stage.engine.create_topic(new("600000")).await.unwrap();
+    stage.engine.producer().await.unwrap().send(all(0)).await.unwrap();
+    assert_eq!(texts(&stage.read_all(&topic, 0, 0).await), values);
+
+    // The producer's knowledge of the topic may be old.
+    stage.engine.delete_topic(&topic).await.unwrap();
+    stage.engine.create_topic(new("1048588")).await.unwrap();
+    let producer = stage.engine.producer().await.unwrap();
+    producer.send(vec![to(&topic, 0, "small")]).await.unwrap();
+    stage.engine.delete_topic(&topic).await.unwrap();
+    stage.engine.create_topic(new("600000")).await.unwrap();
+    producer.send(all(1)).await.unwrap();
+    assert_eq!(texts(&stage.read_all(&topic, 1, 0).await), values);
+}
+
 pub(crate) async fn concurrent_senders_keep_their_own_order(stage: Stage) {
     const SENDERS: usize = 8;
     const SENDS: usize = 50;
