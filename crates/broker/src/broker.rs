@@ -37,7 +37,7 @@ pub struct BrokerConfig {
     pub node_id: i32,
     pub default_partitions: i32,
     pub auto_create_topics: bool,
-    /// Free bytes below which produce is refused, kept for what must still work on a full disk.
+    /// Free bytes that produce must leave, kept for what must still work on a full disk.
     pub disk_reserve_bytes: u64,
     /// Seeds topic, member and cluster ids, so that a run can be repeated.
     pub seed: u64,
@@ -145,7 +145,8 @@ impl Broker {
         self.expire_fetches(now);
     }
 
-    /// Tells the broker how much room the disk has; it refuses produce below its reserve.
+    /// Tells the broker how much room the disk has; until told again it counts what it takes. It
+    /// refuses what would not leave its reserve.
     pub fn set_free_bytes(&mut self, free: u64) {
         self.free_bytes = free;
     }

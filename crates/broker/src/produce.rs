@@ -60,7 +60,7 @@ impl Broker {
         let batch = Batch::parse(part.batch.clone()).map_err(|error| refusal_of(&error))?;
         check_header(batch.header(), zstd_allowed)?;
         let (free, reserve) = (self.free_bytes, self.config.disk_reserve_bytes);
-        if free < reserve {
+        if free.saturating_sub(size as u64) < reserve {
             return Err(ProduceRefused::Storage(below_reserve(free, reserve)));
         }
         let log_append_time = topic.settings.log_append_time;
@@ -72,6 +72,8 @@ impl Broker {
         self.dirty.insert(id);
         let (base_offset, last_offset, log_append_time_ms) = match outcome {
             Ok(Appended::Written { base_offset, last_offset }) => {
+                // Until the disk is looked at again.
+                self.free_bytes = free.saturating_sub(size as u64);
                 (base_offset, last_offset, log_append_time.then_some(now.wall_ms))
             }
             // When the first copy was appended is not known any more.

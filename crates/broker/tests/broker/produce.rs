@@ -1,10 +1,13 @@
 //! Produce: what is refused, what is acknowledged, and when.
 
 use bytes::Bytes;
-use tidings_broker::log::Compression;
-use tidings_broker::{Acks, NewTopic, Produce, ProducePartition, ProduceRefused, ProducedAt};
+use tidings_broker::log::{Compression, MemoryDisk};
+use tidings_broker::{
+    Acks, BrokerConfig, DeleteTopics, NewTopic, Produce, ProducePartition, ProduceRefused,
+    ProducedAt, TopicName,
+};
 
-use crate::rig::{Rig, WALL_MS, batch, builder, fetch, produce, sequenced};
+use crate::rig::{Rig, WALL_MS, batch, builder, config, fetch, produce, sequenced};
 
 const ATTRIBUTES_AT: usize = 21;
 const CRC_AT: usize = 17;
@@ -229,6 +232,22 @@ fn below_the_reserve_produce_is_refused_and_everything_else_works() {
     );
     rig.topic("b");
     rig.call(crate::groups::commit("g", 0, 1)).expect("offsets are still committed");
-    rig.broker.set_free_bytes(1000);
+    rig.broker.set_free_bytes(1000 + batch(&["x"]).len() as u64);
     rig.produce("a", 0, batch(&["x"])).unwrap();
+}
+
+#[test]
+fn the_reserve_holds_between_two_looks_at_the_free_space() {
+    let disk_reserve_bytes = 64 * 1024;
+    let reserving = BrokerConfig { disk_reserve_bytes, ..config() };
+    let mut rig = Rig::with(MemoryDisk::new(), reserving);
+    rig.topic("a");
+    let room = disk_reserve_bytes + batch(&["x"]).len() as u64;
+    rig.disk.set_capacity(rig.disk.used_bytes() + room);
+    rig.broker.set_free_bytes(room);
+    let taken = (0..1000).filter(|_| rig.produce("a", 0, batch(&["x"])).is_ok()).count();
+    assert_eq!(taken, 1);
+    rig.call(crate::groups::commit("g", 0, 1)).expect("offsets are still committed");
+    let topics = vec![TopicName::Name("a".into())];
+    rig.call(DeleteTopics { topics }).remove(0).outcome.expect("topics are still deleted");
 }
