@@ -1,8 +1,11 @@
 //! Kafka's error codes: the one table, and the one place where each refusal gets its code.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
 use tidings_broker::{FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused};
 
-use crate::limits::ERROR_TEXT_BYTES_MAX;
+use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
 
 /// An error as Kafka's protocol names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ error_codes! {
     3 UNKNOWN_TOPIC_OR_PARTITION retry "there is no such topic or partition"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
+    16 NOT_COORDINATOR retry "the disk that keeps the groups is full or failed; the log says what to do"
     17 INVALID_TOPIC_EXCEPTION final "no topic may have this name"
     21 INVALID_REQUIRED_ACKS final "acks is none of -1, 0 and 1"
     22 ILLEGAL_GENERATION final "the member speaks of another generation of its group"
@@ -153,15 +157,54 @@ impl Refusal for GroupRefused {
                 GroupTrouble::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 GroupTrouble::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
                 GroupTrouble::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
-                GroupTrouble::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+                // Kafka's mapping: clients die of a storage error here, and of this one ask again.
+                GroupTrouble::Storage(text) => {
+                    say_storage_trouble(text);
+                    ErrorCode::NOT_COORDINATOR
+                }
             },
         }
     }
 }
 
+/// Tells the operator what no answer about groups has room for.
+fn say_storage_trouble(text: &str) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_due(&mut said, Instant::now()) {
+        tracing::error!("groups are refused: {text}");
+    }
+}
+
+/// Whether to say it, having said it last at `said`, which then becomes `now`.
+fn is_due(said: &mut Option<Instant>, now: Instant) -> bool {
+    let due = said.is_none_or(|said| now.duration_since(said) >= GROUP_TROUBLE_SAID_EVERY);
+    if due {
+        *said = Some(now);
+    }
+    due
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn groups_that_cannot_be_stored_are_refused_with_what_every_client_retries() {
+        let refused = GroupRefused::Other(GroupTrouble::Storage("the disk is full".to_owned()));
+        assert_eq!(refused.code(), ErrorCode::NOT_COORDINATOR);
+        assert!(refused.code().retriable);
+    }
+
+    #[test]
+    fn trouble_with_groups_is_said_at_once_and_not_all_the_time() {
+        let (mut said, start) = (None, Instant::now());
+        let almost = start + GROUP_TROUBLE_SAID_EVERY - Duration::from_millis(1);
+        let moments = [start, start, almost, start + GROUP_TROUBLE_SAID_EVERY];
+        assert_eq!(moments.map(|now| is_due(&mut said, now)), [true, false, false, true]);
+    }
 
     #[test]
     fn codes_and_names_are_kafkas() {
