@@ -41,8 +41,9 @@ pub const POLL_WAIT: Duration = Duration::from_secs(1);
 /// learns that a partition was taken away.
 pub const WAITING_POLL: Duration = Duration::from_millis(500);
 
-/// Longest that a service works through a batch before it appends, commits and polls again to hear of
-/// a rebalance: a member that is silent for the engine's `REBALANCE_TIMEOUT` loses its partitions.
+/// Longest that a service works through a batch, or the handlers of one event, before it appends,
+/// commits and polls again to hear of a rebalance: a member that is silent for the engine's
+/// `REBALANCE_TIMEOUT` loses its partitions.
 pub const CHECK_IN: Duration = Duration::from_secs(5);
 
 /// The longest time that a service may give its handlers: with [`CHECK_IN`] and the append it stays

@@ -94,7 +94,7 @@ pub(crate) struct Worker {
     pending: Pending,
     processed: Processed,
     replay: Replay,
-    /// Of the record at the head of the queue, known by its place.
+    /// Of the record at the head of the queue, known by its place, when it has been tried.
     tries: Option<(TopicPartition, i64, Tries)>,
     polled_at: Instant,
     counts: Counts,
@@ -191,13 +191,14 @@ impl Worker {
             };
             match self.handle(&record).await? {
                 Handled::Done => self.finish(&record),
+                Handled::CheckIn => self.queue.push_front(record),
                 Handled::Again(pause) => {
                     self.queue.push_front(record);
                     self.flush().await?;
                     self.wait(pause).await?;
                 }
             }
-            if self.polled_at.elapsed() >= self.service.check_in {
+            if self.is_check_in_due() {
                 self.flush().await?;
                 self.look_for_a_rebalance().await?;
                 self.take_up()?;
@@ -214,6 +215,10 @@ impl Worker {
 
     fn stopping(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    fn is_check_in_due(&self) -> bool {
+        self.polled_at.elapsed() >= self.service.check_in
     }
 
     /// Forgets what is in hand; it will be delivered again.

@@ -29,7 +29,17 @@ use crate::{
 /// What became of a record.
 pub(super) enum Handled {
     Done,
+    /// Some of its handlers have had it; the others when the service has checked in.
+    CheckIn,
     /// To be handled again after a pause.
+    Again(Duration),
+}
+
+/// What became of a record with one of its handlers.
+enum Turn {
+    /// The handler was not called.
+    Passed,
+    Called,
     Again(Duration),
 }
 
@@ -43,38 +53,46 @@ impl Worker {
                 return Ok(Handled::Done);
             }
         };
+        let mut called = false;
         for index in 0..self.service.handlers.len() {
             let handler = &self.service.handlers[index];
             if handler.topic != record.topic || handler.event_type != envelope.r#type {
                 continue;
             }
-            if let Some(pause) = self.handle_with(index, record, &envelope).await? {
-                return Ok(Handled::Again(pause));
+            if called && self.is_check_in_due() {
+                let (partition, offset) = place(record);
+                self.tries = Some((partition, offset, Tries::default()));
+                return Ok(Handled::CheckIn);
+            }
+            match self.handle_with(index, record, &envelope).await? {
+                Turn::Passed => {}
+                Turn::Called => called = true,
+                Turn::Again(pause) => return Ok(Handled::Again(pause)),
             }
         }
         Ok(Handled::Done)
     }
 
-    /// One attempt of one handler, unless it has finished this input before. A pause says: again.
+    /// One attempt of one handler, unless it has finished this input before.
     async fn handle_with(
         &mut self,
         index: usize,
         record: &Record,
         envelope: &Arc<Envelope>,
-    ) -> Result<Option<Duration>, Broken> {
+    ) -> Result<Turn, Broken> {
         let name = self.service.handlers[index].name.clone();
         let input = Input::of(envelope.id.as_str(), &name);
         let progress = self.processed.progress(input);
         if progress == Progress::Finished {
-            // Handlers that are done with a record at which another one is still trying.
+            // Not those that are done with the record in hand while others are not.
             self.counts.now.duplicates += u64::from(self.tries.is_none());
-            return Ok(None);
+            return Ok(Turn::Passed);
         }
         let attempt = match self.attempt(index, record, envelope) {
             Ok(attempt) => attempt,
             Err(stop) => {
                 self.bury_undecodable(record, Some(&name), Some(&envelope.id), &stop);
-                return Ok(None);
+                return Ok(Turn::Passed);
             }
         };
         let outcome = match attempt {
@@ -86,9 +104,12 @@ impl Worker {
                 self.emit(&name, envelope, &progress, emissions)?;
                 self.counts.now.processed += 1;
                 self.tries = None;
-                Ok(None)
+                Ok(Turn::Called)
             }
-            Err(stop) => Ok(self.judge(&name, record, envelope, &stop)),
+            Err(stop) => {
+                let pause = self.judge(&name, record, envelope, &stop);
+                Ok(pause.map_or(Turn::Called, Turn::Again))
+            }
         }
     }
 
@@ -222,7 +243,7 @@ impl Worker {
         let known_by = position_id(&record.topic, record.partition, record.offset);
         let input = Input::of(known_by.as_str(), handler.unwrap_or_default());
         if self.processed.progress(input) == Progress::Finished {
-            self.counts.now.duplicates += 1;
+            self.counts.now.duplicates += u64::from(self.tries.is_none());
             return;
         }
         let (service, kind) = (self.service.name.clone(), DeadKind::Undecodable);

@@ -101,3 +101,24 @@ async fn a_partition_is_given_away_in_the_middle_of_a_batch() {
     let ids = ids(&engine, "payments").await;
     assert_eq!((ids.len(), ids.values().max()), (names.len(), Some(&1)));
 }
+
+#[tokio::test]
+async fn a_service_checks_in_between_two_handlers_of_an_event() {
+    /// Says how many payments are in the log.
+    async fn ship(event: Received<OrderPlaced>, engine: Dep<Engine>) -> Outcome<Shipped> {
+        let payments = engine.offset("payments", 0, Offset::Latest).await?;
+        done(Shipped { order: format!("{} of {payments}", event.order) })
+    }
+    let engine = engine(1).await;
+    place(&engine, &["a", "b"]).await;
+    let mut service = service().with(engine.clone()).on(ship);
+    service.check_in = Duration::ZERO;
+    let running = service.start(&engine).await.expect("started");
+    let figures = until(&running, |f| f.emitted == 4).await;
+    running.stop().await.expect("stopped");
+    assert_eq!((figures.processed, figures.duplicates, figures.dead), (4, 0, 0));
+    let shipped = records(&engine, "shipments").await;
+    let shipped = shipped.iter().map(|r| crate::decode::<Shipped>(r).expect("decodes"));
+    let shipped: Vec<String> = shipped.map(|shipped| shipped.order.clone()).collect();
+    assert_eq!(shipped, ["a of 1", "b of 2"]);
+}
