@@ -3,7 +3,8 @@
 //! 1. The catalog is loaded; a node without one gets a cluster id.
 //! 2. Folders of partitions that the catalog does not know are removed: they are left of a creation
 //!    or a deletion that a crash cut short, and nothing in them was acknowledged. If the catalog is
-//!    new or damaged they are moved aside and reported, as it may be the catalog that is wrong.
+//!    new, cut or damaged, those with records are moved aside and reported, as it may be the catalog
+//!    that is wrong.
 //! 3. Every partition's log is opened; one that cannot be stays there, refusing use.
 //! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten.
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use tidings_coordinator::{Coordinator, Record as GroupRecord};
 use tidings_log::{
-    CommitLog, Disk, Fault, FaultKind, LogConfig, ReadRefused, Record, Recovered, split,
+    CommitLog, Disk, Fault, FaultKind, LogConfig, OpenMode, ReadRefused, Record, Recovered, split,
 };
 
 use crate::broker::{Broker, BrokerConfig, Now, OpenReport};
@@ -44,7 +45,7 @@ impl Broker {
         load_catalog(&log, &mut catalog)?;
         let catalog_is_whole = catalog.cluster_id.is_some()
             && recovered.damaged.is_empty()
-            && recovered.kept_aside.is_none();
+            && recovered.cut_bytes == 0;
         // Ids of this run must not repeat those of the last, should it have had the same seed.
         let run = u64::try_from(now.wall_ms).unwrap_or(0) ^ log.end_offset().unsigned_abs();
         let free_bytes = disk.free_bytes().unwrap_or_else(|fault| {
@@ -117,19 +118,32 @@ impl Broker {
                 continue;
             }
             changed = true;
-            if catalog_is_whole {
+            if catalog_is_whole || !self.has_records(&entry.name)? {
                 remove_folder(&*self.disk, &entry.name)?;
                 report.findings.push(format!("{}: removed, it belongs to no topic", entry.name));
             } else {
                 let aside = topic_name::stray(&entry.name, self.random.bytes());
                 self.move_folder(&entry.name, &aside)?;
                 report.findings.push(format!(
-                    "{}: belongs to no topic; kept as {aside}, for the catalog is new or damaged",
+                    "{}: belongs to no topic; kept as {aside}, for the catalog is new, cut or damaged",
                     entry.name
                 ));
             }
         }
         if changed { self.disk.sync_dir("") } else { Ok(()) }
+    }
+
+    fn has_records(&self, folder: &str) -> Result<bool, Fault> {
+        for entry in self.disk.list(folder)? {
+            if !entry.is_dir && entry.name.ends_with(".log") {
+                let file =
+                    self.disk.open(&format!("{folder}/{}", entry.name), OpenMode::Existing)?;
+                if file.len()? > 0 {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn move_folder(&self, from: &str, to: &str) -> Result<(), Fault> {

@@ -212,9 +212,32 @@ fn folders_without_a_topic_are_removed_or_moved_aside_when_the_catalog_is_new() 
     let mut rig = Rig::on(disk);
     let [finding] = &rig.report.findings[..] else { panic!("{:?}", rig.report.findings) };
     let kept = finding.strip_prefix("a-0: belongs to no topic; kept as ").expect(finding);
-    let kept = kept.strip_suffix(", for the catalog is new or damaged").expect(finding);
+    let kept = kept.strip_suffix(", for the catalog is new, cut or damaged").expect(finding);
     assert!(rig.disk.files().contains(&format!("{kept}/00000000000000000000.log")));
     rig.topic("a");
     assert_eq!(rig.values("a", 0, 0), Vec::<String>::new());
     assert_eq!(rig.restart().report.findings, Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_last_record_of_the_catalog_does_not_cost_the_topic_its_data() {
+    let mut rig = Rig::on(MemoryDisk::new());
+    rig.topic("a");
+    rig.produce("a", 0, batch(&["kept"])).unwrap();
+    let catalog = "__tidings_catalog-0/00000000000000000000.log";
+    let bits = rig.disk.read_raw(catalog).unwrap().len() as u64 * 8;
+    let data = rig.disk.read_raw("a-0/00000000000000000000.log").unwrap();
+    let disk = rig.disk.fork();
+    assert!(disk.flip_bit(catalog, bits - 9));
+    let rig = Rig::on(disk);
+    assert_eq!(rig.report.topics, 0, "{:?}", rig.report.findings);
+    let kept: Vec<String> = rig
+        .disk
+        .files()
+        .into_iter()
+        .filter(|file| file.ends_with("-stray/00000000000000000000.log"))
+        .collect();
+    let [file] = &kept[..] else { panic!("only a-0 has data: {kept:?}") };
+    assert!(file.starts_with("a-0."), "{file}");
+    assert_eq!(rig.disk.read_raw(file).unwrap(), data);
 }
