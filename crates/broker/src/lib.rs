@@ -29,4 +29,5 @@ pub use config::{ConfigEntry, ConfigKind, ConfigSource};
 pub use refused::{FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused};
 pub use request::*;
 pub use sync::{SyncBatch, SyncPart};
+pub use tidings_coordinator::IN_PROCESS_HOST;
 pub use tidings_log as log;

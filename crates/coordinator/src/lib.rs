@@ -22,6 +22,10 @@ mod refused;
 mod request;
 mod timers;
 
+/// The `client_host` of members that live in the coordinator's own process. They end with it: when
+/// groups are loaded, such members of an earlier process are left out.
+pub const IN_PROCESS_HOST: &str = "/in-process";
+
 pub use coordinator::{Answer, Coordinator, Effect, Now, Waiter};
 pub use offsets::CommitDecision;
 pub use record::{Committed, GroupSnapshot, MemberSnapshot, Record, RecordError};

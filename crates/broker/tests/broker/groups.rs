@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use tidings_broker::{
     CommitOffsets, CommitPartition, DeleteGroups, DeleteTopics, DescribeGroups, FetchOffsets,
-    GroupRefused, GroupTrouble, Heartbeat, JoinGroup, LeaveGroup, ListGroups, SyncGroup, TopicName,
+    GroupRefused, GroupTrouble, Heartbeat, IN_PROCESS_HOST, JoinGroup, LeaveGroup, ListGroups,
+    SyncGroup, TopicName,
 };
 
 use crate::rig::Rig;
@@ -106,6 +107,19 @@ fn a_restart_keeps_offsets_and_members_go_on_without_a_rebalance() {
     let described = rig.call(DescribeGroups { groups: vec!["live".into(), "none".into()] });
     assert_eq!(described[0].members[0].assignment, &b"mine"[..]);
     assert_eq!((described[1].state, described[1].members.len()), ("Dead", 0));
+}
+
+#[test]
+fn in_process_members_are_gone_after_a_restart_and_their_group_is_joined_at_once() {
+    let inside =
+        |member: &str| JoinGroup { client_host: IN_PROCESS_HOST.into(), ..join("g", member) };
+    let mut rig = Rig::new();
+    let old = rig.call(inside("")).unwrap().member_id;
+    rig.call(sync("g", &old, b"all")).unwrap();
+    let mut rig = Rig::on(rig.disk.fork());
+    let sent = rig.submit(inside(""));
+    let joined = rig.answer::<JoinGroup>(sent).expect("nobody is waited for").unwrap();
+    assert_eq!((joined.generation, joined.members.len()), (2, 1));
 }
 
 #[test]

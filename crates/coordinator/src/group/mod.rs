@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crate::coordinator::Effects;
 use crate::member::{Member, metadata_bytes};
 use crate::{
-    Committed, DescribedGroup, GroupRefused, GroupSnapshot, JoinGroup, Joined, Now, Record, Waiter,
-    limits,
+    Committed, DescribedGroup, GroupRefused, GroupSnapshot, IN_PROCESS_HOST, JoinGroup, Joined,
+    Now, Record, Waiter, limits,
 };
 
 mod syncing;
@@ -67,10 +67,10 @@ impl Group {
         Self { name: name.to_owned(), empty_since_ms: now_ms, ..Self::default() }
     }
 
-    /// Replaces the membership by what the log kept of it.
+    /// Replaces the membership by what the log kept of it, without the members that ended with the
+    /// process they were in: the others then rebalance.
     pub(crate) fn load(&mut self, snapshot: GroupSnapshot, now_ms: u64) {
         let protocol = snapshot.protocol.clone().unwrap_or_default();
-        self.state = if snapshot.members.is_empty() { State::Empty } else { State::Stable };
         self.protocol_type = snapshot.protocol_type;
         self.protocol = snapshot.protocol;
         self.generation = snapshot.generation;
@@ -78,12 +78,23 @@ impl Group {
         self.members.clear();
         self.statics.clear();
         self.empty_since_ms = now_ms;
-        for kept in snapshot.members {
+        let recorded = snapshot.members.len();
+        for kept in snapshot.members.into_iter().filter(|m| m.client_host != IN_PROCESS_HOST) {
             if let Some(instance) = &kept.instance_id {
                 self.statics.insert(instance.clone(), kept.member_id.clone());
             }
             let id = kept.member_id.clone();
             self.members.insert(id, Member::load(kept, &protocol, now_ms));
+        }
+        if self.members.is_empty() {
+            self.state = State::Empty;
+            self.protocol = None;
+            self.leader = None;
+        } else if self.members.len() < recorded {
+            self.state = State::PreparingRebalance;
+            self.rebalance_ends_ms = now_ms + self.rebalance_timeout_ms();
+        } else {
+            self.state = State::Stable;
         }
     }
 

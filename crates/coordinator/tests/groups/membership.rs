@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use tidings_coordinator::{
-    Coordinator, GroupRefused, GroupTrouble, JoinGroup, ListGroups, Record, SyncGroup, limits,
+    Coordinator, GroupRefused, GroupTrouble, IN_PROCESS_HOST, JoinGroup, ListGroups, Record,
+    SyncGroup, limits,
 };
 
 use crate::house::{GROUP, House, REBALANCE_MS, SESSION_MS, join, static_join, sync};
@@ -397,6 +398,35 @@ fn a_restart_keeps_members_generation_and_assignments() {
     assert_eq!(house.sync_now(sync(&follower, 2, &[])), Ok(Bytes::from_static(b"right")));
     house.pass(u64::from(SESSION_MS.unsigned_abs()));
     assert_eq!(house.state(), "Empty", "sessions count from the restart");
+}
+
+#[test]
+fn members_of_an_ended_process_hold_nobody_up_after_a_restart() {
+    let inside = || JoinGroup { client_host: IN_PROCESS_HOST.into(), ..join("") };
+    let mut house = House::default();
+    let old = house.join_now(inside()).member_id;
+    house.sync_now(sync(&old, 1, &[(&old, "all")])).unwrap();
+    house.groups = reloaded(&house);
+    assert_eq!(house.state(), "Empty");
+    assert_eq!(house.beat(&old, 1), Err(GroupRefused::UnknownMember));
+    assert_eq!(house.join_now(inside()).generation, 2, "at once, in the next generation");
+}
+
+#[test]
+fn members_elsewhere_take_over_from_those_of_an_ended_process() {
+    let mut house = House::default();
+    let inside =
+        house.join_now(JoinGroup { client_host: IN_PROCESS_HOST.into(), ..join("") }).member_id;
+    let sent = house.send_join(join(""));
+    house.send_join(JoinGroup { client_host: IN_PROCESS_HOST.into(), ..join(&inside) });
+    let outside = house.joined(sent).unwrap().unwrap().member_id;
+    house.send_sync(sync(&inside, 2, &[(&inside, "left"), (&outside, "right")]));
+    house.groups = reloaded(&house);
+    assert_eq!(house.state(), "PreparingRebalance");
+    assert_eq!(house.beat(&outside, 2), Err(GroupRefused::Rebalancing));
+    let joined = house.join_now(join(&outside));
+    assert_eq!((joined.generation, joined.members.len()), (3, 1));
+    assert_eq!(joined.leader, outside);
 }
 
 #[test]

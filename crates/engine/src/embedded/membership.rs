@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_node::broker::{
-    FetchOffsets, GroupRefused, Heartbeat, JoinGroup, Joined, LeaveGroup, SyncGroup, TopicId,
+    FetchOffsets, GroupRefused, Heartbeat, IN_PROCESS_HOST, JoinGroup, Joined, LeaveGroup,
+    SyncGroup, TopicId,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -197,7 +198,7 @@ impl Membership {
             member_id: self.me.member_id.clone(),
             instance_id: None,
             client_id: self.options.client_id.clone(),
-            client_host: "/in-process".to_owned(),
+            client_host: IN_PROCESS_HOST.to_owned(),
             session_timeout_ms: ms(self.options.session_timeout),
             rebalance_timeout_ms: ms(REBALANCE_TIMEOUT),
             protocol_type: PROTOCOL_TYPE.to_owned(),
