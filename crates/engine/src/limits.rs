@@ -8,6 +8,8 @@ pub const POLL_RECORDS_MAX: usize = 10_000;
 /// record goes alone. Below Kafka's default `max.message.bytes` (1,048,588) with the batch's own
 /// 61 bytes. A topic that takes less gets smaller batches.
 pub const BATCH_RECORDS_BYTES_MAX: usize = 1_000_000;
+/// Bytes of a batch besides its records: what `max.message.bytes` must leave room for.
+pub const BATCH_HEADER_BYTES: usize = 61;
 /// Records that one batch of a producer may hold, so that many tiny records are split too.
 pub const BATCH_RECORDS_MAX: usize = 50_000;
 /// Times that one send tries again under a new producer identity or a smaller batch limit.
@@ -31,4 +33,4 @@ pub const PARTITION_PAUSE: Duration = Duration::from_secs(1);
 pub const MEMBER_LIST_MAX: usize = 100_000;
 
 const _: () = assert!(FETCH_PARTITION_BYTES_MAX <= FETCH_BYTES_MAX);
-const _: () = assert!(BATCH_RECORDS_BYTES_MAX + 61 <= 1_048_588);
+const _: () = assert!(BATCH_RECORDS_BYTES_MAX + BATCH_HEADER_BYTES <= 1_048_588);

@@ -171,8 +171,8 @@ pub(crate) struct Death<'a> {
 }
 
 impl Death<'_> {
-    /// The letter that says so.
-    pub(crate) fn letter(&self, topic: &str) -> SentRecord {
+    /// The letter that says so, in at most so many bytes.
+    pub(crate) fn letter(&self, topic: &str, bytes_max: usize) -> SentRecord {
         let mut letter = SentRecord {
             topic: topic.to_owned(),
             partition: None,
@@ -181,7 +181,7 @@ impl Death<'_> {
             headers: self.headers(true),
             timestamp: None,
         };
-        let too_large = |letter: &SentRecord| record_bytes(letter) > limits::DEAD_LETTER_BYTES_MAX;
+        let too_large = |letter: &SentRecord| record_bytes(letter) > bytes_max;
         if too_large(&letter) {
             letter.value = None;
             letter.headers.push(Header::text(TRUNCATED, "value"));
@@ -279,7 +279,9 @@ mod tests {
     #[test]
     fn a_letter_tells_the_whole_story_and_keeps_the_original() {
         let (record, stop, id) = (original(), Stop::rejected("no card"), Id::from("e-1"));
-        let letter = delivered(death(&record, &stop, Some(&id)).letter("payment.dead"));
+        let letter = delivered(
+            death(&record, &stop, Some(&id)).letter("payment.dead", limits::DEAD_LETTER_BYTES_MAX),
+        );
         assert_eq!(letter.topic, "payment.dead");
         let bytes = |name: &str| {
             letter.headers.iter().find(|h| h.name == name).and_then(|h| h.value.clone())
@@ -317,7 +319,9 @@ mod tests {
     #[test]
     fn a_record_without_id_is_known_by_its_position() {
         let (record, stop) = (original(), Stop::failed("no id"));
-        let letter = delivered(death(&record, &stop, None).letter("payment.dead"));
+        let letter = delivered(
+            death(&record, &stop, None).letter("payment.dead", limits::DEAD_LETTER_BYTES_MAX),
+        );
         let letter = DeadLetter::from_record(&letter).expect("a letter");
         let position = position_id("shop.orders", 3, 42);
         assert_eq!((letter.causation.as_ref(), letter.handler.as_ref()), (Some(&position), None));
@@ -356,7 +360,8 @@ mod tests {
             (Record { value: huge(), ..original() }, (true, 1)),
             (Record { key: huge(), ..original() }, (false, 0)),
         ] {
-            let letter = death(&record, &stop, Some(&id)).letter("payment.dead");
+            let letter = death(&record, &stop, Some(&id))
+                .letter("payment.dead", limits::DEAD_LETTER_BYTES_MAX);
             assert!(record_bytes(&letter) < limits::DEAD_LETTER_BYTES_MAX);
             let letter = DeadLetter::from_record(&delivered(letter)).expect("a letter");
             assert!(letter.truncated);

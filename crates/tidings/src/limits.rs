@@ -17,9 +17,13 @@ pub const PENDING_BYTES_MAX: usize = 256 * 1024;
 /// `max.message.bytes` of 1,048,588, because they may all go to one partition in one batch.
 pub const INPUT_OUTPUT_BYTES_MAX: usize = 700 * 1024;
 
-/// Largest dead letter written with its value; a larger one keeps key, headers and the position of
+/// Largest dead letter written with its value, where the topic takes as much; a larger one keeps key, headers and the position of
 /// the original, and says so in `tidings-dead-truncated`.
 pub const DEAD_LETTER_BYTES_MAX: usize = INPUT_OUTPUT_BYTES_MAX;
+
+/// What a dead-letter topic must take, at least, for a service to start: a letter that is cut down to
+/// its cause always fits.
+pub const DEAD_TOPIC_RECORD_BYTES_MIN: usize = 64 * 1024;
 
 /// Most bytes of a cause, and of a chain of causes, kept in a dead letter's headers.
 pub const CAUSE_BYTES_MAX: usize = 8 * 1024;
@@ -60,6 +64,7 @@ pub const RESUBSCRIBE_MAX: Duration = Duration::from_secs(5);
 
 const _: () = assert!(PENDING_BYTES_MAX + INPUT_OUTPUT_BYTES_MAX < 1_048_588);
 const _: () = assert!(DEAD_LETTER_BYTES_MAX + 4 * CAUSE_BYTES_MAX < 1_048_588);
+const _: () = assert!(4 * CAUSE_BYTES_MAX < DEAD_TOPIC_RECORD_BYTES_MIN);
 const _: () = assert!(RESUBSCRIBE_FIRST.as_millis() < RESUBSCRIBE_MAX.as_millis());
 const _: () = assert!(HANDLER_TIMEOUT.as_secs() <= HANDLER_TIMEOUT_MAX.as_secs());
 const _: () = assert!(

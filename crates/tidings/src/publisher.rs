@@ -6,7 +6,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tidings_engine::{Engine, Header, NewTopic, Position, Producer, SentRecord};
+use tidings_engine::{
+    Engine, Header, NewTopic, Position, Producer, SentRecord, limits::BATCH_HEADER_BYTES,
+};
 
 use crate::{Error, Event, Id, envelope::Stamp, event::Emission, limits};
 
@@ -158,20 +160,31 @@ impl Publisher {
 }
 
 /// Makes the topic with the engine's defaults unless it is there.
-pub(crate) async fn make_topic(engine: &Engine, name: &str) -> Result<(), Error> {
+pub(crate) async fn make_topic(engine: &Engine, name: &str) -> Result<(), tidings_engine::Error> {
     use tidings_engine::Error::{TopicExists, UnknownTopic};
     match engine.topic(name).await {
         Err(UnknownTopic(_)) => {}
         Ok(_) => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     }
     match engine.create_topic(NewTopic { name: name.to_owned(), ..NewTopic::default() }).await {
         Ok(()) | Err(TopicExists(_)) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
-/// About what a record takes in a batch: its parts and 32 bytes of framing.
+/// The largest record, by [`record_bytes`], that the topic takes.
+pub(crate) async fn record_bytes_max(
+    engine: &Engine,
+    topic: &str,
+) -> Result<usize, tidings_engine::Error> {
+    let configs = engine.topic_configs(topic).await?;
+    let value = configs.into_iter().find(|(name, _)| name == "max.message.bytes");
+    let bytes: Option<usize> = value.and_then(|(_, value)| value?.parse().ok());
+    Ok(bytes.map_or(usize::MAX, |bytes| bytes.saturating_sub(BATCH_HEADER_BYTES)))
+}
+
+/// At least what a record takes in a batch of its own: its parts, and framing with room to spare.
 pub(crate) fn record_bytes(record: &SentRecord) -> usize {
     let part = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
     let headers: usize = record.headers.iter().map(|h| h.name.len() + part(&h.value) + 8).sum();

@@ -35,7 +35,7 @@ use crate::{
     figures::Counts,
     limits,
     processed::{HANDLER, Input, OUTPUT, Ordinal, Processed},
-    publisher::record_bytes,
+    publisher::{make_topic, record_bytes, record_bytes_max},
     replay::Replay,
 };
 use handling::Handled;
@@ -86,6 +86,8 @@ pub(crate) struct Worker {
     inputs: Vec<String>,
     outputs: Vec<String>,
     dead_topic: String,
+    /// The largest record that each output topic takes.
+    record_bytes_max: BTreeMap<String, usize>,
     producer: Producer,
     /// None while joining, and while an append holds it.
     subscription: Option<Subscription>,
@@ -113,6 +115,7 @@ impl Worker {
             inputs: service.inputs(),
             outputs: service.outputs(),
             dead_topic: service.dead_topic(),
+            record_bytes_max: BTreeMap::new(),
             producer: engine.producer().await?,
             service,
             engine,
@@ -127,7 +130,7 @@ impl Worker {
             counts,
             stop,
         };
-        match worker.catch_up().await {
+        match worker.take_stock().await {
             Ok(()) => {}
             Err(Broken::Fatal(error)) => return Err(error),
             Err(Broken::Engine { error, .. }) => return Err(error.into()),
@@ -158,7 +161,10 @@ impl Worker {
                 Err(broken) => broken,
             };
             match broken {
-                Broken::Fatal(error) => return Err(error),
+                Broken::Fatal(error) => {
+                    tracing::error!(service = %self.service.name, %error, "cannot go on, ends");
+                    return Err(error);
+                }
                 Broken::Engine { error, in_doubt } => {
                     failures += 1;
                     let (service, pause) = (&self.service.name, backoff.pause(failures));
@@ -179,7 +185,7 @@ impl Worker {
     async fn serve(&mut self, failures: &mut u32) -> Result<(), Broken> {
         if self.subscription.is_none() {
             self.producer = self.engine.producer().await?;
-            self.catch_up().await?;
+            self.take_stock().await?;
             self.subscription = Some(self.join().await?);
         }
         while !self.stopping() {
@@ -307,6 +313,32 @@ impl Worker {
         let assigned = self.assigned.clone();
         self.member()?.resume(&assigned);
         Ok(())
+    }
+
+    /// Makes the topics that it writes to if they are missing, learns what they take, and reads what
+    /// is in them.
+    async fn take_stock(&mut self) -> Result<(), Broken> {
+        for topic in &self.outputs {
+            make_topic(&self.engine, topic).await?;
+            let bytes = record_bytes_max(&self.engine, topic).await?;
+            self.record_bytes_max.insert(topic.clone(), bytes);
+        }
+        let (most, least) = (self.most_in(&self.dead_topic), limits::DEAD_TOPIC_RECORD_BYTES_MIN);
+        if most < least {
+            let problem = format!(
+                "{} takes records of {most} bytes, a dead letter may need {least}: raise its \
+                 max.message.bytes",
+                self.dead_topic
+            );
+            let service = self.service.name.clone();
+            return Err(Broken::Fatal(Error::Wiring { service, problem }));
+        }
+        self.catch_up().await
+    }
+
+    /// The largest record that an output topic takes.
+    fn most_in(&self, topic: &str) -> usize {
+        self.record_bytes_max.get(topic).copied().unwrap_or(usize::MAX)
     }
 
     /// Reads what this service has written and this instance has not seen.

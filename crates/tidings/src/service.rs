@@ -138,7 +138,7 @@ impl Service {
     /// begins. Dropping what this returns ends the service at once, as a crash would.
     pub async fn start(self, engine: &Engine) -> Result<Running, Error> {
         self.check()?;
-        for topic in self.inputs().iter().chain(&self.outputs()) {
+        for topic in &self.inputs() {
             make_topic(engine, topic).await?;
         }
         let name = self.name.clone();

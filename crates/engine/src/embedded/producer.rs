@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tidings_node::broker::log::HEADER_BYTES;
 use tidings_node::broker::{
     Acks, InitProducer, Produce, ProducePartition, ProduceRefused, Produced, ProducerIdentity,
 };
@@ -29,7 +28,8 @@ use tokio::sync::Mutex;
 
 use super::{Embedded, now_ms, partitioner, refusals};
 use crate::limits::{
-    BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, METADATA_AGE_MAX, SEND_ATTEMPTS_MAX,
+    BATCH_HEADER_BYTES, BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, METADATA_AGE_MAX,
+    SEND_ATTEMPTS_MAX,
 };
 use crate::{Error, Position, SentRecord, TopicPartition};
 
@@ -341,7 +341,7 @@ fn hold_back(
 
 /// Bytes of records in a batch that a topic with this `max.message.bytes` takes.
 fn records_bytes_max(batch_bytes_max: usize) -> usize {
-    batch_bytes_max.saturating_sub(HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
+    batch_bytes_max.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
 }
 
 /// Cuts records into batches of at most `bytes_max`; a larger record goes alone.
@@ -456,13 +456,14 @@ mod tests {
 
     #[test]
     fn the_size_bound_holds() {
+        assert_eq!(BATCH_HEADER_BYTES, tidings_node::broker::log::HEADER_BYTES);
         let record = NewRecord {
             timestamp: i64::MAX,
             key: Some(Bytes::from_static(b"key")),
             value: Some(Bytes::from(vec![0; 1000])),
             headers: vec![tidings_node::Header { name: "name".into(), value: None }],
         };
-        let encoded = encode_batch([&record], None).len() - HEADER_BYTES;
+        let encoded = encode_batch([&record], None).len() - BATCH_HEADER_BYTES;
         assert!(encoded <= encoded_size_max(&record), "{encoded}");
     }
 }

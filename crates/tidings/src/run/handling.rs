@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_engine::Record;
+use tidings_engine::{Header, Record, SentRecord};
 
 use super::{Broken, Worker, fold, place};
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     limits,
     outcome::{Stop, StopKind},
     processed::{HANDLER, Input, Ordinal, Progress},
-    publisher::now_ms,
+    publisher::{now_ms, record_bytes},
 };
 
 /// What became of a record.
@@ -99,9 +99,11 @@ impl Worker {
             Ok(attempt) => self.outcome(attempt).await,
             Err(panicked) => Err(panicked),
         };
-        match outcome.and_then(within_limit) {
-            Ok(emissions) => {
-                self.emit(&name, envelope, &progress, emissions)?;
+        let outputs =
+            outcome.and_then(|emissions| self.outputs(&name, envelope, &progress, emissions));
+        match outputs {
+            Ok(outputs) => {
+                self.emit(&name, envelope, outputs)?;
                 self.counts.now.processed += 1;
                 self.tries = None;
                 Ok(Turn::Called)
@@ -153,34 +155,63 @@ impl Worker {
         Stop::failed(format!("the handler panicked: {}", panic_text(panic)))
     }
 
-    /// Puts a handler's outputs into the state and among the pending ones, except those that are in
-    /// the log from an earlier attempt.
-    fn emit(
-        &mut self,
+    /// A handler's outputs as they are appended, except those that are in the log from an earlier
+    /// attempt. Refuses what a topic or one append would not take.
+    fn outputs(
+        &self,
         handler: &str,
         cause: &Envelope,
         progress: &Progress,
         emissions: Vec<Emission>,
-    ) -> Result<(), Broken> {
+    ) -> Result<Vec<(Emission, SentRecord)>, Stop> {
         let (now, of) = (now_ms(), u32::try_from(emissions.len()).unwrap_or(u32::MAX));
+        let service = &self.service.name;
+        let (mut outputs, mut bytes) = (Vec::with_capacity(emissions.len()), 0);
         for (number, emission) in (0..of).zip(emissions) {
             if matches!(progress, Progress::Partly(seen) if seen.contains(&number)) {
                 continue;
             }
-            let service = &self.service.name;
-            let parts = [cause.id.as_str(), service, handler, &number.to_string()];
-            let id = Id::derived(&parts);
-            fold_emitted(&mut self.service, &emission).map_err(Broken::Fatal)?;
-            let mut record = emission.into_record(&Stamp {
+            let id = Id::derived(&[cause.id.as_str(), service, handler, &number.to_string()]);
+            let mut record = emission.clone().into_record(&Stamp {
                 id: &id,
-                source: &self.service.name,
+                source: service,
                 time_ms: now,
                 correlation: cause.correlation.as_ref().unwrap_or(&cause.id),
                 causation: Some(&cause.id),
                 traceparent: cause.traceparent.as_deref(),
             });
-            record.headers.push(tidings_engine::Header::text(HANDLER, handler));
+            record.headers.push(Header::text(HANDLER, handler));
             record.headers.push(Ordinal { number, of }.header());
+            let (size, most) = (record_bytes(&record), self.most_in(emission.topic));
+            if size > most {
+                let Emission { topic, event_type, .. } = emission;
+                return Err(Stop::failed(format!(
+                    "{event_type} of {size} bytes exceeds the {most} bytes that max.message.bytes \
+                     of {topic} leaves a record"
+                )));
+            }
+            bytes += size;
+            outputs.push((emission, record));
+        }
+        if bytes > limits::INPUT_OUTPUT_BYTES_MAX {
+            return Err(Stop::failed(format!(
+                "{} outputs of {bytes} bytes exceed the limit of {} bytes per input",
+                outputs.len(),
+                limits::INPUT_OUTPUT_BYTES_MAX
+            )));
+        }
+        Ok(outputs)
+    }
+
+    /// Puts a handler's outputs into the state and among the pending ones.
+    fn emit(
+        &mut self,
+        handler: &str,
+        cause: &Envelope,
+        outputs: Vec<(Emission, SentRecord)>,
+    ) -> Result<(), Broken> {
+        for (emission, record) in outputs {
+            fold_emitted(&mut self.service, &emission).map_err(Broken::Fatal)?;
             self.pending.add(record);
             self.pending.emitted += 1;
         }
@@ -253,25 +284,10 @@ impl Worker {
     }
 
     fn bury(&mut self, death: &Death) {
-        self.pending.add(death.letter(&self.dead_topic));
+        let bytes_max = limits::DEAD_LETTER_BYTES_MAX.min(self.most_in(&self.dead_topic));
+        self.pending.add(death.letter(&self.dead_topic, bytes_max));
         self.pending.dead += 1;
     }
-}
-
-/// Refuses outputs that would not fit into one batch.
-fn within_limit(emissions: Vec<Emission>) -> Result<Vec<Emission>, Stop> {
-    /// What the envelope adds, at most, besides the key (twice).
-    const ENVELOPE_BYTES: usize = 1024;
-    let bytes: usize =
-        emissions.iter().map(|e| e.payload.len() + 2 * e.key.len() + ENVELOPE_BYTES).sum();
-    if bytes > limits::INPUT_OUTPUT_BYTES_MAX {
-        return Err(Stop::failed(format!(
-            "{} outputs of {bytes} bytes exceed the limit of {} bytes per input",
-            emissions.len(),
-            limits::INPUT_OUTPUT_BYTES_MAX
-        )));
-    }
-    Ok(emissions)
 }
 
 /// Folds an event that is about to be appended. One that does not read back must not get into the

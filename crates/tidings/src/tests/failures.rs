@@ -255,6 +255,89 @@ async fn outputs_too_large_for_a_batch_are_a_failure() {
     assert!(letter.cause.starts_with("8 outputs of 24"), "{}", letter.cause);
 }
 
+/// A topic that takes batches of so many bytes.
+async fn small_topic(engine: &Engine, name: &str, bytes: usize) {
+    let configs = vec![("max.message.bytes".to_owned(), bytes.to_string())];
+    let topic = NewTopic { name: name.into(), partitions: Some(1), configs };
+    engine.create_topic(topic).await.expect("a topic");
+}
+
+#[tokio::test]
+async fn an_output_that_its_topic_does_not_take_is_a_failure_and_the_rest_flows() {
+    #[derive(crate::Event, Serialize, Deserialize)]
+    #[event(topic = "parcels", key = "order")]
+    struct Packed {
+        order: String,
+        paper: String,
+    }
+    async fn pack(event: Received<OrderPlaced>) -> Outcome<Packed> {
+        let bytes = event.order.parse()?;
+        done(Packed { order: event.order.clone(), paper: "x".repeat(bytes) })
+    }
+    let engine = engine(1).await;
+    small_topic(&engine, "parcels", 2_000).await;
+    // Every size around the limit: each order ends as a parcel or as a letter.
+    let orders: Vec<String> = (1_000..2_000).step_by(5).map(|bytes| bytes.to_string()).collect();
+    let orders: Vec<&str> = orders.iter().map(String::as_str).collect();
+    place(&engine, &orders).await;
+    let service = Service::new("packing").on(pack).retry(QUICK);
+    let running = service.start(&engine).await.expect("started");
+    let figures = until(&running, |f| f.dead + f.emitted == 200).await;
+    running.stop().await.expect("stopped");
+    assert_eq!(figures.rejoined, 0);
+    let letters = dead_letters(&engine, "packing").await;
+    let mut ended: Vec<&str> = Vec::new();
+    let packed = records(&engine, "parcels").await;
+    ended.extend(packed.iter().map(|r| r.header("ce_subject").expect("a subject")));
+    assert!(ended.contains(&"1000"));
+    for letter in &letters {
+        ended.push(str::from_utf8(letter.key.as_deref().expect("a key")).expect("text"));
+        let expected = "exceeds the 1939 bytes that max.message.bytes of parcels leaves a record";
+        assert!(letter.cause.ends_with(expected), "{}", letter.cause);
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, orders);
+}
+
+#[tokio::test]
+async fn a_letter_is_cut_to_what_the_dead_letter_topic_takes() {
+    let engine = engine(1).await;
+    small_topic(&engine, "payment.dead", 100_000).await;
+    let running = Service::new("payment")
+        .on_named("never", |_: Received<OrderPlaced>| std::future::ready(reject::<()>("no")))
+        .start(&engine)
+        .await
+        .expect("started");
+    place(&engine, &["a", &"x".repeat(60_000)]).await;
+    let figures = until(&running, |f| f.dead == 2).await;
+    running.stop().await.expect("stopped");
+    assert_eq!(figures.rejoined, 0);
+    let letters = dead_letters(&engine, "payment").await;
+    assert_eq!(letters.iter().map(|l| l.truncated).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_topic_that_takes_no_letter_keeps_the_service_from_starting() {
+    let engine = engine(1).await;
+    small_topic(&engine, "payment.dead", 10_000).await;
+    let refused = Service::new("payment").on(moody).start(&engine).await.expect_err("too small");
+    let problem = "payment.dead takes records of 9939 bytes, a dead letter may need 65536: raise \
+                   its max.message.bytes";
+    let service = "payment".to_owned();
+    assert_eq!(refused, crate::Error::Wiring { service, problem: problem.into() });
+}
+
+#[tokio::test]
+async fn a_deleted_dead_letter_topic_is_made_again() {
+    let engine = engine(1).await;
+    let running = Service::new("payment").on(moody).start(&engine).await.expect("started");
+    engine.delete_topic("payment.dead").await.expect("deleted");
+    place(&engine, &["rejected"]).await;
+    until(&running, |f| f.dead == 1).await;
+    running.stop().await.expect("stopped");
+    assert_eq!(dead_letters(&engine, "payment").await.len(), 1);
+}
+
 #[tokio::test]
 async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
     let elsewhere = engine(1).await;
