@@ -97,8 +97,17 @@ impl Conversation {
 
     /// Reads until a line that starts with `wanted`, and returns it.
     pub fn expect(&mut self, wanted: &str) -> anyhow::Result<String> {
+        self.expect_until(wanted, self.deadline)
+    }
+
+    /// The same, when less time is left for it than for the whole conversation.
+    pub fn expect_within(&mut self, wanted: &str, within: Duration) -> anyhow::Result<String> {
+        self.expect_until(wanted, self.deadline.min(Instant::now() + within))
+    }
+
+    fn expect_until(&mut self, wanted: &str, deadline: Instant) -> anyhow::Result<String> {
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.heard.push(line.clone());

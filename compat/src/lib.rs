@@ -7,10 +7,12 @@
 mod conversation;
 mod deadline;
 mod server;
+mod small_disk;
 
 pub use conversation::{Conversation, Finished, run};
 pub use deadline::eventually;
 pub use server::{Server, binary};
+pub use small_disk::SmallDisk;
 
 use std::path::{Path, PathBuf};
 

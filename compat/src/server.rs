@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::small_disk::SmallDisk;
 
 /// From start to its ready line; a debug build on two busy cores needs a small part of it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -21,6 +23,7 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 pub struct Server {
     child: Child,
     folder: TempDir,
+    data: PathBuf,
     addresses: Addresses,
 }
 
@@ -35,17 +38,28 @@ impl Server {
     /// Starts on ports that the system chooses.
     pub fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new().context("no temporary directory")?;
+        let data = folder.path().join("data");
+        Self::start_in(folder, data)
+    }
+
+    /// The same with its data on this disk; its log is elsewhere.
+    pub fn start_on(disk: &SmallDisk) -> anyhow::Result<Self> {
+        let folder = TempDir::new().context("no temporary directory")?;
+        Self::start_in(folder, disk.path().join("data"))
+    }
+
+    fn start_in(folder: TempDir, data: PathBuf) -> anyhow::Result<Self> {
         let any = || "127.0.0.1:0".to_owned();
         let asked = Addresses { kafka: any(), http: any(), registry: any() };
-        let (child, addresses) = spawn(&folder, &asked)?;
-        Ok(Self { child, folder, addresses })
+        let (child, addresses) = spawn(&folder, &data, &asked)?;
+        Ok(Self { child, folder, data, addresses })
     }
 
     /// Kills the process with SIGKILL and starts it again on the same data and ports.
     pub fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.child.kill().context("could not kill the server")?;
         self.child.wait().context("could not wait for the server")?;
-        let (child, addresses) = spawn(&self.folder, &self.addresses)?;
+        let (child, addresses) = spawn(&self.folder, &self.data, &self.addresses)?;
         self.child = child;
         self.addresses = addresses;
         Ok(())
@@ -94,7 +108,7 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-fn spawn(folder: &TempDir, asked: &Addresses) -> anyhow::Result<(Child, Addresses)> {
+fn spawn(folder: &TempDir, data: &Path, asked: &Addresses) -> anyhow::Result<(Child, Addresses)> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -104,7 +118,7 @@ fn spawn(folder: &TempDir, asked: &Addresses) -> anyhow::Result<(Child, Addresse
     let mut child = Command::new(&binary)
         .arg("up")
         .arg("--data")
-        .arg(folder.path().join("data"))
+        .arg(data)
         .args(["--kafka", &asked.kafka, "--http", &asked.http, "--registry", &asked.registry])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

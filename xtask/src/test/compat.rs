@@ -10,7 +10,7 @@ use super::steps::{self, CLIENTS_TEST};
 use super::tools::{self, Missing, Tool};
 use crate::process::{self, Show};
 
-/// A family of clients: the module of its tests, its tool, and the variable that hands it over.
+/// Tests that need a tool: their module, the tool, and the variable that hands it over.
 struct Family {
     module: &'static str,
     tool: Tool,
@@ -37,6 +37,12 @@ pub(super) fn step(root: &Path, tidings: &Path, filter: &[String]) -> anyhow::Re
             module: "java",
             tool: tools::jars(root)?,
             variable: "TIDINGS_COMPAT_JARS",
+            required: false,
+        },
+        Family {
+            module: "full_disk",
+            tool: tools::small_disk()?,
+            variable: "TIDINGS_COMPAT_UNSHARE",
             required: false,
         },
     ];

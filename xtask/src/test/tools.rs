@@ -2,6 +2,7 @@
 //!
 //! kcat comes from the system's packages, Python's clients go into a virtual environment below
 //! `target/`, the Java client's jars are fetched by Maven into `target/`. Nothing else is touched.
+//! What the machine must allow, a disk that can be filled, is tried and not arranged for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -108,6 +109,23 @@ pub(super) fn jars(root: &Path) -> anyhow::Result<Tool> {
     }
     fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
     Ok(Tool::Found(jars))
+}
+
+/// `unshare`, where a user may mount a small disk of its own with it.
+pub(super) fn small_disk() -> anyhow::Result<Tool> {
+    let how = "needs Linux and the right to make user and mount namespaces";
+    let Some(unshare) = find_program("unshare") else {
+        return Ok(Missing::because(format!("unshare is not installed; {how}")));
+    };
+    let mut mount = Command::new(&unshare);
+    mount.args(["--user", "--map-root-user", "--mount"]);
+    mount.args(["mount", "-t", "tmpfs", "-o", "size=1m", "tidings", "/tmp"]);
+    let ended = process::run(&mut mount, Show::Nothing)?;
+    if ended.success {
+        return Ok(Tool::Found(unshare));
+    }
+    let said = last_line(&ended.stderr);
+    Ok(Missing::because(format!("no small disk may be mounted: {said}; {how}")))
 }
 
 fn make_venv(python: &Path, venv: &Path) -> anyhow::Result<Result<(), String>> {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod consume;
+mod full_disk;
 mod produce;
 mod restart;
 
