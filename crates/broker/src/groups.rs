@@ -9,6 +9,7 @@ use tidings_log::NewRecord;
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::LogId;
 use crate::held::Wait;
+use crate::partition::poisoned;
 use crate::topic_name::CONSUMER_OFFSETS;
 use crate::{
     CommitOffsets, DeleteGroups, FetchOffsets, GroupRefused, GroupTrouble, JoinGroup, NewTopic,
@@ -63,10 +64,15 @@ impl Broker {
         unsynced.into_iter().chain(settled).collect()
     }
 
-    pub(crate) fn offsets_are_durable(&self, past: i64) -> bool {
-        let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return true };
-        let held = self.logs.get(log).and_then(|partition| partition.log.as_ref().ok());
-        held.is_none_or(|held| held.durable_offset() >= past || held.poisoned().is_some())
+    /// Whether the offsets are on disk up to a mark; refused when they never will be.
+    pub(crate) fn offsets_are_durable(&self, past: i64) -> Result<bool, String> {
+        let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Ok(true) };
+        let log = self.logs.get(log).ok_or("the log is not there")?.readable()?;
+        match log.poisoned() {
+            _ if log.durable_offset() >= past => Ok(true),
+            Some(fault) => Err(poisoned(fault)),
+            None => Ok(false),
+        }
     }
 
     // ---- membership ----------------------------------------------------------------------------
@@ -140,6 +146,7 @@ impl Broker {
 
     /// Forgets every offset committed in a topic; returns the mark that makes it durable.
     pub(crate) fn forget_offsets(&mut self, now: Now, topic: &str) -> Result<i64, String> {
+        self.groups_are_loaded().map_err(|refused| refused.to_string())?;
         let records = self.groups.decide_forget_topic(topic);
         if records.is_empty() {
             return Ok(0);

@@ -6,7 +6,8 @@
 //!    new, cut or damaged, those with records are moved aside and reported, as it may be the catalog
 //!    that is wrong.
 //! 3. Every partition's log is opened; one that cannot be stays there, refusing use.
-//! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten.
+//! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten,
+//!    and no such name is given to a new topic before that is on disk.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -204,7 +205,7 @@ impl Broker {
             .map(str::to_owned)
             .collect();
         for topic in gone {
-            if let Err(trouble) = self.forget_offsets(now, &topic) {
+            if let Err(trouble) = self.finish_deletion(now, &topic) {
                 report
                     .findings
                     .push(format!("offsets in {topic} could not be forgotten: {trouble}"));

@@ -6,14 +6,15 @@
 //!
 //! Deletion: 1. the catalog's record is appended and applied, the topic is gone for clients; 2.
 //! once the record is on disk the folders are removed and the offsets that groups committed there
-//! are forgotten; 3. once that is on disk the answer goes and the name is free again.
+//! are forgotten; 3. once that is on disk the answer goes and the name is free again. What fails of
+//! 2 is answered so, and tried again before the name is given to another topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_log::{CommitLog, Disk, Fault, FaultKind};
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::catalog::{LogId, Topic};
+use crate::catalog::LogId;
 use crate::config::{TopicSettings, describe_broker};
 use crate::held::Wait;
 use crate::partition::Partition;
@@ -27,8 +28,12 @@ use crate::{
 /// A deletion under way.
 #[derive(Debug)]
 pub(crate) struct Removal {
-    topic: Topic,
+    /// Whose folders are to go.
+    partitions: i32,
     step: RemovalStep,
+    /// The mark in `__consumer_offsets` that makes it durable that the offsets are forgotten, once
+    /// they are.
+    forgotten: Option<i64>,
     /// What its answer waits for.
     done: LogId,
 }
@@ -39,7 +44,7 @@ enum RemovalStep {
     Recorded { past: i64 },
     /// Until `__consumer_offsets` is durable up to here.
     Forgotten { past: i64 },
-    /// The folders could not be removed; tried again when the name is wanted.
+    /// Something could not be removed; tried again when the name is wanted.
     Stuck { trouble: String },
 }
 
@@ -144,7 +149,7 @@ impl Broker {
         let settings = TopicSettings::parse(&new.configs)?;
         let id = self.fresh_topic_id();
         let record = self.catalog.decide_create(&new.name, id, partitions, &settings)?;
-        self.may_reuse_name(&new.name)?;
+        self.may_reuse_name(now, &new.name)?;
         let configs = settings.describe();
         if validate_only {
             return Ok(TopicCreation { id: [0; 16], partitions, configs });
@@ -304,51 +309,87 @@ impl Broker {
         self.wake_fetches(now, &gone);
         let done = self.catalog.fresh_log();
         let id = topic.id;
-        let step = RemovalStep::Recorded { past };
-        self.removals.insert(name.clone(), Removal { topic, step, done });
+        let (partitions, step) = (topic.partitions, RemovalStep::Recorded { past });
+        self.removals.insert(name.clone(), Removal { partitions, step, forgotten: None, done });
         Ok((name, id, done))
+    }
+
+    /// Offsets were found in a topic that is gone: the rest of its deletion.
+    pub(crate) fn finish_deletion(&mut self, now: Now, name: &str) -> Result<(), String> {
+        let done = self.catalog.fresh_log();
+        let step = RemovalStep::Recorded { past: 0 };
+        let removal = Removal { partitions: 0, step, forgotten: None, done };
+        self.removals.insert(name.to_owned(), removal);
+        self.carry_on_removals(now);
+        match self.removals.get(name).map(|removal| &removal.step) {
+            Some(RemovalStep::Stuck { trouble }) => Err(trouble.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Takes every deletion as far as the disk allows.
     pub(crate) fn carry_on_removals(&mut self, now: Now) {
         let catalog_durable = self.logs.durable(LogId::CATALOG);
         for (name, mut removal) in std::mem::take(&mut self.removals) {
-            if let RemovalStep::Recorded { past } = removal.step
-                && past <= catalog_durable
-            {
-                removal.step = self.remove_what_is_left(now, &removal.topic);
+            if matches!(removal.step, RemovalStep::Recorded { past } if past <= catalog_durable) {
+                self.remove_what_is_left(now, &name, &mut removal);
             }
-            match &removal.step {
-                RemovalStep::Forgotten { past } if self.offsets_are_durable(*past) => {
+            if !self.is_finished(&mut removal) {
+                self.removals.insert(name, removal);
+            }
+        }
+    }
+
+    /// Whether nothing of the topic is left; tells those who wait for it, or for its failure.
+    fn is_finished(&mut self, removal: &mut Removal) -> bool {
+        if let RemovalStep::Forgotten { past } = removal.step {
+            match self.offsets_are_durable(past) {
+                Ok(true) => {
                     self.held.release(removal.done, 1);
-                    continue;
+                    return true;
                 }
-                RemovalStep::Stuck { trouble } => self.held.fail(removal.done, trouble),
-                RemovalStep::Recorded { .. } | RemovalStep::Forgotten { .. } => {}
+                Ok(false) => {}
+                Err(trouble) => removal.step = RemovalStep::Stuck { trouble },
             }
-            self.removals.insert(name, removal);
         }
+        if let RemovalStep::Stuck { trouble } = &removal.step {
+            self.held.fail(removal.done, trouble);
+        }
+        false
     }
 
-    fn remove_what_is_left(&mut self, now: Now, topic: &Topic) -> RemovalStep {
-        if let Err(refused) = self.remove_folders(&topic.name, topic.partitions) {
-            return RemovalStep::Stuck { trouble: refused.to_string() };
-        }
-        // Where the tombstones cannot be written, the next start forgets the offsets: they belong
-        // to a topic that is not there.
-        let past = self.forget_offsets(now, &topic.name).unwrap_or(0);
-        RemovalStep::Forgotten { past }
+    /// Removes the folders and forgets the offsets, or says in the removal what is in the way.
+    fn remove_what_is_left(&mut self, now: Now, name: &str, removal: &mut Removal) {
+        let folders = self.remove_folders(name, removal.partitions);
+        let forgotten =
+            folders.map_err(|refused| refused.to_string()).and_then(|()| match removal.forgotten {
+                Some(past) => Ok(past),
+                None => self.forget_offsets(now, name),
+            });
+        removal.step = match forgotten {
+            Ok(past) => {
+                removal.forgotten = Some(past);
+                RemovalStep::Forgotten { past }
+            }
+            Err(trouble) => RemovalStep::Stuck { trouble },
+        };
     }
 
-    /// A name is free again when nothing of its former topic is left on disk.
-    fn may_reuse_name(&mut self, name: &str) -> Result<(), TopicRefused> {
-        let Some(removal) = self.removals.get(name) else { return Ok(()) };
+    /// A name is free again when nothing of its former topic is left on disk, offsets included.
+    fn may_reuse_name(&mut self, now: Now, name: &str) -> Result<(), TopicRefused> {
+        let Some(mut removal) = self.removals.remove(name) else { return Ok(()) };
         if matches!(removal.step, RemovalStep::Stuck { .. }) {
-            self.remove_folders(name, removal.topic.partitions)?;
-            self.removals.remove(name);
+            self.remove_what_is_left(now, name, &mut removal);
+        }
+        if self.is_finished(&mut removal) {
             return Ok(());
         }
-        Err(TopicRefused::Exists)
+        let refused = match &removal.step {
+            RemovalStep::Stuck { trouble } => TopicRefused::Storage(trouble.clone()),
+            RemovalStep::Recorded { .. } | RemovalStep::Forgotten { .. } => TopicRefused::Exists,
+        };
+        self.removals.insert(name.to_owned(), removal);
+        Err(refused)
     }
 
     pub(crate) fn fail_removals(&mut self, trouble: &str) {

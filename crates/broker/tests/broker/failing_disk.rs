@@ -2,8 +2,8 @@
 
 use tidings_broker::log::{Fault, FaultKind, MemoryDisk};
 use tidings_broker::{
-    Broker, CreateTopics, DescribeTopics, FetchRefused, GroupRefused, GroupTrouble, InitProducer,
-    NewTopic, Now, Produce, ProduceRefused, TopicName, TopicRefused, Topics,
+    Broker, CreateTopics, DeleteTopics, DescribeTopics, FetchRefused, GroupRefused, GroupTrouble,
+    InitProducer, NewTopic, Now, Produce, ProduceRefused, TopicName, TopicRefused, Topics,
 };
 
 use crate::groups::{commit, join};
@@ -240,4 +240,45 @@ fn a_damaged_last_record_of_the_catalog_does_not_cost_the_topic_its_data() {
     let [file] = &kept[..] else { panic!("only a-0 has data: {kept:?}") };
     assert!(file.starts_with("a-0."), "{file}");
     assert_eq!(rig.disk.read_raw(file).unwrap(), data);
+}
+
+/// What group g has committed in a new topic of the name "a"; nothing where none can be made.
+fn committed_in_a_new_topic(rig: &mut Rig) -> Option<usize> {
+    let topic = || NewTopic { name: "a".into(), ..NewTopic::default() };
+    // The first try may only have finished the deletion.
+    rig.create(topic()).or_else(|_| rig.create(topic())).ok()?;
+    let mut rig = Rig::on(rig.disk.fork());
+    let asked = tidings_broker::FetchOffsets { group: "g".into(), partitions: None };
+    Some(rig.call(asked).unwrap().len())
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_never_show_in_a_new_one_wherever_its_deletion_failed() {
+    let (mut reused, mut reused_after_restart) = (0, 0);
+    for calls in 0..16 {
+        let mut rig = Rig::on(MemoryDisk::new());
+        rig.topic("a");
+        rig.call(commit("g", 0, 5)).unwrap();
+        let topics = vec![TopicName::Name("a".into())];
+        let delete = rig.submit(DeleteTopics { topics });
+        rig.disk.fail_after(calls, FaultKind::Io("broken".into()));
+        rig.settle();
+        rig.disk.heal();
+        let failed = rig.answer::<DeleteTopics>(delete).expect("answered").remove(0).outcome;
+        let disk = rig.disk.fork();
+        if let Some(left) = committed_in_a_new_topic(&mut rig) {
+            assert_eq!(left, 0, "{calls} calls: {failed:?}");
+            reused += 1;
+        }
+        // And the other way: a restart in which there is no room to forget them.
+        disk.set_capacity(disk.used_bytes());
+        let mut rig = Rig::on(disk);
+        rig.disk.set_capacity(u64::MAX);
+        if rig.report.topics == 0 {
+            let left = committed_in_a_new_topic(&mut rig).expect("the disk is healthy");
+            assert_eq!(left, 0, "{calls} calls, restarted: {failed:?}");
+            reused_after_restart += 1;
+        }
+    }
+    assert!(reused > 8 && reused_after_restart > 8, "{reused} and {reused_after_restart}");
 }
