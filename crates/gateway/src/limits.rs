@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+/// Connections at once of one listener; one more is closed as soon as it is accepted. Protects file
+/// descriptors and memory.
+pub const HTTP_CONNECTIONS_MAX: usize = 512;
+/// How long a client may take to send a request's head, the first one and, on a connection that it
+/// keeps, each further one; so also the longest that a connection is idle.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send a request's body.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a failed accept (too many open files): the listener stays ready, the loop must not
+/// spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one request body.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Records of `_schemas` read in one step.
@@ -59,6 +70,7 @@ pub const LIVE_STREAMS_MAX: usize = 64;
 /// How long a live stream's client may leave an event unread before it is dropped.
 pub const LIVE_STALL_MAX: Duration = Duration::from_secs(20);
 
+const _: () = assert!(LIVE_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
 const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);
 const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);

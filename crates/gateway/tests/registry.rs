@@ -315,3 +315,13 @@ async fn a_registration_whose_client_goes_away_shares_its_id_with_no_other() {
     let shared: Vec<_> = schemas.iter().filter(|(_, schemas)| schemas.len() > 1).collect();
     assert!(shared.is_empty(), "{shared:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    let registry = Registry::new().await;
+    let never = tokio_stream::pending::<Result<String, std::io::Error>>();
+    let request = Request::post("/subjects/a/versions").header(header::CONTENT_TYPE, JSON);
+    let request = request.body(Body::from_stream(never)).unwrap();
+    let (status, _, _) = registry.send(request).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}

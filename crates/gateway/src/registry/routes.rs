@@ -15,10 +15,11 @@ use tidings_schema::{
     Definition, Level, Listing, Reference, Refused, SchemaId, SchemaType, SubjectVersion,
     VersionRef,
 };
+use tokio::time::timeout;
 
 use super::answer::{Answer, Trouble};
 use super::store::Store;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, HTTP_BODY_TIMEOUT};
 
 type Registry = State<Arc<Store>>;
 type Answered<T> = Result<Answer<T>, Trouble>;
@@ -106,11 +107,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let body: Bytes =
-            Bytes::from_request(request, state).await.map_err(|e: BytesRejection| Trouble {
-                code: e.status().as_u16().into(),
-                message: e.body_text(),
-            })?;
+        let body = timeout(HTTP_BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let body = body.map_err(|_elapsed| plain(StatusCode::REQUEST_TIMEOUT))?;
+        let body: Bytes = body.map_err(|e: BytesRejection| Trouble {
+            code: e.status().as_u16().into(),
+            message: e.body_text(),
+        })?;
         serde_json::from_slice(&body).map(Self).map_err(|e| Trouble {
             code: 400,
             message: format!("the body is not as expected: {e}"),
