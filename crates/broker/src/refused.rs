@@ -11,6 +11,8 @@ pub enum TopicRefused {
     UnknownId,
     #[error("topic exists already")]
     Exists,
+    #[error("the deletion of the topic that had this name is under way: try again")]
+    NotYet,
     #[error("{0}")]
     InvalidName(String),
     #[error("{0}")]

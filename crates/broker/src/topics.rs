@@ -386,7 +386,7 @@ impl Broker {
         }
         let refused = match &removal.step {
             RemovalStep::Stuck { trouble } => TopicRefused::Storage(trouble.clone()),
-            RemovalStep::Recorded { .. } | RemovalStep::Forgotten { .. } => TopicRefused::Exists,
+            RemovalStep::Recorded { .. } | RemovalStep::Forgotten { .. } => TopicRefused::NotYet,
         };
         self.removals.insert(name.to_owned(), removal);
         Err(refused)

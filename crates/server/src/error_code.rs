@@ -39,6 +39,7 @@ error_codes! {
     1 OFFSET_OUT_OF_RANGE final "the offset is not in the partition"
     2 CORRUPT_MESSAGE retry "a batch fails its check, here or on disk"
     3 UNKNOWN_TOPIC_OR_PARTITION retry "there is no such topic or partition"
+    5 LEADER_NOT_AVAILABLE retry "the topic that had this name is still being deleted"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
     16 NOT_COORDINATOR retry "the disk that keeps the groups is full or failed; the log says what to do"
@@ -101,6 +102,7 @@ impl Refusal for TopicRefused {
             Self::Unknown => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
             Self::Exists => ErrorCode::TOPIC_ALREADY_EXISTS,
+            Self::NotYet => ErrorCode::LEADER_NOT_AVAILABLE,
             Self::InvalidName(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
             Self::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
             Self::InvalidReplication(_) => ErrorCode::INVALID_REPLICATION_FACTOR,

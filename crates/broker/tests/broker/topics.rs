@@ -216,7 +216,11 @@ fn a_name_is_not_free_while_its_deletion_is_under_way() {
     rig.submit(DeleteTopics { topics: vec![TopicName::Name("a".into())] });
     let again = rig.submit(CreateTopics { topics: vec![named("a")], validate_only: false });
     let refused = rig.answer::<CreateTopics>(again).expect("at once").remove(0);
-    assert_eq!(refused.outcome.unwrap_err(), TopicRefused::Exists);
+    assert_eq!(refused.outcome.unwrap_err(), TopicRefused::NotYet);
+    let topics = Topics::These(vec![TopicName::Name("a".into())]);
+    let asked = rig.submit(DescribeTopics { topics, auto_create: true });
+    let refused = rig.answer::<DescribeTopics>(asked).expect("at once").remove(0);
+    assert_eq!(refused.topic.unwrap_err(), TopicRefused::NotYet);
     rig.settle();
     rig.topic("a");
 }
