@@ -18,7 +18,7 @@ use crate::held::{HeldReplies, Wait};
 use crate::partition::Logs;
 use crate::producers::ProducerIds;
 use crate::random::Random;
-use crate::topics::Removal;
+use crate::topics::{Removal, distinct};
 use crate::{Reply, Request};
 
 /// Names one submitted request until its completion.
@@ -120,8 +120,9 @@ impl Broker {
             }
             Request::ListGroups(request) => Reply::ListGroups(self.groups.list(&request)),
             Request::DescribeGroups(request) => {
-                let groups = request.groups.iter();
-                Reply::DescribeGroups(groups.map(|group| self.groups.describe(group)).collect())
+                let groups = distinct(request.groups, |group| group);
+                let described = groups.iter().map(|group| self.groups.describe(group));
+                Reply::DescribeGroups(described.collect())
             }
             other => unreachable!("{} is dispatched by submit", other.name()),
         }

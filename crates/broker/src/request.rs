@@ -62,7 +62,7 @@ calls! {
 /// A topic's UUID.
 pub type TopicId = [u8; 16];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopicName {
     Name(String),
     Id(TopicId),
@@ -152,7 +152,7 @@ pub struct DeletedTopic {
     pub outcome: Result<(String, TopicId), TopicRefused>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigResource {
     Topic(String),
     Broker(String),

@@ -58,7 +58,7 @@ impl Broker {
         };
         let mut answers = Vec::new();
         let mut waits = Vec::new();
-        for asked in asked {
+        for asked in distinct(asked, |asked| asked) {
             let topic = self.describe_topic(now, &asked, request.auto_create);
             if let Ok(described) = &topic {
                 waits.extend(self.wait_settled(&described.name, answers.len()));
@@ -404,7 +404,7 @@ impl Broker {
 
     pub(crate) fn describe_configs(&self, request: DescribeConfigs) -> Vec<DescribedConfigs> {
         let mut answers = Vec::new();
-        for (resource, names) in request.resources {
+        for (resource, names) in distinct(request.resources, |(resource, _)| resource) {
             let configs = self.configs_of(&resource).map(|mut entries| {
                 entries.retain(|entry| {
                     names.as_ref().is_none_or(|names| names.iter().any(|name| name == entry.name))
@@ -440,6 +440,13 @@ impl Broker {
             ))),
         }
     }
+}
+
+/// The questions without repetitions, as Kafka answers them: an answer may be ten thousand times the
+/// size of its question.
+pub(crate) fn distinct<T, K: Ord + Clone>(questions: Vec<T>, key: impl Fn(&T) -> &K) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    questions.into_iter().filter(|question| seen.insert(key(question).clone())).collect()
 }
 
 /// Removes a partition's folder, if it is there. Its files go first and for good, so that none can

@@ -33,7 +33,7 @@ impl Member {
             client_host: request.client_host,
             session_timeout_ms: request.session_timeout_ms,
             rebalance_timeout_ms: request.rebalance_timeout_ms.max(0),
-            protocols: request.protocols,
+            protocols: own(&request.protocols),
             assignment: Bytes::new(),
             joining: Some(joining),
             syncing: None,
@@ -93,7 +93,7 @@ impl Member {
         self.client_host = request.client_host;
         self.session_timeout_ms = request.session_timeout_ms;
         self.rebalance_timeout_ms = request.rebalance_timeout_ms.max(0);
-        self.protocols = request.protocols;
+        self.protocols = own(&request.protocols);
     }
 
     pub(crate) fn touch(&mut self, now_ms: u64) {
@@ -125,6 +125,12 @@ impl Member {
     pub(crate) fn metadata_bytes(&self) -> usize {
         metadata_bytes(&self.protocols)
     }
+}
+
+/// Copies, for a request's bytes are part of its whole frame and would keep that.
+fn own(protocols: &[(String, Bytes)]) -> Vec<(String, Bytes)> {
+    let all = protocols.iter();
+    all.map(|(name, metadata)| (name.clone(), Bytes::copy_from_slice(metadata))).collect()
 }
 
 pub(crate) fn metadata_bytes(protocols: &[(String, Bytes)]) -> usize {

@@ -153,6 +153,18 @@ fn asking_for_the_brokers_own_names_leaves_the_catalog_alone() {
 }
 
 #[test]
+fn a_question_asked_many_times_is_answered_once() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let topics = Topics::These(vec![TopicName::Name("a".into()); 1000]);
+    assert_eq!(rig.call(DescribeTopics { topics, auto_create: false }).len(), 1);
+    let resources = vec![(ConfigResource::Topic("a".into()), None); 1000];
+    assert_eq!(rig.call(DescribeConfigs { resources }).len(), 1);
+    let groups = vec!["g".to_owned(); 1000];
+    assert_eq!(rig.call(tidings_broker::DescribeGroups { groups }).len(), 1);
+}
+
+#[test]
 fn topics_are_found_by_id() {
     let mut rig = Rig::new();
     let id = rig.topic("a").id;

@@ -70,7 +70,8 @@ impl Group {
         }
         for (id, assignment) in assignments {
             if let Some(member) = self.members.get_mut(&id) {
-                member.assignment = assignment;
+                // A copy: the request's bytes would keep its whole frame.
+                member.assignment = Bytes::copy_from_slice(&assignment);
             }
         }
         self.state = State::Stable;

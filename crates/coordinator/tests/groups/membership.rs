@@ -430,6 +430,18 @@ fn members_elsewhere_take_over_from_those_of_an_ended_process() {
 }
 
 #[test]
+fn what_is_kept_of_a_request_does_not_keep_its_frame() {
+    let frame = Bytes::from(vec![7; 1 << 20]);
+    let mut house = House::default();
+    let protocols = vec![("range".to_owned(), frame.slice(..4))];
+    let only = house.join_now(JoinGroup { protocols, ..join("") }).member_id;
+    let assignments = vec![(only.clone(), frame.slice(4..8))];
+    house.sync_now(SyncGroup { assignments, ..sync(&only, 1, &[]) }).unwrap();
+    assert_eq!(house.groups.describe(GROUP).members[0].metadata, &[7; 4][..]);
+    assert!(frame.is_unique(), "nobody else holds it");
+}
+
+#[test]
 fn a_generation_that_could_not_be_kept_is_not_used() {
     let (mut house, leader, follower) = House::with_two_members();
     house.groups.persist_failed(house.now(), GROUP);
