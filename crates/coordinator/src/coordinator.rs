@@ -167,6 +167,7 @@ impl Coordinator {
             return Err(GroupRefused::InvalidGroup);
         }
         let mut left = Vec::new();
+        let members_before = self.groups.get(&request.group).map_or(0, |held| held.members.len());
         for (member_id, instance_id) in request.members {
             let outcome = match self.groups.get_mut(&request.group) {
                 Some(group) => group.leave(&member_id, instance_id.as_deref(), &mut self.effects),
@@ -176,7 +177,8 @@ impl Coordinator {
         }
         if left.iter().any(|member| member.outcome.is_ok()) {
             if let Some(group) = self.groups.get_mut(&request.group) {
-                group.settle_departures(now, &mut self.effects);
+                let members_left = group.members.len() < members_before;
+                group.settle_departures(now, members_left, &mut self.effects);
             }
             self.reset_timer(&request.group);
         }

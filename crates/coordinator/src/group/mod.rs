@@ -424,7 +424,8 @@ impl Group {
         }
     }
 
-    /// Takes one member out; the caller then calls [`Group::settle_departures`].
+    /// Takes one member out; the caller then calls [`Group::settle_departures`]. An id that was given
+    /// out and never joined with lapses: of that a stable group takes no notice.
     pub(crate) fn leave(
         &mut self,
         member_id: &str,
@@ -463,9 +464,11 @@ impl Group {
         }
     }
 
-    /// Members have gone: the rest rebalances, or the rebalance under way may be complete.
-    pub(crate) fn settle_departures(&mut self, now: Now, effects: &mut Effects) {
-        if self.state != State::Empty {
+    /// Members have gone, or only ids that were never joined with: the rest rebalances, or the
+    /// rebalance under way may be complete.
+    pub(crate) fn settle_departures(&mut self, now: Now, members: bool, effects: &mut Effects) {
+        let concerned = members || self.state == State::PreparingRebalance;
+        if concerned && self.state != State::Empty {
             self.rebalance(now, effects);
         }
     }
@@ -486,10 +489,9 @@ impl Group {
         for id in &gone {
             self.remove(id, effects);
         }
-        let preparing = self.state == State::PreparingRebalance;
         let lapsed = self.pending.len() < pending_before;
-        if !gone.is_empty() || (preparing && (lapsed || due(self.rebalance_ends_ms))) {
-            self.settle_departures(now, effects);
+        if !gone.is_empty() || lapsed || due(self.rebalance_ends_ms) {
+            self.settle_departures(now, !gone.is_empty(), effects);
         }
     }
 

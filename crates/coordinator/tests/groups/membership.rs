@@ -442,6 +442,17 @@ fn what_is_kept_of_a_request_does_not_keep_its_frame() {
 }
 
 #[test]
+fn a_member_id_that_never_joined_leaves_without_a_rebalance() {
+    let (mut house, leader, _) = House::with_two_members();
+    let known = JoinGroup { require_known_member_id: true, ..join("") };
+    let GroupRefused::MemberIdRequired { member_id } = house.refused_join(known) else {
+        panic!("an id is given out first")
+    };
+    assert_eq!(house.leave(&[(&member_id, None)])[0].outcome, Ok(()));
+    assert_eq!((house.state(), house.beat(&leader, 2)), ("Stable", Ok(())));
+}
+
+#[test]
 fn a_generation_that_could_not_be_kept_is_not_used() {
     let (mut house, leader, follower) = House::with_two_members();
     house.groups.persist_failed(house.now(), GROUP);
