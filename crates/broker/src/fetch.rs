@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tidings_log::{CommitLog, FaultKind, ReadRefused};
+use tidings_log::{CommitLog, FaultKind, ReadRefused, split};
 
 use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::catalog::LogId;
@@ -83,12 +83,20 @@ struct Look {
     answers: Vec<Fetched>,
     bytes: usize,
     refused: bool,
+    /// A size limit kept something back that may be read: waiting brings no more.
+    full: bool,
+}
+
+impl Look {
+    fn is_enough(&self, min_bytes: usize) -> bool {
+        self.bytes >= min_bytes || self.refused || self.full
+    }
 }
 
 impl Broker {
     pub(crate) fn fetch(&mut self, now: Now, ticket: Ticket, request: Fetch) {
         let look = self.look(&request);
-        let enough = look.bytes >= request.min_bytes || look.refused || request.max_wait_ms == 0;
+        let enough = look.is_enough(request.min_bytes) || request.max_wait_ms == 0;
         if enough || request.partitions.is_empty() || self.fetches.is_full() {
             return self.answer_fetch(ticket, look);
         }
@@ -98,7 +106,11 @@ impl Broker {
         let fetch = Waiting {
             ticket,
             deadline_ms: now.mono_ms + wait_ms,
-            enough_at_bytes: self.size_of(&logs).saturating_add(missing),
+            enough_at_bytes: if self.size_tells(&request, &logs) {
+                self.size_of(&logs).saturating_add(missing)
+            } else {
+                0
+            },
             request,
         };
         self.fetches.insert(logs.into_iter(), fetch);
@@ -118,6 +130,20 @@ impl Broker {
         held.map(CommitLog::size_bytes).sum()
     }
 
+    /// Whether the logs' sizes tell how much more may be read: all they hold may be read now, and no
+    /// size limit ends an answer before it has enough.
+    fn size_tells(&self, request: &Fetch, logs: &BTreeSet<LogId>) -> bool {
+        let catalog_durable = self.logs.durable(LogId::CATALOG);
+        let mut held = logs.iter().filter_map(|log| self.logs.get(*log));
+        let all_shown = held.all(|partition| {
+            let log = partition.log.as_ref();
+            log.is_ok_and(|l| partition.high_watermark(l, catalog_durable) == l.end_offset())
+        });
+        let most = request.max_bytes.min(limits::FETCH_BYTES_MAX);
+        let mut limits = request.partitions.iter().map(|part| part.max_bytes);
+        all_shown && request.min_bytes <= most && limits.all(|limit| request.min_bytes <= limit)
+    }
+
     /// What these logs show has changed: answers the fetches that now have enough.
     pub(crate) fn wake_fetches(&mut self, now: Now, changed: &[LogId]) {
         for id in self.fetches.of(changed) {
@@ -133,7 +159,7 @@ impl Broker {
                 continue;
             }
             let look = self.look(&waiting.request);
-            if look.bytes >= waiting.request.min_bytes || look.refused {
+            if look.is_enough(waiting.request.min_bytes) {
                 self.finish_fetch(id, logs.iter().chain(changed).copied(), look);
             }
         }
@@ -156,13 +182,17 @@ impl Broker {
     }
 
     fn look(&self, request: &Fetch) -> Look {
-        let mut look = Look { answers: Vec::new(), bytes: 0, refused: false };
+        let mut look = Look { answers: Vec::new(), bytes: 0, refused: false, full: false };
         let most = request.max_bytes.min(limits::FETCH_BYTES_MAX);
         for part in &request.partitions {
             let room = most.saturating_sub(look.bytes);
             let outcome = self.read(part, room.min(part.max_bytes), look.bytes == 0);
             match &outcome {
-                Ok(data) => look.bytes += data.batches.len(),
+                Ok(data) => {
+                    look.bytes += data.batches.len();
+                    look.full |= look.bytes < request.min_bytes
+                        && end_of(data).unwrap_or(part.offset) < data.high_watermark;
+                }
                 Err(_) => look.refused = true,
             }
             let (topic, partition) = (part.topic.clone(), part.partition);
@@ -205,6 +235,12 @@ impl Broker {
         let log = self.catalog.log(topic, partition).ok_or(FetchRefused::UnknownPartition)?;
         self.logs.get(log).ok_or(FetchRefused::UnknownPartition)
     }
+}
+
+/// The offset after the last batch read, if any.
+fn end_of(data: &FetchedData) -> Option<i64> {
+    let last = split(data.batches.clone()).last()?.ok()?;
+    Some(last.last_offset() + 1)
 }
 
 /// Whether the client's idea of the leader's epoch is the present one; -1 and nothing are no idea.

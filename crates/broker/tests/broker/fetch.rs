@@ -65,6 +65,34 @@ fn a_fetch_waits_for_as_many_bytes_as_it_wants() {
 }
 
 #[test]
+fn bytes_that_were_written_and_not_durable_when_the_fetch_came_count_when_they_are() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let one = batch(&["x"]);
+    rig.submit(produce("a", 0, one.clone()));
+    let ticket = rig.submit(Fetch { min_bytes: one.len(), ..fetch("a", 0, 0) });
+    assert!(!rig.is_answered(ticket));
+    rig.sync();
+    assert_eq!(values(rig.answer::<Fetch>(ticket).expect("enough")), [["x"]]);
+}
+
+#[test]
+fn a_fetch_that_wants_more_than_it_may_get_is_answered_when_it_is_full() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let one = batch(&["x"]);
+    let limited = over(&[("a", 0, 0)], one.len() + 1);
+    let request = || Fetch { max_wait_ms: 1000, min_bytes: 1 << 20, ..limited.clone() };
+    let ticket = rig.submit(request());
+    rig.produce("a", 0, one.clone()).unwrap();
+    assert!(!rig.is_answered(ticket));
+    rig.produce("a", 0, one).unwrap();
+    assert_eq!(values(rig.answer::<Fetch>(ticket).expect("full")), [["x"]]);
+    let ticket = rig.submit(request());
+    assert_eq!(values(rig.answer::<Fetch>(ticket).expect("full at once")), [["x"]]);
+}
+
+#[test]
 fn an_offset_inside_a_batch_gives_the_whole_batch() {
     let mut rig = Rig::new();
     rig.topic("a");
