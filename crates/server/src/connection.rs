@@ -1,7 +1,7 @@
 //! One connection: frames in, answers out, in the order of the requests.
 //!
-//! 1. The reading side takes a frame's length, refuses it or waits until its bytes fit the limits,
-//!    and reads it.
+//! 1. The reading side takes a frame's length, refuses it or reads it; what comes waits until it
+//!    fits the limits.
 //! 2. It takes the request up: decodes it and hands it to the node, before the next one. So the
 //!    node sees requests in the order in which they came, and several are under way at once.
 //! 3. The writing side takes the turns in the same order, waits for each and writes its answer
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::api::{self, CloseReason, NoAnswer, Outcome, Turn};
 use crate::context::Connection;
@@ -35,16 +35,61 @@ use crate::server::{Counters, stopped};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
-    /// The bytes of requests that all connections may have in flight.
-    pub(crate) request_bytes: Arc<Semaphore>,
+    pub(crate) request_bytes: RequestBytes,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) limits: ConnectionLimits,
 }
 
+/// The bytes of requests that all connections may have in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestBytes {
+    all: Arc<Semaphore>,
+    /// One request may be read to its end beyond them.
+    beyond: Arc<Semaphore>,
+}
+
+impl RequestBytes {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(bytes_max)), beyond: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+/// What a request holds of [`RequestBytes`] until it has been answered.
+#[derive(Default)]
+struct Held {
+    bytes: Option<OwnedSemaphorePermit>,
+    beyond: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Waits until so many more bytes fit, or until this is the request that may go beyond.
+    async fn grow(&mut self, bytes: usize, all: &RequestBytes) {
+        if self.beyond.is_some() {
+            return;
+        }
+        let bytes = u32::try_from(bytes).expect("FRAME_BYTES_MAX fits");
+        tokio::select! {
+            biased;
+            more = Arc::clone(&all.all).acquire_many_owned(bytes) => {
+                let more = more.expect(NEVER_CLOSED);
+                match &mut self.bytes {
+                    Some(held) => held.merge(more),
+                    held @ None => *held = Some(more),
+                }
+            }
+            beyond = Arc::clone(&all.beyond).acquire_owned() => {
+                self.beyond = Some(beyond.expect(NEVER_CLOSED));
+            }
+        }
+    }
+}
+
+const NEVER_CLOSED: &str = "the semaphores are never closed";
+
 /// A turn, and the bytes of the request until it has been answered.
 struct Pending {
     turn: Turn,
-    _bytes: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _bytes: (OwnedSemaphorePermit, Held),
 }
 
 /// Serves a connection until either side ends it; its reason is logged here.
@@ -109,7 +154,6 @@ struct Reading {
 impl Reading {
     /// Reads until the client ends its side, the server stops, or something must be refused.
     async fn run(mut self) -> Result<(), CloseReason> {
-        let frame_read_max = self.shared.limits.frame_read_max;
         loop {
             let Some(length) = self.next_length().await? else { return Ok(()) };
             let in_range = |length: &usize| (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(length);
@@ -117,10 +161,8 @@ impl Reading {
                 self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
                 return Err(CloseReason::FrameLength(length));
             };
-            let bytes = self.reserve(length).await;
-            let frame = self.read_frame(length);
-            let frame = timeout(frame_read_max, frame).await;
-            let frame = frame.map_err(|_| CloseReason::SlowRequest(frame_read_max))??;
+            let own = self.reserve(length).await;
+            let (frame, held) = self.read_frame(length).await?;
             self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
 
             let turn = api::take_up(&self.connection, frame).await;
@@ -129,7 +171,7 @@ impl Reading {
                 self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
             }
             self.under_way.fetch_add(1, Ordering::Relaxed);
-            let sent = self.turns.send(Pending { turn, _bytes: bytes }).await;
+            let sent = self.turns.send(Pending { turn, _bytes: (own, held) }).await;
             if sent.is_err() || last {
                 return Ok(());
             }
@@ -159,25 +201,36 @@ impl Reading {
         Ok(Some(length.map_err(|_| CloseReason::SlowRequest(frame_read_max))??))
     }
 
-    /// Waits until a request of this length fits the limits.
-    async fn reserve(&self, length: usize) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+    /// Waits until a request of this length fits the limit of its connection.
+    async fn reserve(&self, length: usize) -> OwnedSemaphorePermit {
         let length = u32::try_from(length).expect("FRAME_BYTES_MAX fits");
-        let never_closed = "the semaphores are never closed";
-        let own = Arc::clone(&self.bytes).acquire_many_owned(length).await.expect(never_closed);
-        let all = Arc::clone(&self.shared.request_bytes);
-        (own, all.acquire_many_owned(length).await.expect(never_closed))
+        Arc::clone(&self.bytes).acquire_many_owned(length).await.expect(NEVER_CLOSED)
     }
 
-    /// Each frame has its own memory, which the batches in it keep alive as long as they need.
-    async fn read_frame(&mut self, length: usize) -> Result<Bytes, std::io::Error> {
-        let mut frame = BytesMut::with_capacity(length);
-        let mut body = (&mut self.socket).take(length as u64);
+    /// Each frame has its own memory, which the batches in it keep alive as long as they need. It
+    /// grows with what has come, as what is held of the limits does: a length alone holds nothing
+    /// back from other connections. The time in which the limits hold back this one is not the
+    /// client's.
+    async fn read_frame(&mut self, length: usize) -> Result<(Bytes, Held), CloseReason> {
+        let read_max = self.shared.limits.frame_read_max;
+        let (mut frame, mut held, mut room) = (BytesMut::new(), Held::default(), 0);
+        let mut left = read_max;
         while frame.len() < length {
-            if body.read_buf(&mut frame).await? == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
+            if frame.len() == room {
+                let more = room.max(READ_BUFFER_BYTES).min(length - room);
+                held.grow(more, &self.shared.request_bytes).await;
+                frame.reserve(more);
+                room += more;
             }
+            let started = Instant::now();
+            let mut body = (&mut self.socket).take((room - frame.len()) as u64);
+            let read = timeout(left, body.read_buf(&mut frame)).await;
+            if read.map_err(|_| CloseReason::SlowRequest(read_max))?? == 0 {
+                return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into());
+            }
+            left = left.saturating_sub(started.elapsed());
         }
-        Ok(frame.freeze())
+        Ok((frame.freeze(), held))
     }
 }
 

@@ -11,7 +11,9 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4096;
 pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// A request has at least a key, a version and a correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
-/// Bytes of requests that are being read or answered, over all connections; reading waits there.
+/// Bytes of requests that are being read or answered, over all connections; reading waits there. A
+/// request holds at most twice what has come of it, or [`READ_BUFFER_BYTES`]; one request at a time
+/// may be read beyond, so that halves of requests never wait for each other.
 pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 512 * 1024 * 1024;
 /// The same on one connection.
 pub const REQUEST_BYTES_PER_CONNECTION_MAX: usize = 128 * 1024 * 1024;
@@ -32,7 +34,8 @@ pub const FETCH_BYTES_MIN: usize = 1024 * 1024;
 pub const FETCH_SHARE: usize = 8;
 /// Longest wait of a fetch, whatever it asks.
 pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
-/// Buffer for small requests, so that many are read at once.
+/// Buffer for small requests, so that many are read at once, and what a request holds of the limits
+/// from its length on.
 pub const READ_BUFFER_BYTES: usize = 32 * 1024;
 /// Segments of an answer that one vectored write takes (the kernel's own limit is 1024).
 pub const SEGMENTS_PER_WRITE_MAX: usize = 64;
@@ -59,6 +62,7 @@ pub const GROUP_TROUBLE_SAID_EVERY: Duration = Duration::from_secs(10);
 pub struct ConnectionLimits {
     pub connections_max: usize,
     pub connections_per_address_max: usize,
+    pub request_bytes_in_flight_max: usize,
     pub idle_max: Duration,
     pub frame_read_max: Duration,
 }
@@ -68,6 +72,7 @@ impl Default for ConnectionLimits {
         Self {
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            request_bytes_in_flight_max: REQUEST_BYTES_IN_FLIGHT_MAX,
             idle_max: IDLE_MAX,
             frame_read_max: FRAME_READ_MAX,
         }
@@ -77,6 +82,7 @@ impl Default for ConnectionLimits {
 const _: () = assert!(FRAME_BYTES_MAX <= REQUEST_BYTES_PER_CONNECTION_MAX);
 const _: () = assert!(REQUEST_BYTES_PER_CONNECTION_MAX <= REQUEST_BYTES_IN_FLIGHT_MAX);
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
+const _: () = assert!(CONNECTIONS_MAX * READ_BUFFER_BYTES < REQUEST_BYTES_IN_FLIGHT_MAX);
 const _: () = assert!(FETCH_BYTES_MIN <= FETCH_BYTES_MAX);
 const _: () = assert!(FETCH_BYTES_MAX * FETCH_SHARE <= FETCHED_BYTES_HELD_MAX);
 const _: () = assert!(FETCHES_PER_CONNECTION_MAX < REQUESTS_PER_CONNECTION_MAX);

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidings_node::Node;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::connection::{self, Shared};
+use crate::connection::{self, RequestBytes, Shared};
 use crate::context::{Connection, Fetches};
-use crate::limits::{ACCEPT_PAUSE, ConnectionLimits, DRAIN_MAX, REQUEST_BYTES_IN_FLIGHT_MAX};
+use crate::limits::{ACCEPT_PAUSE, ConnectionLimits, DRAIN_MAX};
 
 /// What the server is told once.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub async fn start(
         advertised: Arc::new(config.advertised),
         limits: config.limits,
         counters: Arc::clone(&counters),
-        request_bytes: Arc::new(Semaphore::new(REQUEST_BYTES_IN_FLIGHT_MAX)),
+        request_bytes: RequestBytes::new(config.limits.request_bytes_in_flight_max),
         fetched_bytes: Arc::default(),
         by_address: Arc::default(),
         stopping: stopped,
@@ -136,7 +136,7 @@ struct Accepting {
     advertised: Arc<(String, u16)>,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
-    request_bytes: Arc<Semaphore>,
+    request_bytes: RequestBytes,
     fetched_bytes: Arc<AtomicUsize>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     stopping: watch::Receiver<bool>,
@@ -182,7 +182,7 @@ impl Accepting {
         });
         let shared = Shared {
             counters: Arc::clone(&self.counters),
-            request_bytes: Arc::clone(&self.request_bytes),
+            request_bytes: self.request_bytes.clone(),
             stopping: self.stopping.clone(),
             limits: self.limits,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_node::{MemoryDisk, Node, NodeConfig};
-use tidings_server::limits::{ConnectionLimits, FRAME_BYTES_MAX};
+use tidings_server::limits::{ConnectionLimits, FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX};
 use tidings_server::{Server, ServerConfig, ServerFigures};
 use tidings_wire::{Request, RequestHeader, api_versions, fetch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +24,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 const OUT_OF_REACH: ConnectionLimits = ConnectionLimits {
     connections_max: usize::MAX,
     connections_per_address_max: usize::MAX,
+    request_bytes_in_flight_max: REQUEST_BYTES_IN_FLIGHT_MAX,
     idle_max: NEVER,
     frame_read_max: NEVER,
 };
@@ -221,5 +222,45 @@ async fn a_longer_frame_is_refused_by_its_length_alone() {
     };
     timeout(DEADLINE, settled).await.expect("the longest frame is read on, the longer one gone");
     assert_eq!(server.figures().frames_refused, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn lengths_without_their_bytes_hold_back_nobody() {
+    let server = start(OUT_OF_REACH).await;
+    let mut claims = Vec::new();
+    for _ in 0..2 * REQUEST_BYTES_IN_FLIGHT_MAX / FRAME_BYTES_MAX {
+        let mut claim = connect(&server, ONE).await;
+        // Its first request was answered, so the length of its second one is being read.
+        assert!(is_served(&mut claim).await);
+        claim.write_all(&(FRAME_BYTES_MAX as i32).to_be_bytes()).await.unwrap();
+        claims.push(claim);
+    }
+    assert!(is_served(&mut connect(&server, OTHER).await).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_exceed_the_memory_together_all_get_their_turn() {
+    const REQUEST_BYTES: usize = 200_000;
+    let limits = ConnectionLimits { request_bytes_in_flight_max: 256 * 1024, ..OUT_OF_REACH };
+    let server = start(limits).await;
+    // ApiVersions 0, and bytes behind it that are passed over.
+    let mut frame = (REQUEST_BYTES as i32).to_be_bytes().to_vec();
+    frame.extend_from_slice(&[0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]);
+    frame.resize(REQUEST_BYTES + 4, 0);
+    let (most, rest) = frame.split_at(150_000);
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        let mut socket = connect(&server, ONE).await;
+        socket.write_all(most).await.unwrap();
+        sockets.push(socket);
+    }
+    for socket in &mut sockets {
+        socket.write_all(rest).await.unwrap();
+    }
+    for socket in &mut sockets {
+        assert!(next_frame(socket).await.is_some());
+    }
     server.stop().await;
 }
