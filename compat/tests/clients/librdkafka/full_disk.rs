@@ -24,7 +24,7 @@ const FILLER: &str = "filler";
 /// More than a refusal takes, less than any client's timeout: what takes longer was not refused.
 const PROMPT: Duration = Duration::from_secs(5);
 const RECORD_BYTES: usize = 60_000;
-/// Records of one round: few enough that the node looks at the disk before the reserve is gone.
+/// Records of one round, which together take less than is free above the reserve at first.
 const ROUND: usize = 20;
 const FULL: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::KafkaStorageError);
 
@@ -160,7 +160,8 @@ async fn produce_is_refused_at_once_and_nothing_else_is() {
 
     let started = Instant::now();
     assert_eq!(sent.round(&producer, "large"), ROUND);
-    let said = tidings(&server, &["produce", "large"], "small\n");
+    let line = large(0).value.expect("a value") + "\n";
+    let said = tidings(&server, &["produce", "large"], &line);
     assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
     assert_eq!(said.status.code(), Some(1));
     assert!(said.stderr.contains("the disk is full"), "{}", said.stderr);
