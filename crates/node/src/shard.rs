@@ -97,6 +97,8 @@ pub(crate) fn start(
         waiting: HashMap::new(),
         next_ticket: 0,
         probe_due_ms: 0,
+        reserve_bytes: config.disk_reserve_bytes,
+        full: false,
         counters,
     };
     let thread = spawn("tidings-shard", move || {
@@ -215,6 +217,10 @@ struct Shard {
     waiting: HashMap<Ticket, Asked>,
     next_ticket: u64,
     probe_due_ms: u64,
+    /// Free bytes below which the broker refuses produce.
+    reserve_bytes: u64,
+    /// There were fewer at the last look.
+    full: bool,
     counters: Arc<Counters>,
 }
 
@@ -336,8 +342,27 @@ impl Shard {
             Ok(free) => {
                 self.counters.free_bytes.store(free, Ordering::Relaxed);
                 self.broker.set_free_bytes(free);
+                self.tell_of_room(free);
             }
             Err(fault) => tracing::warn!(%fault, "free space is unknown"),
+        }
+    }
+
+    /// Says once when produce begins to be refused for want of room, and once when it is taken again.
+    fn tell_of_room(&mut self, free: u64) {
+        let reserve = self.reserve_bytes;
+        let full = free < reserve;
+        if full == std::mem::replace(&mut self.full, full) {
+            return;
+        }
+        if full {
+            tracing::error!(
+                free,
+                reserve,
+                "the disk is full: produce is refused until there is room"
+            );
+        } else {
+            tracing::info!(free, reserve, "the disk has room again: produce is taken");
         }
     }
 
