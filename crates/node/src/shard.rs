@@ -362,7 +362,7 @@ impl Shard {
                 "the disk is full: produce is refused until there is room"
             );
         } else {
-            tracing::info!(free, reserve, "the disk has room again: produce is taken");
+            tracing::warn!(free, reserve, "the disk has room again: produce is taken");
         }
     }
 
