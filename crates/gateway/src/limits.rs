@@ -48,6 +48,11 @@ pub const DEAD_KEPT: usize = 200;
 pub const DEAD_CAUSES_MAX: usize = 200;
 /// Characters of a cause that are shown and that tell causes apart.
 pub const CAUSE_CHARS_MAX: usize = 300;
+/// Characters of one text of a dead letter on its own page: all of what Tidings writes, the head of
+/// what others wrote.
+pub const LETTER_TEXT_CHARS_MAX: usize = 8 * 1024;
+/// Things to look at that are named beside the section that lists them all.
+pub const BADGE_PROBLEMS: usize = 5;
 
 /// Records on one page of a topic.
 pub const PAGE_RECORDS: usize = 50;

@@ -231,6 +231,66 @@ async fn one_record_shows_everything_it_carries() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_dead_letter_says_why_it_died_and_where_it_was() {
+    let shown = Shown::new().await;
+    shown.topic("shop.orders", 1).await;
+    shown.topic("order.dead", 1).await;
+    let original = |offset: i64| {
+        let raw = |name: &str, value: &[u8]| Header {
+            name: name.into(),
+            value: Some(value.to_vec().into()),
+        };
+        [
+            raw("kafka_dlt-original-topic", b"shop.orders"),
+            raw("kafka_dlt-original-partition", &0_i32.to_be_bytes()),
+            raw("kafka_dlt-original-offset", &offset.to_be_bytes()),
+        ]
+    };
+    let mut ours = letter("order.dead", "line 1 has quantity <-2>");
+    ours.headers.push(Header::text("tidings-dead-kind", "rejected"));
+    ours.headers.push(Header::text("tidings-dead-attempts", "3"));
+    ours.headers.extend(original(0));
+    let mut springs = event("order.dead", "shop.OrderPlaced", "c-1");
+    springs.headers.push(Header::text("kafka_dlt-exception-fqcn", "java.lang.Error"));
+    springs.headers.extend(original(7));
+    shown.send(vec![event("shop.orders", "shop.OrderPlaced", "c-1"), ours, springs]).await;
+
+    let page = shown.get("/topics/order.dead/0/0").await.body;
+    let card = page.split("Dead letter</h2>").nth(1).unwrap().split("</section>").next().unwrap();
+    for part in [
+        "<b>line 1 has quantity &#60;-2&#62;</b>",
+        "<dt>Kind</dt><dd>rejected</dd>",
+        "<dt>Service</dt><dd>order</dd>",
+        "<dt>Attempts</dt><dd>3</dd>",
+        "href=\"/topics/shop.orders/0/0\">shop.orders/0/0</a>",
+    ] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    assert!(page.find("Dead letter</h2>") < page.find("<h2>Value</h2>"), "it comes first");
+    let was = shown.get("/topics/shop.orders/0/0").await;
+    assert_eq!(was.status, 200);
+    assert!(!was.body.contains("Dead letter</h2>"), "the original is none");
+
+    let springs = shown.json("/api/topics/order.dead/0/1").await;
+    assert_eq!(springs["death"]["original"]["offset"], 7);
+    assert_eq!(springs["death"]["exception"], "java.lang.Error");
+    assert_eq!(springs["death"]["attempts"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_badge_says_what_it_counts() {
+    let shown = Shown::new().await;
+    shown.topic("order.dead", 1).await;
+    shown.console.sampled().await;
+    assert!(!shown.get("/topics").await.body.contains("badge"), "nothing to count");
+    shown.send(vec![letter("order.dead", "refused"), letter("order.dead", "refused")]).await;
+    shown.console.sampled().await;
+    let page = shown.get("/topics").await.body;
+    let badge = "<b class=\"badge\" title=\"1 thing to look at: 2 dead letters\">1</b>";
+    assert!(page.contains(badge), "{page}");
+}
+
+#[tokio::test]
 async fn markup_in_names_keys_and_values_stays_text() {
     const EVIL: &str = "<script>alert(1)</script>\"'><img src=x>";
     let shown = Shown::new().await;
@@ -264,7 +324,7 @@ async fn markup_in_names_keys_and_values_stays_text() {
 #[tokio::test]
 async fn groups_show_members_positions_and_lag() {
     let shown = Shown::new().await;
-    shown.topic("t", 1).await;
+    shown.topic("t", 2).await;
     shown.send((0..5).map(|n| record("t", 0, &n.to_string())).collect()).await;
     let options = SubscribeOptions { client_id: "reader".into(), ..SubscribeOptions::default() };
     let mut member = shown.engine.subscribe("g", &["t".into()], options).await.unwrap();
@@ -280,10 +340,12 @@ async fn groups_show_members_positions_and_lag() {
     assert_eq!(group["state"], "Stable");
     assert_eq!(group["offsets"][0]["committed"], 2);
     assert_eq!(group["member_list"][0]["client_id"], "reader");
-    assert_eq!(group["member_list"][0]["assignment"][0], "t-0");
+    assert_eq!(group["member_list"][0]["assignment"], Value::from(vec!["t[0,1]"]));
     let page = shown.get("/groups/g").await;
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("reader"), "{}", page.body);
+    for part in ["reader", ">t[0,1]<"] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
 
     member.close().await.unwrap();
     shown.console.sampled().await;

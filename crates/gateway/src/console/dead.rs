@@ -8,11 +8,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
+use tidings::{DeadKind, DeadLetter};
 use tidings_engine::Record;
 
 use super::payload::{Payload, shortened};
 use super::quantity::{Count, Moment};
-use crate::limits::{CAUSE_CHARS_MAX, DEAD_CAUSES_MAX, DEAD_KEPT};
+use crate::limits::{CAUSE_CHARS_MAX, DEAD_CAUSES_MAX, DEAD_KEPT, LETTER_TEXT_CHARS_MAX};
 
 pub(super) fn is_dead_topic(name: &str) -> bool {
     [".dead", "-dlt", ".DLT", "-dlq"].iter().any(|end| name.ends_with(end))
@@ -81,6 +82,40 @@ fn original(record: &Record) -> Option<Original> {
         partition: i32::from_be_bytes(bytes("kafka_dlt-original-partition")?.try_into().ok()?),
         offset: i64::from_be_bytes(bytes("kafka_dlt-original-offset")?.try_into().ok()?),
     })
+}
+
+/// Why a record is a dead letter, on its own page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct DeathView {
+    pub(crate) cause: String,
+    pub(crate) kind: Option<&'static str>,
+    /// The name of the error's type.
+    pub(crate) exception: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) handler: Option<String>,
+    pub(crate) attempts: Option<u32>,
+    pub(crate) original: Original,
+    /// The value is only at the original position.
+    pub(crate) truncated: bool,
+}
+
+impl DeathView {
+    /// None when the record does not say where it was before.
+    pub(crate) fn of(record: &Record) -> Option<Self> {
+        let letter = DeadLetter::from_record(record)?;
+        let text = |text: String| shortened(&text, LETTER_TEXT_CHARS_MAX);
+        let DeadLetter { topic, partition, offset, .. } = letter;
+        Some(Self {
+            cause: text(letter.cause),
+            kind: letter.kind.map(DeadKind::as_str),
+            exception: letter.exception.map(text),
+            service: letter.service.map(text),
+            handler: letter.handler.map(text),
+            attempts: letter.attempts,
+            original: Original { topic, partition, offset },
+            truncated: letter.truncated,
+        })
+    }
 }
 
 /// Letters of one topic with one cause.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tidings::Envelope;
 use tidings_engine::Record;
 
+use super::dead::DeathView;
 use super::payload::{Payload, shortened};
 use super::quantity::{Bytes, Moment};
 use crate::limits::PREVIEW_CHARS;
@@ -89,6 +90,8 @@ pub(crate) fn contains_ignoring_case(text: &str, wanted: &str) -> bool {
 pub(crate) struct RecordView {
     #[serde(flatten)]
     pub(crate) line: EventLine,
+    /// Of a dead letter: why it is one.
+    pub(crate) death: Option<DeathView>,
     pub(crate) key_payload: Payload,
     pub(crate) value_payload: Payload,
     pub(crate) headers: Vec<HeaderView>,
@@ -142,6 +145,7 @@ impl RecordView {
         let headers = record.headers.iter();
         Self {
             line: EventLine::of(record),
+            death: DeathView::of(record),
             key_payload: Payload::of(record.key.as_deref()),
             value_payload: Payload::of(record.value.as_deref()),
             headers: headers

@@ -1,10 +1,10 @@
 //! What a page or its JSON twin about one topic, record or group shows, asked of the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidings_engine::{Engine, Error, Partition, ReadLimit, Record, Topic};
+use tidings_engine::{Engine, Error, Partition, ReadLimit, Record, Topic, TopicPartition};
 
 use super::event::{EventLine, RecordView};
 use super::quantity::{Bytes, Count};
@@ -208,8 +208,21 @@ pub(super) struct MemberLine {
     pub(super) member_id: String,
     pub(super) client_id: String,
     pub(super) host: String,
-    /// `topic-partition`.
+    /// `topic[partition,…]`, one for each topic.
     pub(super) assignment: Vec<String>,
+}
+
+/// Partitions as the command line writes them.
+fn by_topic(assignment: &[TopicPartition]) -> Vec<String> {
+    let mut topics = BTreeMap::<&str, BTreeSet<i32>>::new();
+    for at in assignment {
+        topics.entry(&at.topic).or_default().insert(at.partition);
+    }
+    let topics = topics.into_iter().map(|(topic, partitions)| {
+        let partitions: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+        format!("{topic}[{}]", partitions.join(","))
+    });
+    topics.collect()
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -250,7 +263,7 @@ pub(super) async fn group(
         member_id: member.member_id,
         client_id: member.client_id,
         host: member.host,
-        assignment: member.assignment.iter().map(ToString::to_string).collect(),
+        assignment: by_topic(&member.assignment),
     });
     let offsets = group.offsets.into_iter().map(|offset| OffsetLine {
         topic: offset.topic,

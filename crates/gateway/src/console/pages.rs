@@ -13,10 +13,10 @@ use axum::routing::get;
 use super::api::Search;
 use super::event::{EventLine, RecordView, contains_ignoring_case};
 use super::load::{self, GroupView, Place, TopicView};
-use super::snapshot::{GroupLine, Snapshot, TopicLine};
+use super::snapshot::{GroupLine, Problem, Snapshot, TopicLine};
 use super::trouble::{PageTrouble, Trouble};
 use super::{ConsoleOptions, Shared};
-use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
+use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
 
 type Console = State<Arc<Shared>>;
 type Page = Result<Response, PageTrouble>;
@@ -50,12 +50,27 @@ struct Frame<'a> {
     title: &'a str,
     section: &'static str,
     options: &'a ConsoleOptions,
-    problems: usize,
+    problems: &'a [Problem],
 }
 
 impl<'a> Frame<'a> {
-    fn new(shared: &'a Shared, snapshot: &Snapshot, section: &'static str, title: &'a str) -> Self {
-        Self { title, section, options: &shared.options, problems: snapshot.problems.len() }
+    fn new(
+        shared: &'a Shared,
+        snapshot: &'a Snapshot,
+        section: &'static str,
+        title: &'a str,
+    ) -> Self {
+        Self { title, section, options: &shared.options, problems: &snapshot.problems }
+    }
+
+    /// What the number beside the overview counts.
+    fn to_look_at(&self) -> String {
+        let count = self.problems.len();
+        let named: Vec<_> =
+            self.problems.iter().take(BADGE_PROBLEMS).map(|p| p.what.as_str()).collect();
+        let things = if count == 1 { "thing" } else { "things" };
+        let more = if count > named.len() { ", …" } else { "" };
+        format!("{count} {things} to look at: {}{more}", named.join(", "))
     }
 }
 
