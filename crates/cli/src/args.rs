@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_shop::Speed;
 
+/// Where `up` listens, and where the commands look for a broker, unless told otherwise.
+pub(crate) const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
+pub(crate) const HTTP_DEFAULT: &str = "127.0.0.1:8080";
+pub(crate) const REGISTRY_DEFAULT: &str = "127.0.0.1:8081";
+
 /// Event-driven services on a durable, Kafka-compatible log
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not found, 4 conflict.
@@ -36,7 +41,7 @@ pub(crate) enum Command {
 pub(crate) struct Common {
     /// A broker of the cluster
     #[arg(short = 'b', long, env = "TIDINGS_KAFKA", value_name = "HOST:PORT")]
-    #[arg(default_value = "127.0.0.1:9092")]
+    #[arg(default_value = KAFKA_DEFAULT)]
     pub(crate) kafka: String,
     /// The form of the answer; JSON shapes are stable
     #[arg(short, long, value_enum, default_value = "table")]
@@ -57,13 +62,13 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR", default_value = "./tidings-data")]
     pub(crate) data: PathBuf,
     /// Where Kafka clients connect
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    #[arg(long, value_name = "HOST:PORT", default_value = KAFKA_DEFAULT)]
     pub(crate) kafka: String,
     /// Where the console, the HTTP API and the metrics are
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "HOST:PORT", default_value = HTTP_DEFAULT)]
     pub(crate) http: String,
     /// Where the schema registry is
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "HOST:PORT", default_value = REGISTRY_DEFAULT)]
     pub(crate) registry: String,
     /// Run an example on the node as well
     #[arg(long, value_enum)]
@@ -86,6 +91,7 @@ pub(crate) enum Demo {
 pub(crate) enum Topic {
     /// Make a topic
     Create {
+        /// What it is called: letters, digits, `.`, `_` and `-`
         name: String,
         /// Number of partitions [default: the broker's]
         #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -106,12 +112,14 @@ pub(crate) enum Topic {
     },
     /// Show a topic's partitions and configuration
     Describe {
+        /// The topic
         name: String,
         #[command(flatten)]
         common: Common,
     },
     /// Delete a topic with its records; asks first when in a terminal
     Delete {
+        /// The topic
         name: String,
         /// Do not ask
         #[arg(short, long)]
@@ -143,6 +151,7 @@ pub(crate) struct Produce {
 
 #[derive(Args, Debug)]
 pub(crate) struct Consume {
+    /// The topic to read
     pub(crate) topic: String,
     /// Where to begin: start, end, an offset, or -N for the last N of each partition
     #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
@@ -172,6 +181,7 @@ pub(crate) enum Group {
     },
     /// Show a group's members, positions and lag
     Describe {
+        /// The group
         name: String,
         #[command(flatten)]
         common: Common,

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use tokio::net::TcpListener;
 
 use super::holder;
-use crate::args::Up;
+use crate::args::{HTTP_DEFAULT, KAFKA_DEFAULT, REGISTRY_DEFAULT, Up};
 use crate::failure::{Exit, Failure};
 
 #[derive(Debug)]
@@ -19,14 +19,15 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) async fn bind(said: &Up) -> Result<Self, Failure> {
         Ok(Self {
-            kafka: bind("Kafka", "--kafka", &said.kafka).await?,
-            http: bind("the console", "--http", &said.http).await?,
-            registry: bind("the schema registry", "--registry", &said.registry).await?,
+            kafka: bind("Kafka", "--kafka", &said.kafka, KAFKA_DEFAULT).await?,
+            http: bind("the console", "--http", &said.http, HTTP_DEFAULT).await?,
+            registry: bind("the schema registry", "--registry", &said.registry, REGISTRY_DEFAULT)
+                .await?,
         })
     }
 }
 
-async fn bind(whose: &str, flag: &str, said: &str) -> Result<TcpListener, Failure> {
+async fn bind(whose: &str, flag: &str, said: &str, instance: &str) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(said).await;
     listener.map_err(|e| {
         let failure = Failure::new(Exit::Conflict, format!("{whose} cannot listen on {said}"));
@@ -43,8 +44,8 @@ async fn bind(whose: &str, flag: &str, said: &str) -> Result<TcpListener, Failur
             }
             io::ErrorKind::InvalidInput => {
                 Failure::new(Exit::Usage, format!("{said:?} is no address to listen on"))
-                    .why(e)
-                    .hint(other)
+                    .why(format!("HOST:PORT is wanted, for instance {instance}"))
+                    .hint(format!("{flag} {instance}"))
             }
             _ => failure.why(e).hint(other),
         }

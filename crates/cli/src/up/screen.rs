@@ -10,12 +10,10 @@ use serde::Serialize;
 use tidings_node::broker::OpenReport;
 use tokio::net::TcpListener;
 
-use crate::args::{Demo, Up};
+use crate::args::{Demo, KAFKA_DEFAULT, Up};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::table::heading;
-
-const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
 
 pub(super) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
@@ -101,17 +99,15 @@ impl Ready {
         };
         let data = self.data.display().to_string();
         let mut rows = vec![
-            ("Kafka", self.kafka.as_str(), "any Kafka client; topics are made at first use"),
-            ("Registry", &self.registry, "Confluent's REST API, for Avro and JSON Schema"),
-            ("Console", &self.http, "topics, groups, events, dead letters; JSON under /api"),
+            ("Kafka", self.kafka.as_str(), "any Kafka client; topics made at first use"),
+            ("Registry", &self.registry, "Confluent's REST API: Avro and JSON Schema"),
+            ("Console", &self.http, "topics, groups, dead letters; JSON at /api"),
             ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
             ("Data", &data, &kept),
         ];
         rows.extend(self.demo.map(|Demo::Shop| match self.fed {
-            false => {
-                ("Demo", "shop", "a month of real orders through six services; see the console")
-            }
-            true => ("Demo", "shop", "the whole month is in the log; --data NEW sells it again"),
+            false => ("Demo", "shop", "a month of real orders through six services"),
+            true => ("Demo", "shop", "already in the log; --data NEW sells it again"),
         }));
         rows.extend(findings.iter().map(|finding| ("Found", finding.as_str(), "")));
         let width = rows.iter().map(|(_, what, note)| match *note {
@@ -215,9 +211,9 @@ mod tests {
             "\
 Tidings {}  one node, for this machine
 
-  Kafka     127.0.0.1:9092         any Kafka client; topics are made at first use
-  Registry  http://127.0.0.1:8081  Confluent's REST API, for Avro and JSON Schema
-  Console   http://127.0.0.1:8080  topics, groups, events, dead letters; JSON under /api
+  Kafka     127.0.0.1:9092         any Kafka client; topics made at first use
+  Registry  http://127.0.0.1:8081  Confluent's REST API: Avro and JSON Schema
+  Console   http://127.0.0.1:8080  topics, groups, dead letters; JSON at /api
   Health    http://127.0.0.1:8080  /livez /readyz, and /metrics for Prometheus
   Data      ./tidings-data         kept: 2 topics, 8 partitions
   Found     a-0: cut 12 bytes that were never whole
@@ -233,6 +229,18 @@ Try it in another terminal:
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(ready().screen("tidings", ("", "")), wanted);
+    }
+
+    #[test]
+    fn the_screen_fits_a_terminal_of_80_columns() {
+        for (demo, fed) in [(None, false), (Some(Demo::Shop), false), (Some(Demo::Shop), true)] {
+            for exposed in [false, true] {
+                let screen = Ready { demo, fed, exposed, ..ready() }.screen("tidings", ("", ""));
+                for line in screen.lines() {
+                    assert!(line.chars().count() <= 80, "{line}");
+                }
+            }
+        }
     }
 
     #[test]
