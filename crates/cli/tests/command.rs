@@ -101,6 +101,31 @@ fn a_taken_port_is_named_with_its_holder_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn an_address_that_is_none_is_said_with_one_that_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for (flag, instance) in [
+        ("--kafka", "127.0.0.1:9092"),
+        ("--http", "127.0.0.1:8080"),
+        ("--registry", "127.0.0.1:8081"),
+    ] {
+        let mut command = tidings(&["up", "--data", data.to_str().unwrap()]);
+        for each in ["--kafka", "--http", "--registry"] {
+            command.args([each, if each == flag { "foo" } else { "127.0.0.1:0" }]);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        let wanted = format!(
+            "error: \"foo\" is no address to listen on\n\
+             why:   HOST:PORT is wanted, for instance {instance}\n\
+             try:   {flag} {instance}\n"
+        );
+        assert_eq!(text(&output.stderr), wanted);
+        assert!(!data.exists(), "{flag}");
+    }
+}
+
+#[test]
 fn up_says_where_it_is_in_one_line_and_stops_cleanly() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path());
@@ -154,8 +179,6 @@ fn topics_are_made_listed_described_and_deleted() {
     let again = run(&node, &create);
     assert_eq!(again.status.code(), Some(4));
     assert!(text(&again.stderr).contains("topic orders was not created"));
-    let refused = run(&node, &["topic", "create", "no such name"]);
-    assert_eq!(refused.status.code(), Some(1));
 
     let list = said(&run(&node, &["topic", "list"])).to_owned();
     assert_eq!(list, "TOPIC   PARTITIONS  RECORDS\norders           3        0\n");
@@ -178,6 +201,55 @@ fn topics_are_made_listed_described_and_deleted() {
     }
     let json = run(&node, &["topic", "create", "other", "-o", "json"]);
     assert_eq!(lines_of_json(&json), [json!({"created": "other"})]);
+}
+
+#[test]
+fn a_topic_that_cannot_be_made_or_deleted_is_said_with_why_and_what_to_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    said(&run(&node, &["topic", "create", "taken"]));
+    let configs = "`tidings topic describe` of any topic, which lists the configs";
+    for (arguments, code, hint) in [
+        (&["create", "a name"][..], 2, "a name of letters, digits, `.`, `_` and `-`"),
+        (&["create", "t", "-c", "no.such.config=1"], 2, configs),
+        (&["create", "t", "-c", "max.message.bytes=many"], 2, configs),
+        (&["create", "t", "-p", "2000000000"], 2, "another number with --partitions"),
+        (&["create", "t", "-r", "3"], 2, "another number with --replication"),
+        (&["create", "taken"], 4, "`tidings topic describe taken`, or another name"),
+        (&["delete", "missing"], 3, "`tidings topic list`"),
+    ] {
+        let output =
+            tidings(&["topic"]).args(arguments).env("TIDINGS_KAFKA", &node.kafka).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        let lines: Vec<_> = text(&output.stderr).lines().collect();
+        let [error, why, advice] = lines[..] else { panic!("{arguments:?}: {lines:?}") };
+        assert_eq!(error, format!("error: topic {} was not {}d", arguments[1], arguments[0]));
+        assert!(why.starts_with("why:   "), "{arguments:?}: {why}");
+        assert_eq!(advice, format!("try:   {hint}"));
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_offset_past_the_end_is_said_and_the_end_itself_is_a_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    said(&run(&node, &["topic", "create", "t", "-p", "2"]));
+    said(&feed(&node, &["produce", "t", "-p", "0"], "a\nb\nc\n"));
+    let wanted = "error: offset 99 is past the end of t\n\
+                  why:   the next record's offset is at most 3\n\
+                  try:   --offset end, or --offset -N for the last N records\n";
+    for more in [&[][..], &["-p", "0"], &["--follow"], &["-n", "1"]] {
+        let arguments = [&["consume", "t", "--offset", "99"], more].concat();
+        let output = run(&node, &arguments);
+        assert_eq!(output.status.code(), Some(1), "{more:?}");
+        assert_eq!(text(&output.stderr), wanted, "{more:?}");
+        assert_eq!(text(&output.stdout), "", "{more:?}");
+    }
+    assert_eq!(said(&run(&node, &["consume", "t", "--offset", "3"])), "");
+    assert_eq!(said(&run(&node, &["consume", "t", "--offset", "2"])), "c\n");
+    let past = run(&node, &["consume", "t", "-p", "1", "--offset", "2"]);
+    assert_eq!(past.status.code(), Some(1), "of the partition that is read");
 }
 
 #[test]
@@ -299,6 +371,20 @@ fn a_demo_that_is_stopped_early_has_not_reconciled() {
     let ended = node.stop();
     assert_eq!(ended.status.code(), Some(1), "{}", text(&ended.stderr));
     assert_eq!(text(&ended.stdout), "");
+}
+
+#[test]
+fn help_describes_what_is_to_be_named() {
+    for (arguments, wanted) in [
+        (&["topic", "create"][..], "<NAME>  What it is called: letters, digits, `.`, `_` and `-`"),
+        (&["topic", "describe"], "<NAME>  The topic"),
+        (&["topic", "delete"], "<NAME>  The topic"),
+        (&["consume"], "<TOPIC>  The topic to read"),
+        (&["group", "describe"], "<NAME>  The group"),
+    ] {
+        let output = tidings(arguments).arg("-h").output().unwrap();
+        assert!(said(&output).lines().any(|line| line.trim() == wanted), "{}", said(&output));
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ impl ErrorCode {
         match self.0 {
             3 | 69 => Exit::NotFound,
             36 => Exit::Conflict,
+            // A name, a number of partitions or replicas, or a config that the cluster does not take.
+            17 | 37 | 38 | 40 => Exit::Usage,
             _ => Exit::Failed,
         }
     }
@@ -60,6 +62,28 @@ impl ErrorCode {
     pub(crate) fn failure(self, what: impl Into<String>, said: Option<String>) -> Failure {
         let why = said.filter(|said| !said.is_empty()).unwrap_or_else(|| self.meaning());
         Failure::new(self.exit(), what).why(why)
+    }
+
+    /// Why a topic was not made.
+    pub(crate) fn not_created(self, topic: &str, said: Option<String>) -> Failure {
+        let failure = self.failure(format!("topic {topic} was not created"), said);
+        match self.0 {
+            17 => failure.hint("a name of letters, digits, `.`, `_` and `-`"),
+            36 => failure.hint(format!("`tidings topic describe {topic}`, or another name")),
+            37 => failure.hint("another number with --partitions"),
+            38 => failure.hint("another number with --replication"),
+            40 => failure.hint("`tidings topic describe` of any topic, which lists the configs"),
+            _ => failure,
+        }
+    }
+
+    /// Why a topic was not deleted.
+    pub(crate) fn not_deleted(self, topic: &str, said: Option<String>) -> Failure {
+        let failure = self.failure(format!("topic {topic} was not deleted"), said);
+        if self == Self::UNKNOWN_TOPIC {
+            return failure.hint("`tidings topic list`");
+        }
+        failure
     }
 
     /// The failure of something with a topic.

@@ -82,7 +82,8 @@ impl Client {
         Err(failed(last, None))
     }
 
-    /// Offsets at a place, by partition.
+    /// Offsets at a place, by partition. An offset is moved to where a partition begins or ends,
+    /// unless it is past the end of them all.
     pub(crate) async fn offsets_at(
         &mut self,
         topic: &str,
@@ -97,6 +98,14 @@ impl Client {
             .collect();
         let starts = self.edges(&asked, Edge::Start).await?;
         let ends = self.edges(&asked, Edge::End).await?;
+        if let Place::At(offset) = place
+            && ends.len() == asked.len()
+            && let Some(last) = ends.values().max().filter(|last| offset > **last)
+        {
+            return Err(Failure::failed(format!("offset {offset} is past the end of {topic}"))
+                .why(format!("the next record's offset is at most {last}"))
+                .hint("--offset end, or --offset -N for the last N records"));
+        }
         let edge = |edges: &BTreeMap<(String, i32), i64>, id| {
             edges.get(&(topic.to_owned(), id)).copied().unwrap_or(0)
         };

@@ -155,9 +155,7 @@ impl Client {
         let answer = response.topics.into_iter().next().unwrap_or_default();
         match ErrorCode(answer.error_code) {
             ErrorCode::NONE => Ok(()),
-            code => {
-                Err(code.failure(format!("topic {name} was not created"), answer.error_message))
-            }
+            code => Err(code.not_created(name, answer.error_message)),
         }
     }
 
@@ -174,9 +172,7 @@ impl Client {
         let answer = response.responses.into_iter().next().unwrap_or_default();
         match ErrorCode(answer.error_code) {
             ErrorCode::NONE => Ok(()),
-            code => {
-                Err(code.failure(format!("topic {name} was not deleted"), answer.error_message))
-            }
+            code => Err(code.not_deleted(name, answer.error_message)),
         }
     }
 
