@@ -113,6 +113,21 @@ pub struct OrderPlaced {
     pub pence: i64,
 }
 
+impl OrderPlaced {
+    /// The order that a well-formed invoice asks for.
+    pub fn of(invoice: &InvoiceReceived) -> Self {
+        Self {
+            order: invoice.invoice.clone(),
+            account: invoice.account.clone(),
+            customer: invoice.customer.clone(),
+            country: invoice.country.clone(),
+            at_ms: invoice.at_ms,
+            lines: invoice.lines.clone(),
+            pence: invoice.total_pence(),
+        }
+    }
+}
+
 /// A cancellation that names earlier orders of the same customer.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[event(topic = "shop.orders", key = "account")]

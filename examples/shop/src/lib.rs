@@ -91,9 +91,8 @@ pub struct Shop {
     engine: Engine,
     dataset: Arc<Dataset>,
     services: Vec<Running>,
-    till: JoinHandle<Result<(), Error>>,
-    /// The till's end has been awaited.
-    closed: bool,
+    /// None once its end has been awaited.
+    till: Option<JoinHandle<Result<(), Error>>>,
     /// Messages that the log held at the start.
     fed: usize,
     opened: Instant,
@@ -120,8 +119,7 @@ impl Shop {
             engine: engine.clone(),
             dataset,
             services: running,
-            till,
-            closed: false,
+            till: Some(till),
             fed,
             opened,
         })
@@ -174,21 +172,20 @@ impl Shop {
 
     /// Waits until the till has fed everything.
     async fn closing_time(&mut self) -> Result<(), Error> {
-        if self.closed {
-            return Ok(());
-        }
-        tokio::select! {
-            till = &mut self.till => {
-                self.closed = true;
-                till.map_err(|e| Error::Till(e.to_string()))?
-            }
-            ended = first_end(&self.services) => Err(ended),
-        }
+        let Some(till) = &mut self.till else { return Ok(()) };
+        let fed = tokio::select! {
+            fed = till => fed,
+            ended = first_end(&self.services) => return Err(ended),
+        };
+        self.till = None;
+        fed.map_err(|e| Error::Till(e.to_string()))?
     }
 
     /// Closes the till and lets each service finish what it has begun.
     pub async fn stop(self) -> Result<(), Error> {
-        self.till.abort();
+        if let Some(till) = self.till {
+            till.abort();
+        }
         for service in self.services {
             service.stop().await?;
         }

@@ -41,15 +41,7 @@ async fn receive(
             line.units, line.article, line.pence
         ));
     }
-    done(Either::Left(OrderPlaced {
-        order: invoice.invoice.clone(),
-        account: invoice.account.clone(),
-        customer: invoice.customer.clone(),
-        country: invoice.country.clone(),
-        at_ms: invoice.at_ms,
-        lines: invoice.lines.clone(),
-        pence: invoice.total_pence(),
-    }))
+    done(Either::Left(OrderPlaced::of(&invoice)))
 }
 
 async fn payment_failed(failed: Received<PaymentFailed>) -> Outcome<OrderCancelled> {
@@ -106,15 +98,10 @@ impl Book {
     fn strike(&mut self, accepted: &CancellationAccepted) {
         let Some(bought) = self.bought.get_mut(&accepted.account) else { return };
         for line in &accepted.lines {
-            let mut units = line.units;
-            let of_line = |b: &&mut Bought| {
+            let of_line = |b: &Bought| {
                 b.order == line.order && b.article == line.article && b.pence == line.pence
             };
-            for held in bought.iter_mut().rev().filter(of_line) {
-                let taken = units.min(held.units);
-                held.units -= taken;
-                units -= taken;
-            }
+            take_latest(bought, line.units, of_line, |_, _| {});
         }
         bought.retain(|b| b.units > 0);
     }
@@ -125,21 +112,16 @@ impl Book {
         let mut lines = Vec::new();
         let mut units_unmatched = 0;
         for asked in &invoice.lines {
-            let mut wanted = asked.units.min(0).abs();
-            for held in bought.iter_mut().rev().filter(|b| b.article == asked.article) {
-                let units = wanted.min(held.units);
-                if units > 0 {
-                    lines.push(ReturnLine {
-                        order: held.order.clone(),
-                        article: held.article.clone(),
-                        units,
-                        pence: held.pence,
-                    });
-                    held.units -= units;
-                    wanted -= units;
-                }
-            }
-            units_unmatched += wanted;
+            let wanted = asked.units.min(0).abs();
+            let of_article = |b: &Bought| b.article == asked.article;
+            units_unmatched += take_latest(&mut bought, wanted, of_article, |held, units| {
+                lines.push(ReturnLine {
+                    order: held.order.clone(),
+                    article: held.article.clone(),
+                    units,
+                    pence: held.pence,
+                });
+            });
         }
         (!lines.is_empty()).then(|| CancellationAccepted {
             cancellation: invoice.invoice.clone(),
@@ -157,18 +139,29 @@ impl Book {
             return Some(accepted);
         }
         if invoice.is_chargeable() {
-            self.enter(&OrderPlaced {
-                order: invoice.invoice.clone(),
-                account: invoice.account.clone(),
-                customer: invoice.customer.clone(),
-                country: invoice.country.clone(),
-                at_ms: invoice.at_ms,
-                lines: invoice.lines.clone(),
-                pence: invoice.total_pence(),
-            });
+            self.enter(&OrderPlaced::of(invoice));
         }
         None
     }
+}
+
+/// Takes units from what matches, most recent first, and tells of each taking. Returns how many
+/// are still wanted when there is no more.
+fn take_latest(
+    bought: &mut [Bought],
+    mut wanted: i64,
+    matches: impl Fn(&Bought) -> bool,
+    mut taken: impl FnMut(&Bought, i64),
+) -> i64 {
+    for held in bought.iter_mut().rev().filter(|held| matches(held)) {
+        let units = wanted.min(held.units);
+        if units > 0 {
+            taken(held, units);
+            held.units -= units;
+            wanted -= units;
+        }
+    }
+    wanted
 }
 
 #[cfg(test)]
