@@ -14,7 +14,8 @@ use crate::random::Random;
 /// The folder of the log under test; two levels, as both must become durable.
 pub const DIR: &str = "topics/orders-0";
 /// Small enough that a history rolls several times and every batch is indexed.
-pub const CONFIG: LogConfig = LogConfig { segment_bytes: 1500, index_interval_bytes: 150 };
+pub const CONFIG: LogConfig =
+    LogConfig { segment_bytes: 1500, index_interval_bytes: 150, ..LogConfig::KAFKA };
 const PRODUCERS: usize = 3;
 const STEPS_MIN: u64 = 12;
 const STEPS_MAX: u64 = 28;

@@ -84,6 +84,9 @@ impl Disk for Broken {
     fn sync_dir(&self, dir: &str) -> Result<(), Fault> {
         if self.how == How::DirSyncs { Ok(()) } else { self.disk.sync_dir(dir) }
     }
+    fn sync_all(&self) -> Result<(), Fault> {
+        self.disk.sync_all()
+    }
     fn free_bytes(&self) -> Result<u64, Fault> {
         self.disk.free_bytes()
     }
@@ -109,6 +112,9 @@ impl File for BrokenFile {
         }
         self.file.write_at(&bytes, offset)
     }
+    fn write_vectored_at(&self, parts: &[&[u8]], offset: u64) -> Result<(), Fault> {
+        self.write_at(&parts.concat(), offset)
+    }
     fn len(&self) -> Result<u64, Fault> {
         self.file.len()
     }
@@ -124,5 +130,8 @@ impl File for BrokenFile {
     }
     fn path(&self) -> &str {
         self.file.path()
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self.file.as_any()
     }
 }

@@ -187,6 +187,7 @@ impl TopicSettings {
             log: LogConfig {
                 segment_bytes: number(SEGMENT_BYTES),
                 index_interval_bytes: number(INDEX_INTERVAL_BYTES),
+                ..LogConfig::KAFKA
             },
             said,
         }

@@ -8,17 +8,30 @@
 mod batch;
 mod commit_log;
 mod compression;
+mod config;
 mod disk;
+#[expect(dead_code, reason = "taken into use by the store")]
+mod journal;
 pub mod limits;
+mod partition_log;
 mod record;
+mod store;
 
 pub use batch::{Attributes, Batch, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, split};
 pub use commit_log::{
-    AppendAt, AppendRefused, Appended, CommitLog, LogConfig, ProducerBatch, ReadRefused, Recovered,
-    SyncWork, TimedOffset,
+    AppendAt, AppendRefused, Appended, CommitLog, ProducerBatch, ReadRefused, Recovered, SyncWork,
+    TimedOffset,
 };
 pub use compression::Compression;
+pub use config::{LogConfig, StoreConfig};
 pub use disk::{
-    Disk, Entry, Fate, Fault, FaultKind, File, MemoryDisk, OpenMode, SECTOR_BYTES, Unsynced,
+    BLOCK_BYTES, Disk, Entry, Fate, Fault, FaultKind, File, MemoryDisk, OpenMode, SECTOR_BYTES,
+    Unsynced,
 };
+pub use journal::{JournalWrite, LogKey};
+pub use partition_log::PartitionLog;
 pub use record::{Header, NewRecord, Record};
+pub use store::{
+    ByTime, ColdRead, ColdSearch, LogId, Moment, Reading, Rot, Store, StoreRecovered, TimeSearch,
+    Work, WorkKind,
+};

@@ -5,9 +5,11 @@
 //! The lock is advisory (`flock`) and goes with the process, so a crash leaves nothing to clean up.
 //! Handles are not cached: the log keeps its own.
 
+use std::any::Any;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -83,11 +85,11 @@ impl Disk for FileDisk {
         let file = fs::File::options()
             .read(true)
             .write(true)
-            .create(mode == OpenMode::Create)
+            .create(mode != OpenMode::Existing)
             .truncate(false)
             .open(self.at(path))
             .map_err(|error| fault("open", path, None, &error))?;
-        Ok(Arc::new(OpenFile { file, path: path.to_owned() }))
+        Ok(Arc::new(OpenFile { file, path: path.to_owned(), durable: mode == OpenMode::Durable }))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
@@ -131,9 +133,22 @@ impl Disk for FileDisk {
             .map_err(|error| fault("sync", dir, None, &error))
     }
 
+    fn sync_all(&self) -> Result<(), Fault> {
+        sync_all(&self.root).map_err(|error| fault("sync", "", None, &error))
+    }
+
     fn free_bytes(&self) -> Result<u64, Fault> {
         free_bytes(&self.root).map_err(|error| fault("statvfs", "", None, &error))
     }
+}
+
+/// Makes everything on the file system of `dir` durable.
+fn sync_all(dir: &Path) -> io::Result<()> {
+    let dir = fs::File::open(dir)?;
+    #[expect(unsafe_code, reason = "std has no syncfs")]
+    // SAFETY: the descriptor is open until the call has returned.
+    let outcome = unsafe { libc::syncfs(dir.as_raw_fd()) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Bytes that an unprivileged writer may still write below `dir`.
@@ -156,6 +171,8 @@ fn free_bytes(dir: &Path) -> io::Result<u64> {
 struct OpenFile {
     file: fs::File,
     path: String,
+    /// A write is followed by a sync.
+    durable: bool,
 }
 
 impl OpenFile {
@@ -180,7 +197,12 @@ impl File for OpenFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
         let written = self.file.write_all_at(bytes, offset);
-        written.map_err(|error| self.fault("write", Some(offset), &error))
+        written.map_err(|error| self.fault("write", Some(offset), &error))?;
+        if self.durable { self.sync() } else { Ok(()) }
+    }
+
+    fn write_vectored_at(&self, parts: &[&[u8]], offset: u64) -> Result<(), Fault> {
+        self.write_at(&parts.concat(), offset)
     }
 
     fn len(&self) -> Result<u64, Fault> {
@@ -198,6 +220,10 @@ impl File for OpenFile {
 
     fn path(&self) -> &str {
         &self.path
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

@@ -103,6 +103,10 @@ impl Disk for GatedDisk {
     fn sync_dir(&self, dir: &str) -> Result<(), Fault> {
         self.inner.sync_dir(dir)
     }
+    fn sync_all(&self) -> Result<(), Fault> {
+        self.gate.sync("")?;
+        self.inner.sync_all()
+    }
     fn free_bytes(&self) -> Result<u64, Fault> {
         match self.gate.mood() {
             Mood::Full => Ok(0),
@@ -127,6 +131,9 @@ impl File for GatedFile {
             _ => self.inner.write_at(bytes, offset),
         }
     }
+    fn write_vectored_at(&self, parts: &[&[u8]], offset: u64) -> Result<(), Fault> {
+        self.write_at(&parts.concat(), offset)
+    }
     fn len(&self) -> Result<u64, Fault> {
         self.inner.len()
     }
@@ -139,6 +146,9 @@ impl File for GatedFile {
     }
     fn path(&self) -> &str {
         self.inner.path()
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self.inner.as_any()
     }
 }
 

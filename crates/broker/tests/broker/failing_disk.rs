@@ -181,6 +181,9 @@ impl tidings_broker::log::Disk for Unopenable {
     fn sync_dir(&self, dir: &str) -> Result<(), Fault> {
         self.inner.sync_dir(dir)
     }
+    fn sync_all(&self) -> Result<(), Fault> {
+        self.inner.sync_all()
+    }
     fn free_bytes(&self) -> Result<u64, Fault> {
         self.inner.free_bytes()
     }

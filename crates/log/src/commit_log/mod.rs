@@ -18,7 +18,7 @@ use producers::{Producers, Verdict};
 use segment::Segment;
 
 use crate::limits::SEGMENT_BYTES_MAX;
-use crate::{Batch, Disk, Fault, FaultKind, File, OpenMode};
+use crate::{Batch, Disk, Fault, FaultKind, File, LogConfig, OpenMode};
 
 mod aside;
 mod checkpoint;
@@ -37,15 +37,6 @@ mod times;
 
 pub use producers::ProducerBatch;
 pub use sync::SyncWork;
-
-/// What of a topic's configuration the log acts on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// A segment is closed before it would grow past this.
-    pub segment_bytes: u32,
-    /// Distance between two entries of the offset index.
-    pub index_interval_bytes: u32,
-}
 
 /// The moment and epoch of an append; the log has no clock.
 #[derive(Clone, Copy, Debug)]

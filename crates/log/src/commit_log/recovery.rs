@@ -17,8 +17,8 @@ use super::producers::Producers;
 use super::scan::{Scan, is_damage};
 use super::segment::{Segment, corrupt};
 use super::sync::{Unsynced, unless_full};
-use super::{CommitLog, LogConfig, Recovered, aside, names, snapshot};
-use crate::{BatchHeader, Disk, Fault, FaultKind, OpenMode};
+use super::{CommitLog, Recovered, aside, names, snapshot};
+use crate::{BatchHeader, Disk, Fault, FaultKind, LogConfig, OpenMode};
 
 impl CommitLog {
     /// Opens or creates the log in folder `dir`, recovering it; what it recovered is durable when

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::checkpoint::Epochs;
 use super::index::{Index, OffsetEntry, TimeEntry};
+use super::names;
 use super::scan::Scan;
-use super::{LogConfig, names};
-use crate::{BatchHeader, Disk, Fault, FaultKind, File, OpenMode};
+use crate::{BatchHeader, Disk, Fault, FaultKind, File, LogConfig, OpenMode};
 
 /// The largest timestamp of a run of batches, and the last offset of the first batch that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,17 @@
-//! The disk as the log sees it: eleven methods that a real file system and a double implement.
+//! The disk as the log sees it: what a real file system and a double implement.
 //!
 //! Paths are relative to the node's data directory, with `/` between names.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 mod memory;
 pub use memory::{Fate, MemoryDisk, SECTOR_BYTES, Unsynced};
+
+/// What a write to a file opened as [`OpenMode::Durable`] is a multiple of, in length, in its place in
+/// the file and in its place in memory.
+pub const BLOCK_BYTES: usize = 4096;
 
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,9 @@ pub enum OpenMode {
     Existing,
     /// Read and write; created empty when missing.
     Create,
+    /// Like `Create`, and every write is on stable storage when it returns; writes are whole blocks
+    /// of [`BLOCK_BYTES`]. The name itself still needs [`Disk::sync_dir`].
+    Durable,
 }
 
 /// One name in a directory.
@@ -34,6 +42,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn rename(&self, from: &str, to: &str) -> Result<(), Fault>;
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &str) -> Result<(), Fault>;
+    /// Makes everything written so far durable, in every file and every directory. Worth it where
+    /// many files would be synced.
+    fn sync_all(&self) -> Result<(), Fault>;
     /// Bytes an unprivileged writer may still write.
     fn free_bytes(&self) -> Result<u64, Fault>;
 }
@@ -45,11 +56,15 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault>;
     /// Writes all of `bytes` at `offset`. After a fault any part of them may be in the file.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault>;
+    /// Writes all of `parts` one after another at `offset`; otherwise as [`Self::write_at`].
+    fn write_vectored_at(&self, parts: &[&[u8]], offset: u64) -> Result<(), Fault>;
     fn len(&self) -> Result<u64, Fault>;
     fn truncate(&self, len: u64) -> Result<(), Fault>;
     /// Returns once data and length are on stable storage (`fdatasync`).
     fn sync(&self) -> Result<(), Fault>;
     fn path(&self) -> &str;
+    /// The implementation, for whoever made the disk and knows better ways to write to its files.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// I/O that failed or bytes that cannot be what was written.

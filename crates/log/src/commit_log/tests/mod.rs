@@ -9,9 +9,11 @@ mod damage;
 mod files;
 mod trouble;
 
-const CONFIG: LogConfig = LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 200 };
+const CONFIG: LogConfig =
+    LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 200, ..LogConfig::KAFKA };
 /// Two or three batches of [`batch_of`] to a segment.
-const SMALL: LogConfig = LogConfig { segment_bytes: 250, index_interval_bytes: 100 };
+const SMALL: LogConfig =
+    LogConfig { segment_bytes: 250, index_interval_bytes: 100, ..LogConfig::KAFKA };
 const DIR: &str = "t-0";
 const NOW: AppendAt = AppendAt { now_ms: 0, leader_epoch: 0, log_append_time: false };
 

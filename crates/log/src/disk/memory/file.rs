@@ -1,8 +1,10 @@
 //! A file of the memory disk: what readers see, what is durable, and what happened in between.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Fault, FaultKind, File, Shared, fault};
+use super::{Fault, FaultKind, File, OpenMode, Shared, fault};
+use crate::disk::BLOCK_BYTES;
 
 /// A file's content, apart from its names.
 #[derive(Debug)]
@@ -19,6 +21,16 @@ pub(super) struct Content {
     pub(super) unsynced: Vec<Change>,
     /// No name leads here any more, so its bytes no longer count as used.
     unlinked: bool,
+}
+
+impl Content {
+    /// Everything written so far is durable.
+    pub(super) fn settle(&mut self) {
+        if !self.unsynced.is_empty() {
+            self.durable.clone_from(&self.current);
+            self.unsynced.clear();
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -78,11 +90,12 @@ pub(super) struct OpenFile {
     shared: Arc<Shared>,
     inode: Arc<Inode>,
     path: String,
+    durable: bool,
 }
 
 impl OpenFile {
-    pub(super) fn new(shared: Arc<Shared>, inode: Arc<Inode>, path: &str) -> Self {
-        Self { shared, inode, path: path.to_owned() }
+    pub(super) fn new(shared: Arc<Shared>, inode: Arc<Inode>, path: &str, mode: OpenMode) -> Self {
+        Self { shared, inode, path: path.to_owned(), durable: mode == OpenMode::Durable }
     }
 
     /// Of `wanted` more bytes, how many the disk has room for; those are taken.
@@ -100,7 +113,8 @@ impl OpenFile {
         taken
     }
 
-    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
+    /// Puts bytes down; `lasts` when they are durable at once.
+    fn write(&self, bytes: &[u8], offset: u64, lasts: bool) -> Result<(), Fault> {
         let mut content = self.inode.content();
         let end = offset + bytes.len() as u64;
         let grown = end.saturating_sub(content.current.len() as u64);
@@ -108,7 +122,10 @@ impl OpenFile {
         let missing = (grown - room).min(bytes.len() as u64) as usize;
         let fitting = &bytes[..bytes.len() - missing];
         put(&mut content.current, fitting, offset);
-        if self.shared.crash_model {
+        if self.shared.crash_model && lasts {
+            // Only what was written, not what else is in the file, becomes durable.
+            put(&mut content.durable, fitting, offset);
+        } else if self.shared.crash_model {
             content.unsynced.push(Change::Written { offset, bytes: fitting.to_vec() });
         }
         if room < grown {
@@ -136,14 +153,24 @@ impl File for OpenFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
+        if self.durable {
+            let whole = bytes.len() % BLOCK_BYTES == 0 && offset % BLOCK_BYTES as u64 == 0;
+            assert!(whole, "a durable write is whole blocks: {} at {offset}", bytes.len());
+        }
         match self.shared.enter("write", &self.path) {
-            Ok(()) => self.write(bytes, offset),
+            Ok(()) => self.write(bytes, offset, self.durable),
             Err(fault) => {
-                // The half that was written is in doubt like any unsynced write.
-                self.write(&bytes[..bytes.len() / 2], offset)?;
+                // What was written is in doubt like any unsynced write: all of a write that was to
+                // be durable, so that a crash can keep it, lose it or tear it anywhere.
+                let written = if self.durable { bytes } else { &bytes[..bytes.len() / 2] };
+                self.write(written, offset, false)?;
                 Err(Fault { offset: Some(offset), ..fault })
             }
         }
+    }
+
+    fn write_vectored_at(&self, parts: &[&[u8]], offset: u64) -> Result<(), Fault> {
+        self.write_at(&parts.concat(), offset)
     }
 
     fn len(&self) -> Result<u64, Fault> {
@@ -168,14 +195,16 @@ impl File for OpenFile {
     fn sync(&self) -> Result<(), Fault> {
         self.shared.enter_sync(&self.path)?;
         if self.shared.crash_model {
-            let mut content = self.inode.content();
-            content.durable = content.current.clone();
-            content.unsynced.clear();
+            self.inode.content().settle();
         }
         Ok(())
     }
 
     fn path(&self) -> &str {
         &self.path
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }

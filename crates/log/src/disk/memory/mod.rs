@@ -274,7 +274,7 @@ impl Disk for MemoryDisk {
             Some(Node::Dir) => {
                 return Err(fault("open", path, FaultKind::Io("is a directory".to_owned())));
             }
-            None if mode == OpenMode::Create && tree.has_dir(parent(path)) => {
+            None if mode != OpenMode::Existing && tree.has_dir(parent(path)) => {
                 self.shared.enter("create", path)?;
                 tree.inodes_made += 1;
                 let inode = Arc::new(Inode::new(tree.inodes_made));
@@ -285,7 +285,7 @@ impl Disk for MemoryDisk {
             }
             None => return Err(fault("open", path, FaultKind::NotFound)),
         };
-        Ok(Arc::new(OpenFile::new(Arc::clone(&self.shared), inode, path)))
+        Ok(Arc::new(OpenFile::new(Arc::clone(&self.shared), inode, path, mode)))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
@@ -385,6 +385,21 @@ impl Disk for MemoryDisk {
             }
             !synced
         });
+        Ok(())
+    }
+
+    fn sync_all(&self) -> Result<(), Fault> {
+        let mut tree = self.tree();
+        self.shared.enter_sync("")?;
+        let tree = &mut *tree;
+        for node in tree.nodes.values() {
+            if let Node::File(inode) = node {
+                inode.content().settle();
+            }
+        }
+        for change in tree.unsynced.drain(..) {
+            change.apply(&mut tree.durable);
+        }
         Ok(())
     }
 
