@@ -32,8 +32,9 @@ pub struct Entry {
     pub is_dir: bool,
 }
 
-/// A place to keep files. Implementations: the node's file system, [`MemoryDisk`].
-pub trait Disk: Send + Sync + fmt::Debug {
+/// A place to keep files. Implementations: the node's file system, [`MemoryDisk`]; who starts what
+/// writes to a disk may ask which one it is, as [`Any`].
+pub trait Disk: Any + Send + Sync + fmt::Debug {
     fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn File>, Fault>;
     fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault>;
     fn create_dir_all(&self, dir: &str) -> Result<(), Fault>;

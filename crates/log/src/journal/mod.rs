@@ -65,6 +65,11 @@ pub struct JournalWrite {
 }
 
 impl JournalWrite {
+    /// A write that belongs to no frame, to try or to measure what carries writes out.
+    pub fn loose(file: Arc<dyn File>, offset: u64, bytes: Bytes) -> Self {
+        Self { file, offset, bytes, sequence: u64::MAX, entries: Vec::new() }
+    }
+
     /// Carries the write out on the caller's thread.
     pub fn run(&self) -> Result<(), Fault> {
         self.file.write_at(&self.bytes, self.offset)
