@@ -4,15 +4,20 @@
 //! caller's request is a message; its reply is a future. Knows nothing of sockets or the wire.
 
 mod file_disk;
+mod journal_io;
 pub mod limits;
 mod node;
 mod open_files;
+mod pool;
 mod records;
 mod shard;
+mod workers;
 
-pub use file_disk::FileDisk;
+pub use file_disk::{DurableWrites, FileDisk};
+pub use journal_io::{JournalIo, JournalIoChoice, JournalIoEvent, JournalIoKind};
 pub use node::{Answer, Node, NodeConfig, NodeError, NodeFigures};
 pub use open_files::raise_open_files;
 pub use records::{decode_batches, encode_batch};
 pub use tidings_broker as broker;
 pub use tidings_broker::log::{Fault, FaultKind, Header, MemoryDisk, NewRecord, Record};
+pub use workers::{Lane, Workers};

@@ -10,9 +10,16 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 65_536;
 pub const REQUESTS_PER_TURN_MAX: usize = 1024;
 /// Syncs of one group commit that run at the same time, each on a thread.
 pub const SYNCS_AT_ONCE_MAX: usize = 8;
+/// Threads that read what is no longer in memory.
+pub const COLD_READERS: usize = 2;
+/// Parts of a vectored write that the kernel takes in one call (`IOV_MAX`).
+pub const WRITE_PARTS_MAX: usize = 1024;
+/// Bytes of one read past the page cache; a longer one is several.
+pub const DIRECT_READ_BYTES: usize = 1024 * 1024;
 /// Milliseconds between two looks at the free space of the disk.
 pub const FREE_SPACE_PROBE_MS: u64 = 1000;
 
 // A semaphore counts permits in `u32`, and a turn must be able to see every kind of request.
 const _: () = assert!(PRODUCE_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
 const _: () = assert!(REQUESTS_PER_TURN_MAX <= REQUESTS_IN_FLIGHT_MAX);
+const _: () = assert!(DIRECT_READ_BYTES.is_multiple_of(tidings_log::BLOCK_BYTES));

@@ -5,22 +5,46 @@
 //! The lock is advisory (`flock`) and goes with the process, so a crash leaves nothing to clean up.
 //! Handles are not cached: the log keeps its own.
 
-use std::any::Any;
+mod aligned;
+mod open_file;
+
 use std::ffi::CString;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidings_broker::log::{Disk, Entry, Fault, FaultKind, File, OpenMode};
+use tidings_broker::log::{BLOCK_BYTES, Disk, Entry, Fault, FaultKind, File, OpenMode};
 
 use crate::NodeError;
+use aligned::AlignedBuffer;
+use open_file::DIRECT_FLAGS;
+pub(crate) use open_file::OpenFile;
 
 /// Holds the pid of the process that has the directory; not part of what [`Disk::list`] shows.
 const LOCK_FILE: &str = ".lock";
+
+/// How the file system of a [`FileDisk`] takes durable writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurableWrites {
+    /// Past the page cache; several at once do not wait for each other.
+    Direct,
+    /// Through the page cache, each followed by a sync.
+    Synced,
+}
+
+impl fmt::Display for DurableWrites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Synced => "through the page cache",
+        })
+    }
+}
 
 /// Files below a data directory that this process has locked for itself.
 #[derive(Debug)]
@@ -28,6 +52,7 @@ pub struct FileDisk {
     root: PathBuf,
     /// The lock lasts as long as this handle.
     _lock: fs::File,
+    durable_writes: DurableWrites,
 }
 
 impl FileDisk {
@@ -37,7 +62,13 @@ impl FileDisk {
         let shown = root.display().to_string();
         fs::create_dir_all(&root).map_err(|error| fault("create", &shown, None, &error))?;
         let lock = lock(&root)?;
-        Ok(Self { root, _lock: lock })
+        let durable_writes = durable_writes(&root)?;
+        Ok(Self { root, _lock: lock, durable_writes })
+    }
+
+    /// How files opened as [`OpenMode::Durable`] are written.
+    pub fn durable_writes(&self) -> DurableWrites {
+        self.durable_writes
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -80,16 +111,27 @@ fn lock(root: &Path) -> Result<fs::File, NodeError> {
     }
 }
 
+/// Asks the file system, by a read of the lock file: that writes nothing, and so works on a full disk.
+fn durable_writes(root: &Path) -> Result<DurableWrites, Fault> {
+    let path = root.join(LOCK_FILE);
+    let mut block = AlignedBuffer::zeroed(BLOCK_BYTES);
+    match fs::File::options()
+        .read(true)
+        .custom_flags(DIRECT_FLAGS)
+        .open(&path)
+        .and_then(|file| file.read_at(&mut block, 0))
+    {
+        Ok(_) => Ok(DurableWrites::Direct),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(DurableWrites::Synced),
+        Err(error) => Err(fault("probe", &path.display().to_string(), None, &error)),
+    }
+}
+
 impl Disk for FileDisk {
     fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn File>, Fault> {
-        let file = fs::File::options()
-            .read(true)
-            .write(true)
-            .create(mode != OpenMode::Existing)
-            .truncate(false)
-            .open(self.at(path))
+        let file = OpenFile::open(&self.at(path), path, mode)
             .map_err(|error| fault("open", path, None, &error))?;
-        Ok(Arc::new(OpenFile { file, path: path.to_owned(), durable: mode == OpenMode::Durable }))
+        Ok(Arc::new(file))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
@@ -165,66 +207,6 @@ fn free_bytes(dir: &Path) -> io::Result<u64> {
         figures.assume_init()
     };
     Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    file: fs::File,
-    path: String,
-    /// A write is followed by a sync.
-    durable: bool,
-}
-
-impl OpenFile {
-    fn fault(&self, operation: &'static str, offset: Option<u64>, error: &io::Error) -> Fault {
-        fault(operation, &self.path, offset, error)
-    }
-}
-
-impl File for OpenFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.fault("read", Some(offset), &error)),
-            }
-        }
-        Ok(filled)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
-        let written = self.file.write_all_at(bytes, offset);
-        written.map_err(|error| self.fault("write", Some(offset), &error))?;
-        if self.durable { self.sync() } else { Ok(()) }
-    }
-
-    fn write_vectored_at(&self, parts: &[&[u8]], offset: u64) -> Result<(), Fault> {
-        self.write_at(&parts.concat(), offset)
-    }
-
-    fn len(&self) -> Result<u64, Fault> {
-        let metadata = self.file.metadata().map_err(|error| self.fault("stat", None, &error))?;
-        Ok(metadata.len())
-    }
-
-    fn truncate(&self, len: u64) -> Result<(), Fault> {
-        self.file.set_len(len).map_err(|error| self.fault("truncate", Some(len), &error))
-    }
-
-    fn sync(&self) -> Result<(), Fault> {
-        self.file.sync_data().map_err(|error| self.fault("sync", None, &error))
-    }
-
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 fn fault(operation: &'static str, path: &str, offset: Option<u64>, error: &io::Error) -> Fault {
