@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::deadline::eventually;
+use crate::terminate::terminate;
 
 /// A running program; killed when dropped.
 #[derive(Debug)]
@@ -127,6 +128,11 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    /// Sends SIGTERM; then [`Self::finish`] waits for the end.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        terminate(&self.child)
     }
 
     /// Closes the program's input and waits for its end.

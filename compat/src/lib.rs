@@ -8,6 +8,7 @@ mod conversation;
 mod deadline;
 mod server;
 mod small_disk;
+mod terminate;
 
 pub use conversation::{Conversation, Finished, run};
 pub use deadline::eventually;

@@ -12,10 +12,14 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::deadline::eventually;
 use crate::small_disk::SmallDisk;
+use crate::terminate::terminate;
 
 /// From start to its ready line; a debug build on two busy cores needs a small part of it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// From SIGTERM to its end: what is in memory goes to the disk first.
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 
 /// `tidings up` with a data directory of its own. Killed when dropped; its log is shown when the
 /// test failed.
@@ -59,10 +63,29 @@ impl Server {
     pub fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.child.kill().context("could not kill the server")?;
         self.child.wait().context("could not wait for the server")?;
+        self.start_again()
+    }
+
+    /// Stops it as an operator would, with SIGTERM, and waits for its end; it must end well.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        terminate(&self.child)?;
+        let ended = eventually(STOPPED_WITHIN, || self.child.try_wait().transpose());
+        let status = ended.context("the server did not stop")?.context("could not wait for it")?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    /// Starts a server that was stopped, on the same data and ports.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
         let (child, addresses) = spawn(&self.folder, &self.data, &self.addresses)?;
         self.child = child;
         self.addresses = addresses;
         Ok(())
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// `host:port` of the Kafka listener.

@@ -1,5 +1,9 @@
 //! Apache Kafka's own Java client: idempotent producer, group, administration, restart.
 
+mod broker;
+mod dump_log;
+mod written;
+
 use std::process::Command;
 use std::time::Duration;
 

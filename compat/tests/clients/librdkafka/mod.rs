@@ -23,25 +23,25 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// A record as sent or read: everything that must come back as it went.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Item {
-    key: Option<String>,
-    value: Option<String>,
-    headers: Vec<(String, Option<String>)>,
-    timestamp: i64,
+pub(crate) struct Item {
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) headers: Vec<(String, Option<String>)>,
+    pub(crate) timestamp: i64,
 }
 
 impl Item {
-    fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(crate) fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self { key: Some(key.into()), value: Some(value.into()), headers: Vec::new(), timestamp: 1 }
     }
 }
 
 /// A record that was read, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct ReadItem {
-    partition: i32,
-    offset: i64,
-    item: Item,
+pub(crate) struct ReadItem {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) item: Item,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -68,8 +68,12 @@ fn read_item(message: &BorrowedMessage<'_>) -> ReadItem {
 }
 
 fn config(server: &Server) -> ClientConfig {
+    config_at(server.kafka())
+}
+
+pub(crate) fn config_at(kafka: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", server.kafka()).set("reconnect.backoff.max.ms", "500");
+    config.set("bootstrap.servers", kafka).set("reconnect.backoff.max.ms", "500");
     config
 }
 
@@ -78,7 +82,7 @@ type Report = Result<(i32, i64), KafkaError>;
 
 /// Delivery reports in the order in which they came.
 #[derive(Clone, Default)]
-struct Deliveries(Arc<Mutex<Vec<Report>>>);
+pub(crate) struct Deliveries(Arc<Mutex<Vec<Report>>>);
 
 impl Deliveries {
     fn all(&self) -> Vec<Report> {
@@ -101,7 +105,7 @@ impl ProducerContext for Deliveries {
 }
 
 /// An idempotent producer that keeps its delivery reports.
-fn producer(server: &Server, settings: &[(&str, &str)]) -> ThreadedProducer<Deliveries> {
+pub(crate) fn producer(server: &Server, settings: &[(&str, &str)]) -> ThreadedProducer<Deliveries> {
     let mut config = config(server);
     config.set("enable.idempotence", "true").set("message.timeout.ms", "60000");
     for (name, value) in settings {
@@ -129,7 +133,7 @@ fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, item: &Item) {
 }
 
 /// Sends everything and waits for every delivery; a record that was not delivered is a failure.
-fn send_all(producer: &ThreadedProducer<Deliveries>, topic: &str, items: &[Item]) {
+pub(crate) fn send_all(producer: &ThreadedProducer<Deliveries>, topic: &str, items: &[Item]) {
     let before = producer.context().all().len();
     for item in items {
         send(producer, topic, item);
@@ -144,7 +148,11 @@ fn send_all(producer: &ThreadedProducer<Deliveries>, topic: &str, items: &[Item]
 
 /// A consumer without a group's help, at the beginning of these partitions.
 fn reader(server: &Server, topic: &str, partitions: i32) -> BaseConsumer {
-    let mut config = config(server);
+    reader_at(server.kafka(), topic, partitions)
+}
+
+pub(crate) fn reader_at(kafka: &str, topic: &str, partitions: i32) -> BaseConsumer {
+    let mut config = config_at(kafka);
     config.set("group.id", "not-joined").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut all = TopicPartitionList::new();
@@ -156,7 +164,7 @@ fn reader(server: &Server, topic: &str, partitions: i32) -> BaseConsumer {
 }
 
 /// Polls until `count` records are there, and once more to see that there is no other.
-fn read(consumer: &BaseConsumer, count: usize) -> Vec<ReadItem> {
+pub(crate) fn read(consumer: &BaseConsumer, count: usize) -> Vec<ReadItem> {
     let mut items = Vec::new();
     let complete = eventually(PATIENCE, || {
         while let Some(message) = consumer.poll(POLL) {
