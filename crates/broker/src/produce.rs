@@ -146,7 +146,14 @@ fn refusal_of_append(refused: &AppendRefused) -> ProduceRefused {
         AppendRefused::OutOfOrderSequence { .. } => {
             ProduceRefused::OutOfOrderSequence(refused.to_string())
         }
-        AppendRefused::StaleEpoch { .. } => ProduceRefused::StaleEpoch(refused.to_string()),
+        AppendRefused::StaleEpoch { .. } | AppendRefused::EpochNotRaised { .. } => {
+            ProduceRefused::StaleEpoch(refused.to_string())
+        }
+        AppendRefused::TransactionOpen { .. }
+        | AppendRefused::TooManyTransactions { .. }
+        | AppendRefused::CoordinatorFenced { .. } => {
+            ProduceRefused::InvalidTransaction(refused.to_string())
+        }
         AppendRefused::Fault(fault) => ProduceRefused::Storage(storage_trouble(fault)),
     }
 }

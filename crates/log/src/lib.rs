@@ -17,7 +17,10 @@ mod partition_log;
 mod record;
 mod store;
 
-pub use batch::{Attributes, Batch, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, split};
+pub use batch::{
+    Attributes, Batch, BatchBuilder, BatchError, BatchHeader, EndMarker, Ending, HEADER_BYTES,
+    split,
+};
 pub use commit_log::{
     AppendAt, AppendRefused, Appended, CommitLog, ProducerBatch, ReadRefused, Recovered, SyncWork,
     TimedOffset,
@@ -29,7 +32,7 @@ pub use disk::{
     Unsynced,
 };
 pub use journal::{JournalWrite, LogKey};
-pub use partition_log::PartitionLog;
+pub use partition_log::{PartitionLog, ProducerEntry, TransactionVersion};
 pub use record::{Header, NewRecord, Record};
 pub use store::{
     ByTime, ColdRead, ColdSearch, LogId, Moment, Reading, Rot, Store, StoreRecovered, TimeSearch,

@@ -14,6 +14,8 @@ pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// Producers remembered per partition; past it the one that wrote longest ago is forgotten.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 16_384;
+/// Transactions open at a time per partition: no producer of one is forgotten, so this bounds memory.
+pub const OPEN_TRANSACTIONS_PER_PARTITION_MAX: usize = 8_192;
 /// Bytes made durable between two checkpoints; bounds what opening after a crash scans.
 pub const CHECKPOINT_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Leader epochs that a checkpoint remembers; older ones are checked only for being older.
@@ -25,6 +27,7 @@ pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
 /// Bytes read at a time when a log is scanned.
 pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
 
+const _: () = assert!(OPEN_TRANSACTIONS_PER_PARTITION_MAX < PRODUCERS_PER_PARTITION_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= SEGMENT_BYTES_MAX as usize);
 const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(SCAN_CHUNK_BYTES >= 4096);

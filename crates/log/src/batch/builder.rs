@@ -12,6 +12,8 @@ use crate::{Compression, NewRecord, limits};
 #[derive(Debug)]
 pub struct BatchBuilder {
     codec: Compression,
+    /// Other bits than the codec's.
+    attributes: i16,
     producer_id: i64,
     producer_epoch: i16,
     base_sequence: i32,
@@ -31,6 +33,7 @@ impl BatchBuilder {
     pub fn new() -> Self {
         Self {
             codec: Compression::None,
+            attributes: 0,
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
@@ -51,6 +54,17 @@ impl BatchBuilder {
         self.producer_id = id;
         self.producer_epoch = epoch;
         self.base_sequence = sequence;
+        self
+    }
+    /// Makes the batch part of its producer's transaction.
+    #[must_use]
+    pub fn transactional(mut self) -> Self {
+        self.attributes |= Attributes::TRANSACTIONAL;
+        self
+    }
+    #[must_use]
+    pub(super) fn control(mut self) -> Self {
+        self.attributes |= Attributes::CONTROL;
         self
     }
     pub fn push(&mut self, record: &NewRecord) {
@@ -86,7 +100,7 @@ impl BatchBuilder {
             batch_length: (total - LENGTH_END) as i32,
             leader_epoch: 0,
             crc: 0,
-            attributes: Attributes(self.codec.id()),
+            attributes: Attributes(self.codec.id() | self.attributes),
             last_offset_delta: self.count - 1,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,

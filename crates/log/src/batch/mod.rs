@@ -13,12 +13,14 @@ use bytes::Bytes;
 use crate::{Compression, Record, limits};
 
 mod builder;
+mod control;
 mod records;
 #[cfg(test)]
 mod tests;
 mod varint;
 
 pub use builder::BatchBuilder;
+pub use control::{EndMarker, Ending};
 
 /// Bytes before the records of a batch.
 pub const HEADER_BYTES: usize = 61;
@@ -59,6 +61,8 @@ pub struct Attributes(pub i16);
 
 impl Attributes {
     pub(crate) const LOG_APPEND_TIME: i16 = 0x08;
+    pub(crate) const TRANSACTIONAL: i16 = 0x10;
+    pub(crate) const CONTROL: i16 = 0x20;
 
     /// The codec that the low three bits name; none when they name none.
     pub fn compression(self) -> Option<Compression> {
@@ -75,10 +79,10 @@ impl Attributes {
         self.0 & Self::LOG_APPEND_TIME != 0
     }
     pub fn transactional(self) -> bool {
-        self.0 & 0x10 != 0
+        self.0 & Self::TRANSACTIONAL != 0
     }
     pub fn control(self) -> bool {
-        self.0 & 0x20 != 0
+        self.0 & Self::CONTROL != 0
     }
 }
 

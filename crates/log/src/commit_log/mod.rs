@@ -61,6 +61,20 @@ pub enum AppendRefused {
     OutOfOrderSequence { producer_id: i64, expected: i32, got: i32 },
     #[error("epoch {got} of producer {producer_id} is older than {current}")]
     StaleEpoch { producer_id: i64, current: i16, got: i16 },
+    /// The end of a transaction must have a newer epoch than its batches, or it may be an older one's.
+    #[error(
+        "the end of a transaction of producer {producer_id} has epoch {current}, as its batches"
+    )]
+    EpochNotRaised { producer_id: i64, current: i16 },
+    #[error("coordinator epoch {got} for producer {producer_id} is older than {current}")]
+    CoordinatorFenced { producer_id: i64, current: i32, got: i32 },
+    #[error(
+        "producer {producer_id} has a transaction open since offset {first_offset}, and sent a batch \
+         that is not part of it"
+    )]
+    TransactionOpen { producer_id: i64, first_offset: i64 },
+    #[error("{limit} transactions are open in this partition already")]
+    TooManyTransactions { limit: usize },
     /// The disk would not take it; nothing was appended. With `FaultKind::NoSpace` a later append
     /// may succeed; any other fault has poisoned the log.
     #[error(transparent)]

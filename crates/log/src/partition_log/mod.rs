@@ -7,7 +7,12 @@
 //! 4. Bytes that fail a check are never served.
 //! 5. Nothing that may have been acknowledged is ever cut.
 
-use crate::{Fault, ProducerBatch};
+use crate::Fault;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
+mod producers;
+
+pub use producers::{ProducerEntry, TransactionVersion};
 
 #[derive(Debug)]
 pub struct PartitionLog {}
@@ -41,7 +46,7 @@ impl PartitionLog {
         todo!()
     }
     /// Remembered batches of idempotent producers, by producer, oldest first.
-    pub fn producers(&self) -> Vec<ProducerBatch> {
+    pub fn producers(&self) -> Vec<ProducerEntry> {
         todo!()
     }
     /// Leader epochs with the first offset each wrote, oldest first.
