@@ -209,7 +209,12 @@ fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
-fn fault(operation: &'static str, path: &str, offset: Option<u64>, error: &io::Error) -> Fault {
+pub(crate) fn fault(
+    operation: &'static str,
+    path: &str,
+    offset: Option<u64>,
+    error: &io::Error,
+) -> Fault {
     let kind = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::NoSpace,
         io::ErrorKind::NotFound => FaultKind::NotFound,

@@ -1,14 +1,16 @@
 //! Carries out the journal's durable writes away from the shard's thread, several at once.
 //!
 //! Invariants:
-//! 1. A write that was submitted comes back once, with its outcome, from a thread of this module; or
-//!    the executor says that it is lost, and then nothing comes back any more.
+//! 1. A write that was submitted comes back once, with its outcome; if one does not, because a thread
+//!    panicked, the executor says so.
 //! 2. Writes end in any order.
 //! 3. The bytes of a write live until the kernel has let go of them, whatever happens.
 //! 4. Dropping the executor waits for the writes that have begun; others never begin.
 //!
 //! There are three ways, chosen by the disk and the kernel: io_uring, threads that write and wait,
 //! and the caller itself for a disk that is memory. It deliberately knows nothing of frames.
+
+mod uring;
 
 use std::any::Any;
 use std::fmt;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 use tidings_broker::log::{Disk, Fault, JournalWrite, MemoryDisk};
 
 use crate::pool::{Lost, Pool};
+use crate::{DurableWrites, FileDisk};
+use uring::Uring;
 
 /// Which way is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +57,7 @@ impl fmt::Display for JournalIoKind {
 pub enum JournalIoEvent {
     /// A write has ended.
     Done(JournalWrite, Result<(), Fault>),
-    /// A thread panicked, for this reason; writes that are out will not come back.
+    /// A thread failed, for this reason: not every write that is out will come back.
     Lost(String),
 }
 
@@ -64,6 +68,7 @@ pub struct JournalIo {
 }
 
 enum Way {
+    Uring(Uring),
     Threads(Pool<JournalWrite>),
     Caller(Tell),
 }
@@ -78,15 +83,22 @@ impl JournalIo {
         tell: impl Fn(JournalIoEvent) + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         let tell: Tell = Arc::new(tell);
-        let any: &dyn Any = disk;
-        if any.is::<MemoryDisk>() && choice == JournalIoChoice::Auto {
-            return Ok(Self { way: Way::Caller(tell) });
-        }
-        Ok(Self { way: Way::Threads(threads(writes_max, &tell)?) })
+        let way = match choice {
+            JournalIoChoice::Auto => match fastest(disk) {
+                JournalIoKind::Uring => Uring::start(writes_max, &tell).map(Way::Uring).ok(),
+                JournalIoKind::Threads => None,
+                JournalIoKind::Caller => Some(Way::Caller(Arc::clone(&tell))),
+            },
+            JournalIoChoice::Uring => Some(Way::Uring(Uring::start(writes_max, &tell)?)),
+            JournalIoChoice::Threads => None,
+        };
+        let way = way.map_or_else(|| threads(writes_max, &tell).map(Way::Threads), Ok)?;
+        Ok(Self { way })
     }
 
     pub fn kind(&self) -> JournalIoKind {
         match self.way {
+            Way::Uring(_) => JournalIoKind::Uring,
             Way::Threads(_) => JournalIoKind::Threads,
             Way::Caller(_) => JournalIoKind::Caller,
         }
@@ -96,12 +108,26 @@ impl JournalIo {
     /// the start are under way.
     pub fn submit(&self, write: JournalWrite) {
         match &self.way {
+            Way::Uring(uring) => uring.submit(write),
             Way::Threads(pool) => pool.push(write),
             Way::Caller(tell) => {
                 let outcome = write.run();
                 tell(JournalIoEvent::Done(write, outcome));
             }
         }
+    }
+}
+
+/// What suits the disk. Through the page cache the kernel writes a file's parts one after another, which
+/// threads do with less ado.
+fn fastest(disk: &dyn Disk) -> JournalIoKind {
+    let disk: &dyn Any = disk;
+    if disk.is::<MemoryDisk>() {
+        return JournalIoKind::Caller;
+    }
+    match disk.downcast_ref().map(FileDisk::durable_writes) {
+        Some(DurableWrites::Direct) => JournalIoKind::Uring,
+        Some(DurableWrites::Synced) | None => JournalIoKind::Threads,
     }
 }
 
@@ -118,5 +144,182 @@ fn threads(writes_max: usize, tell: &Tell) -> Result<Pool<JournalWrite>, Fault> 
 impl fmt::Debug for JournalIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JournalIo").field("kind", &self.kind()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+
+    use bytes::Bytes;
+    use tidings_broker::log::{BLOCK_BYTES, FaultKind, File, OpenMode};
+
+    use super::*;
+
+    const WRITES_MAX: usize = 4;
+
+    /// Both ways, where the kernel lets a process have io_uring; some containers do not.
+    fn choices() -> Vec<JournalIoChoice> {
+        let tell: Tell = Arc::new(|_| {});
+        let uring = Uring::start(1, &tell).ok().map(|_| JournalIoChoice::Uring);
+        uring.into_iter().chain([JournalIoChoice::Threads]).collect()
+    }
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        disk: FileDisk,
+        file: Arc<dyn File>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = FileDisk::open(dir.path()).unwrap();
+            let file = disk.open("ring", OpenMode::Durable).unwrap();
+            Self { dir, disk, file }
+        }
+
+        fn start(&self, choice: JournalIoChoice) -> (JournalIo, mpsc::Receiver<JournalIoEvent>) {
+            let (send, events) = mpsc::channel();
+            let tell = move |event| send.send(event).unwrap();
+            (JournalIo::start(&self.disk, choice, WRITES_MAX, tell).unwrap(), events)
+        }
+
+        fn write(&self, block: u64) -> JournalWrite {
+            let offset = block * BLOCK_BYTES as u64;
+            JournalWrite::loose(Arc::clone(&self.file), offset, block_of(block))
+        }
+
+        fn holds(&self, block: u64) -> bool {
+            let mut buffer = vec![0; BLOCK_BYTES];
+            self.file.read_at(&mut buffer, block * BLOCK_BYTES as u64).unwrap();
+            buffer == block_of(block)
+        }
+    }
+
+    /// A block that tells its number, aligned in memory unless the number is odd.
+    fn block_of(number: u64) -> Bytes {
+        let room = Bytes::from(vec![number as u8 + 1; 2 * BLOCK_BYTES + 1]);
+        let start = room.as_ptr().align_offset(BLOCK_BYTES) + (number % 2) as usize;
+        room.slice(start..start + BLOCK_BYTES)
+    }
+
+    fn done(event: JournalIoEvent) -> (u64, Result<(), Fault>) {
+        match event {
+            JournalIoEvent::Done(write, outcome) => (write.offset / BLOCK_BYTES as u64, outcome),
+            JournalIoEvent::Lost(reason) => panic!("{reason}"),
+        }
+    }
+
+    #[test]
+    fn every_write_comes_back_once_and_is_in_the_file() {
+        for choice in choices() {
+            let bench = Bench::new();
+            let (io, events) = bench.start(choice);
+            // Many more than may be under way, and of both kinds of place in memory.
+            (0..64).for_each(|block| io.submit(bench.write(block)));
+            let mut ended: Vec<_> = events.iter().take(64).map(done).collect();
+            ended.sort_by_key(|(block, _)| *block);
+            assert_eq!(ended, (0..64).map(|block| (block, Ok(()))).collect::<Vec<_>>());
+            assert!((0..64).all(|block| bench.holds(block)), "{choice:?}");
+            drop(io);
+            assert!(events.recv().is_err(), "nothing comes back twice");
+        }
+    }
+
+    #[test]
+    fn a_waiting_executor_takes_the_next_write() {
+        for choice in choices() {
+            let bench = Bench::new();
+            let (io, events) = bench.start(choice);
+            for block in 0..20 {
+                io.submit(bench.write(block));
+                assert_eq!(done(events.recv().unwrap()), (block, Ok(())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_comes_back_with_its_kind_and_others_go_on() {
+        for choice in choices() {
+            let bench = Bench::new();
+            symlink("/dev/full", bench.dir.path().join("full")).unwrap();
+            let full = bench.disk.open("full", OpenMode::Durable).unwrap();
+            let (io, events) = bench.start(choice);
+            let fault = |path: &str, offset, kind| {
+                Err(Fault { operation: "write", path: path.into(), offset: Some(offset), kind })
+            };
+            io.submit(JournalWrite::loose(full, 0, block_of(0)));
+            let expected = fault("full", 0, FaultKind::NoSpace);
+            assert_eq!(done(events.recv().unwrap()), (0, expected), "{choice:?}");
+            // Past what any file may be long.
+            let far = i64::MAX as u64 / BLOCK_BYTES as u64 - 1;
+            io.submit(bench.write(far));
+            let (_, outcome) = done(events.recv().unwrap());
+            let kind = FaultKind::Io("File too large (os error 27)".into());
+            assert_eq!(outcome, fault("ring", far * BLOCK_BYTES as u64, kind), "{choice:?}");
+            io.submit(bench.write(3));
+            assert_eq!(done(events.recv().unwrap()), (3, Ok(())));
+        }
+    }
+
+    #[test]
+    fn dropping_waits_for_what_is_under_way() {
+        for choice in choices() {
+            let bench = Bench::new();
+            let (io, events) = bench.start(choice);
+            (0..64).for_each(|block| io.submit(bench.write(block)));
+            drop(io);
+            // The threads are gone, and the sender with them: the channel ends.
+            let ended: Vec<_> = events.iter().map(done).collect();
+            assert!(ended.iter().all(|(block, outcome)| outcome.is_ok() && bench.holds(*block)));
+            assert!(ended.len() <= 64, "{choice:?}");
+            assert_eq!(Arc::strong_count(&bench.file), 1, "{choice:?}: all writes are let go");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told() {
+        for choice in choices() {
+            let bench = Bench::new();
+            let (send, reasons) = mpsc::channel();
+            let tell = move |event| match event {
+                JournalIoEvent::Done(..) => panic!("no more"),
+                JournalIoEvent::Lost(reason) => send.send(reason).unwrap(),
+            };
+            let io = JournalIo::start(&bench.disk, choice, WRITES_MAX, tell).unwrap();
+            io.submit(bench.write(0));
+            assert_eq!(reasons.recv().unwrap(), "no more");
+            // Whether anybody takes it or not: nobody hangs.
+            io.submit(bench.write(1));
+        }
+    }
+
+    #[test]
+    fn the_way_is_chosen_by_disk_and_wish() {
+        let bench = Bench::new();
+        let kind = |disk: &dyn Disk, choice| {
+            JournalIo::start(disk, choice, WRITES_MAX, |_| {}).unwrap().kind()
+        };
+        let memory = MemoryDisk::new();
+        assert_eq!(kind(&memory, JournalIoChoice::Auto), JournalIoKind::Caller);
+        assert_eq!(kind(&memory, JournalIoChoice::Threads), JournalIoKind::Threads);
+        assert_eq!(kind(&bench.disk, JournalIoChoice::Threads), JournalIoKind::Threads);
+        let direct = bench.disk.durable_writes() == DurableWrites::Direct;
+        let uring = choices().contains(&JournalIoChoice::Uring);
+        let auto = if direct && uring { JournalIoKind::Uring } else { JournalIoKind::Threads };
+        assert_eq!(kind(&bench.disk, JournalIoChoice::Auto), auto);
+    }
+
+    #[test]
+    fn a_disk_that_is_memory_is_written_before_submit_returns() {
+        let disk = MemoryDisk::new();
+        let file = disk.open("ring", OpenMode::Durable).unwrap();
+        let (send, events) = mpsc::channel();
+        let tell = move |event| send.send(event).unwrap();
+        let io = JournalIo::start(&disk, JournalIoChoice::Auto, WRITES_MAX, tell).unwrap();
+        io.submit(JournalWrite::loose(file, 0, block_of(0)));
+        assert_eq!(done(events.try_recv().unwrap()), (0, Ok(())));
     }
 }
