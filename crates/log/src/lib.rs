@@ -7,6 +7,8 @@
 
 mod batch;
 mod commit_log;
+#[allow(dead_code, unused_imports, reason = "taken into use by the store")]
+mod compaction;
 mod compression;
 mod config;
 mod disk;
@@ -15,6 +17,8 @@ mod journal;
 pub mod limits;
 mod partition_log;
 mod record;
+#[allow(dead_code, unused_imports, reason = "taken into use by the store")]
+mod retention;
 mod store;
 
 pub use batch::{

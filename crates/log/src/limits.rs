@@ -28,6 +28,15 @@ pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
 pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
 
 const _: () = assert!(OPEN_TRANSACTIONS_PER_PARTITION_MAX < PRODUCERS_PER_PARTITION_MAX);
+/// Bytes that one step of a compaction reads.
+pub const COMPACTION_STEP_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes that a compaction reads or writes at a time.
+pub const COMPACTION_CHUNK_BYTES: usize = 1024 * 1024;
+/// Places of 24 bytes for keys in a compaction's memory, of which three quarters are used; where more
+/// keys are dirty, as many as fit are cleaned and the rest the next time.
+pub const COMPACTION_SLOTS_MAX: usize = 1 << 22;
+
 const _: () = assert!(BATCH_BYTES_MAX <= SEGMENT_BYTES_MAX as usize);
 const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(SCAN_CHUNK_BYTES >= 4096);
+const _: () = assert!(COMPACTION_SLOTS_MAX.is_power_of_two());

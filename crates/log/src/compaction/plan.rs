@@ -149,11 +149,7 @@ mod tests {
     }
 
     /// (where the dirty part begins, where the cleaning ends).
-    fn range(
-        facts: CompactFacts<'_>,
-        config: &LogConfig,
-        now_ms: i64,
-    ) -> Option<(i64, i64)> {
+    fn range(facts: CompactFacts<'_>, config: &LogConfig, now_ms: i64) -> Option<(i64, i64)> {
         plan(facts, config, now_ms).map(|plan| (plan.dirty_from, plan.until))
     }
 
@@ -195,12 +191,8 @@ mod tests {
     #[test]
     fn a_cleaner_offset_below_the_log_is_its_start() {
         let segments = &four();
-        let facts = CompactFacts {
-            segments,
-            start_offset: 30,
-            cleaned_to: 0,
-            last_stable_offset: 1100,
-        };
+        let facts =
+            CompactFacts { segments, start_offset: 30, cleaned_to: 0, last_stable_offset: 1100 };
         assert_eq!(range(facts, &config(|_| {}), 100), Some((30, 1000)));
     }
 

@@ -1,0 +1,159 @@
+//! Compaction: of each key the last record stays.
+//!
+//! [`plan`] says which sealed segments are due, [`CompactJob`] rewrites them group by group into
+//! `.cleaned` files, [`Replacement::swap`] puts each group's result in place of its sources,
+//! [`finish_swaps`] brings a folder that a crash left in between to one side or the other.
+//!
+//! How a log's owner uses it, with everything but the first line on a worker:
+//!
+//! ```text
+//! plan(facts, config, now) -> CompactPlan
+//! job = CompactJob::new(disk, dir, plan, aborted, live)
+//! loop job.run():
+//!   Step::More                   again, now or after something else
+//!   Step::Replaced(replacement)  owner: pins the files of replacement.sources for those who read them
+//!                                worker: replacement.swap(disk)
+//!                                owner: installs the new segment in their place; again
+//!   Step::Done(outcome)          owner: keeps outcome.cleaned_to with the log's checkpoint
+//! ```
+//!
+//! Invariants:
+//! 1. Offsets, order, and every field of a batch that a producer's state rests on stay.
+//! 2. Groups are replaced from the oldest on, so a tombstone goes no earlier than the values it hides.
+//! 3. A batch of which everything stays is copied byte for byte; records are decoded only as far as
+//!    their keys, and not at all above the offset up to which keys are known.
+//! 4. Nothing is dropped on the word of bytes that fail a check: a damaged batch ends the job before
+//!    its segment, which stays as it is.
+//! 5. The last batch of a group stays, if need be without records, so that a cleaned segment says how
+//!    far it goes; the next cleaning that has it in the middle of a group takes it.
+//!
+//! The rules are Kafka's (LogCleaner, KIP-534). Two are stricter: of a live producer all remembered
+//! batches stay, not only the last, so that replay remembers as much as before; and the end of a
+//! transaction that a live producer's epoch rests on stays whole.
+
+use std::sync::Arc;
+
+use crate::{Disk, Fault, File};
+
+mod plan;
+
+pub(crate) use plan::{CompactFacts, CompactPlan, plan};
+
+/// An aborted transaction, as the log's index of them has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Aborted {
+    pub(crate) first_offset: i64,
+    /// Of the marker.
+    pub(crate) last_offset: i64,
+    pub(crate) producer_id: i64,
+    pub(crate) last_stable_offset: i64,
+}
+
+/// What the log remembers of its producers, so that compaction leaves what it rests on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LiveProducers {}
+
+impl LiveProducers {
+    /// A remembered batch of a producer; without a batch the producer is known by the end of a
+    /// transaction only.
+    pub(crate) fn add(&mut self, producer_id: i64, epoch: i16, last_offset: Option<i64>) {
+        let _ = (producer_id, epoch, last_offset);
+        todo!()
+    }
+}
+
+/// The cleaning of one log, in steps.
+#[derive(Debug)]
+pub(crate) struct CompactJob {}
+
+/// What a step of a [`CompactJob`] came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There is more to do.
+    More,
+    /// A group has been rewritten and is to be swapped in before the next step.
+    Replaced(Replacement),
+    Done(Outcome),
+}
+
+/// What a finished [`CompactJob`] came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The log's new cleaner offset: below it no key has two records.
+    pub(crate) cleaned_to: i64,
+    /// The damage that ended the job early, and the segment it is in. Cleaning this log again comes to
+    /// the same until it is repaired.
+    pub(crate) damaged: Option<(i64, Fault)>,
+    pub(crate) figures: Figures,
+}
+
+/// How much a [`CompactJob`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Of the segments that were rewritten; what was read for its keys only is not counted.
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) records_kept: u64,
+    pub(crate) records_dropped: u64,
+}
+
+/// A group's new segment, complete and durable beside its sources.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    /// Base offset and open file of each segment that goes, oldest first.
+    pub(crate) sources: Vec<(i64, Arc<dyn File>)>,
+    pub(crate) segment: CleanedSegment,
+}
+
+/// A cleaned segment: the facts its owner keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CleanedSegment {
+    /// That of the first source.
+    pub(crate) base_offset: i64,
+    /// That of the last source.
+    pub(crate) next_offset: i64,
+    pub(crate) bytes: u64,
+    pub(crate) first_timestamp: i64,
+    pub(crate) max_timestamp: i64,
+    /// Last offset of the first batch that has it.
+    pub(crate) max_timestamp_offset: i64,
+    pub(crate) offset_entries: u32,
+    pub(crate) time_entries: u32,
+    pub(crate) txn_entries: u32,
+}
+
+impl CompactJob {
+    /// `aborted` are all aborted transactions that have an offset below `plan.until`.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &str,
+        plan: CompactPlan,
+        aborted: Vec<Aborted>,
+        live: LiveProducers,
+    ) -> Self {
+        let _ = (disk, dir, plan, aborted, live);
+        todo!()
+    }
+
+    /// Reads about [`COMPACTION_STEP_BYTES`](crate::limits::COMPACTION_STEP_BYTES) and does what goes
+    /// with them. After a fault the job is over, and nothing that it left has a name that counts.
+    pub(crate) fn run(&mut self) -> Result<Step, Fault> {
+        todo!()
+    }
+}
+
+impl Replacement {
+    /// Puts the new segment in place of its sources. After a fault it may be called again, and until it
+    /// succeeds either may be what the next open finds; the sources' open files stay readable.
+    pub(crate) fn swap(&self, disk: &dyn Disk) -> Result<(), Fault> {
+        let _ = disk;
+        todo!()
+    }
+}
+
+/// Completes or takes back what a crash left of compactions in the folder `dir`; to be called before
+/// anything else looks at it.
+pub(crate) fn finish_swaps(disk: &dyn Disk, dir: &str) -> Result<(), Fault> {
+    let _ = (disk, dir);
+    todo!()
+}
