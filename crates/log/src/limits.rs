@@ -20,6 +20,8 @@ pub const OPEN_TRANSACTIONS_PER_PARTITION_MAX: usize = 8_192;
 pub const CHECKPOINT_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Leader epochs that a checkpoint remembers; older ones are checked only for being older.
 pub const LEADER_EPOCHS_MAX: usize = 32;
+/// Largest of Kafka's text checkpoints that is read: 10,000 lines with the longest topic names are 3 MB.
+pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Producer snapshots kept: the newest, and one to fall back to when it is damaged.
 pub const SNAPSHOTS_KEPT: usize = 2;
 /// Index entries held in memory before they are written to the index file.

@@ -10,7 +10,15 @@
 use crate::Fault;
 
 #[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
+mod epochs;
+#[expect(dead_code, reason = "taken into use by the partition's log")]
+pub(crate) mod kafka_files;
+#[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
 mod producers;
+#[expect(dead_code, reason = "taken into use by the partition's log")]
+mod snapshot;
+#[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
+mod transactions;
 
 pub use producers::{ProducerEntry, TransactionVersion};
 

@@ -1,0 +1,223 @@
+//! Which leader epoch wrote which offsets: each epoch with the first offset it wrote.
+//!
+//! A batch's checksum does not cover its epoch; this table does. Invariants: epochs and offsets
+//! both grow from entry to entry. Limits: the newest [`LEADER_EPOCHS_MAX`] epochs; of older ones it is
+//! known only that they are older.
+
+use crate::limits::LEADER_EPOCHS_MAX;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epochs {
+    starts: Vec<(i32, i64)>,
+    /// There is nothing to believe yet, so the batches' word is taken.
+    learning: bool,
+}
+
+impl Epochs {
+    /// Epochs to be learnt from the log itself, with [`Self::learn`] for each batch.
+    pub(super) fn learning() -> Self {
+        Self { starts: Vec::new(), learning: true }
+    }
+
+    /// The table that [`Self::starts`] gave; none when the invariants do not hold.
+    pub(super) fn restore(starts: Vec<(i32, i64)>) -> Option<Self> {
+        let grows = starts.is_sorted_by(|before, after| before.0 < after.0 && before.1 < after.1);
+        let begins = starts.first().is_none_or(|&(epoch, offset)| epoch >= 0 && offset >= 0);
+        let fits = starts.len() <= LEADER_EPOCHS_MAX;
+        (grows && begins && fits).then_some(Self { starts, learning: false })
+    }
+
+    /// Oldest first.
+    pub(super) fn starts(&self) -> &[(i32, i64)] {
+        &self.starts
+    }
+
+    pub(super) fn learn(&mut self, offset: i64, epoch: i32) {
+        if self.learning && self.starts.last().is_none_or(|&(last, _)| last != epoch) {
+            self.begin(offset, epoch);
+        }
+    }
+
+    /// From now on only what is known is allowed.
+    pub(super) fn learnt(&mut self) {
+        self.learning = false;
+    }
+
+    /// Whether a batch at `offset` may carry `epoch`.
+    pub(super) fn allow(&self, offset: i64, epoch: i32) -> bool {
+        if self.learning {
+            return true;
+        }
+        match self.starts.iter().rev().find(|&&(_, start)| start <= offset) {
+            Some(&(expected, _)) => epoch == expected,
+            // Older than what is remembered. Where nothing is remembered nothing was acknowledged:
+            // what names a batch's epoch is durable before the batch's answer goes.
+            None => self.starts.first().is_some_and(|&(first, _)| epoch < first),
+        }
+    }
+
+    /// Whether appending at `offset` in `epoch` needs [`Self::begin`] first.
+    pub(super) fn differs(&self, offset: i64, epoch: i32) -> bool {
+        self.starts.is_empty() || !self.allow(offset, epoch)
+    }
+
+    /// From `offset` on, batches carry `epoch`; what contradicts that is forgotten.
+    pub(super) fn begin(&mut self, offset: i64, epoch: i32) {
+        self.starts.retain(|&(known, start)| known < epoch && start < offset);
+        self.starts.push((epoch, offset));
+        if self.starts.len() > LEADER_EPOCHS_MAX {
+            self.starts.remove(0);
+        }
+    }
+
+    /// The log ends at `end` now: forgets epochs that begin at or past it; tells whether there were
+    /// any.
+    pub(super) fn truncate(&mut self, end: i64) -> bool {
+        let before = self.starts.len();
+        self.starts.retain(|&(_, start)| start < end);
+        self.starts.len() < before
+    }
+
+    /// The log begins at `start` now: forgets epochs that wrote only what is gone, and says of the one
+    /// that wrote `start` that it began there. Tells whether anything changed.
+    pub(super) fn advance_start(&mut self, start: i64) -> bool {
+        let gone = self.starts.partition_point(|&(_, first)| first <= start);
+        let Some(kept) = gone.checked_sub(1) else {
+            return false;
+        };
+        let changed = kept > 0 || self.starts[kept].1 < start;
+        self.starts.drain(..kept);
+        self.starts[0].1 = start;
+        changed
+    }
+
+    /// For a reader who was last in `epoch`: the newest known epoch that is not newer, and the offset
+    /// where it ended, in a log that ends at `end`. None: the epoch is newer than all, or nothing is
+    /// known.
+    pub(super) fn end_of(&self, epoch: i32, end: i64) -> Option<(i32, i64)> {
+        let newer = self.starts.partition_point(|&(known, _)| known <= epoch);
+        let floor = newer.checked_sub(1).and_then(|at| self.starts.get(at));
+        match (floor, self.starts.get(newer)) {
+            (Some(&(floor, _)), Some(&(_, next))) => Some((floor, next)),
+            (Some(&(floor, _)), None) => (floor == epoch).then_some((floor, end)),
+            (None, Some(&(_, first))) => (epoch >= 0).then_some((epoch, first)),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(starts: &[(i32, i64)]) -> Epochs {
+        Epochs::restore(starts.to_vec()).expect("epochs and offsets grow")
+    }
+
+    #[test]
+    fn epochs_say_what_a_batch_may_carry() {
+        let mut epochs = Epochs::default();
+        assert!(!epochs.allow(0, 9) && epochs.differs(0, 9));
+        epochs.begin(10, 3);
+        epochs.begin(20, 5);
+        let expected = [
+            (10, 3, true),
+            (19, 3, true),
+            (19, 5, false),
+            (20, 5, true),
+            (20, 3, false),
+            (9, 2, true),
+            (9, 3, false),
+        ];
+        for (offset, epoch, allowed) in expected {
+            assert_eq!(epochs.allow(offset, epoch), allowed, "epoch {epoch} at {offset}");
+        }
+        assert!(!epochs.truncate(21));
+        assert!(epochs.truncate(20));
+        assert!(epochs.allow(25, 3));
+    }
+
+    #[test]
+    fn epochs_are_learnt_from_batches_until_they_are_learnt() {
+        let mut epochs = Epochs::learning();
+        for (offset, epoch) in [(0, 2), (5, 2), (9, 4), (12, 4)] {
+            assert!(epochs.allow(offset, epoch));
+            epochs.learn(offset, epoch);
+        }
+        epochs.learnt();
+        epochs.learn(20, 9);
+        assert_eq!(epochs, table(&[(2, 0), (4, 9)]));
+        assert!(!epochs.allow(20, 9));
+    }
+
+    #[test]
+    fn a_new_epoch_forgets_what_contradicts_it() {
+        let mut epochs = table(&[(1, 0), (3, 10), (5, 20)]);
+        epochs.begin(20, 4);
+        assert_eq!(epochs.starts(), [(1, 0), (3, 10), (4, 20)]);
+        epochs.begin(30, 3);
+        assert_eq!(epochs.starts(), [(1, 0), (3, 30)]);
+    }
+
+    #[test]
+    fn only_the_newest_epochs_are_remembered() {
+        let mut epochs = Epochs::default();
+        for epoch in 0..=LEADER_EPOCHS_MAX as i32 {
+            epochs.begin(i64::from(epoch) * 10, epoch);
+        }
+        assert_eq!((epochs.starts().len(), epochs.starts()[0]), (LEADER_EPOCHS_MAX, (1, 10)));
+        assert!(epochs.allow(9, 0) && !epochs.allow(9, 1));
+    }
+
+    #[test]
+    fn tables_that_do_not_grow_are_refused() {
+        for starts in [
+            vec![(3, 0), (3, 5)],
+            vec![(3, 5), (4, 5)],
+            vec![(4, 0), (3, 5)],
+            vec![(-1, 0)],
+            vec![(0, -1)],
+            (0..=LEADER_EPOCHS_MAX as i32).map(|epoch| (epoch, i64::from(epoch))).collect(),
+        ] {
+            assert_eq!(Epochs::restore(starts.clone()), None, "{starts:?}");
+        }
+    }
+
+    #[test]
+    fn the_start_of_the_log_is_written_by_an_epoch_that_begins_there() {
+        let three = [(1, 0), (3, 10), (5, 20)];
+        let steps: [(i64, bool, &[(i32, i64)]); 5] = [
+            (0, false, &three),
+            (4, true, &[(1, 4), (3, 10), (5, 20)]),
+            (10, true, &[(3, 10), (5, 20)]),
+            (19, true, &[(3, 19), (5, 20)]),
+            (99, true, &[(5, 99)]),
+        ];
+        for (start, changed, expected) in steps {
+            let mut epochs = table(&three);
+            assert_eq!(epochs.advance_start(start), changed, "start {start}");
+            assert_eq!(epochs.starts(), expected, "start {start}");
+        }
+        let mut later = table(&[(3, 10)]);
+        assert!(!later.advance_start(5));
+        assert_eq!(later.starts(), [(3, 10)]);
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let epochs = table(&[(2, 5), (4, 10), (7, 20)]);
+        let expected = [
+            (-1, None),
+            (0, Some((0, 5))),
+            (2, Some((2, 10))),
+            (3, Some((2, 10))),
+            (6, Some((4, 20))),
+            (7, Some((7, 33))),
+            (8, None),
+        ];
+        for (epoch, end) in expected {
+            assert_eq!(epochs.end_of(epoch, 33), end, "epoch {epoch}");
+        }
+        assert_eq!(Epochs::default().end_of(0, 0), None);
+    }
+}
