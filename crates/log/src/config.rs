@@ -64,6 +64,9 @@ pub struct StoreConfig {
     pub journal_bytes: u64,
     /// Bytes of the ring that are pre-written at a time, so that a write into it changes no metadata.
     pub journal_chunk_bytes: u64,
+    /// Makes a new journal's id differ from every other's: random, from whoever has randomness. A journal
+    /// that exists keeps its id.
+    pub journal_seed: u64,
     /// Durable writes to the journal that may be out at once.
     pub writes_in_flight_max: usize,
     /// Entries are gathered into one write up to about this; a larger batch has a write of its own.
@@ -89,6 +92,7 @@ impl Default for StoreConfig {
         Self {
             journal_bytes: 512 << 20,
             journal_chunk_bytes: 16 << 20,
+            journal_seed: 0,
             writes_in_flight_max: 4,
             write_bytes_max: 1 << 20,
             flush_bytes: 64 << 20,

@@ -28,6 +28,13 @@ pub const SNAPSHOTS_KEPT: usize = 2;
 pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
 /// Bytes read at a time when a log is scanned.
 pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
+/// Openings whose first sequences the journal's control file remembers; frames of older ones are told
+/// from dropped ones only by the chain they are in.
+pub const JOURNAL_EPOCHS_MAX: usize = 24;
+/// Bytes of the journal's ring read at a time when it is opened.
+pub const JOURNAL_READ_BYTES: usize = 1 << 20;
+/// Bytes of zeros written at a time when the journal's ring grows.
+pub const JOURNAL_PREPARE_BYTES: usize = 1 << 20;
 
 const _: () = assert!(OPEN_TRANSACTIONS_PER_PARTITION_MAX < PRODUCERS_PER_PARTITION_MAX);
 /// Bytes that one step of a compaction reads.

@@ -9,12 +9,42 @@
 //! Pure: the journal hands out [`JournalWrite`]s, of which several may be out at once, and takes
 //! their outcomes in any order. After one has failed nothing is durable any more, ever.
 
+//!
+//! Invariants:
+//! 1. A frame's bytes in the ring are written to again only when the control file says, durably,
+//!    that the journal starts behind it.
+//! 2. `durable()` counts only frames of which every one before them is durable too, and is never
+//!    more than what a recovery of the same disk would find.
+//! 3. Recovery gives out what was pushed, byte for byte and in order, or says which frames are
+//!    missing; it never gives out anything else.
+//! 4. What is on disk is never believed about a length, and never makes this panic.
+//!
+//! Limits: a frame has entries of about `write_bytes_max` together, or one entry of up to
+//! `BATCH_BYTES_MAX`; the ring takes a frame of that however small `journal_bytes` is. What waits in
+//! memory for its write is at most [`Journal::has_room`]'s bound. A read error while opening fails the
+//! opening: what cannot be read may have been acknowledged.
+
+mod control;
+mod frame;
+mod recovery;
+mod ring;
+
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Disk, Fault, File, StoreConfig};
+use self::control::{Control, Place};
+use self::frame::{FrameHeader, Gathered, in_blocks};
+use self::recovery::RingReader;
+use self::ring::{Growth, Placed, Ring};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::{Disk, Fault, File, OpenMode, StoreConfig};
+
+const DIR: &str = "journal";
+const RING_FILE: &str = "journal/ring";
+const CONTROL_FILE: &str = "journal/control";
 
 /// The name of a log in the journal: what of it must never be given to another log. The catalog's is
 /// all zeros.
@@ -79,29 +109,58 @@ impl JournalWrite {
 /// Pre-writes more of the ring, away from the owner's thread.
 #[derive(Debug)]
 pub(crate) struct PrepareRing {
+    file: Arc<dyn File>,
+    growth: Growth,
     pub(crate) outcome: Option<Result<(), Fault>>,
 }
 
 impl PrepareRing {
     pub(crate) fn run(&mut self) {
-        todo!()
+        self.outcome = Some(self.growth.run(&self.file));
     }
 }
 
 /// Moves the journal's start, away from the owner's thread, once what is before it is in segments.
 #[derive(Debug)]
 pub(crate) struct MoveStart {
+    file: Arc<dyn File>,
+    control: Control,
     pub(crate) outcome: Option<Result<(), Fault>>,
 }
 
 impl MoveStart {
     pub(crate) fn run(&mut self) {
-        todo!()
+        self.outcome = Some(self.control.write(&self.file));
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Journal {}
+pub(crate) struct Journal {
+    ring: Ring,
+    control_file: Arc<dyn File>,
+    /// As it was last written.
+    control: Control,
+    /// Frames to be, in order; the last one takes more entries.
+    gathered: VecDeque<Gathered>,
+    gathered_bytes: usize,
+    /// The sequence of the first of them.
+    next: u64,
+    /// The checksum of the frame before that.
+    previous: u32,
+    /// Every frame below this one is durable.
+    durable: u64,
+    /// Up to where the disk itself says so.
+    told: u64,
+    /// One past the last frame that has entries.
+    entries_end: u64,
+    writes_out: usize,
+    writes_out_max: usize,
+    write_bytes_max: usize,
+    begun: bool,
+    preparing: bool,
+    prepare_failed: Option<Fault>,
+    failed: Option<Fault>,
+}
 
 impl Journal {
     /// Opens or creates the journal in folder `journal`, reads what is at or past its start, and makes
@@ -110,83 +169,335 @@ impl Journal {
         disk: Arc<dyn Disk>,
         config: &StoreConfig,
     ) -> Result<(Self, JournalFound), Fault> {
-        let _ = (disk, config);
-        todo!()
+        disk.create_dir_all(DIR)?;
+        let control_file = disk.open(CONTROL_FILE, OpenMode::Durable)?;
+        let ring_file = disk.open(RING_FILE, OpenMode::Durable)?;
+        let mut reader = RingReader::new(Arc::clone(&ring_file))?;
+        let read = Control::read(&*control_file)?;
+        if read.control.is_none() || reader.len == 0 {
+            disk.sync_dir(DIR)?;
+            disk.sync_dir("")?;
+        }
+        let mut damaged = read.damaged;
+        let control = match read.control {
+            Some(control) => control,
+            None => match recovery::without_control(&mut reader)? {
+                Some((control, fault)) => {
+                    damaged.push(fault);
+                    control
+                }
+                None => Control::new(journal_id(config.journal_seed, &*disk)),
+            },
+        };
+        let recovered = recovery::recover(&mut reader, &control)?;
+        if !recovered.frames.is_empty() {
+            ring_file.sync()?;
+        }
+        damaged.extend(recovered.damaged);
+        let found = JournalFound {
+            entries: entries_of(&recovered.frames),
+            damaged,
+            torn_frames: recovered.torn_frames,
+        };
+        let frames: VecDeque<Placed> = recovered.frames.iter().map(|f| f.placed()).collect();
+        let next = recovered.next;
+        let journal = Self {
+            previous: frames.back().map_or(control.previous, |last| last.crc),
+            ring: Ring::new(ring_file, config, reader.len, next.offset, frames),
+            control_file,
+            control,
+            gathered: VecDeque::new(),
+            gathered_bytes: 0,
+            next: next.sequence,
+            durable: next.sequence,
+            told: next.sequence,
+            entries_end: next.sequence,
+            writes_out: 0,
+            writes_out_max: config.writes_in_flight_max.max(1),
+            write_bytes_max: config.write_bytes_max,
+            begun: false,
+            preparing: false,
+            prepare_failed: None,
+            failed: None,
+        };
+        Ok((journal, found))
     }
 
-    /// Begins a new epoch, durably: frames of older openings past the end can never be read again.
+    /// Begins a new epoch, durably: frames of older openings past the end can never be read again. A new
+    /// ring gets its first chunk, if there is room on the disk.
     pub(crate) fn begin(&mut self) -> Result<(), Fault> {
-        todo!()
+        assert!(!self.begun, "an opening begins once");
+        let next = Place { sequence: self.next, offset: self.ring.head() };
+        let control = self.control.begun(next);
+        control.write(&self.control_file)?;
+        self.control = control;
+        self.begun = true;
+        if self.ring.prepared() == 0
+            && let Some(mut first) = self.prepare()
+        {
+            first.run();
+            self.prepared(first);
+        }
+        Ok(())
     }
 
-    /// Whether an entry of so many bytes can be pushed now; if not, more of the ring must be released or
-    /// prepared first.
+    /// Whether an entry of so many bytes can be pushed now. If not, it can when what has been gathered
+    /// is written: that is bounded by what may be out twice over, or one entry if that is larger.
+    /// The ring being full does not count here but in [`Self::stalled`].
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let _ = bytes;
-        todo!()
+        let bound = 2 * self.writes_out_max * self.write_bytes_max;
+        self.gathered.is_empty() || self.gathered_bytes + Gathered::cost(bytes) <= bound
     }
 
-    /// Adds an entry made of `parts` to the frame that is being gathered; returns the frame's sequence.
+    /// Adds an entry made of `parts`, of at most [`BATCH_BYTES_MAX`] together, to the frame that is being
+    /// gathered; returns the frame's sequence.
     pub(crate) fn push(&mut self, key: LogKey, kind: EntryKind, parts: &[Bytes]) -> u64 {
-        let _ = (key, kind, parts);
-        todo!()
+        assert!(self.begun, "entries come after the beginning of an epoch and before the close");
+        let len: usize = parts.iter().map(Bytes::len).sum();
+        assert!(len <= BATCH_BYTES_MAX, "an entry of {len} bytes");
+        let cost = Gathered::cost(len);
+        match self.gathered.back_mut() {
+            Some(last) if last.frame_len() + cost <= self.write_bytes_max => {
+                last.add(key, kind, parts, len);
+            }
+            _ => {
+                let mut frame = Gathered::default();
+                frame.add(key, kind, parts, len);
+                self.gathered.push_back(frame);
+            }
+        }
+        self.gathered_bytes += cost;
+        self.gathering()
     }
 
-    /// The next write, when there is something to write and fewer than the allowed number are out.
+    /// The next write, when there is something to write, fewer than the allowed number are out, and the
+    /// ring has room.
     pub(crate) fn next_write(&mut self) -> Option<JournalWrite> {
-        todo!()
+        if self.failed.is_some() || self.writes_out >= self.writes_out_max {
+            return None;
+        }
+        let bytes = self.next_bytes()?;
+        let offset = self.ring.place(bytes)?;
+        let gathered = self.gathered.pop_front()?;
+        self.gathered_bytes -= gathered.entries_len();
+        let sealed = self.header(offset).seal(&gathered);
+        let write = JournalWrite {
+            file: Arc::clone(&self.ring.file),
+            offset,
+            bytes: sealed.bytes,
+            sequence: self.next,
+            entries: sealed.entries,
+        };
+        self.ring.take(Placed {
+            sequence: self.next,
+            offset,
+            bytes,
+            crc: sealed.crc,
+            previous: self.previous,
+            tells: self.durable,
+            written: false,
+        });
+        self.next += 1;
+        self.previous = sealed.crc;
+        self.writes_out += 1;
+        if !gathered.is_empty() {
+            self.entries_end = self.next;
+        }
+        Some(write)
     }
 
+    fn header(&self, offset: u64) -> FrameHeader {
+        FrameHeader {
+            crc: 0,
+            len: 0,
+            journal: self.control.journal,
+            epoch: self.control.epoch(),
+            sequence: self.next,
+            offset,
+            durable: self.durable,
+            previous: self.previous,
+            entries: 0,
+        }
+    }
+
+    /// Takes a write's outcome, in whatever order they come.
     pub(crate) fn write_done(&mut self, write: &JournalWrite, outcome: Result<(), Fault>) {
-        let _ = (write, outcome);
-        todo!()
+        self.writes_out -= 1;
+        if let Err(fault) = outcome {
+            self.failed.get_or_insert(fault);
+            self.gathered.clear();
+            self.gathered_bytes = 0;
+        }
+        if self.failed.is_some() {
+            return;
+        }
+        if let Some(frame) = self.ring.frame_mut(write.sequence) {
+            frame.written = true;
+        }
+        while let Some(frame) = self.ring.frame(self.durable).filter(|frame| frame.written) {
+            self.told = self.told.max(frame.tells);
+            self.durable += 1;
+        }
     }
 
     /// Every frame below this sequence is durable.
     pub(crate) fn durable(&self) -> u64 {
-        todo!()
+        self.durable
     }
 
-    /// The sequence of the frame that is being gathered, that is: one past the last frame sealed.
+    /// The sequence of the frame that takes the next entry, unless that one is full: frames below it
+    /// take no more entries.
     pub(crate) fn gathering(&self) -> u64 {
-        todo!()
+        self.next + (self.gathered.len() as u64).saturating_sub(1)
     }
 
     /// What ended the journal.
     pub(crate) fn failed(&self) -> Option<&Fault> {
-        todo!()
+        self.failed.as_ref()
     }
 
     /// Makes an empty frame that tells how far everything is durable, when nothing else will and the
-    /// last frame does not say it; so that damage to the last frames is told from a torn tail.
+    /// last frame does not say it; so that damage to the last frames is told from a torn tail. Worth a
+    /// write only when the journal has been idle for a while.
     pub(crate) fn announce(&mut self) {
-        todo!()
+        let idle = self.begun
+            && self.failed.is_none()
+            && self.gathered.is_empty()
+            && self.writes_out == 0
+            && self.durable == self.next;
+        let needed = self.told < self.entries_end && self.control.start.sequence < self.entries_end;
+        if idle && needed {
+            self.gathered.push_back(Gathered::default());
+        }
+    }
+
+    /// Whether the next frame waits for room in the ring: for [`Self::prepare`]'s work, or, when that has
+    /// nothing to do, for the start to move.
+    pub(crate) fn stalled(&self) -> bool {
+        self.failed.is_none()
+            && self.next_bytes().is_some_and(|bytes| self.ring.place(bytes).is_none())
     }
 
     /// Pre-writing that should be done now; one at a time.
     pub(crate) fn prepare(&mut self) -> Option<PrepareRing> {
-        todo!()
+        if self.preparing || self.prepare_failed.is_some() || self.failed.is_some() || !self.begun {
+            return None;
+        }
+        let growth = self.ring.wants(self.next_bytes())?;
+        self.preparing = true;
+        Some(PrepareRing { file: Arc::clone(&self.ring.file), growth, outcome: None })
     }
 
+    /// Takes the work back. If it failed the ring stays as it is, and nothing more is prepared until
+    /// [`Self::retry_prepare`].
     pub(crate) fn prepared(&mut self, work: PrepareRing) {
-        let _ = work;
-        todo!()
+        self.preparing = false;
+        match work.outcome {
+            Some(Ok(())) => self.ring.grown(work.growth),
+            Some(Err(fault)) => self.prepare_failed = Some(fault),
+            None => {}
+        }
     }
 
-    /// Every entry in frames below `sequence` is durable in segments: the start may move there. The
-    /// room is free after [`Self::start_moved`].
+    /// Why the ring could not be made larger, for instance because the disk is full.
+    pub(crate) fn prepare_failed(&self) -> Option<&Fault> {
+        self.prepare_failed.as_ref()
+    }
+
+    /// Lets [`Self::prepare`] try again after a fault.
+    pub(crate) fn retry_prepare(&mut self) {
+        self.prepare_failed = None;
+    }
+
+    /// Every entry in frames below `sequence` is durable in segments: the start may move there, as far as
+    /// frames are durable. The room is free after [`Self::start_moved`]. One at a time.
     pub(crate) fn move_start(&self, sequence: u64) -> MoveStart {
-        let _ = sequence;
-        todo!()
+        let control = self.control_from(sequence.min(self.durable), false);
+        MoveStart { file: Arc::clone(&self.control_file), control, outcome: None }
     }
 
+    /// Takes the work back. If it failed the start has not moved; another one may be tried.
     pub(crate) fn start_moved(&mut self, work: MoveStart) {
-        let _ = work;
-        todo!()
+        if matches!(work.outcome, Some(Ok(()))) {
+            self.ring.release(work.control.start.sequence);
+            self.told = self.told.max(work.control.durable.sequence);
+            self.control = work.control;
+        } else {
+            self.control.revision = work.control.revision;
+        }
+    }
+
+    /// Every entry is durable in segments: notes that the journal holds nothing, so that the next opening
+    /// does not read the ring. Nothing may be gathered or out; nothing can be pushed afterwards. A journal
+    /// that failed or has not begun is left as it is.
+    pub(crate) fn close(&mut self) -> Result<(), Fault> {
+        assert!(self.gathered.is_empty() && self.writes_out == 0, "closed when all is written");
+        if self.failed.is_none() && self.begun {
+            let control = self.control_from(self.next, true);
+            control.write(&self.control_file)?;
+            self.ring.release(control.start.sequence);
+            self.control = control;
+        }
+        self.begun = false;
+        Ok(())
     }
 
     /// Bytes of the ring in use, and bytes there can be at most.
     pub(crate) fn used_bytes(&self) -> (u64, u64) {
-        todo!()
+        self.ring.used()
+    }
+
+    /// What the frame that is to be written next takes in the ring.
+    fn next_bytes(&self) -> Option<u64> {
+        self.gathered.front().map(|frame| in_blocks(frame.frame_len() as u64))
+    }
+
+    /// The control file with its start at `sequence`, or at the first frame there is after it.
+    fn control_from(&self, sequence: u64, clean: bool) -> Control {
+        let end = Place { sequence: self.next, offset: self.ring.head() };
+        let place = |frame: &Placed| Place { sequence: frame.sequence, offset: frame.offset };
+        let sequence = sequence.max(self.control.start.sequence);
+        let (start, previous) = match self.ring.frame_from(sequence) {
+            Some(frame) => (place(frame), frame.previous),
+            None => (end, self.previous),
+        };
+        let durable = match self.ring.frame(self.durable) {
+            Some(frame) => place(frame),
+            None => end,
+        };
+        self.control.moved(start, previous, durable, clean)
     }
 }
+
+fn entries_of(frames: &[recovery::FoundFrame]) -> Vec<FoundEntry> {
+    let mut found = Vec::new();
+    for frame in frames {
+        let sequence = frame.header.sequence;
+        found.extend(frame.entries.iter().map(|entry| FoundEntry {
+            sequence,
+            key: entry.key,
+            kind: entry.kind,
+            bytes: entry.bytes.clone(),
+        }));
+    }
+    found
+}
+
+/// An id for a new journal: the frames of another one, which the file system may have left in the ring's
+/// blocks or somebody may have copied there, must not be taken for its own. It is as good as the seed.
+fn journal_id(seed: u64, disk: &dyn Disk) -> u64 {
+    // A disk that cannot say what is free adds nothing; the seed is what counts.
+    let free = disk.free_bytes().unwrap_or(0);
+    mix(seed ^ mix(free))
+}
+
+/// SplitMix64's finalizer: every bit of the result depends on every bit of `x`.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests;
