@@ -1,8 +1,10 @@
 //! Kafka's record batch, version 2: parsed once at the edge; a [`Batch`] is valid.
 //!
-//! Valid means: the length field is that of the bytes, magic is 2, the CRC-32C over attributes to
-//! end matches, the codec is one of five, `record_count == last_offset_delta + 1 > 0`, and a
-//! producer id comes with an epoch and a sequence. The records stay encoded (and compressed)
+//! Valid means, of any batch that a log may hold: the length field is that of the bytes, magic is 2,
+//! the CRC-32C over attributes to end matches, the codec is one of five, a producer id comes with an
+//! epoch, and the records fit the offsets: `0 <= record_count <= last_offset_delta + 1`. There are
+//! fewer records than offsets when compaction removed some; it may leave a header alone. A producer
+//! has stricter rules to keep: [`Batch::from_producer`]. The records stay encoded (and compressed)
 //! until [`Batch::records`] is called.
 //!
 //! Limits: a batch is at most [`limits::BATCH_BYTES_MAX`]; parsing allocates nothing, decoding
@@ -63,6 +65,7 @@ impl Attributes {
     pub(crate) const LOG_APPEND_TIME: i16 = 0x08;
     pub(crate) const TRANSACTIONAL: i16 = 0x10;
     pub(crate) const CONTROL: i16 = 0x20;
+    pub(crate) const DELETE_HORIZON: i16 = 0x40;
 
     /// The codec that the low three bits name; none when they name none.
     pub fn compression(self) -> Option<Compression> {
@@ -83,6 +86,11 @@ impl Attributes {
     }
     pub fn control(self) -> bool {
         self.0 & Self::CONTROL != 0
+    }
+    /// The base timestamp is not a record's: it is when compaction may remove what it kept until
+    /// then, tombstones and ends of transactions (KIP-534).
+    pub fn delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
     }
 }
 
@@ -143,6 +151,11 @@ impl BatchHeader {
     pub(crate) fn has_sequence(&self) -> bool {
         self.producer_id >= 0 && !self.attributes.control()
     }
+
+    /// When compaction may remove the tombstones and the end of a transaction that are in here.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        self.attributes.delete_horizon().then_some(self.base_timestamp)
+    }
 }
 
 /// A cursor over the fixed header, whose length is known to cover every field taken.
@@ -190,26 +203,25 @@ fn check_fields(header: &BatchHeader, total: usize) -> Result<(), BatchError> {
     let Some(codec) = header.attributes.compression() else {
         return Err(BatchError::Codec(header.attributes.0 & 0x07));
     };
-    let count = header.record_count;
-    if count <= 0 {
-        return invalid(format!("record count {count}"));
+    let (count, delta) = (header.record_count, header.last_offset_delta);
+    if count < 0 || delta < 0 || count - 1 > delta {
+        return invalid(format!("{count} records with a last offset delta of {delta}"));
     }
-    if header.last_offset_delta != count - 1 {
-        return invalid(format!(
-            "last offset delta {} with {count} records",
-            header.last_offset_delta
-        ));
-    }
-    if header.base_offset.checked_add(i64::from(count)).is_none() || header.base_offset < 0 {
+    if header.base_offset.checked_add(i64::from(delta) + 1).is_none() || header.base_offset < 0 {
         return invalid(format!("base offset {}", header.base_offset));
     }
     let records_bytes = total - HEADER_BYTES;
-    if codec == Compression::None
-        && usize::try_from(count).is_ok_and(|n| n > records_bytes / records::RECORD_BYTES_MIN)
-    {
+    let fits = match usize::try_from(count) {
+        Ok(0) => records_bytes == 0,
+        Ok(count) => {
+            codec != Compression::None || count <= records_bytes / records::RECORD_BYTES_MIN
+        }
+        Err(_) => false,
+    };
+    if !fits {
         return invalid(format!("{count} records in {records_bytes} bytes"));
     }
-    if header.has_sequence() && (header.producer_epoch < 0 || header.base_sequence < 0) {
+    if header.producer_id >= 0 && (header.producer_epoch < 0 || header.base_sequence < -1) {
         return invalid(format!(
             "producer {} with epoch {} and sequence {}",
             header.producer_id, header.producer_epoch, header.base_sequence

@@ -12,35 +12,83 @@ pub(super) const RECORD_BYTES_MIN: usize = 7;
 /// The smallest header: an empty name and a null value.
 const HEADER_FIELD_BYTES_MIN: usize = 2;
 
+/// The records of a batch, decoded one after another; nothing comes after an error.
+pub(super) struct Records<'a> {
+    header: &'a BatchHeader,
+    rest: Bytes,
+    /// Of the next record.
+    index: i32,
+    /// The lowest that the next record may have.
+    offset_delta: i32,
+    failed: bool,
+}
+
+impl<'a> Records<'a> {
+    /// Decompresses the records of the batch that `bytes` are.
+    pub(super) fn of(header: &'a BatchHeader, bytes: &Bytes) -> Result<Self, BatchError> {
+        let encoded = bytes.slice(HEADER_BYTES.min(bytes.len())..);
+        let Some(codec) = header.attributes.compression() else {
+            return Err(BatchError::Codec(header.attributes.0 & 0x07));
+        };
+        let rest = match codec {
+            codec if codec == Compression::None || header.record_count == 0 => encoded,
+            codec => Bytes::from(codec.decompress(&encoded, limits::DECOMPRESSED_BYTES_MAX)?),
+        };
+        let count = usize::try_from(header.record_count)
+            .map_err(|_| BatchError::Invalid(format!("record count {}", header.record_count)))?;
+        if count > rest.len() / RECORD_BYTES_MIN {
+            return Err(BatchError::Invalid(format!("{count} records in {} bytes", rest.len())));
+        }
+        Ok(Self { header, rest, index: 0, offset_delta: 0, failed: false })
+    }
+
+    /// The next record, which leaves an offset for each that follows it.
+    fn take(&mut self) -> Option<Record> {
+        let following = self.header.record_count - self.index - 1;
+        let offset_delta_max = self.header.last_offset_delta.checked_sub(following)?;
+        let (record, offset_delta) = take_record(&mut self.rest, self.header)?;
+        if !(self.offset_delta..=offset_delta_max).contains(&offset_delta) {
+            return None;
+        }
+        self.offset_delta = offset_delta.checked_add(1)?;
+        Some(record)
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let (index, count) = (self.index, self.header.record_count);
+        if index >= count {
+            let left = std::mem::take(&mut self.rest).len();
+            return (left > 0)
+                .then(|| Err(BatchError::Invalid(format!("{left} bytes after the last record"))));
+        }
+        let record = self
+            .take()
+            .ok_or_else(|| BatchError::Invalid(format!("record {index} of {count} is malformed")));
+        self.index += 1;
+        self.failed = record.is_err();
+        Some(record)
+    }
+}
+
 /// Decodes every record of the batch that `bytes` are.
 pub(super) fn decode(header: &BatchHeader, bytes: &Bytes) -> Result<Vec<Record>, BatchError> {
-    let encoded = bytes.slice(HEADER_BYTES.min(bytes.len())..);
-    let Some(codec) = header.attributes.compression() else {
-        return Err(BatchError::Codec(header.attributes.0 & 0x07));
-    };
-    let mut rest = match codec {
-        Compression::None => encoded,
-        codec => Bytes::from(codec.decompress(&encoded, limits::DECOMPRESSED_BYTES_MAX)?),
-    };
-    let count = usize::try_from(header.record_count)
-        .map_err(|_| BatchError::Invalid(format!("record count {}", header.record_count)))?;
-    if count > rest.len() / RECORD_BYTES_MIN {
-        return Err(BatchError::Invalid(format!("{count} records in {} bytes", rest.len())));
-    }
-    let mut records = Vec::with_capacity(count);
-    for index in 0..header.record_count {
-        let record = take_record(&mut rest, header, index).ok_or_else(|| {
-            BatchError::Invalid(format!("record {index} of {count} is malformed"))
-        })?;
-        records.push(record);
-    }
-    if !rest.is_empty() {
-        return Err(BatchError::Invalid(format!("{} bytes after the last record", rest.len())));
+    let decoding = Records::of(header, bytes)?;
+    let mut records = Vec::with_capacity(header.record_count.max(0) as usize);
+    for record in decoding {
+        records.push(record?);
     }
     Ok(records)
 }
 
-fn take_record(rest: &mut Bytes, header: &BatchHeader, index: i32) -> Option<Record> {
+/// A record and its offset delta.
+fn take_record(rest: &mut Bytes, header: &BatchHeader) -> Option<(Record, i32)> {
     let length = usize::try_from(varint::take_i32(rest)?).ok()?;
     if length > rest.remaining() {
         return None;
@@ -51,9 +99,7 @@ fn take_record(rest: &mut Bytes, header: &BatchHeader, index: i32) -> Option<Rec
     }
     let _attributes = body.get_u8();
     let timestamp_delta = varint::take_i64(&mut body)?;
-    if varint::take_i32(&mut body)? != index {
-        return None;
-    }
+    let offset_delta = varint::take_i32(&mut body)?;
     let timestamp = if header.attributes.log_append_time() {
         header.max_timestamp
     } else {
@@ -62,13 +108,9 @@ fn take_record(rest: &mut Bytes, header: &BatchHeader, index: i32) -> Option<Rec
     let key = take_nullable(&mut body)?;
     let value = take_nullable(&mut body)?;
     let headers = take_headers(&mut body)?;
-    body.is_empty().then_some(Record {
-        offset: header.base_offset.checked_add(i64::from(index))?,
-        timestamp,
-        key,
-        value,
-        headers,
-    })
+    let offset = header.base_offset.checked_add(i64::from(offset_delta))?;
+    let record = Record { offset, timestamp, key, value, headers };
+    body.is_empty().then_some((record, offset_delta))
 }
 
 fn take_headers(body: &mut Bytes) -> Option<Vec<Header>> {

@@ -100,6 +100,31 @@ fn batch_with(change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     Bytes::from(bytes)
 }
 
+/// What compaction leaves when it removed every record.
+fn emptied(batch: &mut Vec<u8>) {
+    batch.truncate(HEADER_BYTES);
+    batch[8..12].copy_from_slice(&((HEADER_BYTES - LENGTH_END) as u32).to_be_bytes());
+    batch[57..61].copy_from_slice(&[0; 4]);
+}
+
+#[test]
+fn compacted_batches_keep_their_offsets() {
+    // Of the three records the first is gone, and the last.
+    let middle = batch_with(|batch| {
+        batch.truncate(HEADER_BYTES + 14);
+        batch.drain(HEADER_BYTES..HEADER_BYTES + 7);
+        batch[8..12].copy_from_slice(&((HEADER_BYTES - LENGTH_END + 7) as u32).to_be_bytes());
+        batch[57..61].copy_from_slice(&[0, 0, 0, 1]);
+    });
+    let batch = Batch::parse(middle).unwrap();
+    let found = batch.records().unwrap();
+    assert_eq!(found.iter().map(|r| (r.offset, r.timestamp)).collect::<Vec<_>>(), [(1, 130)]);
+    assert_eq!(batch.last_offset(), 2);
+
+    let empty = Batch::parse(batch_with(emptied)).unwrap();
+    assert_eq!((empty.records(), empty.last_offset()), (Ok(vec![]), 2));
+}
+
 #[test]
 fn parsing_says_what_is_wrong() {
     let invalid = |why: &str| Some(BatchError::Invalid(why.to_owned()));
@@ -127,8 +152,27 @@ fn parsing_says_what_is_wrong() {
             invalid("batch length -1 is outside 49..=67108852"),
         ),
         ("codec 5", put(22, &[5]), Some(BatchError::Codec(5))),
-        ("no records", put(57, &[0, 0, 0, 0]), invalid("record count 0")),
-        ("a record less", put(57, &[0, 0, 0, 2]), invalid("last offset delta 2 with 2 records")),
+        ("no records", put(57, &[0, 0, 0, 0]), invalid("0 records in 21 bytes")),
+        ("compacted: a record less", put(57, &[0, 0, 0, 2]), None),
+        ("compacted: no record", batch_with(emptied), None),
+        (
+            "a record more",
+            put(57, &[0, 0, 0, 4]),
+            invalid("4 records with a last offset delta of 2"),
+        ),
+        (
+            "fewer than no records",
+            put(57, &[0xff; 4]),
+            invalid("-1 records with a last offset delta of 2"),
+        ),
+        (
+            "a negative last offset",
+            batch_with(|batch| {
+                emptied(batch);
+                batch[23..27].copy_from_slice(&[0xff; 4]);
+            }),
+            invalid("0 records with a last offset delta of -1"),
+        ),
         (
             "more records than bytes",
             batch_with(|batch| {
@@ -138,10 +182,11 @@ fn parsing_says_what_is_wrong() {
             invalid("4 records in 21 bytes"),
         ),
         ("negative base offset", put(0, &[0x80]), invalid(&format!("base offset {}", i64::MIN))),
+        ("a coordinator's, without sequence", put(53, &[0xff; 4]), None),
         (
-            "a producer without sequence",
-            put(53, &[0xff; 4]),
-            invalid("producer 7 with epoch 1 and sequence -1"),
+            "a producer without epoch",
+            put(51, &[0xff; 2]),
+            invalid("producer 7 with epoch -1 and sequence 5"),
         ),
     ];
     for (name, bytes, expected) in table {
