@@ -35,7 +35,9 @@ pub use disk::{
     BLOCK_BYTES, Disk, Entry, Fate, Fault, FaultKind, File, MemoryDisk, OpenMode, SECTOR_BYTES,
     Unsynced,
 };
-pub use journal::{JournalWrite, LogKey};
+pub use journal::{
+    FrameState, JournalDump, JournalEntry, JournalFrame, JournalWrite, LogKey, read_journal,
+};
 pub use partition_log::{PartitionLog, ProducerEntry, TransactionVersion};
 pub use record::{Header, NewRecord, Record};
 pub use store::{

@@ -43,6 +43,8 @@ pub(super) struct Control {
     pub(super) previous: u32,
     /// Every frame below this one is durable.
     pub(super) durable: Place,
+    /// Bytes that the ring file has at least.
+    pub(super) ring_bytes: u64,
     /// No frame at or past `start` was ever written.
     pub(super) clean: bool,
     /// Openings of the journal with the first sequence each may have used, oldest first; those whose
@@ -66,6 +68,7 @@ impl Control {
             start: first,
             previous: 0,
             durable: first,
+            ring_bytes: 0,
             clean: false,
             epochs: Vec::new(),
         }
@@ -87,9 +90,10 @@ impl Control {
     }
 
     /// The next opening, which writes from `next` on.
-    pub(super) fn begun(&self, next: Place) -> Self {
+    pub(super) fn begun(&self, next: Place, ring_bytes: u64) -> Self {
+        let revision = self.revision + 1;
         let mut control =
-            Self { revision: self.revision + 1, durable: next, clean: false, ..self.clone() };
+            Self { revision, durable: next, ring_bytes, clean: false, ..self.clone() };
         control.epochs.retain(|&(_, first)| first < next.sequence);
         control.epochs.push((self.epoch() + 1, next.sequence));
         control.forget_epochs();
@@ -97,9 +101,9 @@ impl Control {
     }
 
     /// With a new start.
-    pub(super) fn moved(&self, start: Place, previous: u32, durable: Place, clean: bool) -> Self {
+    pub(super) fn moved(&self, start: Place, previous: u32, durable: Place) -> Self {
         let revision = self.revision + 1;
-        let mut control = Self { revision, start, previous, durable, clean, ..self.clone() };
+        let mut control = Self { revision, start, previous, durable, ..self.clone() };
         control.forget_epochs();
         control
     }
@@ -159,6 +163,7 @@ impl Control {
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.durable.sequence.to_be_bytes());
         bytes.extend_from_slice(&self.durable.offset.to_be_bytes());
+        bytes.extend_from_slice(&self.ring_bytes.to_be_bytes());
         bytes.resize(EPOCHS_AT, 0);
         for &(epoch, first) in &self.epochs {
             bytes.extend_from_slice(&epoch.to_be_bytes());
@@ -196,6 +201,7 @@ impl Control {
             start: Place { sequence: u64_at(slot, 32)?, offset: u64_at(slot, 40)? },
             previous: u32_at(slot, 48)?,
             durable: Place { sequence: u64_at(slot, 56)?, offset: u64_at(slot, 64)? },
+            ring_bytes: u64_at(slot, 72)?,
             clean: u16_at(slot, 10)? & FLAG_CLEAN != 0,
             epochs,
         };
@@ -219,7 +225,7 @@ impl Control {
     }
 }
 
-/// Why a slot is not valid.
+/// Why a slot that is not empty cannot be used.
 enum Slot {
     Damaged,
     Newer(u16),

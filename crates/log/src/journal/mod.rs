@@ -28,6 +28,7 @@ mod control;
 mod frame;
 mod recovery;
 mod ring;
+mod walk;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -39,6 +40,7 @@ use self::control::{Control, Place};
 use self::frame::{FrameHeader, Gathered, in_blocks};
 use self::recovery::RingReader;
 use self::ring::{Growth, Placed, Ring};
+pub use self::walk::{FrameState, JournalDump, JournalEntry, JournalFrame, read_journal};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::{Disk, Fault, File, OpenMode, StoreConfig};
 
@@ -227,17 +229,17 @@ impl Journal {
     /// ring gets its first chunk, if there is room on the disk.
     pub(crate) fn begin(&mut self) -> Result<(), Fault> {
         assert!(!self.begun, "an opening begins once");
-        let next = Place { sequence: self.next, offset: self.ring.head() };
-        let control = self.control.begun(next);
-        control.write(&self.control_file)?;
-        self.control = control;
-        self.begun = true;
         if self.ring.prepared() == 0
             && let Some(mut first) = self.prepare()
         {
             first.run();
             self.prepared(first);
         }
+        let next = Place { sequence: self.next, offset: self.ring.head() };
+        let control = self.control.begun(next, self.ring.prepared());
+        control.write(&self.control_file)?;
+        self.control = control;
+        self.begun = true;
         Ok(())
     }
 
@@ -380,7 +382,7 @@ impl Journal {
 
     /// Pre-writing that should be done now; one at a time.
     pub(crate) fn prepare(&mut self) -> Option<PrepareRing> {
-        if self.preparing || self.prepare_failed.is_some() || self.failed.is_some() || !self.begun {
+        if self.preparing || self.prepare_failed.is_some() || self.failed.is_some() {
             return None;
         }
         let growth = self.ring.wants(self.next_bytes())?;
@@ -412,7 +414,7 @@ impl Journal {
     /// Every entry in frames below `sequence` is durable in segments: the start may move there, as far as
     /// frames are durable. The room is free after [`Self::start_moved`]. One at a time.
     pub(crate) fn move_start(&self, sequence: u64) -> MoveStart {
-        let control = self.control_from(sequence.min(self.durable), false);
+        let control = self.control_from(sequence.min(self.durable));
         MoveStart { file: Arc::clone(&self.control_file), control, outcome: None }
     }
 
@@ -433,7 +435,7 @@ impl Journal {
     pub(crate) fn close(&mut self) -> Result<(), Fault> {
         assert!(self.gathered.is_empty() && self.writes_out == 0, "closed when all is written");
         if self.failed.is_none() && self.begun {
-            let control = self.control_from(self.next, true);
+            let control = Control { clean: true, ..self.control_from(self.next) };
             control.write(&self.control_file)?;
             self.ring.release(control.start.sequence);
             self.control = control;
@@ -453,7 +455,7 @@ impl Journal {
     }
 
     /// The control file with its start at `sequence`, or at the first frame there is after it.
-    fn control_from(&self, sequence: u64, clean: bool) -> Control {
+    fn control_from(&self, sequence: u64) -> Control {
         let end = Place { sequence: self.next, offset: self.ring.head() };
         let place = |frame: &Placed| Place { sequence: frame.sequence, offset: frame.offset };
         let sequence = sequence.max(self.control.start.sequence);
@@ -465,7 +467,8 @@ impl Journal {
             Some(frame) => place(frame),
             None => end,
         };
-        self.control.moved(start, previous, durable, clean)
+        let control = self.control.moved(start, previous, durable);
+        Control { ring_bytes: self.ring.prepared(), ..control }
     }
 }
 

@@ -132,20 +132,20 @@ impl RingReader {
         }
     }
 
-    /// All whole frames of interest that begin in `from..until`, none of which is inside another.
+    /// Visits all whole frames of interest that begin in `from..until`, none of which is inside another.
     pub(super) fn scan(
         &mut self,
         from: u64,
         until: u64,
         wanted: &dyn Fn(&FrameHeader) -> bool,
-        found: &mut Vec<FoundFrame>,
+        found: &mut dyn FnMut(FoundFrame),
     ) -> Result<(), Fault> {
         let mut at = from;
         while at < until.min(self.len) {
             match self.frame_at(at, wanted)? {
                 Some(frame) => {
                     at = frame.header.end();
-                    found.push(frame);
+                    found(frame);
                 }
                 None => at += BLOCK,
             }
@@ -163,20 +163,21 @@ pub(super) fn recover(reader: &mut RingReader, control: &Control) -> Result<Reco
     let run = follow(reader, control)?;
     let hole = run.last().map_or(control.start, |last| after(last));
     let wanted = |header: &FrameHeader| header.sequence >= hole.sequence && control.owns(header);
-    let mut later = Vec::new();
+    let mut later = BTreeMap::new();
+    let mut find = |frame: FoundFrame| {
+        later.insert(frame.header.sequence, frame);
+    };
     // What is in use goes, in ring order, from the run's first byte to the hole.
     let used_from = run.first().map(|first| first.header.offset);
     match used_from {
         Some(start) if hole.offset <= start => {
-            reader.scan(hole.offset, start, &wanted, &mut later)?;
+            reader.scan(hole.offset, start, &wanted, &mut find)?;
         }
         start => {
-            reader.scan(hole.offset, reader.len, &wanted, &mut later)?;
-            reader.scan(0, start.unwrap_or(hole.offset), &wanted, &mut later)?;
+            reader.scan(hole.offset, reader.len, &wanted, &mut find)?;
+            reader.scan(0, start.unwrap_or(hole.offset), &wanted, &mut find)?;
         }
     }
-    let mut later: BTreeMap<u64, FoundFrame> =
-        later.into_iter().map(|frame| (frame.header.sequence, frame)).collect();
     // The frame that should have been at the hole was refused there.
     later.remove(&hole.sequence);
     Ok(settle(reader.len, control, run, later))
@@ -216,10 +217,15 @@ fn settle(
 ) -> Recovered {
     let told = run.iter().chain(later.values()).map(|frame| frame.header.durable).max();
     let acknowledged = control.durable.sequence.max(told.unwrap_or(0));
+    let mut damaged = Vec::new();
+    if ring_len < control.ring_bytes {
+        let missing = format!("ends at byte {ring_len} instead of {}", control.ring_bytes);
+        damaged.push(corrupt(RING_FILE, Some(ring_len), missing));
+    }
     let mut recovered = Recovered {
         next: run.last().map_or(control.start, after),
         frames: run,
-        damaged: Vec::new(),
+        damaged,
         torn_frames: 0,
     };
     for (sequence, frame) in later {
@@ -258,22 +264,20 @@ fn lost(from: Place, until: Place, ring_len: u64) -> Fault {
         end if from.offset < end => format!("{}..{end}", from.offset),
         end => format!("{}..{ring_len} and 0..{end}", from.offset),
     };
-    Fault {
-        operation: "read",
-        path: RING_FILE.to_owned(),
-        offset: Some(from.offset),
-        kind: FaultKind::Corrupt(format!(
-            "acknowledged frames {}..{} are not readable, bytes {bytes}",
-            from.sequence, until.sequence
-        )),
-    }
+    let frames = format!("{}..{}", from.sequence, until.sequence);
+    let what = format!("acknowledged frames {frames} are not readable, bytes {bytes}");
+    corrupt(RING_FILE, Some(from.offset), what)
+}
+
+fn corrupt(path: &str, offset: Option<u64>, what: String) -> Fault {
+    Fault { operation: "read", path: path.to_owned(), offset, kind: FaultKind::Corrupt(what) }
 }
 
 /// What a journal without a readable control file must have been like, judged by its frames; none if
 /// there are none.
 pub(super) fn without_control(reader: &mut RingReader) -> Result<Option<(Control, Fault)>, Fault> {
     let mut all = Vec::new();
-    reader.scan(0, reader.len, &|_| true, &mut all)?;
+    reader.scan(0, reader.len, &|_| true, &mut |frame| all.push(frame))?;
     all.sort_by_key(|frame| (frame.header.epoch, frame.header.sequence));
     let Some(newest) = all.last().map(|frame| frame.header) else { return Ok(None) };
     all.retain(|frame| frame.header.journal == newest.journal);
@@ -293,13 +297,7 @@ pub(super) fn without_control(reader: &mut RingReader) -> Result<Option<(Control
     let start = Place { sequence: first.sequence, offset: first.offset };
     let mut control = Control::new(newest.journal);
     control.epochs = epochs;
-    let control = control.moved(start, first.previous, start, false);
+    let control = control.moved(start, first.previous, start);
     let what = format!("no readable slot; the ring's frames from {} on are taken", first.sequence);
-    let fault = Fault {
-        operation: "read",
-        path: CONTROL_FILE.to_owned(),
-        offset: None,
-        kind: FaultKind::Corrupt(what),
-    };
-    Ok(Some((control, fault)))
+    Ok(Some((control, corrupt(CONTROL_FILE, None, what))))
 }

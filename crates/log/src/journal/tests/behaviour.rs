@@ -40,6 +40,8 @@ fn a_batch_of_the_largest_size_passes_through_a_small_ring() {
     let (mut journal, _) = start(&disk);
     let large = Bytes::from(vec![7; BATCH_BYTES_MAX]);
     for _ in 0..2 {
+        let durable = journal.durable();
+        moved(&mut journal, durable);
         put(&mut journal, 1, 5000);
         assert!(journal.has_room(BATCH_BYTES_MAX));
         let sequence = journal.push(key(1), EntryKind::Batch, std::slice::from_ref(&large));

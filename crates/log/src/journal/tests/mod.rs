@@ -4,6 +4,7 @@ use super::*;
 use crate::{BLOCK_BYTES, FaultKind, MemoryDisk};
 
 mod behaviour;
+mod crash;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
