@@ -134,7 +134,9 @@ fn check_header(header: &BatchHeader, zstd_allowed: bool) -> Result<(), ProduceR
 fn refusal_of(error: &BatchError) -> ProduceRefused {
     let text = error.to_string();
     match error {
-        BatchError::Checksum { .. } | BatchError::Short { .. } => ProduceRefused::Corrupt(text),
+        BatchError::Checksum { .. } | BatchError::Short { .. } | BatchError::Length(_) => {
+            ProduceRefused::Corrupt(text)
+        }
         BatchError::Codec(_) => ProduceRefused::UnsupportedCompression(text),
         BatchError::Magic(_) | BatchError::Invalid(_) => ProduceRefused::InvalidRecord(text),
         BatchError::TooLarge { .. } => ProduceRefused::InvalidRecord(text),

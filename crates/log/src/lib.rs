@@ -22,8 +22,8 @@ mod retention;
 mod store;
 
 pub use batch::{
-    Attributes, Batch, BatchBuilder, BatchError, BatchHeader, EndMarker, Ending, HEADER_BYTES,
-    split,
+    Attributes, Batch, BatchBuilder, BatchError, BatchHeader, BatchRefused, EndMarker, Ending,
+    HEADER_BYTES, ProducerRules, RefusalKind, RefusedRecord, split,
 };
 pub use commit_log::{
     AppendAt, AppendRefused, Appended, CommitLog, ProducerBatch, ReadRefused, Recovered, SyncWork,

@@ -4,6 +4,8 @@
 pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes that decompressing one batch may yield.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Records of a refused batch that the answer names, as Kafka's message does.
+pub const REFUSED_RECORDS_MAX: usize = 3;
 /// Largest window a zstd frame may ask for, as a power of two; what the highest level uses.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Most bytes that one read returns beyond its first batch, whatever the caller asks for.

@@ -109,7 +109,8 @@ mod tests {
     fn control_records_are_read_or_refused() {
         let malformed = Err(BatchError::Invalid("the control record is malformed".to_owned()));
         let abort = Ok(Some(EndMarker { ending: Ending::Abort, coordinator_epoch: 5 }));
-        let table: [(&str, &[u8], &[u8], Result<Option<EndMarker>, BatchError>); 8] = [
+        type Read = Result<Option<EndMarker>, BatchError>;
+        let table: [(&str, &[u8], &[u8], Read); 8] = [
             ("abort", &[0, 0, 0, 0], &[0, 0, 0, 0, 0, 5], abort.clone()),
             ("newer versions", &[0, 1, 0, 0, 9], &[0, 1, 0, 0, 0, 5, 9], abort),
             ("a leader change", &[0, 0, 0, 2], &[], Ok(None)),

@@ -19,10 +19,12 @@ mod control;
 mod records;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod varint;
 
 pub use builder::BatchBuilder;
 pub use control::{EndMarker, Ending};
+pub use validate::{BatchRefused, ProducerRules, RefusalKind, RefusedRecord};
 
 /// Bytes before the records of a batch.
 pub const HEADER_BYTES: usize = 61;
@@ -102,6 +104,8 @@ pub enum BatchError {
     Magic(i8),
     #[error("checksum {actual:#010x} does not match {stored:#010x}")]
     Checksum { stored: u32, actual: u32 },
+    #[error("batch length {0} is outside {min}..={max}", min = HEADER_BYTES - LENGTH_END, max = limits::BATCH_BYTES_MAX - LENGTH_END)]
+    Length(i32),
     #[error("{0}")]
     Invalid(String),
     #[error("unknown compression codec {0}")]
@@ -182,12 +186,7 @@ pub(crate) fn check_first(bytes: &[u8]) -> Result<(BatchHeader, usize), BatchErr
     let short = |need| BatchError::Short { need, have: bytes.len() };
     let header = BatchHeader::read(bytes).ok_or(short(HEADER_BYTES))?;
     let Some(total) = header.total_bytes() else {
-        return Err(BatchError::Invalid(format!(
-            "batch length {} is outside {}..={}",
-            header.batch_length,
-            HEADER_BYTES - LENGTH_END,
-            limits::BATCH_BYTES_MAX - LENGTH_END
-        )));
+        return Err(BatchError::Length(header.batch_length));
     };
     let whole = bytes.get(..total).ok_or(short(total))?;
     let actual = crc32c::crc32c(whole.get(CRC_END..).ok_or(short(total))?);

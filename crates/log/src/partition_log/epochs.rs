@@ -186,8 +186,9 @@ mod tests {
     #[test]
     fn the_start_of_the_log_is_written_by_an_epoch_that_begins_there() {
         let three = [(1, 0), (3, 10), (5, 20)];
-        let steps: [(i64, bool, &[(i32, i64)]); 5] = [
-            (0, false, &three),
+        type Starts = &'static [(i32, i64)];
+        let steps: [(i64, bool, Starts); 5] = [
+            (0, false, &[(1, 0), (3, 10), (5, 20)]),
             (4, true, &[(1, 4), (3, 10), (5, 20)]),
             (10, true, &[(3, 10), (5, 20)]),
             (19, true, &[(3, 19), (5, 20)]),

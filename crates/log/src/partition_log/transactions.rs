@@ -208,7 +208,8 @@ mod tests {
             aborted(3, 12, 40, 41),
             aborted(4, 50, 60, 61),
         ];
-        let table: &[(i64, i64, &[(i64, i64)])] = &[
+        type Found = &'static [(i64, i64)];
+        let table: &[(i64, i64, Found)] = &[
             (0, 5, &[]),
             (0, 6, &[(2, 5)]),
             (0, 11, &[(2, 5), (1, 10)]),
