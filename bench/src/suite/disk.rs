@@ -16,6 +16,9 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         let measured = physical::synced_writes(&path, size, round.span)?;
         round.put(Heading::plain(name), measured);
     }
+    let path = round.dir.join("flushed");
+    let measured = physical::synced_writes(&path, 32 << 20, round.span * 2)?;
+    round.put(Heading::plain("raw: 32 MiB write + fdatasync, growing"), measured);
     let path = round.dir.join("raw");
     for depth in [1, 2, 8] {
         let name = format!("raw: 1 MiB direct reads, {depth} at once");

@@ -3,6 +3,7 @@
 mod compaction;
 mod disk;
 mod engine;
+mod executor;
 mod journal;
 mod partitions;
 mod reads;
@@ -23,8 +24,9 @@ pub(crate) struct Suite {
     pub(crate) run: fn(&mut Round<'_>) -> anyhow::Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 7] = [
+pub(crate) const SUITES: [Suite; 8] = [
     Suite { name: "disk", about: "what the disk does by itself", run: disk::measure },
+    Suite { name: "executor", about: "what writes the journal", run: executor::measure },
     Suite { name: "journal", about: "appends to a store", run: journal::measure },
     Suite { name: "partitions", about: "few and many logs", run: partitions::measure },
     Suite { name: "reads", about: "reads from memory and from disk", run: reads::measure },
