@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use tidings_node::broker::log::{LogId, Reading, Store};
+use tidings_node::FileDisk;
+use tidings_node::broker::log::{Disk as _, LogId, OpenMode, Reading, Store};
 
 use crate::measured::{Heading, Limit, Measured};
 use crate::owner::{self, Logs, Owner};
@@ -31,16 +32,37 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
     let largest = segments.first().context("a log that was closed has a segment")?;
     let limit = "raw: 1 MiB direct reads, 8 at once";
     round.put(Heading::plain(limit), physical::direct_reads(largest, 8)?);
+    physical::forget(largest)?;
+    let measured = read_file(&dir, largest)?;
+    let limit = || Limit::Bytes(limit.to_owned());
+    round.put(Heading::against("read 1 MiB of a file, from disk", limit(), ""), measured);
     for segment in &segments {
         physical::forget(segment)?;
     }
     let owner = Owner::open(&dir, store_config(), logs)?;
     let measured = read_through(&owner.store)?;
-    let limit = Limit::Bytes(limit.to_owned());
-    round.put(Heading::against("read 1 MiB, from disk", limit, ">= 70 %"), measured);
+    round.put(Heading::against("read 1 MiB, from disk", limit(), ">= 70 %"), measured);
     let measured = read_through(&owner.store)?;
     round.put(Heading::plain("read 1 MiB, from disk once more"), measured);
     owner.close()
+}
+
+/// By the node's disk, which chooses how.
+fn read_file(dir: &Path, path: &Path) -> anyhow::Result<Measured> {
+    let disk = FileDisk::open(dir)?;
+    let name = path.strip_prefix(dir)?.to_str().context("a name of ours")?;
+    let file = disk.open(name, OpenMode::Existing)?;
+    let (mut latencies, mut bytes, mut buffer) = (Vec::new(), 0, vec![0; READ_BYTES]);
+    let start = Instant::now();
+    loop {
+        let begun = Instant::now();
+        let read = file.read_at(&mut buffer, bytes)?;
+        if read == 0 {
+            return Ok(Measured::of(latencies, bytes, start.elapsed()));
+        }
+        latencies.push(begun.elapsed());
+        bytes += read as u64;
+    }
 }
 
 /// From one end to the other until `span` is over.
