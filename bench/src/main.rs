@@ -8,6 +8,7 @@
 //! Limits: [`ROUNDS`] rounds of suites of a few measurements of [`SPAN`] each, some minutes in all; the
 //! data of a suite stays below [`sizes::LARGE_BYTES`], and is deleted when its round ends.
 
+mod counts;
 mod measured;
 mod owner;
 mod physical;
@@ -29,10 +30,13 @@ const ROUNDS: usize = 3;
 const SPAN: Duration = Duration::from_millis(800);
 
 const USAGE: &str = "usage: tidings-bench [--dir DIR] [--rounds N] [--span MS] [--large] [SUITE...]
+       tidings-bench counts [--check | --record]
   --dir DIR    measure below DIR (default: the system's temporary directory)
   --rounds N   rounds whose median is shown (default: 3)
   --span MS    how long one measurement takes (default: 800)
   --large      logs of 10 GB where the size matters
+  counts       instructions of hot functions, by valgrind; --check fails where they differ from those
+               in counts.json, --record writes them there
 suites (default: all):";
 
 struct Wanted {
@@ -45,7 +49,13 @@ struct Wanted {
 }
 
 fn main() -> anyhow::Result<()> {
-    let wanted = parse(std::env::args().skip(1))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &arguments[..]
+        && first == "counts"
+    {
+        return counts::run(rest);
+    }
+    let wanted = parse(arguments.into_iter())?;
     let parent = &wanted.dir;
     let dir = tempfile::Builder::new().prefix("tidings-bench-").tempdir_in(parent);
     let dir = dir.with_context(|| format!("{} cannot be measured", parent.display()))?;
