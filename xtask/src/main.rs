@@ -43,7 +43,6 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tidy { rebase } => tidy::run(&root, rebase),
         Command::Test { compat } => test::run(&root, compat),
         Command::Compat { filter } => test::run_compat_alone(&root, &filter),
-        Command::Crash { rounds } => test::run_crash_alone(&root, rounds),
         Command::Sim { arguments } => process::forward(&root, "tidings-sim", &arguments),
         Command::Bench { arguments } => process::forward(&root, "tidings-bench", &arguments),
         Command::Codegen { check } => codegen::run(check).map(|()| true),

@@ -119,7 +119,7 @@ impl BatchBuilder {
 }
 
 impl BatchHeader {
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.base_offset.to_be_bytes());
         out.extend_from_slice(&self.batch_length.to_be_bytes());
         out.extend_from_slice(&self.leader_epoch.to_be_bytes());

@@ -17,6 +17,8 @@ use crate::{Compression, Record, limits};
 mod builder;
 mod control;
 mod records;
+#[allow(dead_code, reason = "taken into use by the store")]
+pub(crate) mod rewrite;
 #[cfg(test)]
 mod tests;
 mod validate;

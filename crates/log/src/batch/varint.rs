@@ -1,6 +1,6 @@
 //! Zigzag varints as Kafka's records use them: 7 bits a byte, least significant group first.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
 /// Appends `value`, zigzag encoded, in one to ten bytes.
 pub(super) fn put(out: &mut Vec<u8>, value: i64) {
@@ -19,7 +19,7 @@ pub(super) fn size(value: i64) -> usize {
 }
 
 /// Takes one varint of up to 64 bits; none when it is cut short or too long.
-pub(super) fn take_i64(bytes: &mut Bytes) -> Option<i64> {
+pub(super) fn take_i64(bytes: &mut impl Buf) -> Option<i64> {
     let mut zigzag = 0_u64;
     for shift in (0..64).step_by(7) {
         if !bytes.has_remaining() {
@@ -39,12 +39,14 @@ pub(super) fn take_i64(bytes: &mut Bytes) -> Option<i64> {
 }
 
 /// Takes one varint that must fit 32 bits.
-pub(super) fn take_i32(bytes: &mut Bytes) -> Option<i32> {
+pub(super) fn take_i32(bytes: &mut impl Buf) -> Option<i32> {
     i32::try_from(take_i64(bytes)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]

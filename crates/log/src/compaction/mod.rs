@@ -11,8 +11,8 @@
 //! job = CompactJob::new(disk, dir, plan, aborted, live)
 //! loop job.run():
 //!   Step::More                   again, now or after something else
-//!   Step::Replaced(replacement)  owner: pins the files of replacement.sources for those who read them
-//!                                worker: replacement.swap(disk)
+//!   Step::Replaced(replacement)  pin the files of replacement.sources for those who read them;
+//!                                replacement.swap(disk);
 //!                                owner: installs the new segment in their place; again
 //!   Step::Done(outcome)          owner: keeps outcome.cleaned_to with the log's checkpoint
 //! ```
@@ -31,40 +31,23 @@
 //! batches stay, not only the last, so that replay remembers as much as before; and the end of a
 //! transaction that a live producer's epoch rests on stays whole.
 
-use std::sync::Arc;
+use crate::Fault;
+use crate::partition_log::transactions::AbortedTransaction;
 
-use crate::{Disk, Fault, File};
-
+mod cleaner;
+mod job;
+mod key_map;
+mod names;
+mod output;
 mod plan;
+mod source;
+mod swap;
+mod transactions;
 
+pub(crate) use cleaner::LiveProducers;
+pub(crate) use job::CompactJob;
 pub(crate) use plan::{CompactFacts, CompactPlan, plan};
-
-/// An aborted transaction, as the log's index of them has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Aborted {
-    pub(crate) first_offset: i64,
-    /// Of the marker.
-    pub(crate) last_offset: i64,
-    pub(crate) producer_id: i64,
-    pub(crate) last_stable_offset: i64,
-}
-
-/// What the log remembers of its producers, so that compaction leaves what it rests on.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LiveProducers {}
-
-impl LiveProducers {
-    /// A remembered batch of a producer; without a batch the producer is known by the end of a
-    /// transaction only.
-    pub(crate) fn add(&mut self, producer_id: i64, epoch: i16, last_offset: Option<i64>) {
-        let _ = (producer_id, epoch, last_offset);
-        todo!()
-    }
-}
-
-/// The cleaning of one log, in steps.
-#[derive(Debug)]
-pub(crate) struct CompactJob {}
+pub(crate) use swap::{Replacement, finish_swaps};
 
 /// What a step of a [`CompactJob`] came to.
 #[derive(Debug)]
@@ -97,16 +80,8 @@ pub(crate) struct Figures {
     pub(crate) records_dropped: u64,
 }
 
-/// A group's new segment, complete and durable beside its sources.
-#[derive(Debug)]
-pub(crate) struct Replacement {
-    /// Base offset and open file of each segment that goes, oldest first.
-    pub(crate) sources: Vec<(i64, Arc<dyn File>)>,
-    pub(crate) segment: CleanedSegment,
-}
-
 /// A cleaned segment: the facts its owner keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CleanedSegment {
     /// That of the first source.
     pub(crate) base_offset: i64,
@@ -119,41 +94,9 @@ pub(crate) struct CleanedSegment {
     pub(crate) max_timestamp_offset: i64,
     pub(crate) offset_entries: u32,
     pub(crate) time_entries: u32,
-    pub(crate) txn_entries: u32,
+    /// What is in its `.txnindex`.
+    pub(crate) aborted: Vec<AbortedTransaction>,
 }
 
-impl CompactJob {
-    /// `aborted` are all aborted transactions that have an offset below `plan.until`.
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        dir: &str,
-        plan: CompactPlan,
-        aborted: Vec<Aborted>,
-        live: LiveProducers,
-    ) -> Self {
-        let _ = (disk, dir, plan, aborted, live);
-        todo!()
-    }
-
-    /// Reads about [`COMPACTION_STEP_BYTES`](crate::limits::COMPACTION_STEP_BYTES) and does what goes
-    /// with them. After a fault the job is over, and nothing that it left has a name that counts.
-    pub(crate) fn run(&mut self) -> Result<Step, Fault> {
-        todo!()
-    }
-}
-
-impl Replacement {
-    /// Puts the new segment in place of its sources. After a fault it may be called again, and until it
-    /// succeeds either may be what the next open finds; the sources' open files stay readable.
-    pub(crate) fn swap(&self, disk: &dyn Disk) -> Result<(), Fault> {
-        let _ = disk;
-        todo!()
-    }
-}
-
-/// Completes or takes back what a crash left of compactions in the folder `dir`; to be called before
-/// anything else looks at it.
-pub(crate) fn finish_swaps(disk: &dyn Disk, dir: &str) -> Result<(), Fault> {
-    let _ = (disk, dir);
-    todo!()
-}
+#[cfg(test)]
+mod tests;

@@ -252,14 +252,11 @@ impl Journal {
     }
 
     /// Adds an entry made of `parts`, of at most [`BATCH_BYTES_MAX`] together, to the frame that is being
-    /// gathered; returns the frame's sequence. A journal that failed keeps nothing of it.
+    /// gathered; returns the frame's sequence.
     pub(crate) fn push(&mut self, key: LogKey, kind: EntryKind, parts: &[Bytes]) -> u64 {
         assert!(self.begun, "entries come after the beginning of an epoch and before the close");
         let len: usize = parts.iter().map(Bytes::len).sum();
         assert!(len <= BATCH_BYTES_MAX, "an entry of {len} bytes");
-        if self.failed.is_some() {
-            return self.gathering();
-        }
         let cost = Gathered::cost(len);
         match self.gathered.back_mut() {
             Some(last) if last.frame_len() + cost <= self.write_bytes_max => {

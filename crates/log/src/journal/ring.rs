@@ -150,9 +150,7 @@ impl Ring {
         let short = if self.wrapped() {
             self.tail() - self.head < self.chunk_bytes
         } else {
-            // Of a ring that was cut, the head may be past the end.
-            self.prepared.saturating_sub(self.head) < self.chunk_bytes
-                && self.tail() < self.prepared / 2
+            self.prepared - self.head < self.chunk_bytes && self.tail() < self.prepared / 2
         };
         let room = self.bytes_max - self.prepared;
         (room > 0 && (stuck || short || self.prepared == 0))

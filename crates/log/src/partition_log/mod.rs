@@ -18,7 +18,7 @@ mod producers;
 #[expect(dead_code, reason = "taken into use by the partition's log")]
 mod snapshot;
 #[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
-mod transactions;
+pub(crate) mod transactions;
 
 pub use producers::{ProducerEntry, TransactionVersion};
 

@@ -14,14 +14,14 @@ pub(super) const ENTRY_BYTES: usize = 34;
 
 /// An entry of a `.txnindex`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AbortedTransaction {
-    pub(super) producer_id: i64,
-    pub(super) first_offset: i64,
+pub(crate) struct AbortedTransaction {
+    pub(crate) producer_id: i64,
+    pub(crate) first_offset: i64,
     /// Of the control batch that aborted it.
-    pub(super) last_offset: i64,
+    pub(crate) last_offset: i64,
     /// At the abort: no reader of committed records goes on from here without the entries after this
     /// one.
-    pub(super) last_stable_offset: i64,
+    pub(crate) last_stable_offset: i64,
 }
 
 impl From<CompletedTransaction> for AbortedTransaction {
@@ -36,7 +36,7 @@ impl From<CompletedTransaction> for AbortedTransaction {
 }
 
 impl AbortedTransaction {
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&VERSION.to_be_bytes());
         out.extend_from_slice(&self.producer_id.to_be_bytes());
         out.extend_from_slice(&self.first_offset.to_be_bytes());
@@ -69,7 +69,7 @@ impl AbortedTransaction {
     }
 }
 
-pub(super) fn encode<'a>(entries: impl IntoIterator<Item = &'a AbortedTransaction>) -> Vec<u8> {
+pub(crate) fn encode<'a>(entries: impl IntoIterator<Item = &'a AbortedTransaction>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in entries {
         entry.put(&mut bytes);

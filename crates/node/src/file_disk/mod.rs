@@ -7,7 +7,6 @@
 
 mod aligned;
 mod open_file;
-mod page_cache;
 
 use std::ffi::CString;
 use std::fmt;

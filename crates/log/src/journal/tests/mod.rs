@@ -5,8 +5,6 @@ use crate::{BLOCK_BYTES, FaultKind, MemoryDisk};
 
 mod behaviour;
 mod crash;
-mod rot;
-mod stale;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -72,16 +70,4 @@ fn moved(journal: &mut Journal, sequence: u64) {
     let mut work = journal.move_start(sequence);
     work.run();
     journal.start_moved(work);
-}
-
-/// The report of acknowledged frames that are missing.
-fn lost(frames: &str, from: u64, bytes: &str) -> Fault {
-    Fault {
-        operation: "read",
-        path: RING_FILE.to_owned(),
-        offset: Some(from),
-        kind: FaultKind::Corrupt(format!(
-            "acknowledged frames {frames} are not readable, bytes {bytes}"
-        )),
-    }
 }
