@@ -141,6 +141,14 @@ impl Control {
         Ok(read)
     }
 
+    /// Takes the room that the file needs, before anything else can take it.
+    pub(super) fn reserve(file: &Arc<dyn File>) -> Result<(), Fault> {
+        if file.len()? > 0 {
+            return Ok(());
+        }
+        file.write_at(BlockBuffer::zeroed(2 * BLOCK_BYTES).as_slice(), 0)
+    }
+
     /// Writes both slots, each durable before the next.
     pub(super) fn write(&self, file: &Arc<dyn File>) -> Result<(), Fault> {
         let mut block = BlockBuffer::zeroed(BLOCK_BYTES);

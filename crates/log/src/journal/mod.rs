@@ -229,6 +229,7 @@ impl Journal {
     /// ring gets its first chunk, if there is room on the disk.
     pub(crate) fn begin(&mut self) -> Result<(), Fault> {
         assert!(!self.begun, "an opening begins once");
+        Control::reserve(&self.control_file)?;
         if self.ring.prepared() == 0
             && let Some(mut first) = self.prepare()
         {
