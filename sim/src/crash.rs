@@ -1,19 +1,25 @@
 //! Cuts the power at every call that changes the disk and checks what recovery makes of it.
 //!
 //! For each call of a history: the history is run again with the disk failing from that call on;
-//! from the unsynced changes several disks are built (all lost, all kept, random subsets, torn
-//! writes); each is opened and checked against the model; the power is cut again inside that
-//! recovery; and the recovered log must take more batches and keep them through another cut.
+//! from the unsynced changes several disks are built (all lost, all kept, subsets, torn writes). Each is
+//! opened and held to the model; what it answers must be what it answers when everything unsynced is
+//! lost right after opening; it must then take more batches and keep them. The power is cut again
+//! inside that recovery or soon after it, up to [`NESTED_MAX`] deep.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::fmt;
 
-use tidings_log::{
-    AppendAt, Appended, BatchBuilder, CommitLog, Fate, FaultKind, MemoryDisk, NewRecord, Unsynced,
-};
+use tidings_log::{Fate, Unsynced};
 
-use crate::history::{CONFIG, DIR, Ended, Owner, Wrap};
-use crate::model::Model;
+use crate::disk::{Lie, Operation, SimDisk};
+use crate::history::{Books, Ended, Owner, Trouble};
+use crate::model::Answers;
 use crate::random::Random;
+
+/// Power cuts one inside the recovery of the other, the first one included.
+pub const NESTED_MAX: usize = 3;
+/// Steps after a recovery before everything unsynced is lost again.
+const STEPS_AFTER: u64 = 6;
 
 /// How the unsynced changes of a crash fare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +27,21 @@ pub enum Fates {
     AllLost,
     AllKept,
     AnySubset,
-    Torn,
+    TornSectors,
+    TornPages,
 }
 
 /// Each is tried at each call; those with chance in them more than once.
-const FATES: [Fates; 6] =
-    [Fates::AllLost, Fates::AllKept, Fates::AnySubset, Fates::AnySubset, Fates::Torn, Fates::Torn];
+const FATES: [Fates; 8] = [
+    Fates::AllLost,
+    Fates::AllKept,
+    Fates::AnySubset,
+    Fates::AnySubset,
+    Fates::TornSectors,
+    Fates::TornSectors,
+    Fates::TornPages,
+    Fates::TornPages,
+];
 
 /// What was explored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,149 +51,309 @@ pub struct Figures {
     pub cuts: u64,
     /// Disks that were built, recovered and checked.
     pub crash_states: u64,
-    /// Of these, with a second cut inside recovery.
+    /// Of these, with a further cut inside or soon after recovery.
     pub nested: u64,
+    /// Runs in which one call failed, and the store went on.
+    pub failures: u64,
+    /// Calls of the uncut histories, by what they do.
+    pub calls: [u64; Operation::ALL.len()],
+    /// Of every call and byte of the uncut histories.
+    pub trace: u64,
 }
 
-/// A state in which the log broke its word; the seed brings it back.
+impl Figures {
+    pub fn add(&mut self, other: &Self) {
+        self.histories += other.histories;
+        self.cuts += other.cuts;
+        self.crash_states += other.crash_states;
+        self.nested += other.nested;
+        self.failures += other.failures;
+        for (sum, more) in self.calls.iter_mut().zip(other.calls) {
+            *sum += more;
+        }
+        self.trace = self.trace.wrapping_add(other.trace);
+    }
+}
+
+/// A power cut: at which call since the disk was opened, and what became of unsynced changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub call: u64,
+    pub fates: Fates,
+}
+
+/// A state in which the store broke its word; the seed brings it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     pub seed: u64,
-    /// The call that was the first to fail; none when no power was cut.
-    pub call: Option<u64>,
-    pub fates: Option<Fates>,
+    /// The call that failed while the power was on.
+    pub failed_call: Option<u64>,
+    /// One inside the recovery of the other.
+    pub cuts: Vec<Cut>,
     pub what: String,
 }
 
-impl std::fmt::Display for Violation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed {}", self.seed)?;
-        if let Some(call) = self.call {
-            write!(f, ", power cut at call {call}")?;
+        if let Some(call) = self.failed_call {
+            write!(f, ", call {call} failed")?;
         }
-        if let Some(fates) = self.fates {
-            write!(f, ", unsynced changes {fates:?}")?;
+        for (depth, Cut { call, fates }) in self.cuts.iter().enumerate() {
+            let again = if depth == 0 { "power cut" } else { "cut again" };
+            write!(f, ", {again} at call {call}, unsynced changes {fates:?}")?;
         }
         write!(f, ": {}", self.what)
     }
 }
 
-/// Explores the history of one seed, on the plain disk.
-pub fn explore(seed: u64, figures: &mut Figures) -> Result<(), Violation> {
-    explore_on(seed, |disk| Arc::new(disk), figures)
+/// What a history is explored on.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    pub lie: Option<Lie>,
+    /// Notes the calls of uncut histories.
+    pub sites: Option<std::sync::Arc<crate::sites::Sites>>,
 }
 
-/// Explores the history of one seed, on a disk that may be broken.
-pub fn explore_on(seed: u64, wrap: Wrap, figures: &mut Figures) -> Result<(), Violation> {
-    let whole = MemoryDisk::with_crash_model();
-    let mut owner = Owner::new(wrap(whole.clone()), seed);
-    let violation = |call, fates, what| Violation { seed, call, fates, what };
+impl Setting {
+    fn disk(&self) -> SimDisk {
+        SimDisk::new().lying(self.lie)
+    }
+}
+
+/// One seed's exploration.
+struct Explorer<'a> {
+    seed: u64,
+    setting: &'a Setting,
+    random: Random,
+    failed_call: Option<u64>,
+    cuts: Vec<Cut>,
+    figures: &'a mut Figures,
+}
+
+/// Explores every power cut of the history of one seed.
+pub fn explore(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<(), Violation> {
+    let calls = run_whole(seed, setting, figures)?;
+    for call in 0..calls {
+        let disk = setting.disk();
+        disk.cut_after(call);
+        let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::None);
+        let mut explorer = Explorer::new(seed, setting, call, figures);
+        if let Err(Ended::Violation(what)) = owner.run() {
+            return Err(explorer.violation(what));
+        }
+        explorer.figures.cuts += 1;
+        explorer.crashes(&disk, call, &owner.books, &FATES)?;
+    }
+    Ok(())
+}
+
+/// Runs the history of one seed again and again, each time with another one of its calls failing once;
+/// what was promised before and after that must survive.
+pub fn explore_failures(
+    seed: u64,
+    setting: &Setting,
+    figures: &mut Figures,
+) -> Result<(), Violation> {
+    let mut unused = Figures::default();
+    let calls = run_whole(seed, setting, &mut unused)?;
+    for call in 0..calls {
+        let disk = setting.disk();
+        disk.fail_one_after(call);
+        let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::OneFailure);
+        let mut explorer = Explorer::new(seed, setting, call, figures);
+        explorer.failed_call = Some(call);
+        if let Err(Ended::Violation(what)) = owner.run() {
+            return Err(explorer.violation(what));
+        }
+        explorer.figures.failures += 1;
+        let end = disk.calls();
+        explorer.crashes(&disk, end, &owner.books, &FATES[..3])?;
+    }
+    Ok(())
+}
+
+/// The history without any trouble; returns how many calls it makes.
+fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<u64, Violation> {
+    let disk = setting.disk();
+    if let Some(sites) = &setting.sites {
+        disk.listen(std::sync::Arc::clone(sites));
+    }
+    let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::None);
+    let violation = |what| Violation { seed, failed_call: None, cuts: Vec::new(), what };
     match owner.run() {
         Ok(()) => {}
-        Err(Ended::Violation(what)) => return Err(violation(None, None, what)),
-        Err(Ended::Power) => {
-            return Err(violation(None, None, "the log failed without a cause".to_owned()));
-        }
+        Err(Ended::Violation(what)) => return Err(violation(what)),
+        Err(Ended::Power) => return Err(violation("ended without a cause".to_owned())),
     }
+    owner.ask_all().map_err(violation)?;
     figures.histories += 1;
-    for call in 0..whole.calls() {
-        let disk = MemoryDisk::with_crash_model();
-        disk.fail_after(call, FaultKind::Io("the power is cut".to_owned()));
-        let mut owner = Owner::new(wrap(disk.clone()), seed);
-        if let Err(Ended::Violation(what)) = owner.run() {
-            return Err(violation(Some(call), None, what));
+    figures.trace = figures.trace.wrapping_add(disk.trace());
+    for (sum, more) in figures.calls.iter_mut().zip(disk.counts()) {
+        *sum += more;
+    }
+    Ok(disk.calls())
+}
+
+impl<'a> Explorer<'a> {
+    fn new(seed: u64, setting: &'a Setting, call: u64, figures: &'a mut Figures) -> Self {
+        let random = Random::new(seed ^ (call << 32));
+        Self { seed, setting, random, failed_call: None, cuts: Vec::new(), figures }
+    }
+
+    fn violation(&self, what: String) -> Violation {
+        Violation {
+            seed: self.seed,
+            failed_call: self.failed_call,
+            cuts: self.cuts.clone(),
+            what,
         }
-        figures.cuts += 1;
-        let mut random = Random::new(seed ^ (call << 32));
-        for fates in FATES {
-            let left = cut(&disk, fates, &mut random);
-            check(&left, &owner.model, wrap, &mut random, figures)
-                .map_err(|what| violation(Some(call), Some(fates), what))?;
+    }
+
+    /// Builds and checks what a cut at `call` may leave of `disk`, each different disk once.
+    fn crashes(
+        &mut self,
+        disk: &SimDisk,
+        call: u64,
+        books: &Books,
+        fates: &[Fates],
+    ) -> Result<(), Violation> {
+        let mut seen = BTreeSet::new();
+        for &fates in fates {
+            let (left, chosen) = crash(disk, fates, &mut self.random);
+            if !seen.insert(chosen) {
+                continue;
+            }
+            self.cuts.push(Cut { call, fates });
+            self.check(&left, books)?;
+            self.cuts.pop();
+        }
+        Ok(())
+    }
+
+    /// Recovers a disk, checks it, loses what is unsynced, goes on, and cuts the power again.
+    fn check(&mut self, left: &SimDisk, books: &Books) -> Result<(), Violation> {
+        self.count();
+        let disk = left.fork();
+        let mut owner = self.owner(&disk, books);
+        let answers = self.open_and_ask(&mut owner)?;
+        let recovery_calls = disk.calls();
+
+        self.count();
+        let survived = disk.crash_without_unsynced();
+        let mut after = self.owner(&survived, &owner.books);
+        let again = self.open_and_ask(&mut after)?;
+        if answers != again {
+            let what = format!("served before it was durable: {}", differs(&answers, &again));
+            return Err(self.violation(what));
+        }
+        if self.random.once_in(3) {
+            self.go_on(&disk, owner)?;
+        }
+        if self.cuts.len() < NESTED_MAX && recovery_calls > 0 {
+            self.cut_again(left, books, recovery_calls)?;
+        }
+        Ok(())
+    }
+
+    /// The recovered store takes more, settles, and keeps it.
+    fn go_on(&mut self, disk: &SimDisk, mut owner: Owner) -> Result<(), Violation> {
+        self.count();
+        let mut outcome = owner.steps(STEPS_AFTER);
+        if outcome.is_ok() {
+            outcome = owner.settle();
+        }
+        if let Err(Ended::Violation(what)) = outcome.and_then(|()| owner.note()) {
+            return Err(self.violation(format!("going on after recovery: {what}")));
+        }
+        let survived = disk.crash_without_unsynced();
+        let mut after = self.owner(&survived, &owner.books);
+        self.open_and_ask(&mut after)?;
+        Ok(())
+    }
+
+    /// Cuts the power inside the recovery, or a few steps after it.
+    fn cut_again(
+        &mut self,
+        left: &SimDisk,
+        books: &Books,
+        recovery_calls: u64,
+    ) -> Result<(), Violation> {
+        let disk = left.fork();
+        let call = self.random.below(recovery_calls + recovery_calls / 2 + 1);
+        disk.cut_after(call);
+        let mut owner = self.owner(&disk, books);
+        let outcome = owner.open().and_then(|()| owner.steps(2 * STEPS_AFTER));
+        if let Err(Ended::Violation(what)) = outcome {
+            return Err(self.violation(format!("cut again at call {call}: {what}")));
+        }
+        let fates = FATES[self.random.below(FATES.len() as u64) as usize];
+        self.crashes(&disk, call, &owner.books, &[fates])
+    }
+
+    fn owner(&mut self, disk: &SimDisk, books: &Books) -> Owner {
+        Owner::new(disk.clone(), self.random.number(), books.clone(), Trouble::None)
+    }
+
+    fn open_and_ask(&self, owner: &mut Owner) -> Result<Vec<Answers>, Violation> {
+        match owner.open() {
+            Ok(()) => {}
+            Err(Ended::Power) => return Err(self.violation("does not open".to_owned())),
+            Err(Ended::Violation(what)) => return Err(self.violation(what)),
+        }
+        owner.ask_all().map_err(|what| self.violation(what))
+    }
+
+    fn count(&mut self) {
+        self.figures.crash_states += 1;
+        self.figures.nested += u64::from(self.cuts.len() > 1);
+    }
+}
+
+/// A disk that a power cut may leave, with what was chosen for each unsynced change.
+fn crash(disk: &SimDisk, fates: Fates, random: &mut Random) -> (SimDisk, Vec<(bool, u64)>) {
+    let mut chosen = Vec::new();
+    let left = disk.crash(&mut |unsynced: Unsynced<'_>| {
+        let is_write = matches!(unsynced, Unsynced::Write { .. });
+        let fate = match fates {
+            Fates::AllLost => Fate::Lost,
+            Fates::AllKept => Fate::Kept,
+            Fates::AnySubset => half(random),
+            Fates::TornSectors | Fates::TornPages if !is_write || random.once_in(3) => half(random),
+            Fates::TornSectors => Fate::Torn { sectors: random.number() },
+            Fates::TornPages => Fate::Torn { sectors: pages(random) },
+        };
+        chosen.push(match fate {
+            Fate::Lost => (false, 0),
+            Fate::Kept => (true, u64::MAX),
+            Fate::Torn { sectors } => (true, sectors),
+        });
+        fate
+    });
+    (left, chosen)
+}
+
+fn half(random: &mut Random) -> Fate {
+    if random.once_in(2) { Fate::Lost } else { Fate::Kept }
+}
+
+/// Sectors that make up whole pages of 4096 bytes.
+fn pages(random: &mut Random) -> u64 {
+    let chosen = random.number().to_be_bytes();
+    u64::from_be_bytes(chosen.map(|byte| if byte & 1 == 1 { 0xff } else { 0 }))
+}
+
+/// The first answers that differ, in short.
+fn differs(before: &[Answers], after: &[Answers]) -> String {
+    let pairs = before.iter().zip(after);
+    let first = pairs.into_iter().find(|(before, after)| before != after);
+    match first {
+        None => format!("{} logs, then {}", before.len(), after.len()),
+        Some((before, after)) => {
+            let told = |answers: &Answers| {
+                format!("{}..{} of {}", answers.start, answers.durable, answers.read.len())
+            };
+            format!("{}, then {}", told(before), told(after))
         }
     }
-    Ok(())
-}
-
-fn cut(disk: &MemoryDisk, fates: Fates, random: &mut Random) -> MemoryDisk {
-    disk.crash(&mut |_: Unsynced<'_>| match fates {
-        Fates::AllLost => Fate::Lost,
-        Fates::AllKept => Fate::Kept,
-        Fates::AnySubset if random.once_in(2) => Fate::Lost,
-        Fates::AnySubset => Fate::Kept,
-        Fates::Torn => match random.below(4) {
-            0 => Fate::Lost,
-            1 => Fate::Kept,
-            _ => Fate::Torn { sectors: random.number() },
-        },
-    })
-}
-
-fn check(
-    left: &MemoryDisk,
-    model: &Model,
-    wrap: Wrap,
-    random: &mut Random,
-    figures: &mut Figures,
-) -> Result<(), String> {
-    figures.crash_states += 1;
-    let disk = left.fork();
-    let before = disk.calls();
-    recover(&disk, model.clone(), wrap, random)?;
-    let calls = disk.calls() - before;
-
-    let disk = left.fork();
-    disk.fail_after(random.below(calls.max(1)), FaultKind::Io("cut again".to_owned()));
-    if CommitLog::open(wrap(disk.clone()), DIR, CONFIG).is_err() {
-        figures.crash_states += 1;
-        figures.nested += 1;
-        let left = cut(&disk, Fates::Torn, random);
-        recover(&left, model.clone(), wrap, random)
-            .map_err(|what| format!("{what} (after a second cut inside recovery)"))?;
-    }
-    Ok(())
-}
-
-/// Opens, checks, appends, syncs, loses all that is not synced, and checks again.
-fn recover(
-    disk: &MemoryDisk,
-    mut model: Model,
-    wrap: Wrap,
-    random: &mut Random,
-) -> Result<(), String> {
-    let mut log = open_and_check(disk, &mut model, wrap)?;
-    let survived = disk.crash(&mut |_| Fate::Lost);
-    open_and_check(&survived, &mut model, wrap)
-        .map_err(|what| format!("{what} (what recovery found was served before it was durable)"))?;
-
-    let mut builder = BatchBuilder::new();
-    builder.push(&NewRecord { timestamp: random.below(1000) as i64, ..NewRecord::default() });
-    let batch = builder.build();
-    let stored = model.stored(&batch, 9);
-    let at = AppendAt { now_ms: 0, leader_epoch: 9, log_append_time: false };
-    match log.append(&batch, at) {
-        Ok(Appended::Written { base_offset, .. }) if base_offset == model.end_offset => {}
-        other => return Err(format!("append after recovery gave {other:?}")),
-    }
-    model.append(stored);
-    if random.once_in(2) {
-        log.close().map_err(|fault| fault.to_string())?;
-    } else if let Some(work) = log.sync_begin() {
-        log.sync_end(&work, work.run());
-    }
-    model.durable_offset = log.durable_offset();
-    if model.durable_offset != model.end_offset {
-        return Err(format!("a sync left {} undurable", model.end_offset - model.durable_offset));
-    }
-    open_and_check(&disk.crash(&mut |_| Fate::Lost), &mut model, wrap)?;
-    Ok(())
-}
-
-fn open_and_check(disk: &MemoryDisk, model: &mut Model, wrap: Wrap) -> Result<CommitLog, String> {
-    let opened = CommitLog::open(wrap(disk.clone()), DIR, CONFIG);
-    let (log, recovered) = opened.map_err(|fault| format!("open: {fault}"))?;
-    if !recovered.damaged.is_empty() {
-        return Err(format!("a power cut was taken for damage: {:?}", recovered.damaged));
-    }
-    model.check(&log)?;
-    Ok(log)
 }

@@ -1,64 +1,192 @@
-//! Seeded histories of one partition's log: what its owner does, step by step.
+//! Seeded histories of a store: what its owner does, step by step.
+//!
+//! The owner appends, carries out the store's writes and work in any order and late, moves starts,
+//! removes and re-creates logs, fills the disk, stops cleanly and not, and notes in the model
+//! what was promised. Everything follows from the seed.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidings_log::{
-    AppendAt, AppendRefused, Appended, Batch, BatchBuilder, CommitLog, Disk, Fault, LogConfig,
-    NewRecord,
+    AppendAt, AppendRefused, Appended, Batch, Disk, Fault, FaultKind, JournalWrite, LogConfig,
+    LogId, LogKey, Moment, Store, StoreConfig, StoreRecovered, Work, WorkKind,
 };
 
-use crate::model::Model;
+use crate::batches;
+use crate::disk::SimDisk;
+use crate::model::{Answers, LogModel};
 use crate::random::Random;
 
-/// The folder of the log under test; two levels, as both must become durable.
-pub const DIR: &str = "topics/orders-0";
-/// Small enough that a history rolls several times and every batch is indexed.
-pub const CONFIG: LogConfig =
-    LogConfig { segment_bytes: 1500, index_interval_bytes: 150, ..LogConfig::KAFKA };
-const PRODUCERS: usize = 3;
-const STEPS_MIN: u64 = 12;
-const STEPS_MAX: u64 = 28;
+const STEPS_MIN: u64 = 25;
+const STEPS_MAX: u64 = 60;
+/// Work done one after another when all of it is asked for; more means that it never ends.
+const WORK_MAX: usize = 100;
+/// Bytes that are left on a disk that is said to be full, at most.
+const NEARLY_FULL_BYTES: u64 = 24_000;
+/// Any time that is not near 0.
+const BEGIN_MS: i64 = 1_700_000_000_000;
 
-/// Makes the disk that the log sees out of the one that is going to crash.
-pub type Wrap = fn(tidings_log::MemoryDisk) -> Arc<dyn Disk>;
+/// What a log of a history is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    Compacted,
+    BySize,
+    ByTime,
+    InMemory,
+}
 
-/// A log with its owner: opens it, appends, syncs, stops.
-#[derive(Debug)]
-pub struct Owner {
-    disk: Arc<dyn Disk>,
-    random: Random,
-    pub model: Model,
-    log: Option<CommitLog>,
-    /// Each producer's epoch, next sequence and last batch.
-    producers: [(i16, i32, Option<Batch>); PRODUCERS],
+impl Kind {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Plain, "orders-0"),
+        (Self::Compacted, "stock-0"),
+        (Self::BySize, "clicks-0"),
+        (Self::ByTime, "audit-1"),
+        (Self::InMemory, "metrics-0"),
+    ];
+
+    /// Small segments with many index entries, so that a history rolls several times.
+    fn config(self, random: &mut Random) -> LogConfig {
+        let plain = LogConfig {
+            segment_bytes: 1_500 + random.below(4) as u32 * 1_500,
+            index_interval_bytes: [150, 600][random.below(2) as usize],
+            segment_index_bytes: [64, 10_000][random.below(2) as usize],
+            retention_ms: -1,
+            ..LogConfig::KAFKA
+        };
+        match self {
+            Self::Plain => plain,
+            Self::Compacted => LogConfig {
+                delete: false,
+                compact: true,
+                min_cleanable_dirty_millionths: [0, 300_000][random.below(2) as usize],
+                delete_retention_ms: [0, 1 << 40][random.below(2) as usize],
+                ..plain
+            },
+            Self::BySize => LogConfig { retention_bytes: 3_000, ..plain },
+            Self::ByTime => LogConfig { retention_ms: 60_000, ..plain },
+            Self::InMemory => LogConfig { volatile: true, ..plain },
+        }
+    }
+}
+
+/// A log with its place in the owner's books.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    pub id: LogId,
+    pub kind: Kind,
+    pub stage: Stage,
+    pub model: LogModel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Live,
+    /// Removal was decided, durably; the folder may be there.
+    Removed,
+    Gone,
+}
+
+/// What outlives a crash besides the disk: the owner's books and what was promised.
+#[derive(Clone, Debug)]
+pub struct Books {
+    pub slots: Vec<Slot>,
+    config: StoreConfig,
+    now: Moment,
     leader_epoch: i32,
+    keys_made: u8,
 }
 
 /// Why a history ended before its time.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The disk failed, as it was told to.
     Power,
-    /// The log did what it must not.
+    /// The store did what it must not.
     Violation(String),
 }
 
-impl From<Fault> for Ended {
-    fn from(_: Fault) -> Self {
-        Self::Power
+/// What may happen to the disk besides power cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    None,
+    /// One call fails.
+    OneFailure,
+}
+
+struct OutWrite {
+    write: JournalWrite,
+    outcome: Option<Result<(), Fault>>,
+}
+
+struct OutWork {
+    work: Work,
+    ran: bool,
+}
+
+/// A store with its owner.
+pub struct Owner {
+    disk: SimDisk,
+    random: Random,
+    pub books: Books,
+    trouble: Trouble,
+    store: Option<Store>,
+    writes: Vec<OutWrite>,
+    works: Vec<OutWork>,
+    is_full: bool,
+}
+
+impl Books {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0xb00c);
+        let config = StoreConfig {
+            journal_bytes: [65_536, 98_304][random.below(2) as usize],
+            journal_chunk_bytes: 16_384,
+            writes_in_flight_max: 1 + random.below(4) as usize,
+            write_bytes_max: [4_096, 8_192][random.below(2) as usize],
+            flush_bytes: [4_000, 16_000][random.below(2) as usize],
+            unflushed_bytes_max: 40_000,
+            flush_after_ms: 500,
+            cache_bytes: [0, 6_000, 60_000][random.below(3) as usize],
+            retention_check_ms: 400,
+            producer_expiry_ms: i64::MAX,
+            scrub_bytes_per_second: [0, 10_000][random.below(2) as usize],
+        };
+        let mut books = Self {
+            slots: Vec::new(),
+            config,
+            now: Moment { wall_ms: BEGIN_MS, mono_ms: 1_000 },
+            leader_epoch: 0,
+            keys_made: 0,
+        };
+        let first = random.below(5) as usize;
+        for (kind, dir) in (0..4).map(|at| Kind::ALL[(first + at) % 5]) {
+            let config = kind.config(&mut random);
+            books.create(kind, dir, config);
+        }
+        books
+    }
+
+    fn create(&mut self, kind: Kind, dir: &str, config: LogConfig) -> usize {
+        self.keys_made += 1;
+        let mut model = LogModel::new(LogKey([self.keys_made; 20]), dir, config);
+        model.now_ms = self.now.wall_ms;
+        let id = LogId(u64::from(self.keys_made));
+        self.slots.push(Slot { id, kind, stage: Stage::Live, model });
+        self.slots.len() - 1
     }
 }
 
 impl Owner {
-    pub fn new(disk: Arc<dyn Disk>, seed: u64) -> Self {
+    pub fn new(disk: SimDisk, seed: u64, books: Books, trouble: Trouble) -> Self {
         Self {
             disk,
             random: Random::new(seed),
-            model: Model::default(),
-            log: None,
-            producers: Default::default(),
-            leader_epoch: 0,
+            books,
+            trouble,
+            store: None,
+            writes: Vec::new(),
+            works: Vec::new(),
+            is_full: false,
         }
     }
 
@@ -66,122 +194,505 @@ impl Owner {
     pub fn run(&mut self) -> Result<(), Ended> {
         self.open()?;
         let steps = STEPS_MIN + self.random.below(STEPS_MAX - STEPS_MIN);
+        self.steps(steps)
+    }
+
+    /// Carries out so many steps on an open store.
+    pub fn steps(&mut self, steps: u64) -> Result<(), Ended> {
         for _ in 0..steps {
-            match self.random.below(16) {
-                0..=8 => self.append()?,
-                9..=11 => self.sync()?,
-                12 => self.sync_while_appending()?,
-                13 => self.resend()?,
-                14 => self.leader_epoch += 1,
-                _ => self.stop_and_open()?,
+            let outcome = self.step();
+            self.note()?;
+            outcome?;
+            if self.disk.is_cut() {
+                return Err(Ended::Power);
             }
         }
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(), Ended> {
-        let (log, recovered) = CommitLog::open(Arc::clone(&self.disk), DIR, CONFIG)?;
-        if recovered.cut_bytes > 0 || !recovered.damaged.is_empty() {
-            return Err(Ended::Violation(format!("a sound log was repaired: {recovered:?}")));
+    fn step(&mut self) -> Result<(), Ended> {
+        match self.random.below(40) {
+            0..=12 => self.append(),
+            13..=15 => {
+                self.take_writes();
+                Ok(())
+            }
+            16..=18 => {
+                self.run_a_write();
+                Ok(())
+            }
+            19..=20 => {
+                self.give_a_write_back();
+                Ok(())
+            }
+            21..=23 => {
+                self.take_work();
+                Ok(())
+            }
+            24..=25 => {
+                self.run_a_work();
+                Ok(())
+            }
+            26..=27 => {
+                self.give_a_work_back();
+                Ok(())
+            }
+            28 => self.settle(),
+            29..=30 => {
+                self.tick();
+                Ok(())
+            }
+            31 => self.flush_everything(),
+            32 => self.resend(),
+            33 => self.advance_start(),
+            34 => self.ask_one(),
+            35 => {
+                self.configure();
+                Ok(())
+            }
+            36 => self.remove_or_create(),
+            37 => {
+                self.fill_or_free();
+                Ok(())
+            }
+            38 => {
+                self.books.leader_epoch += 1;
+                Ok(())
+            }
+            _ => self.stop_and_open(),
         }
-        self.model.check(&log).map_err(Ended::Violation)?;
-        self.log = Some(log);
+    }
+
+    fn store(&mut self) -> &mut Store {
+        self.store.as_mut().expect("the owner keeps its store open")
+    }
+
+    /// What a fault means here: the power cut, trouble that was asked for, or a violation.
+    fn ended(&self, what: &str, fault: &Fault) -> Ended {
+        if self.disk.is_cut() || self.is_excused(fault) {
+            return Ended::Power;
+        }
+        Ended::Violation(format!("{what} failed without a cause: {fault}"))
+    }
+
+    fn is_excused(&self, fault: &Fault) -> bool {
+        (self.is_full && fault.kind == FaultKind::NoSpace)
+            || (self.trouble == Trouble::OneFailure && self.disk.has_failed())
+    }
+
+    /// Opens the store and every log, and holds each to its model.
+    pub fn open(&mut self) -> Result<(), Ended> {
+        self.store = None;
+        (self.writes, self.works) = (Vec::new(), Vec::new());
+        match self.open_once() {
+            Err(Ended::Power) if self.trouble == Trouble::OneFailure && !self.disk.is_cut() => {
+                self.open_once()
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn open_once(&mut self) -> Result<(), Ended> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let (mut store, recovered) =
+            Store::open(disk, self.books.config).map_err(|fault| self.ended("open", &fault))?;
+        let StoreRecovered { damaged, .. } = recovered;
+        if !damaged.is_empty() {
+            return Err(Ended::Violation(format!("a crash was taken for damage: {damaged:?}")));
+        }
+        for at in 0..self.books.slots.len() {
+            let slot = &self.books.slots[at];
+            if slot.stage != Stage::Live {
+                continue;
+            }
+            let LogModel { key, dir, config, .. } = &slot.model;
+            let recovered = store
+                .open_log(slot.id, *key, dir, *config)
+                .map_err(|fault| self.ended("open_log", &fault))?;
+            if !recovered.damaged.is_empty() {
+                let damaged = recovered.damaged;
+                return Err(Ended::Violation(format!("{dir}: taken for damage: {damaged:?}")));
+            }
+        }
+        let orphans = store.begin(false).map_err(|fault| self.ended("begin", &fault))?;
+        for (key, entries) in orphans {
+            let is_live =
+                |slot: &Slot| slot.model.key == key && slot.stage == Stage::Live;
+            if self.books.slots.iter().any(is_live) {
+                return Err(Ended::Violation(format!("{key:?} lost {entries} journal entries")));
+            }
+        }
+        for slot in self.books.slots.iter_mut().filter(|slot| slot.stage == Stage::Live) {
+            let log = store.log(slot.id).expect("it was opened above");
+            slot.model.adopt(log).map_err(Ended::Violation)?;
+        }
+        self.store = Some(store);
+        self.finish_removals()
+    }
+
+    /// Notes what the store promises now.
+    pub fn note(&mut self) -> Result<(), Ended> {
+        let Some(store) = &self.store else { return Ok(()) };
+        for slot in self.books.slots.iter_mut().filter(|slot| slot.stage == Stage::Live) {
+            let Some(log) = store.log(slot.id) else { continue };
+            slot.model.note(log).map_err(Ended::Violation)?;
+        }
         Ok(())
     }
 
-    fn log(&mut self) -> &mut CommitLog {
-        self.log.as_mut().expect("the owner keeps its log open")
+    /// Everything that can be asked of every log, held to the model.
+    pub fn ask_all(&self) -> Result<Vec<Answers>, String> {
+        let store = self.store.as_ref().expect("the owner keeps its store open");
+        let live = self.books.slots.iter().filter(|slot| slot.stage == Stage::Live);
+        live.map(|slot| slot.model.check(store, slot.id)).collect()
+    }
+
+    fn pick(&mut self, stage: Stage) -> Option<usize> {
+        let of_stage: Vec<usize> = (0..self.books.slots.len())
+            .filter(|&at| self.books.slots[at].stage == stage)
+            .collect();
+        let at = self.random.below(of_stage.len().max(1) as u64) as usize;
+        of_stage.get(at).copied()
     }
 
     fn append(&mut self) -> Result<(), Ended> {
-        let batch = self.next_batch();
-        let stored = self.model.stored(&batch, self.leader_epoch);
-        let at = self.at();
-        let expected = self.model.end_offset;
-        match self.log().append(&batch, at) {
+        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
+        let now_ms = self.books.now.wall_ms;
+        let slot = &self.books.slots[at];
+        let batch = batches::next(&mut self.random, &slot.model, now_ms);
+        if self.store().congested() {
+            return Ok(());
+        }
+        self.append_batch(at, &batch)
+    }
+
+    fn append_batch(&mut self, at: usize, batch: &Batch) -> Result<(), Ended> {
+        let when = self.append_at(at);
+        let (id, expected) = (self.books.slots[at].id, self.books.slots[at].model.end);
+        match self.store().append(id, batch, when) {
             Ok(Appended::Written { base_offset, .. }) if base_offset == expected => {
-                self.model.append(stored);
+                let log_append_time = when.log_append_time.then_some(when.now_ms);
+                let model = &mut self.books.slots[at].model;
+                model.append(batch, when.leader_epoch, log_append_time);
                 Ok(())
             }
-            Err(AppendRefused::Fault(_)) if self.log().poisoned().is_some() => {
-                self.model.in_doubt = Some(stored);
-                Err(Ended::Power)
+            Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
+            Err(AppendRefused::Fault(fault)) => Err(self.ended("append", &fault)),
+            other => {
+                Err(Ended::Violation(format!("append at {expected} of {id:?} gave {other:?}")))
             }
-            other => Err(Ended::Violation(format!("append at {expected} gave {other:?}"))),
         }
     }
 
-    fn at(&self) -> AppendAt {
-        AppendAt { now_ms: 0, leader_epoch: self.leader_epoch, log_append_time: false }
+    fn append_at(&self, at: usize) -> AppendAt {
+        AppendAt {
+            now_ms: self.books.now.wall_ms,
+            leader_epoch: self.books.leader_epoch,
+            log_append_time: self.books.slots[at].kind == Kind::BySize,
+        }
     }
 
-    fn next_batch(&mut self) -> Batch {
-        let records = 1 + self.random.below(3);
-        let mut builder = BatchBuilder::new();
-        let who = self.random.below(PRODUCERS as u64 + 1) as usize;
-        if let Some((epoch, sequence, _)) = self.producers.get_mut(who) {
-            if self.random.once_in(10) {
-                (*epoch, *sequence) = (*epoch + 1, 0);
-            }
-            builder = builder.producer(who as i64, *epoch, *sequence);
-            *sequence += records as i32;
-        }
-        for _ in 0..records {
-            let bytes = if self.random.once_in(8) { 700 } else { self.random.below(120) };
-            let value: Vec<u8> = (0..bytes).map(|_| self.random.number() as u8).collect();
-            let timestamp = self.random.below(1000) as i64;
-            let value = Some(Bytes::from(value));
-            builder.push(&NewRecord { timestamp, value, ..NewRecord::default() });
-        }
-        let batch = builder.build();
-        if let Some((_, _, last)) = self.producers.get_mut(who) {
-            *last = Some(batch.clone());
-        }
-        batch
-    }
-
-    /// Sends a producer's last batch again; it must be known.
+    /// Sends a producer's last batch again, which must be known, or one out of turn, which must be
+    /// refused.
     fn resend(&mut self) -> Result<(), Ended> {
-        let who = self.random.below(PRODUCERS as u64) as usize;
-        let Some(batch) = self.producers[who].2.clone() else { return Ok(()) };
-        let at = self.at();
-        match self.log().append(&batch, at) {
-            Ok(Appended::Duplicate { .. }) => Ok(()),
-            other => Err(Ended::Violation(format!("a batch sent again gave {other:?}"))),
+        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
+        let model = &self.books.slots[at].model;
+        let Some(entry) = model.all.entries().into_iter().rfind(|entry| entry.last_offset >= 0)
+        else {
+            return Ok(());
+        };
+        let sent = model.batches.iter().find(|batch| batch.last_offset() == entry.last_offset);
+        let sent = sent.expect("the model has every batch").clone();
+        let (id, when) = (self.books.slots[at].id, self.append_at(at));
+        match self.store().append(id, &sent, when) {
+            Ok(Appended::Duplicate { last_offset, .. }) if last_offset == entry.last_offset => {
+                Ok(())
+            }
+            Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
+            Err(AppendRefused::Fault(fault)) => Err(self.ended("append", &fault)),
+            other => Err(Ended::Violation(format!(
+                "batch {} of {id:?}, sent again, gave {other:?}",
+                entry.last_offset
+            ))),
         }
     }
 
-    fn sync(&mut self) -> Result<(), Ended> {
-        if let Some(work) = self.log().sync_begin() {
-            let result = work.run();
-            self.log().sync_end(&work, result);
+    fn advance_start(&mut self) -> Result<(), Ended> {
+        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
+        let id = self.books.slots[at].id;
+        let (start, stable) = {
+            let log = self.store().log(id).expect("live logs are open");
+            (log.start_offset(), log.last_stable_offset())
+        };
+        if stable <= start {
+            return Ok(());
         }
-        self.note_durable()
+        let wanted = start + self.random.below((stable - start) as u64 + 1) as i64;
+        match self.store().advance_start(id, wanted) {
+            Ok(moved) if moved == (wanted > start) => {
+                self.books.slots[at].model.start = wanted;
+                Ok(())
+            }
+            Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
+            Err(AppendRefused::Fault(fault)) => Err(self.ended("advance_start", &fault)),
+            other => {
+                Err(Ended::Violation(format!("start {start} to {wanted} gave {other:?}")))
+            }
+        }
     }
 
-    fn sync_while_appending(&mut self) -> Result<(), Ended> {
-        let work = self.log().sync_begin();
-        let result = work.as_ref().map_or(Ok(()), |work| work.run());
-        self.append()?;
-        if let Some(work) = work {
-            self.log().sync_end(&work, result);
+    fn take_writes(&mut self) {
+        while let Some(write) = self.store().next_write() {
+            self.writes.push(OutWrite { write, outcome: None });
+            if self.random.once_in(2) {
+                break;
+            }
         }
-        self.note_durable()
     }
 
-    fn note_durable(&mut self) -> Result<(), Ended> {
-        self.model.durable_offset = self.log().durable_offset();
-        if self.log().poisoned().is_some() { Err(Ended::Power) } else { Ok(()) }
+    fn run_a_write(&mut self) {
+        let waiting: Vec<usize> =
+            (0..self.writes.len()).filter(|&at| self.writes[at].outcome.is_none()).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let at = waiting[self.random.below(waiting.len() as u64) as usize];
+        self.writes[at].outcome = Some(self.writes[at].write.run());
+        if self.random.once_in(2) {
+            self.give_back(at);
+        }
+    }
+
+    fn give_a_write_back(&mut self) {
+        let ran: Vec<usize> =
+            (0..self.writes.len()).filter(|&at| self.writes[at].outcome.is_some()).collect();
+        let chosen = self.random.below(ran.len().max(1) as u64) as usize;
+        if let Some(&at) = ran.get(chosen) {
+            self.give_back(at);
+        }
+    }
+
+    fn give_back(&mut self, at: usize) {
+        let OutWrite { write, outcome } = self.writes.swap_remove(at);
+        let outcome = outcome.expect("only writes that ran are given back");
+        self.store().write_done(write, outcome);
+    }
+
+    fn finish_writes(&mut self) {
+        loop {
+            while let Some(at) = self.writes.len().checked_sub(1) {
+                if self.writes[at].outcome.is_none() {
+                    self.writes[at].outcome = Some(self.writes[at].write.run());
+                }
+                self.give_back(at);
+            }
+            match self.store().next_write() {
+                Some(write) => self.writes.push(OutWrite { write, outcome: None }),
+                None => return,
+            }
+        }
+    }
+
+    fn take_work(&mut self) {
+        let now = self.books.now;
+        if let Some(work) = self.store().next_work(now) {
+            self.works.push(OutWork { work, ran: false });
+        }
+    }
+
+    fn run_a_work(&mut self) {
+        let Some(at) = self.works.iter().position(|out| !out.ran) else { return };
+        self.works[at].work.run();
+        self.works[at].ran = true;
+        if self.random.once_in(2) {
+            self.give_work_back(at);
+        }
+    }
+
+    fn give_a_work_back(&mut self) {
+        if let Some(at) = self.works.iter().position(|out| out.ran) {
+            self.give_work_back(at);
+        }
+    }
+
+    fn give_work_back(&mut self, at: usize) {
+        let OutWork { work, .. } = self.works.swap_remove(at);
+        let now = self.books.now;
+        self.store().work_done(now, work);
+    }
+
+    fn finish_works(&mut self) {
+        while let Some(at) = self.works.len().checked_sub(1) {
+            if !self.works[at].ran {
+                self.works[at].work.run();
+            }
+            self.give_work_back(at);
+        }
+    }
+
+    /// Makes everything durable, at once.
+    pub fn settle(&mut self) -> Result<(), Ended> {
+        self.finish_writes();
+        self.finish_works();
+        let now = self.books.now;
+        self.store().settle(now);
+        if self.disk.is_cut() || self.is_full || self.disk.has_failed() {
+            return Ok(());
+        }
+        let store = self.store.as_ref().expect("the owner keeps its store open");
+        for slot in self.books.slots.iter().filter(|slot| slot.stage == Stage::Live) {
+            let log = store.log(slot.id).expect("live logs are open");
+            if log.durable_offset() != slot.model.end {
+                let (durable, end) = (log.durable_offset(), slot.model.end);
+                let dir = &slot.model.dir;
+                return Err(Ended::Violation(format!("{dir}: settled, {durable} of {end}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the time pass after which everything is flushed, and does all work that is due.
+    fn flush_everything(&mut self) -> Result<(), Ended> {
+        self.finish_writes();
+        self.finish_works();
+        self.books.now.mono_ms += self.books.config.flush_after_ms;
+        self.books.now.wall_ms += self.books.config.flush_after_ms as i64;
+        self.note_time();
+        let now = self.books.now;
+        for _ in 0..WORK_MAX {
+            self.finish_writes();
+            let Some(mut work) = self.store().next_work(now) else {
+                return self.note_kept();
+            };
+            let is_upkeep = work.kind() == WorkKind::Upkeep;
+            work.run();
+            self.store().work_done(now, work);
+            if self.disk.is_cut() || (is_upkeep && self.is_full) {
+                return Ok(());
+            }
+        }
+        if self.is_full || self.disk.has_failed() {
+            return Ok(());
+        }
+        Err(Ended::Violation(format!("more than {WORK_MAX} pieces of work at one moment")))
+    }
+
+    /// When nothing is left to be flushed, logs in memory keep what they have.
+    fn note_kept(&mut self) -> Result<(), Ended> {
+        if self.store().unflushed_bytes() > 0 {
+            if self.is_full || self.disk.has_failed() || self.disk.is_cut() {
+                return Ok(());
+            }
+            let left = self.store().unflushed_bytes();
+            return Err(Ended::Violation(format!("{left} bytes were not flushed in time")));
+        }
+        if !self.disk.has_failed() && !self.disk.is_cut() {
+            for slot in &mut self.books.slots {
+                slot.model.kept = slot.model.end;
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let passed = 50 + self.random.below(700);
+        self.books.now.mono_ms += passed;
+        self.books.now.wall_ms += match self.random.below(8) {
+            0 => 120_000,
+            1 => -3_600_000,
+            _ => passed as i64,
+        };
+        self.note_time();
+    }
+
+    fn note_time(&mut self) {
+        for slot in &mut self.books.slots {
+            slot.model.now_ms = slot.model.now_ms.max(self.books.now.wall_ms);
+        }
+    }
+
+    fn ask_one(&mut self) -> Result<(), Ended> {
+        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
+        let store = self.store.as_ref().expect("the owner keeps its store open");
+        let slot = &self.books.slots[at];
+        slot.model.check(store, slot.id).map_err(Ended::Violation)?;
+        Ok(())
+    }
+
+    fn configure(&mut self) {
+        let Some(at) = self.pick(Stage::Live) else { return };
+        let mut config = self.books.slots[at].kind.config(&mut self.random);
+        config.delete_retention_ms = self.books.slots[at].model.config.delete_retention_ms;
+        self.books.slots[at].model.config = config;
+        let id = self.books.slots[at].id;
+        self.store().configure(id, config);
+    }
+
+    /// Removes a log, or creates again one that was removed, under another key.
+    fn remove_or_create(&mut self) -> Result<(), Ended> {
+        if let Some(at) = self.pick(Stage::Gone) {
+            let Slot { kind, model: LogModel { dir, .. }, .. } = self.books.slots.remove(at);
+            let config = kind.config(&mut self.random);
+            let at = self.books.create(kind, &dir, config);
+            let (id, key) = (self.books.slots[at].id, self.books.slots[at].model.key);
+            let opened = self.store().open_log(id, key, &dir, config);
+            let recovered = opened.map_err(|fault| self.ended("open_log", &fault))?;
+            if !recovered.damaged.is_empty() || recovered.cut_bytes > 0 {
+                return Err(Ended::Violation(format!("{dir}: created with {recovered:?}")));
+            }
+            return Ok(());
+        }
+        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
+        self.books.slots[at].stage = Stage::Removed;
+        let id = self.books.slots[at].id;
+        self.store().remove_log(id);
+        self.finish_removals()
+    }
+
+    /// Removes the folders of logs that were removed.
+    fn finish_removals(&mut self) -> Result<(), Ended> {
+        for at in 0..self.books.slots.len() {
+            if self.books.slots[at].stage != Stage::Removed {
+                continue;
+            }
+            let dir = self.books.slots[at].model.dir.clone();
+            let removed = match self.disk.remove_dir_all(&dir) {
+                Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
+                outcome => outcome,
+            };
+            removed
+                .and_then(|()| self.disk.sync_dir(""))
+                .map_err(|fault| self.ended("removal of a folder", &fault))?;
+            self.books.slots[at].stage = Stage::Gone;
+        }
+        Ok(())
+    }
+
+    fn fill_or_free(&mut self) {
+        let room = self.random.below(NEARLY_FULL_BYTES);
+        let bytes =
+            if self.is_full { u64::MAX } else { self.disk.memory().used_bytes() + room };
+        self.disk.memory().set_capacity(bytes);
+        self.is_full = !self.is_full;
     }
 
     /// Ends the process, cleanly or not, and starts it again; the page cache outlives it.
     fn stop_and_open(&mut self) -> Result<(), Ended> {
-        let mut log = self.log.take().expect("the owner keeps its log open");
         if !self.random.once_in(3) {
-            log.close()?;
-            self.model.durable_offset = log.durable_offset();
+            self.finish_writes();
+            self.finish_works();
+            match self.store().close() {
+                Ok(()) => {
+                    for slot in &mut self.books.slots {
+                        slot.model.durable = slot.model.end;
+                        slot.model.kept = slot.model.end;
+                    }
+                }
+                Err(fault) if self.is_excused(&fault) && !self.disk.is_cut() => {}
+                Err(fault) => return Err(self.ended("close", &fault)),
+            }
         }
-        drop(log);
+        self.note()?;
         self.open()
     }
 }

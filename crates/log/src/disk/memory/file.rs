@@ -24,11 +24,10 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Everything written so far is durable.
+    /// Every change so far is durable.
     pub(super) fn settle(&mut self) {
-        if !self.unsynced.is_empty() {
-            self.durable.clone_from(&self.current);
-            self.unsynced.clear();
+        for change in self.unsynced.drain(..) {
+            change.apply(&mut self.durable);
         }
     }
 }

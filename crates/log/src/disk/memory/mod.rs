@@ -133,6 +133,14 @@ impl MemoryDisk {
         trouble.reads_fail = false;
     }
 
+    /// What a kernel may do when a sync failed: readers see everything written to the file, and what
+    /// no sync covered will never be durable.
+    pub fn forget_unsynced(&self, path: &str) {
+        if let Some(inode) = self.inode(path) {
+            inode.content().unsynced.clear();
+        }
+    }
+
     /// Bounds the sum of all file lengths: a write past it puts down what fits and fails with
     /// `NoSpace`.
     pub fn set_capacity(&self, bytes: u64) {

@@ -1,0 +1,1 @@
+//! Every single-bit flip.
