@@ -13,33 +13,66 @@ const TRANSACTIONAL: [i64; 2] = [11, 12];
 /// So few that compaction finds much to remove.
 const KEYS: u64 = 6;
 
+/// How large the values of records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Mostly small; sometimes more than a block, rarely several.
+    Any,
+    Small,
+}
+
 /// The next batch for a log.
-pub fn next(random: &mut Random, log: &LogModel, now_ms: i64) -> Batch {
+pub fn next(random: &mut Random, log: &LogModel, now_ms: i64, values: Values) -> Batch {
+    let sent = Sent { log, now_ms, values };
     match random.below(10) {
-        0..=3 => filled(random, BatchBuilder::new(), log, now_ms),
+        0..=3 => sent.filled(random, BatchBuilder::new()),
         4..=6 => {
             let producer = IDEMPOTENT[random.below(2) as usize];
             let builder = continued(random, log, producer);
-            filled(random, builder, log, now_ms)
+            sent.filled(random, builder)
         }
-        _ => transactional(random, log, now_ms),
+        _ => sent.transactional(random),
     }
 }
 
-fn transactional(random: &mut Random, log: &LogModel, now_ms: i64) -> Batch {
-    let producer = TRANSACTIONAL[random.below(2) as usize];
-    let known = log.all.producers.get(&producer);
-    if let Some(known) = known.filter(|known| known.open.is_some())
-        && random.once_in(2)
-    {
-        let ending = if random.once_in(2) { Ending::Abort } else { Ending::Commit };
-        let coordinator_epoch = known.coordinator_epoch.max(0) + random.below(2) as i32;
-        let raised = i16::from(random.once_in(3));
-        let marker = EndMarker { ending, coordinator_epoch };
-        return marker.batch(producer, known.epoch + raised, now_ms);
+struct Sent<'a> {
+    log: &'a LogModel,
+    now_ms: i64,
+    values: Values,
+}
+
+impl Sent<'_> {
+    fn transactional(&self, random: &mut Random) -> Batch {
+        let producer = TRANSACTIONAL[random.below(2) as usize];
+        let known = self.log.all.producers.get(&producer);
+        if let Some(known) = known.filter(|known| known.open.is_some())
+            && random.once_in(2)
+        {
+            let ending = if random.once_in(2) { Ending::Abort } else { Ending::Commit };
+            let coordinator_epoch = known.coordinator_epoch.max(0) + random.below(2) as i32;
+            let raised = i16::from(random.once_in(3));
+            let marker = EndMarker { ending, coordinator_epoch };
+            return marker.batch(producer, known.epoch + raised, self.now_ms);
+        }
+        let builder = continued(random, self.log, producer).transactional();
+        self.filled(random, builder)
     }
-    let builder = continued(random, log, producer).transactional();
-    filled(random, builder, log, now_ms)
+    fn filled(&self, random: &mut Random, builder: BatchBuilder) -> Batch {
+        let mut builder = match random.below(6) {
+            0 => builder.compression(Compression::Lz4),
+            _ => builder,
+        };
+        let count = if random.once_in(12) { 12 } else { 1 + random.below(3) };
+        for _ in 0..count {
+            let key = (self.log.config.compact || random.once_in(4))
+                .then(|| Bytes::from(format!("key-{}", random.below(KEYS))));
+            let is_tombstone = self.log.config.compact && random.once_in(6);
+            let value = (!is_tombstone).then(|| value(random, self.values));
+            let timestamp = self.now_ms - random.below(50) as i64;
+            builder.push(&NewRecord { timestamp, key, value, headers: Vec::new() });
+        }
+        builder.build()
+    }
 }
 
 /// A builder for what the producer sends next; sometimes it has begun a new epoch.
@@ -54,26 +87,9 @@ fn continued(random: &mut Random, log: &LogModel, producer: i64) -> BatchBuilder
     }
 }
 
-fn filled(random: &mut Random, builder: BatchBuilder, log: &LogModel, now_ms: i64) -> Batch {
-    let mut builder = match random.below(6) {
-        0 => builder.compression(Compression::Lz4),
-        _ => builder,
-    };
-    let count = if random.once_in(12) { 12 } else { 1 + random.below(3) };
-    for _ in 0..count {
-        let key = (log.config.compact || random.once_in(4))
-            .then(|| Bytes::from(format!("key-{}", random.below(KEYS))));
-        let is_tombstone = log.config.compact && random.once_in(6);
-        let value = (!is_tombstone).then(|| value(random));
-        let timestamp = now_ms - random.below(50) as i64;
-        builder.push(&NewRecord { timestamp, key, value, headers: Vec::new() });
-    }
-    builder.build()
-}
-
-/// Mostly small; sometimes more than a block, rarely several.
-fn value(random: &mut Random) -> Bytes {
+fn value(random: &mut Random, values: Values) -> Bytes {
     let bytes = match random.below(40) {
+        _ if values == Values::Small => random.below(40),
         0 => 9_000,
         1 | 2 => 4_500,
         3..=6 => 700,

@@ -124,7 +124,6 @@ impl Setting {
 /// One seed's exploration.
 struct Explorer<'a> {
     seed: u64,
-    setting: &'a Setting,
     random: Random,
     failed_call: Option<u64>,
     cuts: Vec<Cut>,
@@ -138,7 +137,7 @@ pub fn explore(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<()
         let disk = setting.disk();
         disk.cut_after(call);
         let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::None);
-        let mut explorer = Explorer::new(seed, setting, call, figures);
+        let mut explorer = Explorer::new(seed, call, figures);
         if let Err(Ended::Violation(what)) = owner.run() {
             return Err(explorer.violation(what));
         }
@@ -161,7 +160,7 @@ pub fn explore_failures(
         let disk = setting.disk();
         disk.fail_one_after(call);
         let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::OneFailure);
-        let mut explorer = Explorer::new(seed, setting, call, figures);
+        let mut explorer = Explorer::new(seed, call, figures);
         explorer.failed_call = Some(call);
         if let Err(Ended::Violation(what)) = owner.run() {
             return Err(explorer.violation(what));
@@ -174,7 +173,7 @@ pub fn explore_failures(
 }
 
 /// The history without any trouble; returns how many calls it makes.
-fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<u64, Violation> {
+pub fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<u64, Violation> {
     let disk = setting.disk();
     if let Some(sites) = &setting.sites {
         disk.listen(std::sync::Arc::clone(sites));
@@ -196,18 +195,13 @@ fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<u64,
 }
 
 impl<'a> Explorer<'a> {
-    fn new(seed: u64, setting: &'a Setting, call: u64, figures: &'a mut Figures) -> Self {
+    fn new(seed: u64, call: u64, figures: &'a mut Figures) -> Self {
         let random = Random::new(seed ^ (call << 32));
-        Self { seed, setting, random, failed_call: None, cuts: Vec::new(), figures }
+        Self { seed, random, failed_call: None, cuts: Vec::new(), figures }
     }
 
     fn violation(&self, what: String) -> Violation {
-        Violation {
-            seed: self.seed,
-            failed_call: self.failed_call,
-            cuts: self.cuts.clone(),
-            what,
-        }
+        Violation { seed: self.seed, failed_call: self.failed_call, cuts: self.cuts.clone(), what }
     }
 
     /// Builds and checks what a cut at `call` may leave of `disk`, each different disk once.
@@ -345,15 +339,9 @@ fn pages(random: &mut Random) -> u64 {
 
 /// The first answers that differ, in short.
 fn differs(before: &[Answers], after: &[Answers]) -> String {
-    let pairs = before.iter().zip(after);
-    let first = pairs.into_iter().find(|(before, after)| before != after);
+    let first = before.iter().zip(after).find(|(before, after)| before != after);
     match first {
         None => format!("{} logs, then {}", before.len(), after.len()),
-        Some((before, after)) => {
-            let told = |answers: &Answers| {
-                format!("{}..{} of {}", answers.start, answers.durable, answers.read.len())
-            };
-            format!("{}, then {}", told(before), told(after))
-        }
+        Some((before, after)) => before.difference(after),
     }
 }

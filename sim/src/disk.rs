@@ -232,8 +232,7 @@ impl Hash {
 
 impl Disk for SimDisk {
     fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn File>, Fault> {
-        let file =
-            self.call(Operation::Create, path, &[], 0, |memory| memory.open(path, mode))?;
+        let file = self.call(Operation::Create, path, &[], 0, |memory| memory.open(path, mode))?;
         let unsynced = match mode {
             OpenMode::Durable if self.pretends(Lie::DurableWrites) => {
                 Some(self.memory.open(path, OpenMode::Existing)?)

@@ -11,7 +11,7 @@ use tidings_log::{
     LogId, LogKey, Moment, Store, StoreConfig, StoreRecovered, Work, WorkKind,
 };
 
-use crate::batches;
+use crate::batches::{self, Values};
 use crate::disk::SimDisk;
 use crate::model::{Answers, LogModel};
 use crate::random::Random;
@@ -90,10 +90,11 @@ pub enum Stage {
 #[derive(Clone, Debug)]
 pub struct Books {
     pub slots: Vec<Slot>,
-    config: StoreConfig,
+    pub config: StoreConfig,
     now: Moment,
     leader_epoch: i32,
     keys_made: u8,
+    values: Values,
 }
 
 /// Why a history ended before its time.
@@ -123,6 +124,14 @@ struct OutWork {
     ran: bool,
 }
 
+/// How a data directory is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Clean,
+    /// With batches that are in the journal only.
+    Unclean,
+}
+
 /// A store with its owner.
 pub struct Owner {
     disk: SimDisk,
@@ -141,6 +150,7 @@ impl Books {
         let config = StoreConfig {
             journal_bytes: [65_536, 98_304][random.below(2) as usize],
             journal_chunk_bytes: 16_384,
+            journal_seed: seed,
             writes_in_flight_max: 1 + random.below(4) as usize,
             write_bytes_max: [4_096, 8_192][random.below(2) as usize],
             flush_bytes: [4_000, 16_000][random.below(2) as usize],
@@ -157,12 +167,24 @@ impl Books {
             now: Moment { wall_ms: BEGIN_MS, mono_ms: 1_000 },
             leader_epoch: 0,
             keys_made: 0,
+            values: Values::Any,
         };
         let first = random.below(5) as usize;
         for (kind, dir) in (0..4).map(|at| Kind::ALL[(first + at) % 5]) {
             let config = kind.config(&mut random);
             books.create(kind, dir, config);
         }
+        books
+    }
+
+    /// Few bytes of everything, for a directory of which every bit is flipped.
+    fn small(seed: u64) -> Self {
+        let mut books = Self::new(seed);
+        books.values = Values::Small;
+        books.config.journal_bytes = 32_768;
+        books.config.journal_chunk_bytes = 8_192;
+        books.config.cache_bytes = 0;
+        books.config.scrub_bytes_per_second = 0;
         books
     }
 
@@ -188,6 +210,42 @@ impl Owner {
             works: Vec::new(),
             is_full: false,
         }
+    }
+
+    /// The owner of an empty directory that is to have little of everything.
+    pub fn small_directory(disk: SimDisk, seed: u64) -> Self {
+        Self::new(disk, seed, Books::small(seed), Trouble::None)
+    }
+
+    /// The owner of a directory that is there.
+    pub fn of_books(disk: SimDisk, books: Books) -> Self {
+        Self::new(disk, 0, books, Trouble::None)
+    }
+
+    /// Fills every log with a few segments and leaves some batches in the journal; stops.
+    pub fn fill_directory(&mut self, stop: Stop) -> Result<(), Ended> {
+        self.open()?;
+        for round in 0..4 {
+            for at in 0..self.books.slots.len() {
+                for _ in 0..3 {
+                    let now_ms = self.books.now.wall_ms;
+                    let model = &self.books.slots[at].model;
+                    let batch = batches::next(&mut self.random, model, now_ms, Values::Small);
+                    self.append_batch(at, &batch)?;
+                }
+            }
+            self.settle()?;
+            self.books.leader_epoch = round;
+            if round < 3 {
+                self.flush_everything()?;
+                self.advance_start()?;
+            }
+        }
+        self.note()?;
+        if stop == Stop::Clean {
+            self.close()?;
+        }
+        Ok(())
     }
 
     /// Runs the seed's whole history, or until the power is cut.
@@ -316,8 +374,7 @@ impl Owner {
         }
         let orphans = store.begin(false).map_err(|fault| self.ended("begin", &fault))?;
         for (key, entries) in orphans {
-            let is_live =
-                |slot: &Slot| slot.model.key == key && slot.stage == Stage::Live;
+            let is_live = |slot: &Slot| slot.model.key == key && slot.stage == Stage::Live;
             if self.books.slots.iter().any(is_live) {
                 return Err(Ended::Violation(format!("{key:?} lost {entries} journal entries")));
             }
@@ -348,9 +405,8 @@ impl Owner {
     }
 
     fn pick(&mut self, stage: Stage) -> Option<usize> {
-        let of_stage: Vec<usize> = (0..self.books.slots.len())
-            .filter(|&at| self.books.slots[at].stage == stage)
-            .collect();
+        let of_stage: Vec<usize> =
+            (0..self.books.slots.len()).filter(|&at| self.books.slots[at].stage == stage).collect();
         let at = self.random.below(of_stage.len().max(1) as u64) as usize;
         of_stage.get(at).copied()
     }
@@ -359,7 +415,7 @@ impl Owner {
         let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
         let now_ms = self.books.now.wall_ms;
         let slot = &self.books.slots[at];
-        let batch = batches::next(&mut self.random, &slot.model, now_ms);
+        let batch = batches::next(&mut self.random, &slot.model, now_ms, self.books.values);
         if self.store().congested() {
             return Ok(());
         }
@@ -435,9 +491,7 @@ impl Owner {
             }
             Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
             Err(AppendRefused::Fault(fault)) => Err(self.ended("advance_start", &fault)),
-            other => {
-                Err(Ended::Violation(format!("start {start} to {wanted} gave {other:?}")))
-            }
+            other => Err(Ended::Violation(format!("start {start} to {wanted} gave {other:?}"))),
         }
     }
 
@@ -670,8 +724,7 @@ impl Owner {
 
     fn fill_or_free(&mut self) {
         let room = self.random.below(NEARLY_FULL_BYTES);
-        let bytes =
-            if self.is_full { u64::MAX } else { self.disk.memory().used_bytes() + room };
+        let bytes = if self.is_full { u64::MAX } else { self.disk.memory().used_bytes() + room };
         self.disk.memory().set_capacity(bytes);
         self.is_full = !self.is_full;
     }
@@ -679,20 +732,25 @@ impl Owner {
     /// Ends the process, cleanly or not, and starts it again; the page cache outlives it.
     fn stop_and_open(&mut self) -> Result<(), Ended> {
         if !self.random.once_in(3) {
-            self.finish_writes();
-            self.finish_works();
-            match self.store().close() {
-                Ok(()) => {
-                    for slot in &mut self.books.slots {
-                        slot.model.durable = slot.model.end;
-                        slot.model.kept = slot.model.end;
-                    }
-                }
-                Err(fault) if self.is_excused(&fault) && !self.disk.is_cut() => {}
-                Err(fault) => return Err(self.ended("close", &fault)),
-            }
+            self.close()?;
         }
         self.note()?;
         self.open()
+    }
+
+    fn close(&mut self) -> Result<(), Ended> {
+        self.finish_writes();
+        self.finish_works();
+        match self.store().close() {
+            Ok(()) => {
+                for slot in &mut self.books.slots {
+                    slot.model.durable = slot.model.end;
+                    slot.model.kept = slot.model.end;
+                }
+                Ok(())
+            }
+            Err(fault) if self.is_excused(&fault) && !self.disk.is_cut() => Ok(()),
+            Err(fault) => Err(self.ended("close", &fault)),
+        }
     }
 }

@@ -134,7 +134,8 @@ fn in_text(path: &str, text: &str) -> Vec<Site> {
             let (call, last) = whole_call(&lines, at, code.find(name).unwrap_or(0));
             if changes_disk(name, &call) {
                 // A chain's frame is reported at the line of any of its links.
-                let first = if code.trim_start().starts_with('.') { at.saturating_sub(1) } else { at };
+                let first =
+                    if code.trim_start().starts_with('.') { at.saturating_sub(1) } else { at };
                 sites.push(Site {
                     path: path.to_owned(),
                     lines: (first as u32 + 1, last as u32 + 1),

@@ -6,7 +6,8 @@ usage: cargo xtask <command>
   test [--without compat]   everything CI runs, with its own set-up; ends with `N passed, N failed`
   compat [FILTER …]         real clients against the binary; FILTER as for `cargo test`
   tidy [--lower-baseline]   the project's own habits; --lower-baseline records sizes that went down
-  sim [ARGUMENTS …]         the simulator (release build)
+  sim [ARGUMENTS …]         the simulator: crashes, failures, damage, call sites
+  mutants [NAME …]          builds that are broken on purpose, each of which the simulator must catch
   bench [ARGUMENTS …]       the benchmarks (release build)
   codegen [--check]         regenerate the wire codec, or check that it is up to date";
 
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     Compat { filter: Vec<String> },
     Tidy { rebase: Rebase },
     Sim { arguments: Vec<String> },
+    Mutants { names: Vec<String> },
     Bench { arguments: Vec<String> },
     Codegen { check: bool },
 }
@@ -49,6 +51,7 @@ pub(crate) fn parse(said: &[String]) -> Result<Command, String> {
         ("tidy", []) => Ok(Command::Tidy { rebase: Rebase::No }),
         ("tidy", ["--lower-baseline"]) => Ok(Command::Tidy { rebase: Rebase::Lower }),
         ("sim", _) => Ok(Command::Sim { arguments: rest.to_vec() }),
+        ("mutants", _) => Ok(Command::Mutants { names: rest.to_vec() }),
         ("bench", _) => Ok(Command::Bench { arguments: rest.to_vec() }),
         ("codegen", []) => Ok(Command::Codegen { check: false }),
         ("codegen", ["--check"]) => Ok(Command::Codegen { check: true }),
@@ -76,6 +79,7 @@ mod tests {
             ("tidy now", Err("`tidy` does not take `now`")),
             ("codegen --check", Ok(Command::Codegen { check: true })),
             ("sim --seed 7", Ok(Command::Sim { arguments: vec!["--seed".into(), "7".into()] })),
+            ("mutants no-sync", Ok(Command::Mutants { names: vec!["no-sync".into()] })),
             ("compat kcat", Ok(Command::Compat { filter: vec!["kcat".into()] })),
             ("tset", Err("there is no command `tset`")),
         ];

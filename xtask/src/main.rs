@@ -1,10 +1,12 @@
 //! `cargo xtask <command>`: what the project needs and cargo does not have.
 //!
 //! Each command is a module. `tidy` and `codegen` read and write the tree; `test` and `compat` run
-//! other programs and report what they said; `sim` and `bench` forward to their crates.
+//! other programs and report what they said; `sim` and `bench` forward to their crates; `mutants` breaks a
+//! copy of the log on purpose.
 
 mod args;
 mod codegen;
+mod mutants;
 mod process;
 mod test;
 mod tidy;
@@ -13,6 +15,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use args::Command;
+use process::Profile;
 
 fn main() -> ExitCode {
     let said: Vec<String> = std::env::args().skip(1).collect();
@@ -43,8 +46,13 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tidy { rebase } => tidy::run(&root, rebase),
         Command::Test { compat } => test::run(&root, compat),
         Command::Compat { filter } => test::run_compat_alone(&root, &filter),
-        Command::Sim { arguments } => process::forward(&root, "tidings-sim", &arguments),
-        Command::Bench { arguments } => process::forward(&root, "tidings-bench", &arguments),
+        Command::Sim { arguments } => {
+            process::forward(&root, "tidings-sim", Profile::Dev, &arguments)
+        }
+        Command::Mutants { names } => mutants::run(&root, &names),
+        Command::Bench { arguments } => {
+            process::forward(&root, "tidings-bench", Profile::Release, &arguments)
+        }
         Command::Codegen { check } => codegen::run(check).map(|()| true),
     }
 }

@@ -74,10 +74,27 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
-/// Runs a package's binary in a release build with our own terminal; true when it ended well.
-pub(crate) fn forward(root: &Path, package: &str, arguments: &[String]) -> anyhow::Result<bool> {
+/// How a program is built that is run for somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// With debug assertions and line tables.
+    Dev,
+    Release,
+}
+
+/// Runs a package's binary with our own terminal; true when it ended well.
+pub(crate) fn forward(
+    root: &Path,
+    package: &str,
+    profile: Profile,
+    arguments: &[String],
+) -> anyhow::Result<bool> {
+    let profile = match profile {
+        Profile::Dev => "dev",
+        Profile::Release => "release",
+    };
     let status = cargo(root)
-        .args(["run", "--release", "--quiet", "--package", package, "--"])
+        .args(["run", "--profile", profile, "--quiet", "--package", package, "--"])
         .args(arguments)
         .status()
         .with_context(|| format!("could not start cargo for `{package}`"))?;

@@ -58,6 +58,24 @@ impl Answers {
         })
     }
 
+    /// The first answer that differs, in short.
+    pub fn difference(&self, other: &Self) -> String {
+        let pairs = [
+            ("start", format!("{}", self.start), format!("{}", other.start)),
+            ("durable", format!("{}", self.durable), format!("{}", other.durable)),
+            ("end", format!("{}", self.end), format!("{}", other.end)),
+            ("stable", format!("{}", self.last_stable), format!("{}", other.last_stable)),
+            ("producers", format!("{:?}", self.producers), format!("{:?}", other.producers)),
+            ("epochs", format!("{:?}", self.epochs), format!("{:?}", other.epochs)),
+            ("aborted", format!("{:?}", self.aborted), format!("{:?}", other.aborted)),
+            ("batches", format!("{}", self.read.len()), format!("{}", other.read.len())),
+            ("times", format!("{:?}", self.times), format!("{:?}", other.times)),
+        ];
+        let first = pairs.into_iter().find(|(_, before, after)| before != after);
+        let (what, before, after) = first.unwrap_or(("bytes", String::new(), String::new()));
+        format!("{what} {before}, then {after}")
+    }
+
     pub(super) fn hold_to(&self, model: &LogModel) -> Result<(), String> {
         let mut read = Vec::new();
         for bytes in &self.read {
@@ -191,9 +209,8 @@ impl Answers {
             return Err(format!("last stable {} instead of {first_open}", self.last_stable));
         }
         for (producer_id, first) in &self.aborted {
-            let known = |aborted: &&Aborted| {
-                aborted.producer_id == *producer_id && aborted.first == *first
-            };
+            let known =
+                |aborted: &&Aborted| aborted.producer_id == *producer_id && aborted.first == *first;
             if settled.aborted.iter().find(known).is_none() {
                 return Err(format!("transaction {producer_id} from {first} was not aborted"));
             }
@@ -261,12 +278,7 @@ fn read_all(store: &Store, id: LogId, start: i64, durable: i64) -> Result<Vec<Ba
     Ok(found)
 }
 
-fn search(
-    store: &Store,
-    id: LogId,
-    by: ByTime,
-    until: i64,
-) -> Result<Option<TimedOffset>, String> {
+fn search(store: &Store, id: LogId, by: ByTime, until: i64) -> Result<Option<TimedOffset>, String> {
     let answer = match store.search(id, by, until) {
         Ok(TimeSearch::Ready(answer)) => Ok(answer),
         Ok(TimeSearch::Cold(cold)) => cold.run(),

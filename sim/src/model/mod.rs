@@ -110,8 +110,8 @@ impl LogModel {
         };
         let left = self.batches.iter().filter(|batch| batch.last_offset() >= start);
         let left_bytes: usize = left.map(|batch| batch.bytes().len()).sum();
-        let enough_left = self.config.retention_bytes >= 0
-            && left_bytes as i64 >= self.config.retention_bytes;
+        let enough_left =
+            self.config.retention_bytes >= 0 && left_bytes as i64 >= self.config.retention_bytes;
         let mut removed = removed.skip_while(|batch| batch.last_offset() < self.start);
         enough_left || removed.all(too_old)
     }

@@ -20,7 +20,7 @@ use report::Report;
 use steps::Built;
 
 pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
-    let mut report = Report::new(9);
+    let mut report = Report::new(10);
     report.step("format", || steps::format(root))?;
     report.step("codegen: generated code is what the definitions say", steps::codegen)?;
     report.step("tidy: the project's own habits", || steps::tidy(root))?;
@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
     match &built {
         Some(built) => with_the_binary(root, compat, built, &mut report)?,
         None => {
-            for name in ["demo", "simulation", "compat"] {
+            for name in ["demo", "simulation", "mutants", "compat"] {
                 report.leave_out(name, "the build failed");
             }
         }
@@ -54,7 +54,10 @@ fn with_the_binary(
     report.step("demo: the shop reconciles, also after kill -9", || {
         steps::demo(root, &built.tidings)
     })?;
-    report.step("simulation: crashes at every write", || steps::simulation(root, &built.sim))?;
+    report.step("simulation: crashes at every call, every flipped bit", || {
+        steps::simulation(root, &built.sim)
+    })?;
+    report.step("mutants: logs broken on purpose are caught", || steps::mutants(root))?;
     match compat {
         Compat::Run => {
             report.step("compat: real clients", || compat::step(root, &built.tidings, &[]))

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::libtest;
 use super::report::Outcome;
 use crate::args::Rebase;
+use crate::mutants::{self, Met};
 use crate::process::{self, Ended, Show};
 use crate::{codegen, tidy};
 
@@ -135,6 +136,16 @@ pub(super) fn demo(root: &Path, tidings: &Path) -> anyhow::Result<Outcome> {
 pub(super) fn simulation(root: &Path, sim: &Path) -> anyhow::Result<Outcome> {
     let ended = process::run(Command::new(sim).current_dir(root), Show::Both)?;
     Ok(Outcome::check(ended.success, "simulation: its seed is in the output above"))
+}
+
+/// Each mutant is a test: it passes when the simulator catches it.
+pub(super) fn mutants(root: &Path) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for (mutant, met) in mutants::meet(root, &mutants::all())? {
+        let caught = matches!(met, Met::Caught(_));
+        outcome.add(Outcome::check(caught, &format!("mutant {} survived", mutant.name)));
+    }
+    Ok(outcome)
 }
 
 #[cfg(test)]

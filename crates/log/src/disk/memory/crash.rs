@@ -97,12 +97,16 @@ impl MemoryDisk {
         names
     }
 
-    fn bytes_left(&self, inode: &Inode, choose: &mut dyn FnMut(Unsynced<'_>) -> Fate) -> Vec<u8> {
+    fn bytes_left(
+        &self,
+        inode: &Inode,
+        choose: &mut dyn FnMut(Unsynced<'_>) -> Fate,
+    ) -> Arc<Vec<u8>> {
         let content = inode.content();
         if !self.shared.crash_model {
-            return content.current.clone();
+            return Arc::clone(&content.current);
         }
-        let mut bytes = content.durable.clone();
+        let mut bytes = Arc::clone(&content.durable);
         for change in &content.unsynced {
             let unsynced = match change {
                 Change::Written { offset, bytes } => {
@@ -111,9 +115,9 @@ impl MemoryDisk {
                 Change::Truncated { len } => Unsynced::Truncate { file: inode.id, len: *len },
             };
             match (choose(unsynced), change) {
-                (Fate::Kept, change) => change.apply(&mut bytes),
+                (Fate::Kept, change) => change.apply(Arc::make_mut(&mut bytes)),
                 (Fate::Torn { sectors }, Change::Written { offset, bytes: written }) => {
-                    tear(&mut bytes, written, *offset, sectors);
+                    tear(Arc::make_mut(&mut bytes), written, *offset, sectors);
                 }
                 (Fate::Lost | Fate::Torn { .. }, _) => {}
             }

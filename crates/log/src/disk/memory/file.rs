@@ -15,9 +15,10 @@ pub(super) struct Inode {
 
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    pub(super) current: Vec<u8>,
+    /// Shared with copies of the disk until one of them is written to.
+    pub(super) current: Arc<Vec<u8>>,
     /// With the crash model: the content as of the last sync, and the changes since.
-    pub(super) durable: Vec<u8>,
+    pub(super) durable: Arc<Vec<u8>>,
     pub(super) unsynced: Vec<Change>,
     /// No name leads here any more, so its bytes no longer count as used.
     unlinked: bool,
@@ -27,7 +28,7 @@ impl Content {
     /// Every change so far is durable.
     pub(super) fn settle(&mut self) {
         for change in self.unsynced.drain(..) {
-            change.apply(&mut self.durable);
+            change.apply(Arc::make_mut(&mut self.durable));
         }
     }
 }
@@ -67,8 +68,8 @@ impl Inode {
     }
 
     /// A file whose content is all durable.
-    pub(super) fn settled(id: u64, bytes: Vec<u8>) -> Self {
-        let content = Content { durable: bytes.clone(), current: bytes, ..Content::default() };
+    pub(super) fn settled(id: u64, bytes: Arc<Vec<u8>>) -> Self {
+        let content = Content { durable: Arc::clone(&bytes), current: bytes, ..Content::default() };
         Self { id, content: Mutex::new(content) }
     }
 
@@ -120,10 +121,10 @@ impl OpenFile {
         let room = self.take_room(grown, !content.unlinked);
         let missing = (grown - room).min(bytes.len() as u64) as usize;
         let fitting = &bytes[..bytes.len() - missing];
-        put(&mut content.current, fitting, offset);
+        put(Arc::make_mut(&mut content.current), fitting, offset);
         if self.shared.crash_model && lasts {
             // Only what was written, not what else is in the file, becomes durable.
-            put(&mut content.durable, fitting, offset);
+            put(Arc::make_mut(&mut content.durable), fitting, offset);
         } else if self.shared.crash_model {
             content.unsynced.push(Change::Written { offset, bytes: fitting.to_vec() });
         }
@@ -184,7 +185,7 @@ impl File for OpenFile {
             let mut trouble = self.shared.trouble();
             trouble.used_bytes = (trouble.used_bytes + len).saturating_sub(before);
         }
-        content.current.resize(len as usize, 0);
+        Arc::make_mut(&mut content.current).resize(len as usize, 0);
         if self.shared.crash_model {
             content.unsynced.push(Change::Truncated { len });
         }

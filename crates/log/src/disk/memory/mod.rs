@@ -161,13 +161,14 @@ impl MemoryDisk {
 
     /// A file's bytes, past all faults.
     pub fn read_raw(&self, path: &str) -> Option<Vec<u8>> {
-        Some(self.inode(path)?.content().current.clone())
+        Some(self.inode(path)?.content().current.to_vec())
     }
 
     /// Flips one bit of a file at rest; false when there is no such bit.
     pub fn flip_bit(&self, path: &str, bit: u64) -> bool {
         let Some(inode) = self.inode(path) else { return false };
-        let flip = |bytes: &mut Vec<u8>| match bytes.get_mut((bit / 8) as usize) {
+        let flip = |bytes: &mut Arc<Vec<u8>>| match Arc::make_mut(bytes).get_mut((bit / 8) as usize)
+        {
             Some(byte) => {
                 *byte ^= 1 << (bit % 8);
                 true
@@ -187,8 +188,8 @@ impl MemoryDisk {
         if len > before {
             return false;
         }
-        content.durable.truncate(len as usize);
-        content.current.truncate(len as usize);
+        Arc::make_mut(&mut content.durable).truncate(len as usize);
+        Arc::make_mut(&mut content.current).truncate(len as usize);
         self.trouble().used_bytes -= before - len;
         true
     }

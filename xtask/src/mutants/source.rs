@@ -1,0 +1,177 @@
+//! The copy of the sources that has every mutant in it, each behind its switch.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::VARIABLE;
+use super::table::Mutant;
+
+/// What is copied from the root; the rest of the workspace is not needed.
+const COPIED: [&str; 4] = ["Cargo.lock", "rust-toolchain.toml", "crates/log", "sim"];
+const LOG: &str = "crates/log/src";
+
+/// Brings `tree` up to date. Files that have not changed are not written, so that cargo builds
+/// only what has.
+pub(super) fn prepare(root: &Path, tree: &Path, mutants: &[Mutant]) -> anyhow::Result<()> {
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
+    write(&tree.join("Cargo.toml"), &small_workspace(&manifest)?)?;
+    let mut files = Vec::new();
+    for path in COPIED {
+        list(root, path, &mut files)?;
+    }
+    let sources = tree.join(LOG);
+    if sources.is_dir() {
+        remove_strangers(&sources, LOG, &files)?;
+    }
+    for mutant in mutants {
+        let path = format!("{LOG}/{}", mutant.file);
+        anyhow::ensure!(files.contains(&path), "{}: there is no file {path}", mutant.name);
+    }
+    for path in &files {
+        let text = fs::read_to_string(root.join(path)).with_context(|| path.clone())?;
+        let of_file: Vec<&Mutant> = mutants
+            .iter()
+            .filter(|mutant| path.strip_prefix(LOG) == Some(&format!("/{}", mutant.file)))
+            .collect();
+        let mut text = with_mutants(&text, &of_file)?;
+        if path == "crates/log/src/lib.rs" {
+            text.push_str("mod mutant;\n");
+        }
+        write(&tree.join(path), &text)?;
+    }
+    write(&sources.join("mutant.rs"), &switch())
+}
+
+/// The module that tells whether a mutant is chosen.
+fn switch() -> String {
+    format!(
+        "pub(crate) fn on(name: &str) -> bool {{\n    \
+         static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();\n    \
+         CHOSEN.get_or_init(|| std::env::var(\"{VARIABLE}\").ok()).as_deref() == Some(name)\n}}\n"
+    )
+}
+
+/// The workspace's manifest with only the two crates that are copied.
+fn small_workspace(manifest: &str) -> anyhow::Result<String> {
+    let (before, rest) = manifest.split_once("members = [").context("no members in Cargo.toml")?;
+    let (_, after) = rest.split_once("[workspace.package]").context("no [workspace.package]")?;
+    Ok(format!("{before}members = [\"crates/log\", \"sim\"]\n\n[workspace.package]{after}"))
+}
+
+/// `text` with each mutant's own text replaced by a choice between it and what breaks it.
+fn with_mutants(text: &str, mutants: &[&Mutant]) -> anyhow::Result<String> {
+    let mut places = Vec::new();
+    for mutant in mutants {
+        let mut found = text.match_indices(mutant.text);
+        let (Some((at, _)), None) = (found.next(), found.next()) else {
+            let count = text.matches(mutant.text).count();
+            anyhow::bail!("{}: its text is {count} times in {}", mutant.name, mutant.file);
+        };
+        places.push((at, *mutant));
+    }
+    places.sort_by_key(|(at, _)| *at);
+    let mut out = String::new();
+    let mut from = 0;
+    for group in places.chunk_by(|(first, _), (second, _)| first == second) {
+        let (at, Mutant { text: sound, name, .. }) = group[0];
+        anyhow::ensure!(at >= from, "{name}: its text overlaps with that of another mutant");
+        anyhow::ensure!(group.iter().all(|(_, m)| m.text == *sound), "{name}: overlaps");
+        out.push_str(&text[from..at]);
+        out.push_str("{ ");
+        for (_, mutant) in group {
+            let Mutant { name, instead, .. } = mutant;
+            out.push_str(&format!("if crate::mutant::on(\"{name}\") {{ {instead} }} else "));
+        }
+        out.push_str(&format!("{{ {sound} }} }}"));
+        from = at + sound.len();
+    }
+    out.push_str(&text[from..]);
+    Ok(out)
+}
+
+/// Every file at or below `path`, from the root, with `/`.
+fn list(root: &Path, path: &str, files: &mut Vec<String>) -> anyhow::Result<()> {
+    let full = root.join(path);
+    if !full.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(&full).with_context(|| path.to_owned())? {
+        let name = entry.context("a folder's entry")?.file_name();
+        list(root, &format!("{path}/{}", name.to_string_lossy()), files)?;
+    }
+    Ok(())
+}
+
+/// Removes sources from the copy that are not in the tree any more.
+fn remove_strangers(folder: &Path, path: &str, files: &[String]) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| path.to_owned())? {
+        let entry = entry.context("a folder's entry")?;
+        let path = format!("{path}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            remove_strangers(&entry.path(), &path, files)?;
+        } else if !files.contains(&path) {
+            fs::remove_file(entry.path()).with_context(|| path)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let folder = path.parent().context("a file is in a folder")?;
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mutant(name: &'static str, text: &'static str, instead: &'static str) -> Mutant {
+        Mutant { name, file: "a.rs", text, instead, caught_by: "crashes" }
+    }
+
+    #[test]
+    fn mutants_are_put_behind_their_switches() {
+        let (one, two) = (mutant("one", "b();", ""), mutant("two", "b();", "c();"));
+        let three = mutant("three", "x + 1", "x");
+        let text = "fn a() { b(); d(x + 1); }";
+        assert_eq!(
+            with_mutants(text, &[&three, &one, &two]).unwrap(),
+            "fn a() { { if crate::mutant::on(\"one\") {  } else if crate::mutant::on(\"two\") \
+             { c(); } else { b(); } } d({ if crate::mutant::on(\"three\") { x } else { x + 1 } }); }"
+        );
+    }
+
+    #[test]
+    fn a_mutant_whose_text_is_not_there_once_is_an_error() {
+        let table = [
+            ("", "lost: its text is 0 times in a.rs"),
+            ("b(); b();", "lost: its text is 2 times in a.rs"),
+        ];
+        for (text, expected) in table {
+            let error = with_mutants(text, &[&mutant("lost", "b();", "")]).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+        let overlapping = [mutant("one", "a b", ""), mutant("two", "b c", "")];
+        let overlapping: Vec<&Mutant> = overlapping.iter().collect();
+        let error = with_mutants("a b c", &overlapping).unwrap_err();
+        assert_eq!(error.to_string(), "two: its text overlaps with that of another mutant");
+    }
+
+    #[test]
+    fn the_copy_is_a_workspace_of_two() {
+        let manifest = "[workspace]\nresolver = \"3\"\nmembers = [\n    \"a\",\n]\nexclude = [\"f\"]\n\n\
+                        [workspace.package]\nversion = \"1\"\n";
+        assert_eq!(
+            small_workspace(manifest).unwrap(),
+            "[workspace]\nresolver = \"3\"\nmembers = [\"crates/log\", \"sim\"]\n\n\
+             [workspace.package]\nversion = \"1\"\n"
+        );
+    }
+}
