@@ -1,0 +1,354 @@
+//! Walks a segment from its first byte to its last, over damage too.
+//!
+//! Every byte ends up in exactly one [`Piece`]: a batch that is as it was written, a batch whose
+//! fields outside its checksum are wrong and can be told for certain, or damage.
+//!
+//! After damage the walk goes on at the next *anchor*: where the damaged batch's length says the next
+//! one begins, or a batch that an index entry names, or the end. Between the damage and the anchor bytes
+//! are searched for batches, and what is found counts only if whole batches lead from it to the anchor
+//! without a byte between: a record's value may hold what looks like a batch, but behind it, still
+//! in the same record, comes at least the number of its headers.
+
+use super::source::Source;
+use crate::limits::SCAN_CHUNK_BYTES;
+use crate::{BatchError, BatchHeader, Fault, HEADER_BYTES, batch};
+
+const MAGIC: u8 = 2;
+const MAGIC_AT: usize = 16;
+/// Bytes up to and with the magic: what the checksum does not cover, but for itself.
+pub(super) const UNCOVERED_BYTES: usize = 17;
+
+/// What is known of a segment besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub(super) base_offset: i64,
+    /// Every offset is below this: the next segment's base, or the end of the log where it is known.
+    pub(super) until: Option<i64>,
+    /// Last offset and position of batches, by the index.
+    pub(super) index: &'a [(i64, u64)],
+    /// Leader epochs with the first offset of each; none when nobody knows.
+    pub(super) epochs: Option<&'a [(i32, i64)]>,
+}
+
+/// A run of a segment's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Batch {
+        header: BatchHeader,
+        position: u64,
+        bytes: usize,
+    },
+    /// The checksum holds; what it does not cover is wrong.
+    Restorable {
+        /// As it must have been.
+        header: BatchHeader,
+        position: u64,
+        bytes: usize,
+        what: String,
+    },
+    Damage {
+        from: u64,
+        to: u64,
+        /// Offsets that were in it: first, and one past the last as far as that can be told.
+        offsets: (i64, i64),
+        what: String,
+    },
+}
+
+/// What a check says of the bytes at a place.
+enum Checked {
+    Valid(BatchHeader, usize),
+    Wrong(BatchError),
+}
+
+/// Where a walk is.
+pub(super) struct Walk<'a, 'b> {
+    source: &'b mut Source<'a>,
+    known: Known<'b>,
+    position: u64,
+    /// The least offset that the next batch can have.
+    expected: i64,
+    epoch: Option<i32>,
+}
+
+impl<'a, 'b> Walk<'a, 'b> {
+    pub(super) fn new(source: &'b mut Source<'a>, known: Known<'b>) -> Self {
+        Self { source, known, position: 0, expected: known.base_offset, epoch: None }
+    }
+
+    /// One past the last offset seen.
+    pub(super) fn expected(&self) -> i64 {
+        self.expected
+    }
+
+    /// The bytes of a batch that [`Self::next`] returned.
+    pub(super) fn bytes(&mut self, position: u64, bytes: usize) -> Result<&[u8], Fault> {
+        self.source.bytes(position, bytes)
+    }
+
+    /// The next piece; none at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, Fault> {
+        if self.position >= self.source.end() {
+            return Ok(None);
+        }
+        let piece = match self.check(self.position)? {
+            Checked::Valid(header, bytes) => self.judge(header, bytes)?,
+            Checked::Wrong(error) => self.damaged(&error)?,
+        };
+        match &piece {
+            Piece::Batch { header, bytes, .. } | Piece::Restorable { header, bytes, .. } => {
+                self.position += *bytes as u64;
+                self.expected = header.last_offset().saturating_add(1);
+                self.epoch = Some(header.leader_epoch);
+            }
+            Piece::Damage { to, offsets, .. } => {
+                self.position = *to;
+                self.expected = self.expected.max(offsets.1);
+            }
+        }
+        Ok(Some(piece))
+    }
+
+    fn check(&mut self, position: u64) -> Result<Checked, Fault> {
+        let head = self.source.bytes(position, HEADER_BYTES)?;
+        let total = BatchHeader::read(head).and_then(|header| header.total_bytes());
+        let bytes = self.source.bytes(position, total.unwrap_or(HEADER_BYTES))?;
+        Ok(match batch::check_first(bytes) {
+            Ok((header, total)) => Checked::Valid(header, total),
+            Err(error) => Checked::Wrong(error),
+        })
+    }
+
+    /// The valid batch at `position`, if there is one.
+    fn valid(&mut self, position: u64) -> Result<Option<(BatchHeader, usize)>, Fault> {
+        if position >= self.source.end() {
+            return Ok(None);
+        }
+        Ok(match self.check(position)? {
+            Checked::Valid(header, bytes) => Some((header, bytes)),
+            Checked::Wrong(_) => None,
+        })
+    }
+
+    /// What a batch is whose checksum holds: its offset and its epoch are not covered.
+    fn judge(&mut self, header: BatchHeader, bytes: usize) -> Result<Piece, Fault> {
+        let position = self.position;
+        let after = position + bytes as u64;
+        let following = self.valid(after)?.map(|(next, _)| next);
+        let indexed = self.indexed_at(position);
+        // Where the next offset after this batch is at most.
+        let bound = match following {
+            Some(next) if next.base_offset > self.expected => Some(next.base_offset),
+            None if after >= self.source.end() => self.known.until,
+            _ => None,
+        };
+        let last = header.last_offset();
+        let fits = header.base_offset >= self.expected
+            && self.known.until.is_none_or(|until| last < until)
+            && (bound.is_none_or(|bound| last < bound) || indexed == Some(last));
+        let span = i64::from(header.last_offset_delta) + 1;
+        let right_base = if fits {
+            Some(header.base_offset)
+        } else if bound == Some(self.expected + span) {
+            Some(self.expected)
+        } else {
+            indexed.map(|last| last + 1 - span).filter(|&base| {
+                base >= self.expected && bound.is_none_or(|bound| base + span <= bound)
+            })
+        };
+        let Some(base_offset) = right_base else {
+            let offsets = (self.expected, bound.unwrap_or(self.expected + span));
+            let what = format!("offset {} where {} is next", header.base_offset, self.expected);
+            return Ok(Piece::Damage { from: position, to: after, offsets, what });
+        };
+        let leader_epoch = self.right_epoch(base_offset, &header, following.as_ref());
+        if base_offset == header.base_offset && leader_epoch == header.leader_epoch {
+            return Ok(Piece::Batch { header, position, bytes });
+        }
+        let what = if base_offset == header.base_offset {
+            format!("leader epoch {} instead of {leader_epoch}", header.leader_epoch)
+        } else {
+            format!("offset {} instead of {base_offset}", header.base_offset)
+        };
+        let header = BatchHeader { base_offset, leader_epoch, ..header };
+        Ok(Piece::Restorable { header, position, bytes, what })
+    }
+
+    /// The epoch that a batch at `offset` has: what is known, else what fits its neighbours.
+    fn right_epoch(
+        &self,
+        offset: i64,
+        header: &BatchHeader,
+        following: Option<&BatchHeader>,
+    ) -> i32 {
+        if let Some(epochs) = self.known.epochs {
+            let epoch = epochs.iter().rev().find(|&&(_, start)| start <= offset);
+            return epoch.map_or(header.leader_epoch, |&(epoch, _)| epoch);
+        }
+        let before = self.epoch.unwrap_or(header.leader_epoch.min(0));
+        let at_most = following.map_or(i32::MAX, |next| next.leader_epoch);
+        let fits = (before..=at_most.max(before)).contains(&header.leader_epoch);
+        if fits { header.leader_epoch } else { before.max(0) }
+    }
+
+    fn indexed_at(&self, position: u64) -> Option<i64> {
+        let found = self.known.index.binary_search_by_key(&position, |&(_, at)| at);
+        found.ok().and_then(|number| self.known.index.get(number)).map(|&(last, _)| last)
+    }
+
+    /// What lies at a place where no valid batch does.
+    fn damaged(&mut self, error: &BatchError) -> Result<Piece, Fault> {
+        let from = self.position;
+        if let Some(piece) = self.other_magic()? {
+            return Ok(piece);
+        }
+        let (to, following) = self.resume()?;
+        if let Some(piece) = self.other_length(to)? {
+            return Ok(piece);
+        }
+        let last_indexed = self.known.index.last().map_or(self.expected, |&(last, _)| last + 1);
+        let until = match following {
+            Some(next) => next.base_offset,
+            None => self.known.until.unwrap_or(last_indexed.max(self.expected)),
+        };
+        let what = match self.source.unreadable(from, to) {
+            Some(why) => format!("cannot be read: {why}"),
+            None => error.to_string(),
+        };
+        Ok(Piece::Damage { from, to, offsets: (self.expected, until), what })
+    }
+
+    /// The batch here if nothing but its magic is wrong.
+    fn other_magic(&mut self) -> Result<Option<Piece>, Fault> {
+        let position = self.position;
+        let head = self.source.bytes(position, HEADER_BYTES)?;
+        let Some(magic) = head.get(MAGIC_AT).copied().filter(|&magic| magic != MAGIC) else {
+            return Ok(None);
+        };
+        let total = BatchHeader::read(head).and_then(|header| header.total_bytes());
+        let what = format!("magic {} instead of {MAGIC}", magic.cast_signed());
+        self.with_head(position, total, what, |head| head[MAGIC_AT] = MAGIC)
+    }
+
+    /// The batch here if it ends at `to` and nothing but its length is wrong.
+    fn other_length(&mut self, to: u64) -> Result<Option<Piece>, Fault> {
+        let position = self.position;
+        let Ok(total) = usize::try_from(to - position) else { return Ok(None) };
+        let Ok(length) = i32::try_from(total.saturating_sub(12)) else { return Ok(None) };
+        let head = self.source.bytes(position, HEADER_BYTES)?;
+        let Some(stated) = BatchHeader::read(head).map(|header| header.batch_length) else {
+            return Ok(None);
+        };
+        let what = format!("batch length {stated} instead of {length}");
+        self.with_head(position, Some(total), what, |head| {
+            head[8..12].copy_from_slice(&length.to_be_bytes());
+        })
+    }
+
+    /// The batch of `total` bytes at `position` as it is once `change` has been made to its head.
+    fn with_head(
+        &mut self,
+        position: u64,
+        total: Option<usize>,
+        what: String,
+        change: impl Fn(&mut [u8; UNCOVERED_BYTES]),
+    ) -> Result<Option<Piece>, Fault> {
+        let Some(total) = total.filter(|&total| total <= crate::limits::BATCH_BYTES_MAX) else {
+            return Ok(None);
+        };
+        let mut bytes = self.source.bytes(position, total)?.to_vec();
+        let Some(head) = bytes.first_chunk_mut::<UNCOVERED_BYTES>() else { return Ok(None) };
+        change(head);
+        let (expected, until) = (self.expected, self.known.until);
+        Ok(match batch::check_first(&bytes) {
+            Ok((header, bytes))
+                if bytes == total
+                    && header.base_offset >= expected
+                    && until.is_none_or(|until| header.last_offset() < until) =>
+            {
+                Some(Piece::Restorable { header, position, bytes, what })
+            }
+            _ => None,
+        })
+    }
+
+    /// Where batches go on after the damage at hand, with the batch there; the end if nowhere.
+    fn resume(&mut self) -> Result<(u64, Option<BatchHeader>), Fault> {
+        let (anchor, at_anchor) = self.anchor()?;
+        let limit = at_anchor.map(|header| header.base_offset).or(self.known.until);
+        let mut from = self.position + 1;
+        while from + HEADER_BYTES as u64 <= anchor {
+            let mut candidates = Vec::new();
+            let window = self.source.bytes(from, SCAN_CHUNK_BYTES)?;
+            for (start, bytes) in window.windows(HEADER_BYTES).enumerate() {
+                if bytes.get(MAGIC_AT) == Some(&MAGIC) && could_be_batch(bytes, self.expected, limit) {
+                    candidates.push(from + start as u64);
+                }
+            }
+            let searched = window.len().saturating_sub(HEADER_BYTES - 1).max(1) as u64;
+            for candidate in candidates.into_iter().filter(|&candidate| candidate < anchor) {
+                if let Some(header) = self.leads_to(candidate, anchor, limit)? {
+                    return Ok((candidate, Some(header)));
+                }
+            }
+            from += searched;
+        }
+        Ok((anchor, at_anchor))
+    }
+
+    /// The next place where a batch is sure to begin, with that batch; or the end.
+    fn anchor(&mut self) -> Result<(u64, Option<BatchHeader>), Fault> {
+        let (from, expected, end) = (self.position, self.expected, self.source.end());
+        let head = self.source.bytes(from, HEADER_BYTES)?;
+        let stated = BatchHeader::read(head).and_then(|header| header.total_bytes());
+        let stated = stated.map(|bytes| from + bytes as u64);
+        if let Some(stated) = stated.filter(|&at| at < end)
+            && let Some((header, _)) = self.valid(stated)?
+            && header.base_offset > expected
+            && self.known.until.is_none_or(|until| header.last_offset() < until)
+        {
+            return Ok((stated, Some(header)));
+        }
+        let first = self.known.index.partition_point(|&(_, at)| at <= from);
+        for &(last, at) in self.known.index.get(first..).unwrap_or_default() {
+            if let Some((header, _)) = self.valid(at)?
+                && header.last_offset() == last
+                && header.base_offset > expected
+            {
+                return Ok((at, Some(header)));
+            }
+        }
+        Ok((end, None))
+    }
+
+    /// The batch at `candidate` if whole batches in order lead from it to `anchor`.
+    fn leads_to(
+        &mut self,
+        candidate: u64,
+        anchor: u64,
+        limit: Option<i64>,
+    ) -> Result<Option<BatchHeader>, Fault> {
+        let (mut at, mut expected, mut first) = (candidate, self.expected, None);
+        while at < anchor {
+            let Some((header, bytes)) = self.valid(at)? else { return Ok(None) };
+            let inside = limit.is_none_or(|limit| header.last_offset() < limit);
+            if header.base_offset < expected || !inside {
+                return Ok(None);
+            }
+            first = first.or(Some(header));
+            expected = header.last_offset() + 1;
+            at += bytes as u64;
+        }
+        Ok(first.filter(|_| at == anchor))
+    }
+}
+
+/// A cheap look before the checksum is made.
+fn could_be_batch(head: &[u8], expected: i64, limit: Option<i64>) -> bool {
+    BatchHeader::read(head).is_some_and(|header| {
+        header.total_bytes().is_some()
+            && header.base_offset >= expected
+            && header.last_offset_delta >= 0
+            && limit.is_none_or(|limit| header.last_offset() < limit)
+    })
+}
