@@ -133,6 +133,9 @@ impl<'a, 'b> Walk<'a, 'b> {
     /// What a batch is whose checksum holds: its offset and its epoch are not covered.
     fn judge(&mut self, header: BatchHeader, bytes: usize) -> Result<Piece, Fault> {
         let position = self.position;
+        if header.base_offset == self.expected && self.epoch_is_right(&header) {
+            return Ok(Piece::Batch { header, position, bytes });
+        }
         let after = position + bytes as u64;
         let following = self.valid(after)?.map(|(next, _)| next);
         let indexed = self.indexed_at(position);
@@ -174,6 +177,12 @@ impl<'a, 'b> Walk<'a, 'b> {
         Ok(Piece::Restorable { header, position, bytes, what })
     }
 
+    /// Whether the epoch needs no second look.
+    fn epoch_is_right(&self, header: &BatchHeader) -> bool {
+        let known = self.known.epochs.map(|epochs| epoch_at(epochs, header.base_offset));
+        known.unwrap_or(self.epoch) == Some(header.leader_epoch)
+    }
+
     /// The epoch that a batch at `offset` has: what is known, else what fits its neighbours.
     fn right_epoch(
         &self,
@@ -181,14 +190,15 @@ impl<'a, 'b> Walk<'a, 'b> {
         header: &BatchHeader,
         following: Option<&BatchHeader>,
     ) -> i32 {
+        let stated = header.leader_epoch;
         if let Some(epochs) = self.known.epochs {
-            let epoch = epochs.iter().rev().find(|&&(_, start)| start <= offset);
-            return epoch.map_or(header.leader_epoch, |&(epoch, _)| epoch);
+            return epoch_at(epochs, offset).unwrap_or(stated);
         }
-        let before = self.epoch.unwrap_or(header.leader_epoch.min(0));
-        let at_most = following.map_or(i32::MAX, |next| next.leader_epoch);
-        let fits = (before..=at_most.max(before)).contains(&header.leader_epoch);
-        if fits { header.leader_epoch } else { before.max(0) }
+        let next = following.map(|following| following.leader_epoch);
+        let at_least = self.epoch.unwrap_or(-1);
+        let at_most = next.unwrap_or(i32::MAX).max(at_least);
+        let fits = (at_least..=at_most).contains(&stated);
+        if fits { stated } else { self.epoch.or(next).unwrap_or(stated) }
     }
 
     fn indexed_at(&self, position: u64) -> Option<i64> {
@@ -341,6 +351,11 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
         Ok(first.filter(|_| at == anchor))
     }
+}
+
+/// The epoch that wrote an offset; none when it is older than all that are known.
+fn epoch_at(epochs: &[(i32, i64)], offset: i64) -> Option<i32> {
+    epochs.iter().rev().find(|&&(_, start)| start <= offset).map(|&(epoch, _)| epoch)
 }
 
 /// A cheap look before the checksum is made.

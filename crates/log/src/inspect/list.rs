@@ -1,0 +1,63 @@
+//! What a segment holds, for people.
+
+use super::partition::Inventory;
+use super::source::Source;
+use super::walk::{Known, Piece, Walk};
+use super::{Damage, DamageKind, file_kind};
+use crate::{BatchHeader, Disk, Fault, OpenMode};
+use bytes::Bytes;
+
+/// One thing in a segment, in the order of its bytes.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    Batch {
+        header: BatchHeader,
+        position: u64,
+        /// The whole batch, for [`crate::Batch::parse`].
+        bytes: Bytes,
+    },
+    Damage(Damage),
+}
+
+/// Walks a segment, over damage too. `each` is handed everything in it until it says that it has
+/// enough.
+pub fn batches(
+    disk: &dyn Disk,
+    log: &str,
+    each: &mut dyn FnMut(Listed) -> std::ops::ControlFlow<()>,
+) -> Result<(), Fault> {
+    let (folder, _) = log.rsplit_once('/').unwrap_or(("", log));
+    let base_offset = file_kind(log).1.unwrap_or(0);
+    let inventory = Inventory::take(disk, folder)?;
+    let index = inventory.hints(disk, base_offset);
+    let file = disk.open(log, OpenMode::Existing)?;
+    let mut source = Source::new(&*file, file.len()?);
+    let until = inventory.next_base(base_offset);
+    let mut walk = Walk::new(&mut source, Known { base_offset, until, index: &index, epochs: None });
+    while let Some(piece) = walk.next()? {
+        let listed = match piece {
+            Piece::Batch { header, position, bytes } => {
+                let bytes = Bytes::copy_from_slice(walk.bytes(position, bytes)?);
+                Listed::Batch { header, position, bytes }
+            }
+            Piece::Restorable { header, position, bytes, what } => Listed::Damage(Damage {
+                kind: DamageKind::Field,
+                path: log.to_owned(),
+                bytes: (position, position + bytes as u64),
+                offsets: Some((header.base_offset, header.last_offset() + 1)),
+                what,
+            }),
+            Piece::Damage { from, to, offsets, what } => Listed::Damage(Damage {
+                kind: DamageKind::Records,
+                path: log.to_owned(),
+                bytes: (from, to),
+                offsets: Some(offsets),
+                what,
+            }),
+        };
+        if each(listed).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}

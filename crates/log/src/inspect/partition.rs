@@ -1,0 +1,529 @@
+//! Verifies one partition: every segment batch by batch, and every other file against it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::damage::{Damage, DamageKind};
+use super::files::{self, FileKind, Wrong, path};
+use super::source::Source;
+use super::walk::{Known, Piece, Walk};
+use crate::{Batch, Disk, Fault, FaultKind, OpenMode};
+
+/// How closely [`verify`] looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every byte, by the checksums.
+    Batches,
+    /// Every record is decompressed and decoded as well.
+    Records,
+}
+
+/// What the node's checkpoint says of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    pub start_offset: i64,
+    /// Everything below this offset is in the segments.
+    pub recovery_offset: i64,
+    /// The segment and the byte in it where that offset is. What is past it is a stale copy of what the
+    /// journal has, or nothing.
+    pub segment_base: i64,
+    pub position: u64,
+    /// Leader epochs with the first offset of each.
+    pub leader_epochs: Vec<(i32, i64)>,
+}
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionReport {
+    pub folder: String,
+    pub segments: u64,
+    pub batches: u64,
+    pub records: u64,
+    /// Of all segments.
+    pub bytes: u64,
+    /// Files that were looked at.
+    pub files: u64,
+    pub start_offset: i64,
+    /// One past the last offset.
+    pub end_offset: i64,
+    /// Offsets that no batch covers, where there is no damage either: compaction or a repair took
+    /// them. First, and one past the last.
+    pub gaps: Vec<(i64, i64)>,
+    /// Bytes that the journal has as well, or that were never acknowledged.
+    pub unclaimed_bytes: u64,
+    /// Files that a recovery or a repair set aside, and files that are not the log's.
+    pub others: Vec<String>,
+    pub damage: Vec<Damage>,
+}
+
+/// The folders of `disk` that hold a partition: a name, a hyphen and a number.
+pub fn partition_folders(disk: &dyn Disk) -> Result<Vec<String>, Fault> {
+    let is_partition = |name: &str| {
+        name.rsplit_once('-').is_some_and(|(topic, number)| {
+            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            !topic.is_empty() && digits
+        })
+    };
+    let entries = disk.list("")?.into_iter();
+    Ok(entries.filter(|e| e.is_dir && is_partition(&e.name)).map(|e| e.name).collect())
+}
+
+/// Verifies the partition in `folder`. `progress` is told of bytes that have been walked.
+///
+/// A file that goes while this runs was removed by the node, and is passed over.
+pub fn verify(
+    disk: &dyn Disk,
+    folder: &str,
+    claims: Option<&Claims>,
+    depth: Depth,
+    progress: &mut dyn FnMut(u64),
+) -> Result<PartitionReport, Fault> {
+    let inventory = Inventory::take(disk, folder)?;
+    let report = PartitionReport {
+        folder: folder.to_owned(),
+        segments: inventory.logs.len() as u64,
+        others: inventory.others.clone(),
+        ..PartitionReport::default()
+    };
+    let mut verifier = Verifier { disk, claims, depth, inventory, report, progress };
+    verifier.segments()?;
+    verifier.small_files()?;
+    verifier.lost_segments();
+    Ok(verifier.report)
+}
+
+/// A partition's files by what they are.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    pub(super) folder: String,
+    /// Base offsets of the segments, ascending.
+    pub(super) logs: Vec<i64>,
+    names: BTreeSet<String>,
+    pub(super) snapshots: Vec<i64>,
+    others: Vec<String>,
+}
+
+impl Inventory {
+    pub(super) fn take(disk: &dyn Disk, folder: &str) -> Result<Self, Fault> {
+        let mut inventory = Self { folder: folder.to_owned(), ..Self::default() };
+        for entry in disk.list(folder)? {
+            match files::file_kind(&entry.name) {
+                (FileKind::Log, Some(base)) => inventory.logs.push(base),
+                (FileKind::Snapshot, Some(offset)) => inventory.snapshots.push(offset),
+                (FileKind::SetAside | FileKind::Other, _) => {
+                    inventory.others.push(format!("{folder}/{}", entry.name));
+                }
+                _ => {}
+            }
+            inventory.names.insert(entry.name);
+        }
+        inventory.logs.sort_unstable();
+        inventory.snapshots.sort_unstable();
+        Ok(inventory)
+    }
+
+    pub(super) fn has(&self, base: i64, suffix: &str) -> bool {
+        let path = path(&self.folder, base, suffix);
+        path.rsplit_once('/').is_some_and(|(_, name)| self.names.contains(name))
+    }
+
+    /// Base offsets that files of this kind have and no segment does.
+    pub(super) fn without_log(&self, suffix: &str) -> Vec<i64> {
+        let bases = self.names.iter().filter(|name| name.ends_with(suffix));
+        bases
+            .filter_map(|name| files::file_kind(name).1)
+            .filter(|base| self.logs.binary_search(base).is_err())
+            .collect()
+    }
+
+    /// What is below the base of the segment after this one.
+    pub(super) fn next_base(&self, base: i64) -> Option<i64> {
+        let after = self.logs.partition_point(|&other| other <= base);
+        self.logs.get(after).copied()
+    }
+
+    /// Positions of batches by their last offsets, as the index of a segment has them: hints that a
+    /// walk confirms before it follows them.
+    pub(super) fn hints(&self, disk: &dyn Disk, base: i64) -> Vec<(i64, u64)> {
+        let bytes = files::read_whole(disk, &path(&self.folder, base, ".index"));
+        let Ok(bytes) = bytes else { return Vec::new() };
+        let mut hints: Vec<(i64, u64)> = bytes
+            .chunks_exact(8)
+            .flat_map(|entry| files::offset_entries(base, entry).0)
+            .map(|entry| (entry.last_offset, entry.position))
+            .collect();
+        hints.sort_unstable_by_key(|&(_, position)| position);
+        hints.dedup_by_key(|&mut (_, position)| position);
+        hints
+    }
+}
+
+/// What is known of a segment before it is walked.
+pub(super) fn known<'a>(
+    inventory: &Inventory,
+    claims: Option<&'a Claims>,
+    base_offset: i64,
+    bytes: u64,
+    index: &'a [(i64, u64)],
+) -> Known<'a> {
+    let claimed_end = claims.filter(|claims| {
+        base_offset == claims.segment_base && bytes <= claims.position
+    });
+    let until = inventory
+        .next_base(base_offset)
+        .or(claimed_end.map(|claims| claims.recovery_offset));
+    let epochs = claims.filter(|claims| !claims.leader_epochs.is_empty());
+    Known { base_offset, until, index, epochs: epochs.map(|claims| &*claims.leader_epochs) }
+}
+
+/// Bytes of a segment that the checkpoint answers for.
+fn claimed_bytes(claims: Option<&Claims>, base: i64, bytes: u64) -> u64 {
+    match claims {
+        Some(claims) if base == claims.segment_base => bytes.min(claims.position),
+        Some(claims) if base > claims.segment_base => 0,
+        _ => bytes,
+    }
+}
+
+struct Verifier<'a> {
+    disk: &'a dyn Disk,
+    claims: Option<&'a Claims>,
+    depth: Depth,
+    inventory: Inventory,
+    report: PartitionReport,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Verifier<'_> {
+    fn segments(&mut self) -> Result<(), Fault> {
+        let claims = self.claims;
+        let first = self.inventory.logs.first().copied();
+        let start = claims.map(|claims| claims.start_offset).or(first).unwrap_or(0);
+        self.report.start_offset = start;
+        self.report.end_offset = start;
+        for base in self.inventory.logs.clone() {
+            if base > self.report.end_offset {
+                self.report.gaps.push((self.report.end_offset, base));
+            }
+            match self.segment(base) {
+                Err(fault) if fault.kind == FaultKind::NotFound => {}
+                done => done?,
+            }
+        }
+        self.missing_end();
+        Ok(())
+    }
+
+    /// Offsets at the end that were there once.
+    fn missing_end(&mut self) {
+        let end = self.report.end_offset;
+        let known = match (self.claims, self.inventory.snapshots.last()) {
+            (Some(claims), _) => claims.recovery_offset,
+            (None, Some(&offset)) => offset,
+            (None, None) => end,
+        };
+        if known <= end {
+            return;
+        }
+        self.report.end_offset = known;
+        let said = self.report.damage.iter().any(|damage| {
+            damage.offsets.is_some_and(|(from, to)| from <= end && to >= known)
+        });
+        if !said {
+            let base = self.inventory.logs.last().copied().unwrap_or(end);
+            let path = path(&self.inventory.folder, base, ".log");
+            let (bytes, what) = ((0, 0), format!("offsets {end}..{known} are missing at its end"));
+            let kind = DamageKind::Records;
+            self.report.damage.push(Damage { kind, path, bytes, offsets: Some((end, known)), what });
+        }
+    }
+
+    fn segment(&mut self, base: i64) -> Result<(), Fault> {
+        let log = path(&self.inventory.folder, base, ".log");
+        let file = self.disk.open(&log, OpenMode::Existing)?;
+        let len = file.len()?;
+        let claimed = claimed_bytes(self.claims, base, len);
+        let hints = self.inventory.hints(self.disk, base);
+        let known = known(&self.inventory, self.claims, base, len, &hints);
+        let mut source = Source::new(&*file, claimed);
+        let mut walk = Walk::new(&mut source, known);
+        let mut indexes = Indexes::load(self.disk, &self.inventory, base)?;
+        let report = &mut self.report;
+        report.files += 1;
+        report.bytes += len;
+        report.unclaimed_bytes += len - claimed;
+        let mut expected = base;
+        while let Some(piece) = walk.next()? {
+            match piece {
+                Piece::Batch { header, position, bytes } => {
+                    if header.base_offset > expected.max(report.start_offset) {
+                        report.gaps.push((expected, header.base_offset));
+                    }
+                    report.batches += 1;
+                    report.records += u64::try_from(header.record_count).unwrap_or(0);
+                    indexes.batch(header.last_offset(), position, header.max_timestamp);
+                    if self.depth == Depth::Records {
+                        let content = walk.bytes(position, bytes)?;
+                        let batch = Batch::parse(Bytes::copy_from_slice(content));
+                        if let Err(error) = batch.and_then(|batch| batch.records()) {
+                            report.damage.push(Damage {
+                                kind: DamageKind::Content,
+                                path: log.clone(),
+                                bytes: (position, position + bytes as u64),
+                                offsets: Some((header.base_offset, header.last_offset() + 1)),
+                                what: error.to_string(),
+                            });
+                        }
+                    }
+                    (self.progress)(bytes as u64);
+                }
+                Piece::Restorable { header, position, bytes, what } => {
+                    let to = position + bytes as u64;
+                    report.damage.push(Damage {
+                        kind: DamageKind::Field,
+                        path: log.clone(),
+                        bytes: (position, to),
+                        offsets: Some((header.base_offset, header.last_offset() + 1)),
+                        what,
+                    });
+                    indexes.batch(header.last_offset(), position, header.max_timestamp);
+                    (self.progress)(bytes as u64);
+                }
+                Piece::Damage { from, to, offsets, what } => {
+                    let kind = DamageKind::Records;
+                    let (path, until, offsets) = (log.clone(), offsets.1, Some(offsets));
+                    report.damage.push(Damage { kind, path, bytes: (from, to), offsets, what });
+                    indexes.damage(to, until);
+                    (self.progress)(to - from);
+                }
+            }
+            expected = walk.expected();
+        }
+        report.end_offset = report.end_offset.max(expected);
+        self.missing_bytes(&log, base, claimed, expected);
+        report_indexes(indexes, claimed < len, &mut self.report);
+        Ok(())
+    }
+
+    /// Bytes that the checkpoint answers for and the segment does not have.
+    fn missing_bytes(&mut self, log: &str, base: i64, bytes: u64, expected: i64) {
+        let Some(claims) = self.claims.filter(|claims| claims.segment_base == base) else { return };
+        if bytes < claims.position {
+            self.report.damage.push(Damage {
+                kind: DamageKind::Records,
+                path: log.to_owned(),
+                bytes: (bytes, claims.position),
+                offsets: Some((expected, claims.recovery_offset)).filter(|(from, to)| from < to),
+                what: format!("the file ends before byte {}", claims.position),
+            });
+        }
+    }
+
+    /// Files of segments that are not there themselves.
+    fn lost_segments(&mut self) {
+        let mut lost: BTreeSet<i64> = BTreeSet::new();
+        for suffix in [".index", ".timeindex", ".txnindex"] {
+            lost.extend(self.inventory.without_log(suffix));
+        }
+        let claimed = self.claims.filter(|claims| {
+            claims.position > 0 && self.inventory.logs.binary_search(&claims.segment_base).is_err()
+        });
+        lost.extend(claimed.map(|claims| claims.segment_base));
+        for base in lost {
+            let until = self.inventory.next_base(base).unwrap_or(self.report.end_offset);
+            self.report.gaps.retain(|&(from, to)| from != base || to != until);
+            self.report.damage.push(Damage {
+                kind: DamageKind::Records,
+                path: path(&self.inventory.folder, base, ".log"),
+                bytes: (0, 0),
+                offsets: Some((base, until)),
+                what: "the file is missing".to_owned(),
+            });
+        }
+    }
+
+    fn small_files(&mut self) -> Result<(), Fault> {
+        for offset in self.inventory.snapshots.clone() {
+            let path = path(&self.inventory.folder, offset, ".snapshot");
+            self.small_file(&path, |bytes| files::snapshot_entries(bytes).err())?;
+        }
+        let in_folder = |name: &str| format!("{}/{name}", self.inventory.folder);
+        let epochs = in_folder("leader-epoch-checkpoint");
+        let metadata = in_folder("partition.metadata");
+        let names = &self.inventory.names;
+        let has_epochs = names.contains("leader-epoch-checkpoint");
+        let has_metadata = names.contains("partition.metadata");
+        if has_epochs {
+            self.small_file(&epochs, |bytes| files::leader_epochs(bytes).err())?;
+        }
+        if has_metadata {
+            self.small_file(&metadata, partition_metadata)?;
+        }
+        Ok(())
+    }
+
+    fn small_file(
+        &mut self,
+        path: &str,
+        check: impl Fn(&[u8]) -> Option<Wrong>,
+    ) -> Result<(), Fault> {
+        let bytes = match files::read_whole(self.disk, path) {
+            Err(Fault { kind: FaultKind::NotFound, .. }) => return Ok(()),
+            read => read?,
+        };
+        self.report.files += 1;
+        self.report.damage.extend(check(&bytes).map(|wrong| derived(path, &bytes, wrong)));
+        Ok(())
+    }
+}
+
+fn derived(path: &str, bytes: &[u8], wrong: Wrong) -> Damage {
+    Damage {
+        kind: DamageKind::Derived,
+        path: path.to_owned(),
+        bytes: (wrong.at, bytes.len() as u64),
+        offsets: None,
+        what: wrong.what,
+    }
+}
+
+/// `version: 0` and `topic_id: ` with 22 characters of base64.
+fn partition_metadata(bytes: &[u8]) -> Option<Wrong> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let id = text.strip_prefix("version: 0\ntopic_id: ").map(str::trim_end);
+    let sane = id.is_some_and(|id| {
+        let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        id.len() == 22 && id.bytes().all(is_base64)
+    });
+    (!sane).then(|| Wrong { at: 0, what: "not a version and a topic id".to_owned() })
+}
+
+fn report_indexes(indexes: Indexes, more_than_claimed: bool, report: &mut PartitionReport) {
+    for index in [indexes.offsets, indexes.times, indexes.aborted] {
+        let Some(index) = index else { continue };
+        report.files += 1;
+        let past_the_end = index.pending() && !more_than_claimed;
+        let wrong = index.wrong.or(past_the_end.then(|| Wrong {
+            at: index.next as u64 * index.entry_bytes,
+            what: "an entry that no batch confirms".to_owned(),
+        }));
+        let len = index.bytes;
+        report.damage.extend(wrong.map(|wrong| Damage {
+            kind: DamageKind::Derived,
+            path: index.path,
+            bytes: (wrong.at, len),
+            offsets: None,
+            what: wrong.what,
+        }));
+    }
+}
+
+/// The entries of one index, each to be confirmed by a batch: by its last offset and one other figure.
+struct IndexCheck {
+    path: String,
+    bytes: u64,
+    entry_bytes: u64,
+    entries: Vec<(i64, i64)>,
+    next: usize,
+    wrong: Option<Wrong>,
+}
+
+impl IndexCheck {
+    fn pending(&self) -> bool {
+        self.next < self.entries.len()
+    }
+
+    /// Passes the entries up to `last_offset`; the one that names it must have this figure.
+    fn confirm(&mut self, last_offset: i64, figure: Option<i64>) {
+        while let Some(&(offset, stated)) = self.entries.get(self.next) {
+            if offset > last_offset {
+                return;
+            }
+            if offset < last_offset || Some(stated) != figure {
+                let at = self.next as u64 * self.entry_bytes;
+                let what = "an entry that no batch confirms".to_owned();
+                self.wrong.get_or_insert(Wrong { at, what });
+            }
+            self.next += 1;
+        }
+    }
+
+    fn skip(&mut self, is_in_damage: impl Fn(i64, i64) -> bool) {
+        while self.entries.get(self.next).is_some_and(|&(offset, figure)| is_in_damage(offset, figure))
+        {
+            self.next += 1;
+        }
+    }
+}
+
+/// The indexes of a segment while it is walked.
+struct Indexes {
+    offsets: Option<IndexCheck>,
+    times: Option<IndexCheck>,
+    aborted: Option<IndexCheck>,
+    largest_timestamp: i64,
+    /// Past damage that may have held the largest timestamp.
+    uncertain: bool,
+}
+
+impl Indexes {
+    fn load(disk: &dyn Disk, inventory: &Inventory, base: i64) -> Result<Self, Fault> {
+        let offsets = load(disk, inventory, base, ".index", |bytes| {
+            let (entries, wrong) = files::offset_entries(base, bytes);
+            let pair = |e: &files::OffsetEntry| (e.last_offset, e.position.cast_signed());
+            (entries.iter().map(pair).collect(), wrong, 8)
+        })?;
+        let times = load(disk, inventory, base, ".timeindex", |bytes| {
+            let (entries, wrong) = files::time_entries(base, bytes);
+            (entries.iter().map(|e| (e.last_offset, e.timestamp)).collect(), wrong, 12)
+        })?;
+        let aborted = load(disk, inventory, base, ".txnindex", |bytes| {
+            (Vec::new(), files::aborted_entries(bytes).1, 34)
+        })?;
+        Ok(Self { offsets, times, aborted, largest_timestamp: -1, uncertain: false })
+    }
+
+    fn batch(&mut self, last_offset: i64, position: u64, timestamp: i64) {
+        if let Some(offsets) = &mut self.offsets {
+            offsets.confirm(last_offset, Some(position.cast_signed()));
+        }
+        let is_largest = timestamp > self.largest_timestamp || self.uncertain;
+        self.largest_timestamp = self.largest_timestamp.max(timestamp);
+        if let Some(times) = &mut self.times {
+            times.confirm(last_offset, is_largest.then_some(timestamp));
+        }
+    }
+
+    /// Passes what lies before byte `to`, where offsets from `until` on follow.
+    fn damage(&mut self, to: u64, until: i64) {
+        self.uncertain = true;
+        if let Some(times) = &mut self.times {
+            times.skip(|last_offset, _| last_offset < until);
+        }
+        if let Some(offsets) = &mut self.offsets {
+            offsets.skip(|_, position| position.cast_unsigned() < to);
+        }
+    }
+}
+
+/// Reads an index's pairs; none when there is no such file.
+fn load(
+    disk: &dyn Disk,
+    inventory: &Inventory,
+    base: i64,
+    suffix: &str,
+    read: impl Fn(&[u8]) -> (Vec<(i64, i64)>, Option<Wrong>, u64),
+) -> Result<Option<IndexCheck>, Fault> {
+    if !inventory.has(base, suffix) {
+        return Ok(None);
+    }
+    let path = path(&inventory.folder, base, suffix);
+    let bytes = match files::read_whole(disk, &path) {
+        Err(Fault { kind: FaultKind::NotFound, .. }) => return Ok(None),
+        read => read?,
+    };
+    let (entries, wrong, entry_bytes) = read(&bytes);
+    let bytes = bytes.len() as u64;
+    Ok(Some(IndexCheck { path, bytes, entry_bytes, entries, next: 0, wrong }))
+}
