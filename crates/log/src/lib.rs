@@ -12,6 +12,7 @@ mod compaction;
 mod compression;
 mod config;
 mod disk;
+pub mod inspect;
 #[expect(dead_code, reason = "taken into use by the store")]
 mod journal;
 pub mod limits;

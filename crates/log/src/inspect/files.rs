@@ -1,7 +1,9 @@
 //! The files of a data directory by their names, and what the small ones hold.
 //!
-//! Read here apart from the code that writes and uses them, so that the one checks the other.
+//! Indexes are read here apart from the code that writes and uses them, so that the one checks the
+//! other.
 
+use crate::partition_log::{kafka_files, snapshot};
 use crate::{Disk, Fault, OpenMode, ProducerEntry};
 
 /// Bytes of the largest file that is read in one piece: an index of the largest segment, or the
@@ -43,11 +45,11 @@ pub fn file_kind(path: &str) -> (FileKind, Option<i64>) {
         _ => {}
     }
     match name {
-        "leader-epoch-checkpoint" => return (FileKind::LeaderEpochs, None),
-        "partition.metadata" => return (FileKind::PartitionMetadata, None),
-        "recovery-point-offset-checkpoint"
-        | "log-start-offset-checkpoint"
-        | "replication-offset-checkpoint" => return (FileKind::OffsetCheckpoint, None),
+        kafka_files::LEADER_EPOCHS_FILE => return (FileKind::LeaderEpochs, None),
+        kafka_files::METADATA_FILE => return (FileKind::PartitionMetadata, None),
+        kafka_files::RECOVERY_POINTS_FILE
+        | kafka_files::START_OFFSETS_FILE
+        | kafka_files::HIGH_WATERMARKS_FILE => return (FileKind::OffsetCheckpoint, None),
         _ => {}
     }
     let (digits, rest) = name.split_at_checked(DIGITS).unwrap_or((name, ""));
@@ -86,10 +88,6 @@ pub struct Wrong {
     pub what: String,
 }
 
-fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { at: at as u64, what: what.into() })
-}
-
 /// An entry of an `.index`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetEntry {
@@ -113,11 +111,19 @@ pub struct AbortedEntry {
     pub last_stable_offset: i64,
 }
 
+impl AbortedEntry {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = 0_i16.to_be_bytes().to_vec();
+        let fields =
+            [self.producer_id, self.first_offset, self.last_offset, self.last_stable_offset];
+        bytes.extend(fields.into_iter().flat_map(i64::to_be_bytes));
+        bytes
+    }
+}
+
 const OFFSET_ENTRY_BYTES: usize = 8;
 const TIME_ENTRY_BYTES: usize = 12;
 const ABORTED_ENTRY_BYTES: usize = 34;
-const SNAPSHOT_ENTRIES_AT: usize = 10;
-const SNAPSHOT_ENTRY_BYTES: usize = 46;
 
 /// The entries of an `.index`, in order; the first that cannot follow the one before is told.
 pub fn offset_entries(base: i64, bytes: &[u8]) -> (Vec<OffsetEntry>, Option<Wrong>) {
@@ -189,92 +195,32 @@ fn entries<T>(
 
 /// The entries of a producer snapshot.
 pub fn snapshot_entries(bytes: &[u8]) -> Result<Vec<ProducerEntry>, Wrong> {
-    let mut rest = bytes;
-    let head = (|| {
-        let version = i16::from_be_bytes(take(&mut rest)?);
-        let checksum = u32::from_be_bytes(take(&mut rest)?);
-        let covered = rest;
-        let count = usize::try_from(i32::from_be_bytes(take(&mut rest)?)).ok()?;
-        Some((version, checksum, covered, count))
-    })();
-    let Some((version, checksum, covered, count)) = head else {
-        return wrong(0, format!("{} bytes are too few for a snapshot", bytes.len()));
-    };
-    if version != 1 {
-        return wrong(0, format!("version {version} of a snapshot"));
-    }
-    let actual = crc32c::crc32c(covered);
-    if actual != checksum {
-        return wrong(2, format!("checksum {actual:#010x} does not match {checksum:#010x}"));
-    }
-    if rest.len() != count.saturating_mul(SNAPSHOT_ENTRY_BYTES) {
-        return wrong(SNAPSHOT_ENTRIES_AT, format!("{} bytes for {count} producers", rest.len()));
-    }
-    let entries = rest.chunks_exact(SNAPSHOT_ENTRY_BYTES).map(producer_entry);
-    let all: Option<Vec<ProducerEntry>> = entries.collect();
-    all.map_or_else(|| wrong(SNAPSHOT_ENTRIES_AT, "half an entry"), Ok)
+    let why = "not a whole snapshot whose checksum holds";
+    snapshot::decode(bytes).ok_or_else(|| Wrong { at: 0, what: why.to_owned() })
 }
 
-fn producer_entry(mut entry: &[u8]) -> Option<ProducerEntry> {
-    Some(ProducerEntry {
-        producer_id: i64::from_be_bytes(take(&mut entry)?),
-        epoch: i16::from_be_bytes(take(&mut entry)?),
-        last_sequence: i32::from_be_bytes(take(&mut entry)?),
-        last_offset: i64::from_be_bytes(take(&mut entry)?),
-        offset_delta: i32::from_be_bytes(take(&mut entry)?),
-        timestamp: i64::from_be_bytes(take(&mut entry)?),
-        coordinator_epoch: i32::from_be_bytes(take(&mut entry)?),
-        transaction_offset: Some(i64::from_be_bytes(take(&mut entry)?)).filter(|&at| at >= 0),
-    })
+/// An offset per topic and partition, as Kafka's `*-offset-checkpoint` files have it.
+pub fn partition_offsets(bytes: &[u8]) -> Result<Vec<(String, i32, i64)>, Wrong> {
+    let offsets = kafka_files::decode_offsets(bytes).map_err(|error| wrong(&error))?;
+    Ok(offsets.into_iter().map(|at| (at.topic, at.partition, at.offset)).collect())
+}
+
+/// Leader epochs with the first offset of each, as `leader-epoch-checkpoint` has them.
+pub fn leader_epochs(bytes: &[u8]) -> Result<Vec<(i32, i64)>, Wrong> {
+    kafka_files::decode_leader_epochs(bytes).map_err(|error| wrong(&error))
+}
+
+/// The topic's id in `partition.metadata`, in Kafka's notation.
+pub fn topic_id(bytes: &[u8]) -> Result<String, Wrong> {
+    kafka_files::decode_metadata(bytes).map_err(|error| wrong(&error))
+}
+
+fn wrong(error: &dyn std::fmt::Display) -> Wrong {
+    Wrong { at: 0, what: error.to_string() }
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, after) = rest.split_first_chunk()?;
     *rest = after;
     Some(*head)
-}
-
-/// The lines of one of Kafka's text checkpoints, split at blanks: `0`, their number, the lines.
-/// Each must have `fields` of them, all but the first `names` being numbers.
-pub fn checkpoint_lines(
-    bytes: &[u8],
-    fields: usize,
-    names: usize,
-) -> Result<Vec<Vec<String>>, Wrong> {
-    let Ok(text) = std::str::from_utf8(bytes) else { return wrong(0, "not text") };
-    let mut lines = text.split_terminator('\n');
-    if lines.next() != Some("0") {
-        return wrong(0, "not version 0 of a checkpoint");
-    }
-    let Some(count) = lines.next().and_then(|said| said.parse::<usize>().ok()) else {
-        return wrong(2, "no number of lines");
-    };
-    let mut rows = Vec::new();
-    for line in lines {
-        let row: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let numbers = row.iter().skip(names).all(|field| field.parse::<i64>().is_ok());
-        if row.len() != fields || !numbers {
-            return wrong(0, format!("line {} is {line:?}", rows.len() + 3));
-        }
-        rows.push(row);
-    }
-    if rows.len() != count {
-        return wrong(2, format!("{} lines where {count} are said", rows.len()));
-    }
-    Ok(rows)
-}
-
-/// Leader epochs with the first offset of each, as `leader-epoch-checkpoint` has them.
-pub fn leader_epochs(bytes: &[u8]) -> Result<Vec<(i32, i64)>, Wrong> {
-    let rows = checkpoint_lines(bytes, 2, 0)?;
-    let epochs: Option<Vec<(i32, i64)>> = rows
-        .iter()
-        .map(|row| Some((row.first()?.parse().ok()?, row.get(1)?.parse().ok()?)))
-        .collect();
-    let Some(epochs) = epochs else { return wrong(0, "an epoch that is none") };
-    let ordered = epochs.windows(2).all(|pair| match pair {
-        [before, after] => before.0 < after.0 && before.1 <= after.1,
-        _ => true,
-    });
-    if ordered { Ok(epochs) } else { wrong(0, "epochs out of order") }
 }

@@ -3,7 +3,7 @@
 use super::partition::Inventory;
 use super::source::Source;
 use super::walk::{Known, Piece, Walk};
-use super::{Damage, DamageKind, file_kind};
+use super::{Damage, file_kind};
 use crate::{BatchHeader, Disk, Fault, OpenMode};
 use bytes::Bytes;
 
@@ -33,27 +33,17 @@ pub fn batches(
     let file = disk.open(log, OpenMode::Existing)?;
     let mut source = Source::new(&*file, file.len()?);
     let until = inventory.next_base(base_offset);
-    let mut walk = Walk::new(&mut source, Known { base_offset, until, index: &index, epochs: None });
+    let mut walk =
+        Walk::new(&mut source, Known { base_offset, until, index: &index, epochs: None });
     while let Some(piece) = walk.next()? {
-        let listed = match piece {
-            Piece::Batch { header, position, bytes } => {
-                let bytes = Bytes::copy_from_slice(walk.bytes(position, bytes)?);
+        let listed = match (&piece, walk.content(&piece)?) {
+            (&Piece::Batch { header, position, .. }, Some(bytes)) => {
                 Listed::Batch { header, position, bytes }
             }
-            Piece::Restorable { header, position, bytes, what } => Listed::Damage(Damage {
-                kind: DamageKind::Field,
-                path: log.to_owned(),
-                bytes: (position, position + bytes as u64),
-                offsets: Some((header.base_offset, header.last_offset() + 1)),
-                what,
-            }),
-            Piece::Damage { from, to, offsets, what } => Listed::Damage(Damage {
-                kind: DamageKind::Records,
-                path: log.to_owned(),
-                bytes: (from, to),
-                offsets: Some(offsets),
-                what,
-            }),
+            _ => match piece.damage(log) {
+                Some(damage) => Listed::Damage(damage),
+                None => continue,
+            },
         };
         if each(listed).is_break() {
             break;

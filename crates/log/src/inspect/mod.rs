@@ -14,11 +14,12 @@
 //! 3. Offsets are never given to other records: what is lost leaves a gap, at the end of the log too.
 //! 4. A repair that is interrupted can be run again.
 //!
-//! It reads the formats apart from the code that writes them (`docs/log-format.md` is what both go
-//! by), except for the batch itself, the journal and the node's checkpoint.
+//! Segments and indexes are read apart from the code that writes them; `docs/log-format.md` is what
+//! both go by.
 
 mod damage;
 mod files;
+mod indexes;
 mod list;
 mod partition;
 mod repair;
@@ -29,8 +30,8 @@ mod walk;
 
 pub use damage::{Damage, DamageKind};
 pub use files::{
-    AbortedEntry, FileKind, OffsetEntry, TimeEntry, Wrong, aborted_entries, checkpoint_lines,
-    file_kind, leader_epochs, offset_entries, snapshot_entries, time_entries,
+    AbortedEntry, FileKind, OffsetEntry, TimeEntry, Wrong, aborted_entries, file_kind,
+    leader_epochs, offset_entries, partition_offsets, snapshot_entries, time_entries, topic_id,
 };
 pub use list::{Listed, batches};
 pub use partition::{Claims, Depth, PartitionReport, partition_folders, verify};

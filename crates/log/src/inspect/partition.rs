@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::damage::{Damage, DamageKind};
 use super::files::{self, FileKind, Wrong, path};
+use super::indexes::{Indexes, Transactions};
 use super::source::Source;
-use super::walk::{Known, Piece, Walk};
-use crate::{Batch, Disk, Fault, FaultKind, OpenMode};
+use super::walk::{Known, Walk};
+use crate::{Batch, BatchHeader, Disk, EndMarker, Fault, FaultKind, OpenMode};
 
 /// How closely [`verify`] looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Claims {
     /// journal has, or nothing.
     pub segment_base: i64,
     pub position: u64,
+    /// Compaction or a repair has taken batches out: offsets without batches are no damage.
+    pub sparse: bool,
     /// Leader epochs with the first offset of each.
     pub leader_epochs: Vec<(i32, i64)>,
 }
@@ -86,10 +89,19 @@ pub fn verify(
         others: inventory.others.clone(),
         ..PartitionReport::default()
     };
-    let mut verifier = Verifier { disk, claims, depth, inventory, report, progress };
+    let mut verifier = Verifier {
+        disk,
+        claims,
+        depth,
+        inventory,
+        report,
+        transactions: Transactions::default(),
+        progress,
+    };
     verifier.segments()?;
     verifier.small_files()?;
     verifier.lost_segments();
+    verifier.gaps();
     Ok(verifier.report)
 }
 
@@ -137,6 +149,17 @@ impl Inventory {
             .collect()
     }
 
+    /// Counts a segment in; tells whether it was there.
+    pub(super) fn add_log(&mut self, base: i64) -> bool {
+        match self.logs.binary_search(&base) {
+            Ok(_) => true,
+            Err(at) => {
+                self.logs.insert(at, base);
+                false
+            }
+        }
+    }
+
     /// What is below the base of the segment after this one.
     pub(super) fn next_base(&self, base: i64) -> Option<i64> {
         let after = self.logs.partition_point(|&other| other <= base);
@@ -167,18 +190,16 @@ pub(super) fn known<'a>(
     bytes: u64,
     index: &'a [(i64, u64)],
 ) -> Known<'a> {
-    let claimed_end = claims.filter(|claims| {
-        base_offset == claims.segment_base && bytes <= claims.position
-    });
-    let until = inventory
-        .next_base(base_offset)
-        .or(claimed_end.map(|claims| claims.recovery_offset));
+    let claimed_end =
+        claims.filter(|claims| base_offset == claims.segment_base && bytes <= claims.position);
+    let until =
+        inventory.next_base(base_offset).or(claimed_end.map(|claims| claims.recovery_offset));
     let epochs = claims.filter(|claims| !claims.leader_epochs.is_empty());
     Known { base_offset, until, index, epochs: epochs.map(|claims| &*claims.leader_epochs) }
 }
 
 /// Bytes of a segment that the checkpoint answers for.
-fn claimed_bytes(claims: Option<&Claims>, base: i64, bytes: u64) -> u64 {
+pub(super) fn claimed_bytes(claims: Option<&Claims>, base: i64, bytes: u64) -> u64 {
     match claims {
         Some(claims) if base == claims.segment_base => bytes.min(claims.position),
         Some(claims) if base > claims.segment_base => 0,
@@ -192,6 +213,7 @@ struct Verifier<'a> {
     depth: Depth,
     inventory: Inventory,
     report: PartitionReport,
+    transactions: Transactions,
     progress: &'a mut dyn FnMut(u64),
 }
 
@@ -203,8 +225,10 @@ impl Verifier<'_> {
         self.report.start_offset = start;
         self.report.end_offset = start;
         for base in self.inventory.logs.clone() {
-            if base > self.report.end_offset {
-                self.report.gaps.push((self.report.end_offset, base));
+            let end = self.report.end_offset;
+            let said = self.report.damage.iter().any(|damage| damage.offsets == Some((end, base)));
+            if base > end && !said {
+                self.report.gaps.push((end, base));
             }
             match self.segment(base) {
                 Err(fault) if fault.kind == FaultKind::NotFound => {}
@@ -227,15 +251,23 @@ impl Verifier<'_> {
             return;
         }
         self.report.end_offset = known;
-        let said = self.report.damage.iter().any(|damage| {
-            damage.offsets.is_some_and(|(from, to)| from <= end && to >= known)
-        });
+        let said = self
+            .report
+            .damage
+            .iter()
+            .any(|damage| damage.offsets.is_some_and(|(from, to)| from <= end && to >= known));
         if !said {
             let base = self.inventory.logs.last().copied().unwrap_or(end);
             let path = path(&self.inventory.folder, base, ".log");
             let (bytes, what) = ((0, 0), format!("offsets {end}..{known} are missing at its end"));
             let kind = DamageKind::Records;
-            self.report.damage.push(Damage { kind, path, bytes, offsets: Some((end, known)), what });
+            self.report.damage.push(Damage {
+                kind,
+                path,
+                bytes,
+                offsets: Some((end, known)),
+                what,
+            });
         }
     }
 
@@ -249,61 +281,68 @@ impl Verifier<'_> {
         let mut source = Source::new(&*file, claimed);
         let mut walk = Walk::new(&mut source, known);
         let mut indexes = Indexes::load(self.disk, &self.inventory, base)?;
-        let report = &mut self.report;
-        report.files += 1;
-        report.bytes += len;
-        report.unclaimed_bytes += len - claimed;
+        self.report.files += 1;
+        self.report.bytes += len;
+        self.report.unclaimed_bytes += len - claimed;
         let mut expected = base;
         while let Some(piece) = walk.next()? {
-            match piece {
-                Piece::Batch { header, position, bytes } => {
-                    if header.base_offset > expected.max(report.start_offset) {
-                        report.gaps.push((expected, header.base_offset));
-                    }
-                    report.batches += 1;
-                    report.records += u64::try_from(header.record_count).unwrap_or(0);
-                    indexes.batch(header.last_offset(), position, header.max_timestamp);
-                    if self.depth == Depth::Records {
-                        let content = walk.bytes(position, bytes)?;
-                        let batch = Batch::parse(Bytes::copy_from_slice(content));
-                        if let Err(error) = batch.and_then(|batch| batch.records()) {
-                            report.damage.push(Damage {
-                                kind: DamageKind::Content,
-                                path: log.clone(),
-                                bytes: (position, position + bytes as u64),
-                                offsets: Some((header.base_offset, header.last_offset() + 1)),
-                                what: error.to_string(),
-                            });
-                        }
-                    }
-                    (self.progress)(bytes as u64);
+            let (position, bytes) = piece.range();
+            if let Some(header) = piece.header() {
+                self.batch(header, expected);
+                if self.depth == Depth::Records || header.attributes.control() {
+                    let content = walk.content(&piece)?.unwrap_or_default();
+                    let end = self.content(&log, position, content);
+                    self.transactions.control(header, end);
                 }
-                Piece::Restorable { header, position, bytes, what } => {
-                    let to = position + bytes as u64;
-                    report.damage.push(Damage {
-                        kind: DamageKind::Field,
-                        path: log.clone(),
-                        bytes: (position, to),
-                        offsets: Some((header.base_offset, header.last_offset() + 1)),
-                        what,
-                    });
-                    indexes.batch(header.last_offset(), position, header.max_timestamp);
-                    (self.progress)(bytes as u64);
-                }
-                Piece::Damage { from, to, offsets, what } => {
-                    let kind = DamageKind::Records;
-                    let (path, until, offsets) = (log.clone(), offsets.1, Some(offsets));
-                    report.damage.push(Damage { kind, path, bytes: (from, to), offsets, what });
-                    indexes.damage(to, until);
-                    (self.progress)(to - from);
-                }
+                let completed = self.transactions.take_in(header);
+                indexes.gap(expected, header.base_offset);
+                indexes.batch(header, position, completed);
+            } else {
+                indexes.damage(walk.expected());
             }
+            self.report.damage.extend(piece.damage(&log));
+            (self.progress)(bytes as u64);
             expected = walk.expected();
         }
-        report.end_offset = report.end_offset.max(expected);
+        self.report.end_offset = self.report.end_offset.max(expected);
         self.missing_bytes(&log, base, claimed, expected);
-        report_indexes(indexes, claimed < len, &mut self.report);
+        self.missing_batches(&log, claimed, expected, indexes.names_up_to(), known.until);
+        indexes.gap(expected, known.until.unwrap_or(i64::MAX));
+        indexes.report(claimed < len, &mut self.report);
         Ok(())
+    }
+
+    fn batch(&mut self, header: &BatchHeader, expected: i64) {
+        let report = &mut self.report;
+        if header.base_offset > expected.max(report.start_offset) {
+            report.gaps.push((expected, header.base_offset));
+        }
+        report.batches += 1;
+        report.records += u64::try_from(header.record_count).unwrap_or(0);
+    }
+
+    /// Decodes a batch's records; how it ends a transaction, if it does.
+    fn content(&mut self, log: &str, position: u64, bytes: Bytes) -> Option<EndMarker> {
+        let len = bytes.len() as u64;
+        let batch = Batch::parse(bytes).ok()?;
+        let decoded = match self.depth {
+            Depth::Records => batch.records().map(|_| ()),
+            Depth::Batches => Ok(()),
+        };
+        let decoded = decoded.and_then(|()| batch.end_marker());
+        match decoded {
+            Ok(end) => end,
+            Err(error) => {
+                self.report.damage.push(Damage {
+                    kind: DamageKind::Content,
+                    path: log.to_owned(),
+                    bytes: (position, position + len),
+                    offsets: Some((batch.header().base_offset, batch.last_offset() + 1)),
+                    what: error.to_string(),
+                });
+                None
+            }
+        }
     }
 
     /// Bytes that the checkpoint answers for and the segment does not have.
@@ -317,6 +356,37 @@ impl Verifier<'_> {
                 offsets: Some((expected, claims.recovery_offset)).filter(|(from, to)| from < to),
                 what: format!("the file ends before byte {}", claims.position),
             });
+        }
+    }
+
+    /// Batches at the end of a sealed segment that its indexes name.
+    fn missing_batches(
+        &mut self,
+        log: &str,
+        bytes: u64,
+        expected: i64,
+        named: Option<i64>,
+        until: Option<i64>,
+    ) {
+        let Some(until) = until.filter(|&until| expected < until) else { return };
+        if !named.is_some_and(|named| (expected..until).contains(&named)) {
+            return;
+        }
+        let damage = Damage {
+            kind: DamageKind::Records,
+            path: log.to_owned(),
+            bytes: (bytes, bytes),
+            offsets: Some((expected, until)),
+            what: "the file ends before batches that its indexes name".to_owned(),
+        };
+        // The checkpoint may have said it already.
+        if !self
+            .report
+            .damage
+            .iter()
+            .any(|known| known.path == log && known.offsets == damage.offsets)
+        {
+            self.report.damage.push(damage);
         }
     }
 
@@ -343,6 +413,24 @@ impl Verifier<'_> {
         }
     }
 
+    /// Offsets that no batch covers are damage where nothing took batches out.
+    fn gaps(&mut self) {
+        if self.claims.is_none_or(|claims| claims.sparse) {
+            return;
+        }
+        for (from, to) in std::mem::take(&mut self.report.gaps) {
+            let before = self.inventory.logs.partition_point(|&base| base <= from);
+            let base = before.checked_sub(1).and_then(|before| self.inventory.logs.get(before));
+            self.report.damage.push(Damage {
+                kind: DamageKind::Records,
+                path: path(&self.inventory.folder, base.copied().unwrap_or(from), ".log"),
+                bytes: (0, 0),
+                offsets: Some((from, to)),
+                what: "no batch has these offsets".to_owned(),
+            });
+        }
+    }
+
     fn small_files(&mut self) -> Result<(), Fault> {
         for offset in self.inventory.snapshots.clone() {
             let path = path(&self.inventory.folder, offset, ".snapshot");
@@ -358,7 +446,7 @@ impl Verifier<'_> {
             self.small_file(&epochs, |bytes| files::leader_epochs(bytes).err())?;
         }
         if has_metadata {
-            self.small_file(&metadata, partition_metadata)?;
+            self.small_file(&metadata, |bytes| files::topic_id(bytes).err())?;
         }
         Ok(())
     }
@@ -386,144 +474,4 @@ fn derived(path: &str, bytes: &[u8], wrong: Wrong) -> Damage {
         offsets: None,
         what: wrong.what,
     }
-}
-
-/// `version: 0` and `topic_id: ` with 22 characters of base64.
-fn partition_metadata(bytes: &[u8]) -> Option<Wrong> {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let id = text.strip_prefix("version: 0\ntopic_id: ").map(str::trim_end);
-    let sane = id.is_some_and(|id| {
-        let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        id.len() == 22 && id.bytes().all(is_base64)
-    });
-    (!sane).then(|| Wrong { at: 0, what: "not a version and a topic id".to_owned() })
-}
-
-fn report_indexes(indexes: Indexes, more_than_claimed: bool, report: &mut PartitionReport) {
-    for index in [indexes.offsets, indexes.times, indexes.aborted] {
-        let Some(index) = index else { continue };
-        report.files += 1;
-        let past_the_end = index.pending() && !more_than_claimed;
-        let wrong = index.wrong.or(past_the_end.then(|| Wrong {
-            at: index.next as u64 * index.entry_bytes,
-            what: "an entry that no batch confirms".to_owned(),
-        }));
-        let len = index.bytes;
-        report.damage.extend(wrong.map(|wrong| Damage {
-            kind: DamageKind::Derived,
-            path: index.path,
-            bytes: (wrong.at, len),
-            offsets: None,
-            what: wrong.what,
-        }));
-    }
-}
-
-/// The entries of one index, each to be confirmed by a batch: by its last offset and one other figure.
-struct IndexCheck {
-    path: String,
-    bytes: u64,
-    entry_bytes: u64,
-    entries: Vec<(i64, i64)>,
-    next: usize,
-    wrong: Option<Wrong>,
-}
-
-impl IndexCheck {
-    fn pending(&self) -> bool {
-        self.next < self.entries.len()
-    }
-
-    /// Passes the entries up to `last_offset`; the one that names it must have this figure.
-    fn confirm(&mut self, last_offset: i64, figure: Option<i64>) {
-        while let Some(&(offset, stated)) = self.entries.get(self.next) {
-            if offset > last_offset {
-                return;
-            }
-            if offset < last_offset || Some(stated) != figure {
-                let at = self.next as u64 * self.entry_bytes;
-                let what = "an entry that no batch confirms".to_owned();
-                self.wrong.get_or_insert(Wrong { at, what });
-            }
-            self.next += 1;
-        }
-    }
-
-    fn skip(&mut self, is_in_damage: impl Fn(i64, i64) -> bool) {
-        while self.entries.get(self.next).is_some_and(|&(offset, figure)| is_in_damage(offset, figure))
-        {
-            self.next += 1;
-        }
-    }
-}
-
-/// The indexes of a segment while it is walked.
-struct Indexes {
-    offsets: Option<IndexCheck>,
-    times: Option<IndexCheck>,
-    aborted: Option<IndexCheck>,
-    largest_timestamp: i64,
-    /// Past damage that may have held the largest timestamp.
-    uncertain: bool,
-}
-
-impl Indexes {
-    fn load(disk: &dyn Disk, inventory: &Inventory, base: i64) -> Result<Self, Fault> {
-        let offsets = load(disk, inventory, base, ".index", |bytes| {
-            let (entries, wrong) = files::offset_entries(base, bytes);
-            let pair = |e: &files::OffsetEntry| (e.last_offset, e.position.cast_signed());
-            (entries.iter().map(pair).collect(), wrong, 8)
-        })?;
-        let times = load(disk, inventory, base, ".timeindex", |bytes| {
-            let (entries, wrong) = files::time_entries(base, bytes);
-            (entries.iter().map(|e| (e.last_offset, e.timestamp)).collect(), wrong, 12)
-        })?;
-        let aborted = load(disk, inventory, base, ".txnindex", |bytes| {
-            (Vec::new(), files::aborted_entries(bytes).1, 34)
-        })?;
-        Ok(Self { offsets, times, aborted, largest_timestamp: -1, uncertain: false })
-    }
-
-    fn batch(&mut self, last_offset: i64, position: u64, timestamp: i64) {
-        if let Some(offsets) = &mut self.offsets {
-            offsets.confirm(last_offset, Some(position.cast_signed()));
-        }
-        let is_largest = timestamp > self.largest_timestamp || self.uncertain;
-        self.largest_timestamp = self.largest_timestamp.max(timestamp);
-        if let Some(times) = &mut self.times {
-            times.confirm(last_offset, is_largest.then_some(timestamp));
-        }
-    }
-
-    /// Passes what lies before byte `to`, where offsets from `until` on follow.
-    fn damage(&mut self, to: u64, until: i64) {
-        self.uncertain = true;
-        if let Some(times) = &mut self.times {
-            times.skip(|last_offset, _| last_offset < until);
-        }
-        if let Some(offsets) = &mut self.offsets {
-            offsets.skip(|_, position| position.cast_unsigned() < to);
-        }
-    }
-}
-
-/// Reads an index's pairs; none when there is no such file.
-fn load(
-    disk: &dyn Disk,
-    inventory: &Inventory,
-    base: i64,
-    suffix: &str,
-    read: impl Fn(&[u8]) -> (Vec<(i64, i64)>, Option<Wrong>, u64),
-) -> Result<Option<IndexCheck>, Fault> {
-    if !inventory.has(base, suffix) {
-        return Ok(None);
-    }
-    let path = path(&inventory.folder, base, suffix);
-    let bytes = match files::read_whole(disk, &path) {
-        Err(Fault { kind: FaultKind::NotFound, .. }) => return Ok(None),
-        read => read?,
-    };
-    let (entries, wrong, entry_bytes) = read(&bytes);
-    let bytes = bytes.len() as u64;
-    Ok(Some(IndexCheck { path, bytes, entry_bytes, entries, next: 0, wrong }))
 }

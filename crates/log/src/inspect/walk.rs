@@ -9,6 +9,9 @@
 //! without a byte between: a record's value may hold what looks like a batch, but behind it, still
 //! in the same record, comes at least the number of its headers.
 
+use bytes::Bytes;
+
+use super::damage::{Damage, DamageKind};
 use super::source::Source;
 use crate::limits::SCAN_CHUNK_BYTES;
 use crate::{BatchError, BatchHeader, Fault, HEADER_BYTES, batch};
@@ -55,6 +58,43 @@ pub(super) enum Piece {
     },
 }
 
+impl Piece {
+    /// Where it begins, and its length.
+    pub(super) fn range(&self) -> (u64, usize) {
+        match *self {
+            Self::Batch { position, bytes, .. } | Self::Restorable { position, bytes, .. } => {
+                (position, bytes)
+            }
+            Self::Damage { from, to, .. } => {
+                (from, usize::try_from(to - from).unwrap_or(usize::MAX))
+            }
+        }
+    }
+
+    /// Of the batch that it is, as it must have been.
+    pub(super) fn header(&self) -> Option<&BatchHeader> {
+        match self {
+            Self::Batch { header, .. } | Self::Restorable { header, .. } => Some(header),
+            Self::Damage { .. } => None,
+        }
+    }
+
+    /// What is wrong in it.
+    pub(super) fn damage(self, log: &str) -> Option<Damage> {
+        let (position, bytes) = self.range();
+        let (kind, offsets, what) = match self {
+            Self::Batch { .. } => return None,
+            Self::Restorable { header, what, .. } => {
+                (DamageKind::Field, (header.base_offset, header.last_offset() + 1), what)
+            }
+            Self::Damage { offsets, what, .. } => (DamageKind::Records, offsets, what),
+        };
+        let path = log.to_owned();
+        let bytes = (position, position + bytes as u64);
+        Some(Damage { kind, path, bytes, offsets: Some(offsets), what })
+    }
+}
+
 /// What a check says of the bytes at a place.
 enum Checked {
     Valid(BatchHeader, usize),
@@ -81,9 +121,15 @@ impl<'a, 'b> Walk<'a, 'b> {
         self.expected
     }
 
-    /// The bytes of a batch that [`Self::next`] returned.
-    pub(super) fn bytes(&mut self, position: u64, bytes: usize) -> Result<&[u8], Fault> {
-        self.source.bytes(position, bytes)
+    /// The batch that [`Self::next`] returned, as it was written; none for damage.
+    pub(super) fn content(&mut self, piece: &Piece) -> Result<Option<Bytes>, Fault> {
+        let Some(header) = piece.header() else { return Ok(None) };
+        let (position, len) = piece.range();
+        let mut bytes = self.source.bytes(position, len)?.to_vec();
+        if let Some(head) = bytes.first_chunk_mut::<UNCOVERED_BYTES>() {
+            *head = head_of(header, len);
+        }
+        Ok(Some(Bytes::from(bytes)))
     }
 
     /// The next piece; none at the end.
@@ -212,6 +258,9 @@ impl<'a, 'b> Walk<'a, 'b> {
         if let Some(piece) = self.other_magic()? {
             return Ok(piece);
         }
+        if let Some(piece) = self.negative_offset()? {
+            return Ok(piece);
+        }
         let (to, following) = self.resume()?;
         if let Some(piece) = self.other_length(to)? {
             return Ok(piece);
@@ -238,6 +287,24 @@ impl<'a, 'b> Walk<'a, 'b> {
         let total = BatchHeader::read(head).and_then(|header| header.total_bytes());
         let what = format!("magic {} instead of {MAGIC}", magic.cast_signed());
         self.with_head(position, total, what, |head| head[MAGIC_AT] = MAGIC)
+    }
+
+    /// The batch here if it is one but for its offset, which is none.
+    fn negative_offset(&mut self) -> Result<Option<Piece>, Fault> {
+        let (position, expected) = (self.position, self.expected);
+        let head = self.source.bytes(position, HEADER_BYTES)?;
+        let header = BatchHeader::read(head).filter(|header| header.base_offset < 0);
+        let Some(stated) = header.map(|header| header.base_offset) else { return Ok(None) };
+        let total = header.and_then(|header| header.total_bytes());
+        let placed = self.with_head(position, total, String::new(), |head| {
+            head[..8].copy_from_slice(&expected.to_be_bytes());
+        })?;
+        match placed {
+            Some(Piece::Restorable { header, bytes, .. }) => {
+                self.judge(BatchHeader { base_offset: stated, ..header }, bytes).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The batch here if it ends at `to` and nothing but its length is wrong.
@@ -291,7 +358,9 @@ impl<'a, 'b> Walk<'a, 'b> {
             let mut candidates = Vec::new();
             let window = self.source.bytes(from, SCAN_CHUNK_BYTES)?;
             for (start, bytes) in window.windows(HEADER_BYTES).enumerate() {
-                if bytes.get(MAGIC_AT) == Some(&MAGIC) && could_be_batch(bytes, self.expected, limit) {
+                if bytes.get(MAGIC_AT) == Some(&MAGIC)
+                    && could_be_batch(bytes, self.expected, limit)
+                {
                     candidates.push(from + start as u64);
                 }
             }
@@ -356,6 +425,17 @@ impl<'a, 'b> Walk<'a, 'b> {
 /// The epoch that wrote an offset; none when it is older than all that are known.
 fn epoch_at(epochs: &[(i32, i64)], offset: i64) -> Option<i32> {
     epochs.iter().rev().find(|&&(_, start)| start <= offset).map(|&(epoch, _)| epoch)
+}
+
+/// The first bytes of a batch, with the fields that the checksum does not cover as they must be.
+pub(super) fn head_of(header: &BatchHeader, bytes: usize) -> [u8; UNCOVERED_BYTES] {
+    let mut head = [0; UNCOVERED_BYTES];
+    head[..8].copy_from_slice(&header.base_offset.to_be_bytes());
+    let length = i32::try_from(bytes.saturating_sub(12)).unwrap_or(header.batch_length);
+    head[8..12].copy_from_slice(&length.to_be_bytes());
+    head[12..16].copy_from_slice(&header.leader_epoch.to_be_bytes());
+    head[MAGIC_AT] = MAGIC;
+    head
 }
 
 /// A cheap look before the checksum is made.

@@ -16,7 +16,7 @@ pub(crate) mod kafka_files;
 #[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
 mod producers;
 #[expect(dead_code, reason = "taken into use by the partition's log")]
-mod snapshot;
+pub(crate) mod snapshot;
 #[cfg_attr(not(test), expect(dead_code, reason = "taken into use by the partition's log"))]
 pub(crate) mod transactions;
 
