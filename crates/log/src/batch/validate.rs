@@ -12,7 +12,12 @@
 //! timestamp, and a reader finds out: nothing in here relies on it for safety.
 //!
 //! Limits: a batch's size is the caller's to bound; of the records that are refused
-//! [`REFUSED_RECORDS_MAX`] are named. Apache Kafka's `LogValidator` has the same rules and errors.
+//! [`REFUSED_RECORDS_MAX`] are named.
+//!
+//! Apache Kafka's `LogValidator` gives the same errors for the same batches, except that it always
+//! decodes, and takes four things that are refused here: a delete horizon, with which the batch's
+//! tombstones would go early; log append time where the topic has create time; a producer id without an
+//! epoch; a transaction without a producer id.
 
 use bytes::Bytes;
 
