@@ -156,6 +156,7 @@ fn refusal_of_append(refused: &AppendRefused) -> ProduceRefused {
         | AppendRefused::CoordinatorFenced { .. } => {
             ProduceRefused::InvalidTransaction(refused.to_string())
         }
+        AppendRefused::Congested => ProduceRefused::Storage(refused.to_string()),
         AppendRefused::Fault(fault) => ProduceRefused::Storage(storage_trouble(fault)),
     }
 }

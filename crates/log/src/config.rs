@@ -79,6 +79,8 @@ pub struct StoreConfig {
     pub flush_after_ms: u64,
     /// Bytes of the newest batches kept in memory for readers, what is unflushed included.
     pub cache_bytes: u64,
+    /// Files of segments kept open for readers.
+    pub open_files_max: usize,
     /// Milliseconds between two looks at a log's retention and compaction.
     pub retention_check_ms: u64,
     /// `producer.id.expiration.ms`: an idle producer is forgotten after this.
@@ -99,6 +101,7 @@ impl Default for StoreConfig {
             unflushed_bytes_max: 192 << 20,
             flush_after_ms: 5_000,
             cache_bytes: 256 << 20,
+            open_files_max: 1024,
             retention_check_ms: 300_000,
             producer_expiry_ms: 24 * 3600 * 1000,
             scrub_bytes_per_second: 8 << 20,

@@ -13,7 +13,6 @@ mod compression;
 mod config;
 mod disk;
 pub mod inspect;
-#[expect(dead_code, reason = "taken into use by the store")]
 mod journal;
 pub mod limits;
 mod partition_log;

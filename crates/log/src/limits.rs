@@ -30,6 +30,17 @@ pub const SNAPSHOTS_KEPT: usize = 2;
 pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
 /// Bytes read at a time when a log is scanned.
 pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
+/// Files and folders above which a flush round syncs the whole disk at once.
+pub const FLUSH_SYNC_ALL_FILES: usize = 64;
+/// Logs, and batches, that one step of putting a flush round together looks at: about a millisecond.
+pub const PLAN_LOGS_PER_STEP: usize = 512;
+pub const PLAN_BATCHES_PER_STEP: usize = 16_384;
+/// Milliseconds until a flush that met a fault is tried again.
+pub const FLUSH_RETRY_MS: u64 = 500;
+/// Milliseconds after which an idle journal notes how far it is durable.
+pub const ANNOUNCE_AFTER_MS: u64 = 100;
+/// Places found damaged that are told of; past it a new one is not.
+pub const ROTS_REMEMBERED_MAX: usize = 4096;
 /// Openings whose first sequences the journal's control file remembers; frames of older ones are told
 /// from dropped ones only by the chain they are in.
 pub const JOURNAL_EPOCHS_MAX: usize = 24;

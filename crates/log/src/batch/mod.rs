@@ -281,6 +281,32 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// The batch as it is stored, like [`Self::placed`], in two parts of which only the header is
+    /// copied.
+    pub(crate) fn placed_parts(
+        &self,
+        base_offset: i64,
+        leader_epoch: i32,
+        log_append_time_ms: Option<i64>,
+    ) -> (BatchHeader, [Bytes; 2]) {
+        let mut header = BatchHeader { base_offset, leader_epoch, ..self.header };
+        let mut head = self.bytes.slice(..HEADER_BYTES).to_vec();
+        let records = self.bytes.slice(HEADER_BYTES..);
+        head[..8].copy_from_slice(&base_offset.to_be_bytes());
+        head[LENGTH_END..MAGIC_AT].copy_from_slice(&leader_epoch.to_be_bytes());
+        if let Some(now_ms) = log_append_time_ms {
+            header.attributes.0 |= Attributes::LOG_APPEND_TIME;
+            header.max_timestamp = now_ms;
+            head[21..23].copy_from_slice(&header.attributes.0.to_be_bytes());
+            head[35..43].copy_from_slice(&now_ms.to_be_bytes());
+            header.crc = crc32c::crc32c_append(crc32c::crc32c(&head[CRC_END..]), &records);
+            head[17..21].copy_from_slice(&header.crc.to_be_bytes());
+        }
+        (header, [Bytes::from(head), records])
+    }
+}
+
 /// Splits bytes that hold whole batches one after another (what a fetch or a read returns); a
 /// partial batch at the end ends the iteration, and so does the first error.
 pub fn split(bytes: Bytes) -> impl Iterator<Item = Result<Batch, BatchError>> {

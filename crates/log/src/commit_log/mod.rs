@@ -75,6 +75,9 @@ pub enum AppendRefused {
     TransactionOpen { producer_id: i64, first_offset: i64 },
     #[error("{limit} transactions are open in this partition already")]
     TooManyTransactions { limit: usize },
+    /// More has been accepted than the disk has kept up with; the same append may succeed later.
+    #[error("the disk does not keep up with what has been accepted")]
+    Congested,
     /// The disk would not take it; nothing was appended. With `FaultKind::NoSpace` a later append
     /// may succeed; any other fault has poisoned the log.
     #[error(transparent)]

@@ -102,7 +102,7 @@ fn advance(sequence: i32, by: i32) -> i32 {
     ((i64::from(sequence) + i64::from(by)) & i64::from(i32::MAX)) as i32
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Producer {
     epoch: i16,
     coordinator_epoch: i32,
@@ -228,7 +228,7 @@ fn out_of_order(header: &BatchHeader, expected: i32) -> AppendRefused {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Producers {
     by_id: BTreeMap<i64, Producer>,
     /// First offset and producer of each open transaction.

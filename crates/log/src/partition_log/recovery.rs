@@ -1,0 +1,744 @@
+//! Opening a log: what a clean stop, a crash or a damaged disk left is made into a log again.
+//!
+//! 1. The checkpoint says how far the log is in segments. Below that nothing is scanned, cut or
+//!    rewritten: what is missing there is reported, and its offsets are not given again.
+//! 2. Producer state is taken from the newest snapshot at or below that point and replayed to it.
+//! 3. Bytes above it are copies of what the journal has. When the journal has all of it they are cut.
+//!    When it does not, they are checked batch by batch and become part of the log again; the rest is
+//!    cut, after a copy was put aside if any valid batch is in it.
+//! 4. What the journal has above that becomes the newest part of the log, in memory.
+//!
+//! Without a checkpoint everything found in segments is checked and counts as durable. Every step can
+//! be repeated, so a crash inside recovery needs no recovery of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::epochs::Epochs;
+use super::flush::{Unsynced, ancestors, take_in};
+use super::handles::Handles;
+use super::index::{self, OffsetEntry, TimeEntry};
+use super::producers::Producers;
+use super::scan::{Scan, is_damage};
+use super::segment::{Added, Segment, SegmentWriter, corrupt};
+use super::tail::TailBatch;
+use super::transactions::{AbortedTransaction, ENTRY_BYTES};
+use super::{PartitionLog, aside, names, snapshot, transactions};
+use crate::journal::{EntryKind, FoundEntry};
+use crate::store::checkpoint::LogRecord;
+use crate::{
+    Batch, Disk, Entry, Fault, FaultKind, LogConfig, LogKey, OpenMode, Recovered,
+};
+
+/// What is known of a log that is to be opened.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) handles: Arc<Handles>,
+    pub(crate) key: LogKey,
+    pub(crate) dir: Arc<str>,
+    pub(crate) config: LogConfig,
+    pub(crate) record: Option<LogRecord>,
+    /// There was a checkpoint, and it may have had a record of this log.
+    pub(crate) record_lost: bool,
+    /// Of this log, from the journal.
+    pub(crate) entries: Vec<FoundEntry>,
+    /// The journal has lost something that may have been of this log.
+    pub(crate) journal_damaged: bool,
+    pub(crate) journal_fault: Arc<OnceLock<Fault>>,
+    /// For the cache.
+    pub(crate) unit: u64,
+}
+
+impl Opening {
+    pub(crate) fn open(self) -> Result<(PartitionLog, Recovered), Fault> {
+        let files = FilesFound::list(self.handles.disk(), &self.dir)?;
+        let journal = Journaled::of(&self.entries);
+        let mut recovery = Recovery::new(self, &files, journal)?;
+        recovery.load_segments(&files)?;
+        recovery.load_producers(&files)?;
+        recovery.load_aborted()?;
+        recovery.settle_rest(&files)?;
+        recovery.sync()?;
+        Ok(recovery.into_log())
+    }
+}
+
+/// Offsets in the names of the files of one partition, in order.
+#[derive(Debug, Default)]
+struct FilesFound {
+    logs: Vec<i64>,
+    snapshots: Vec<i64>,
+}
+
+impl FilesFound {
+    /// Lists the folder, and removes what is of no use to anybody: copies that a crash left
+    /// unfinished and indexes without a segment.
+    fn list(disk: &dyn Disk, dir: &str) -> Result<Self, Fault> {
+        let entries = match disk.list(dir) {
+            Err(fault) if fault.kind == FaultKind::NotFound => return Ok(Self::default()),
+            listed => listed?,
+        };
+        let found = Self {
+            logs: offsets_in(&entries, names::LOG),
+            snapshots: offsets_in(&entries, names::SNAPSHOT),
+        };
+        for entry in &entries {
+            let index = [names::OFFSET_INDEX, names::TIME_INDEX, names::TXN_INDEX]
+                .iter()
+                .find_map(|suffix| names::offset(&entry.name, suffix));
+            let orphan = index.is_some_and(|base| found.logs.binary_search(&base).is_err());
+            if orphan || entry.name.ends_with(names::KEPT_ASIDE_UNFINISHED) {
+                disk.remove_file(&format!("{dir}/{}", entry.name))?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn offsets_in(entries: &[Entry], suffix: &str) -> Vec<i64> {
+    let found = entries.iter().filter_map(|entry| names::offset(&entry.name, suffix));
+    let mut offsets: Vec<i64> = found.collect();
+    offsets.sort_unstable();
+    offsets
+}
+
+/// What the journal has of a log.
+#[derive(Debug, Default)]
+struct Journaled {
+    /// By base offset.
+    batches: BTreeMap<i64, (Batch, u64)>,
+    start_offset: Option<(i64, u64)>,
+    first_sequence: Option<u64>,
+    damaged: Vec<Fault>,
+}
+
+impl Journaled {
+    fn of(entries: &[FoundEntry]) -> Self {
+        let mut journaled = Self::default();
+        for entry in entries {
+            let sequence = entry.sequence;
+            journaled.first_sequence = journaled.first_sequence.or(Some(sequence));
+            match entry.kind {
+                EntryKind::Batch => match Batch::parse(entry.bytes.clone()) {
+                    Ok(batch) => {
+                        journaled.batches.insert(batch.header().base_offset, (batch, sequence));
+                    }
+                    Err(error) => {
+                        journaled.damaged.push(corrupt("journal/ring", 0, error.to_string()));
+                    }
+                },
+                EntryKind::StartOffset => {
+                    let offset = entry.bytes.first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
+                    let moved = offset.map(|offset| (offset, sequence));
+                    journaled.start_offset = journaled.start_offset.max(moved);
+                }
+            }
+        }
+        journaled
+    }
+
+    /// Whether it has everything from `offset` to its own end.
+    fn covers(&self, offset: i64) -> bool {
+        let mut expected = offset;
+        self.batches.iter().filter(|(_, (batch, _))| batch.last_offset() >= offset).all(
+            |(&base, (batch, _))| {
+                let follows = base == expected;
+                expected = batch.last_offset() + 1;
+                follows
+            },
+        )
+    }
+}
+
+/// A log that is being opened.
+struct Recovery {
+    handles: Arc<Handles>,
+    opening: Opening,
+    journal: Journaled,
+    known: LogRecord,
+    /// Everything in segments counts as durable.
+    keep_all: bool,
+    epochs: Epochs,
+    segments: Vec<Segment>,
+    producers: Producers,
+    aborted: Vec<AbortedTransaction>,
+    snapshots: Vec<i64>,
+    snapshot_offset: Option<i64>,
+    /// The offset after the last batch in segments.
+    end_offset: i64,
+    /// Names were removed, or more was found than the checkpoint says.
+    dir_unsynced: bool,
+    record_due: bool,
+    unsynced: Unsynced,
+    recovered: Recovered,
+}
+
+impl Recovery {
+    fn new(mut opening: Opening, files: &FilesFound, journal: Journaled) -> Result<Self, Fault> {
+        let first_journaled = journal.batches.first_key_value().map(|(&base, _)| base);
+        let record = opening.record.take();
+        let first_file = files.logs.first().copied();
+        let in_journal = first_journaled.is_some_and(|first| {
+            first <= first_file.unwrap_or(i64::MAX) && journal.covers(first)
+        });
+        let keep_all = record.is_none()
+            && first_file.is_some()
+            && (opening.record_lost || opening.journal_damaged || !in_journal);
+        let known = record.unwrap_or_else(|| {
+            let base = if keep_all { first_file } else { None };
+            LogRecord::nothing(Arc::clone(&opening.dir), base.unwrap_or(0))
+        });
+        let epochs = Epochs::restore(known.epochs.clone()).unwrap_or_default();
+        let mut recovered = Recovered::default();
+        recovered.damaged.extend(journal.damaged.iter().cloned());
+        Ok(Self {
+            handles: Arc::clone(&opening.handles),
+            opening,
+            journal,
+            keep_all,
+            epochs,
+            segments: Vec::new(),
+            producers: Producers::default(),
+            aborted: Vec::new(),
+            snapshots: Vec::new(),
+            snapshot_offset: None,
+            end_offset: known.recovery_offset,
+            known,
+            dir_unsynced: false,
+            record_due: keep_all,
+            unsynced: Unsynced::default(),
+            recovered,
+        })
+    }
+
+    fn dir(&self) -> &Arc<str> {
+        &self.opening.dir
+    }
+
+    fn report(&mut self, fault: Fault) {
+        if !self.recovered.damaged.contains(&fault) {
+            self.recovered.damaged.push(fault);
+        }
+    }
+
+    /// Step 1: segments, and indexes where the checkpoint or their looks say they are not good.
+    fn load_segments(&mut self, files: &FilesFound) -> Result<(), Fault> {
+        let dir = Arc::clone(self.dir());
+        let claimed = self.known.segment_base;
+        if self.keep_all {
+            return Ok(());
+        }
+        let first = files.logs.first().copied().filter(|&first| first <= claimed);
+        let start = self.known.start_offset;
+        if first.unwrap_or(claimed) > start && claimed > start {
+            let why = format!("offsets {start}..{} are missing", first.unwrap_or(claimed));
+            self.report(recovery_damage(&names::log(&dir, start), 0, why));
+        }
+        for (number, &base_offset) in files.logs.iter().enumerate() {
+            if base_offset >= claimed {
+                break;
+            }
+            let next = files.logs.get(number + 1).map_or(claimed, |&next| next.min(claimed));
+            let (mut segment, sane) = Segment::load(&self.handles, &dir, base_offset, next)?;
+            segment.sparse = self.known.sparse;
+            if !sane {
+                self.rebuild_indexes(&mut segment)?;
+            }
+            self.segments.push(segment);
+        }
+        self.load_claimed(files.logs.binary_search(&claimed).is_ok())
+    }
+
+    /// The segment that the checkpoint ends in.
+    fn load_claimed(&mut self, exists: bool) -> Result<(), Fault> {
+        let (known, dir) = (self.known.clone(), Arc::clone(self.dir()));
+        let path = names::log(&dir, known.segment_base);
+        if known.position == 0 {
+            return Ok(());
+        }
+        let disk = Arc::clone(&self.handles);
+        let disk = disk.disk();
+        let bytes = if exists { disk.open(&path, OpenMode::Existing)?.len()? } else { 0 };
+        if bytes < known.position {
+            let why = format!("durable bytes {bytes}..{} are missing", known.position);
+            self.report(recovery_damage(&path, bytes, why));
+        }
+        if !exists {
+            return Ok(());
+        }
+        let mut segment = known.segment(&self.handles, &dir);
+        let offsets = names::offset_index(&dir, known.segment_base);
+        let times = names::time_index(&dir, known.segment_base);
+        let sane = index::truncate::<OffsetEntry>(disk, &offsets, known.offset_entries)?
+            & index::truncate::<TimeEntry>(disk, &times, known.time_entries)?;
+        if bytes < known.position {
+            segment.size = bytes;
+            segment.sealed = true;
+        }
+        if !sane || bytes < known.position {
+            self.rebuild_indexes(&mut segment)?;
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Makes both indexes anew from the batches of a segment.
+    fn rebuild_indexes(&mut self, segment: &mut Segment) -> Result<(), Fault> {
+        self.recovered.rebuilt_indexes += 2;
+        let whole = segment.clone();
+        let file = whole.open(&self.handles)?;
+        let mut empty = Segment::empty(&self.handles, whole.dir(), whole.base_offset);
+        empty.file = Arc::clone(&whole.file);
+        empty.sparse = whole.sparse;
+        let mut writer = SegmentWriter::create(empty);
+        let epochs = self.epochs.clone();
+        let mut scan = whole.scan(&file, &epochs);
+        loop {
+            match scan.next() {
+                Ok(Some(found)) => {
+                    writer.segment.size = found.position;
+                    let added = Added::of(&found.header, found.bytes);
+                    writer.add(&added, &self.opening.config);
+                }
+                Ok(None) => break,
+                Err(fault) if is_damage(&fault) => {
+                    self.report(fault);
+                    if !whole.skip_damage(&self.handles, &mut scan)? {
+                        break;
+                    }
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        if whole.sealed {
+            writer.seal();
+        }
+        whole.forget_handles(&self.handles);
+        let rebuilt = match writer.finish(self.handles.disk(), &mut self.unsynced.files) {
+            // A full disk does not stop what is only there to make reading quick.
+            Err(fault) if fault.kind == FaultKind::NoSpace => return Ok(()),
+            finished => finished?.0,
+        };
+        self.dir_unsynced = true;
+        self.record_due = true;
+        *segment = Segment {
+            next_offset: whole.next_offset,
+            size: whole.size,
+            sealed: whole.sealed,
+            txn_entries: whole.txn_entries,
+            ..rebuilt
+        };
+        Ok(())
+    }
+
+    /// Step 2.
+    fn load_producers(&mut self, files: &FilesFound) -> Result<(), Fault> {
+        let recovery_offset = self.known.recovery_offset;
+        let mut from = None;
+        for &offset in files.snapshots.iter().rev() {
+            let path = names::snapshot(self.dir(), offset);
+            let loaded = if offset > recovery_offset { None } else { self.load_snapshot(&path)? };
+            match loaded {
+                Some(producers) => {
+                    if from.is_none() {
+                        self.producers = producers;
+                        from = Some(offset);
+                    }
+                    self.snapshots.insert(0, offset);
+                }
+                None => {
+                    self.handles.disk().remove_file(&path)?;
+                    self.dir_unsynced = true;
+                }
+            }
+        }
+        // The record says which snapshot still held, or that there was no producer.
+        let exact = !self.keep_all && self.known.snapshot_offset == from;
+        if exact {
+            self.snapshot_offset = from;
+            if from.is_none() {
+                self.producers = Producers::default();
+            }
+            return Ok(());
+        }
+        if self.known.snapshot_offset.is_none() && !self.keep_all {
+            self.producers = Producers::default();
+            return Ok(());
+        }
+        self.record_due = true;
+        self.replay(from.unwrap_or(i64::MIN), recovery_offset)
+    }
+
+    fn load_snapshot(&self, path: &str) -> Result<Option<Producers>, Fault> {
+        let bytes = read_whole(self.handles.disk(), path, snapshot::SNAPSHOT_BYTES_MAX)?;
+        Ok(bytes.as_deref().and_then(snapshot::decode).map(Producers::restore))
+    }
+
+    /// Folds the batches of `from..until` into the producer state.
+    fn replay(&mut self, from: i64, until: i64) -> Result<(), Fault> {
+        let mut damage = Vec::new();
+        let after = self.segments.partition_point(|segment| segment.base_offset <= from);
+        for segment in &self.segments[after.saturating_sub(1)..] {
+            let file = segment.open(&self.handles)?;
+            let mut scan = segment.scan_near(&self.handles, &file, from, &self.epochs)?;
+            loop {
+                match scan.next() {
+                    Ok(Some(found)) if found.header.base_offset >= until => break,
+                    Ok(Some(found)) if found.header.base_offset >= from => {
+                        let bytes = copy(scan.bytes_of(&found));
+                        take_in(&mut self.producers, &found.header, &bytes);
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(fault) if is_damage(&fault) => {
+                        damage.push(fault);
+                        if !segment.skip_damage(&self.handles, &mut scan)? {
+                            break;
+                        }
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+        damage.into_iter().for_each(|fault| self.report(fault));
+        Ok(())
+    }
+
+    /// The index of aborted transactions of every segment.
+    fn load_aborted(&mut self) -> Result<(), Fault> {
+        for segment in &mut self.segments {
+            let path = names::txn_index(segment.dir(), segment.base_offset);
+            let entries = if segment.sealed { usize::MAX } else { segment.txn_entries as usize };
+            if entries == 0 {
+                continue;
+            }
+            let mut found = read_whole(self.handles.disk(), &path, usize::MAX)?.unwrap_or_default();
+            found.truncate(entries.saturating_mul(ENTRY_BYTES));
+            let aborted = transactions::decode(&found, segment.base_offset, segment.next_offset);
+            let aborted = aborted.unwrap_or_default();
+            segment.txn_entries = aborted.len() as u32;
+            self.aborted.extend(aborted);
+        }
+        Ok(())
+    }
+
+    /// Step 3: bytes and segments past what the checkpoint claims.
+    fn settle_rest(&mut self, files: &FilesFound) -> Result<(), Fault> {
+        let claimed = self.known.segment_base;
+        let holds = |base: &i64| if self.keep_all { true } else { *base > claimed };
+        let mut later: Vec<i64> = files.logs.iter().copied().filter(holds).collect();
+        if !self.keep_all && self.known.position == 0 && files.logs.contains(&claimed) {
+            later.insert(0, claimed);
+        }
+        let in_last = match self.segments.last() {
+            Some(last) if !last.sealed => {
+                let len = last.open(&self.handles)?.len()?;
+                len > last.size
+            }
+            _ => false,
+        };
+        if later.is_empty() && !in_last {
+            return Ok(());
+        }
+        let trust_journal = !self.keep_all
+            && !self.opening.journal_damaged
+            && self.journal.covers(self.end_offset);
+        if trust_journal {
+            self.cut_copies(&later)
+        } else {
+            self.take_rest(&later)
+        }
+    }
+
+    /// The journal has everything, so what is past the checkpoint is of no use.
+    fn cut_copies(&mut self, later: &[i64]) -> Result<(), Fault> {
+        for &base_offset in later.iter().rev() {
+            self.remove_segment(base_offset)?;
+        }
+        if let Some(last) = self.segments.last().filter(|last| !last.sealed) {
+            let file = self.handles.disk().open(&last.path(), OpenMode::Existing)?;
+            if file.len()? > last.size {
+                file.truncate(last.size)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is past the checkpoint becomes part of the log, batch by batch.
+    fn take_rest(&mut self, later: &[i64]) -> Result<(), Fault> {
+        self.record_due = true;
+        self.dir_unsynced = true;
+        if self.segments.last().is_some_and(|last| !last.sealed) {
+            let last = self.segments.pop().expect("it was just seen");
+            if let Some(position) = self.take_segment(last, later.is_empty())? {
+                return self.cut(position, later);
+            }
+        }
+        for (number, &base_offset) in later.iter().enumerate() {
+            if base_offset != self.end_offset {
+                if !(self.keep_all && base_offset > self.end_offset) {
+                    return self.cut_later(&later[number..]);
+                }
+                let why = format!("offsets {}..{base_offset} are missing", self.end_offset);
+                let path = names::log(self.dir(), base_offset);
+                self.report(recovery_damage(&path, 0, why));
+                self.end_offset = base_offset;
+            }
+            let mut segment = Segment::empty(&self.handles, self.dir(), base_offset);
+            segment.sparse = self.known.sparse || self.keep_all && self.opening.config.compact;
+            let is_last = number + 1 == later.len();
+            if let Some(position) = self.take_segment(segment, is_last)? {
+                return self.cut(position, &later[number + 1..]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the batches of a segment past those it has; returns where the log must be cut.
+    fn take_segment(&mut self, segment: Segment, is_last: bool) -> Result<Option<u64>, Fault> {
+        let file = self.handles.disk().open(&segment.path(), OpenMode::Existing)?;
+        let bytes = file.len()?;
+        let mut whole = segment.clone();
+        whole.size = bytes;
+        let new = segment.size == 0;
+        let (from, expected) = (segment.size, self.end_offset.max(segment.base_offset));
+        let believed = Epochs::learning();
+        let mut scan = Scan::new(&file, from, bytes, expected, &believed).sparse(segment.sparse);
+        let mut writer =
+            if new { SegmentWriter::create(segment) } else { SegmentWriter::new(segment) };
+        let mut cut_at = None;
+        loop {
+            match scan.next() {
+                Ok(Some(found)) => {
+                    writer.segment.size = found.position;
+                    writer.add(&Added::of(&found.header, found.bytes), &self.opening.config);
+                    let (offset, epoch) = (found.header.base_offset, found.header.leader_epoch);
+                    if self.epochs.differs(offset, epoch) {
+                        self.epochs.begin(offset, epoch);
+                    }
+                    let batch = copy(scan.bytes_of(&found));
+                    if let Some(aborted) = take_in(&mut self.producers, &found.header, &batch) {
+                        writer.add_txn(&aborted);
+                        self.aborted.push(aborted);
+                    }
+                    self.end_offset = found.header.last_offset() + 1;
+                }
+                Ok(None) => break,
+                Err(fault) if is_damage(&fault) => {
+                    let at = scan.position();
+                    let goes_on = self.keep_all
+                        && whole.skip_damage(&self.handles, &mut scan)?
+                        && scan.position() < bytes;
+                    if !goes_on {
+                        cut_at = Some(at);
+                        break;
+                    }
+                    self.report(fault);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        let end = cut_at.unwrap_or(bytes);
+        writer.segment.size = end;
+        if !is_last && cut_at.is_none() {
+            writer.seal();
+        }
+        whole.forget_handles(&self.handles);
+        let (mut segment, _) = writer.finish(self.handles.disk(), &mut self.unsynced.files)?;
+        segment.next_offset = self.end_offset;
+        self.unsynced.files.push(file);
+        self.segments.push(segment);
+        Ok(cut_at)
+    }
+
+    /// Ends the log at `position` of the last segment. A copy is made first if a valid batch would go.
+    fn cut(&mut self, position: u64, later: &[i64]) -> Result<(), Fault> {
+        let disk = Arc::clone(&self.handles);
+        let disk = disk.disk();
+        let last = self.segments.last().expect("the segment that is cut");
+        let (path, base_offset) = (last.path(), last.base_offset);
+        let file = disk.open(&path, OpenMode::Existing)?;
+        let mut parts =
+            vec![aside::Part { from: position, to: file.len()?, file: Arc::clone(&file) }];
+        parts.extend(self.parts(later)?);
+        self.put_aside(base_offset, position, &parts)?;
+        for &base_offset in later.iter().rev() {
+            self.remove_segment(base_offset)?;
+        }
+        file.truncate(position)?;
+        if position == 0 {
+            self.segments.pop();
+            self.remove_segment(base_offset)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the log before whole segments.
+    fn cut_later(&mut self, later: &[i64]) -> Result<(), Fault> {
+        let parts = self.parts(later)?;
+        if let Some(&first) = later.first() {
+            self.put_aside(first, 0, &parts)?;
+        }
+        for &base_offset in later.iter().rev() {
+            self.remove_segment(base_offset)?;
+        }
+        Ok(())
+    }
+
+    fn parts(&self, later: &[i64]) -> Result<Vec<aside::Part>, Fault> {
+        let parts = later.iter().map(|&base_offset| {
+            let path = names::log(self.dir(), base_offset);
+            let file = self.handles.disk().open(&path, OpenMode::Existing)?;
+            Ok(aside::Part { from: 0, to: file.len()?, file })
+        });
+        parts.collect()
+    }
+
+    fn put_aside(
+        &mut self,
+        base_offset: i64,
+        position: u64,
+        parts: &[aside::Part],
+    ) -> Result<(), Fault> {
+        let cut_bytes: u64 = parts.iter().map(|part| part.to - part.from).sum();
+        if cut_bytes > 0 && (self.keep_all || aside::any_batch(parts, self.end_offset)?) {
+            let disk = self.handles.disk();
+            let name = aside::keep(disk, self.dir(), base_offset, position, parts)?;
+            self.recovered.kept_aside = Some(name);
+        }
+        self.recovered.cut_bytes += cut_bytes;
+        Ok(())
+    }
+
+    fn remove_segment(&mut self, base_offset: i64) -> Result<(), Fault> {
+        self.dir_unsynced = true;
+        let dir = self.dir();
+        let derived = [
+            names::offset_index(dir, base_offset),
+            names::time_index(dir, base_offset),
+            names::txn_index(dir, base_offset),
+        ];
+        for path in derived {
+            match self.handles.disk().remove_file(&path) {
+                Err(fault) if fault.kind != FaultKind::NotFound => return Err(fault),
+                _ => {}
+            }
+        }
+        self.handles.disk().remove_file(&names::log(dir, base_offset))
+    }
+
+    /// Makes what was taken in from segments durable, before anybody is told of it.
+    fn sync(&mut self) -> Result<(), Fault> {
+        if self.unsynced.files.is_empty() {
+            return Ok(());
+        }
+        for file in self.unsynced.files.drain(..) {
+            file.sync()?;
+        }
+        let disk = self.handles.disk();
+        disk.sync_dir(self.dir())?;
+        ancestors(self.dir()).iter().try_for_each(|dir| disk.sync_dir(dir))
+    }
+
+    /// Step 4.
+    fn into_log(mut self) -> (PartitionLog, Recovered) {
+        let flushed_start_offset = self.known.start_offset;
+        let journaled = self.journal.start_offset.map(|(offset, _)| offset);
+        let start_offset = flushed_start_offset.max(journaled.unwrap_or(0));
+        let end_offset = self.end_offset;
+        let first_sequence = self.record_due.then_some(0);
+        let segments: Vec<_> = self.segments.into_iter().map(Arc::new).collect();
+        let mut log = PartitionLog {
+            key: self.opening.key,
+            dir: self.opening.dir,
+            config: super::bounded(self.opening.config),
+            flush_config: None,
+            segments_bytes: segments.iter().map(|segment| segment.size).sum(),
+            segments,
+            sparse: self.known.sparse,
+            tail: super::Tail::default(),
+            flushed_producers: Arc::new(self.producers.clone()),
+            producers: self.producers,
+            snapshots: self.snapshots,
+            snapshot_offset: self.snapshot_offset,
+            epochs: Arc::new(self.epochs),
+            aborted: self.aborted,
+            undecided: super::Undecided::default(),
+            start_offset,
+            durable_start_offset: start_offset,
+            flushed_start_offset,
+            flushed_offset: end_offset,
+            durable_offset: end_offset,
+            end_offset,
+            unflushed_bytes: 0,
+            first_sequence,
+            dir_unsynced: self.dir_unsynced,
+            record_due: self.record_due,
+            poison: None,
+            journal_fault: self.opening.journal_fault,
+        };
+        if flushed_start_offset < start_offset {
+            let sequence = self.journal.start_offset.map(|(_, sequence)| sequence);
+            log.first_sequence = log.first_sequence.or(sequence);
+        }
+        let damaged = log.take_journaled(self.journal.batches, self.opening.unit);
+        self.recovered.damaged.extend(damaged);
+        (log, self.recovered)
+    }
+}
+
+impl PartitionLog {
+    /// Takes in what the journal has past the segments; returns what is missing of it.
+    fn take_journaled(&mut self, batches: BTreeMap<i64, (Batch, u64)>, unit: u64) -> Vec<Fault> {
+        let mut missing = Vec::new();
+        for (batch, sequence) in batches.into_values() {
+            let header = *batch.header();
+            if batch.last_offset() < self.end_offset {
+                continue;
+            }
+            if header.base_offset != self.end_offset {
+                let (expected, found) = (self.end_offset, header.base_offset);
+                let why = format!("offsets {expected}..{found} are missing");
+                missing.push(recovery_damage(&names::log(&self.dir, expected), 0, why));
+                if found < expected {
+                    continue;
+                }
+                self.end_offset = found;
+            }
+            self.accept(&batch, &header, Some(sequence));
+            self.keep(TailBatch::new(&header, batch.bytes().clone(), unit));
+            self.made_durable(self.end_offset);
+        }
+        // What the start offset covers was there once.
+        if self.end_offset < self.start_offset {
+            let start = self.start_offset;
+            (self.flushed_offset, self.durable_offset, self.end_offset) = (start, start, start);
+        }
+        missing
+    }
+}
+
+fn read_whole(disk: &dyn Disk, path: &str, most: usize) -> Result<Option<Vec<u8>>, Fault> {
+    let file = match disk.open(path, OpenMode::Existing) {
+        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    if len > most {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
+fn copy(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+fn recovery_damage(path: &str, position: u64, why: String) -> Fault {
+    Fault { operation: "recover", ..corrupt(path, position, why) }
+}

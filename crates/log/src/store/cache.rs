@@ -1,0 +1,96 @@
+//! What of the newest batches stays in memory for readers.
+//!
+//! A unit is what is let go of together, because it is one piece of memory: a frame of the journal,
+//! what opening a log found in the journal, or a run of batches that skipped it. Units go oldest first
+//! when they are over budget, once everything in them is in segments.
+
+use std::collections::VecDeque;
+
+use super::{LogId, Store};
+
+/// Bytes of batches that skip the journal which make a unit.
+const LOOSE_UNIT_BYTES: u64 = 256 * 1024;
+
+#[derive(Debug)]
+struct Unit {
+    number: u64,
+    bytes: u64,
+    /// Those with a batch in it, each at least once.
+    logs: Vec<LogId>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// By number.
+    units: VecDeque<Unit>,
+    next: u64,
+    bytes: u64,
+    /// Number of the unit that takes batches which skip the journal.
+    loose: Option<u64>,
+}
+
+impl Cache {
+    pub(super) fn new_unit(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(super) fn add(&mut self, number: u64, bytes: usize, logs: impl Iterator<Item = LogId>) {
+        let mut held: Vec<LogId> = logs.collect();
+        held.sort_unstable();
+        held.dedup();
+        self.bytes += bytes as u64;
+        self.units.push_back(Unit { number, bytes: bytes as u64, logs: held });
+    }
+
+    /// The unit for a batch that skips the journal.
+    pub(super) fn loose_unit(&mut self, id: LogId, bytes: usize) -> u64 {
+        let at = self.loose.and_then(|number| {
+            self.units.binary_search_by_key(&number, |unit| unit.number).ok()
+        });
+        let unit = at.and_then(|at| self.units.get_mut(at));
+        match unit.filter(|unit| unit.bytes < LOOSE_UNIT_BYTES) {
+            Some(unit) => {
+                unit.bytes += bytes as u64;
+                self.bytes += bytes as u64;
+                if unit.logs.last() != Some(&id) {
+                    unit.logs.push(id);
+                }
+                unit.number
+            }
+            None => {
+                let number = self.new_unit();
+                self.add(number, bytes, [id].into_iter());
+                self.loose = Some(number);
+                number
+            }
+        }
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Store {
+    /// Lets go of what is over budget and in segments.
+    pub(super) fn trim_cache(&mut self) {
+        while self.cache.bytes() > self.config.cache_bytes {
+            let Some(unit) = self.cache.units.front() else { return };
+            let needed = |id: &LogId| {
+                self.logs.get(id).is_some_and(|log| log.needs_unit(unit.number))
+            };
+            if unit.logs.iter().any(needed) {
+                return;
+            }
+            let Some(unit) = self.cache.units.pop_front() else { return };
+            self.cache.bytes -= unit.bytes;
+            for id in &unit.logs {
+                if let Some(log) = self.logs.get_mut(id) {
+                    log.evict(unit.number);
+                }
+            }
+        }
+    }
+}

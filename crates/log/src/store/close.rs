@@ -1,0 +1,63 @@
+//! Running everything here and now, and closing.
+
+use super::{Moment, Store};
+use crate::Fault;
+
+impl Store {
+    /// Runs writes and flushes here and now until everything appended is durable. What cannot become so
+    /// stays as it is: see [`Self::failed`] and [`Self::flush_fault`].
+    pub fn settle(&mut self, now: Moment) {
+        loop {
+            while let Some(write) = self.next_write() {
+                let outcome = write.run();
+                self.write_done(write, outcome);
+            }
+            let stuck = self.pushed.is_empty() || self.failed().is_some();
+            if stuck || !self.run_flush(now) {
+                return;
+            }
+        }
+    }
+
+    /// Runs the next work of flushing; tells whether there was some that got further.
+    fn run_flush(&mut self, now: Moment) -> bool {
+        loop {
+            if let Some(mut work) = self.next_flush(now) {
+                work.run();
+                self.work_done(now, work);
+                return self.flush_fault().is_none();
+            }
+            if !self.flush_has_more() {
+                return false;
+            }
+        }
+    }
+
+    /// Makes everything durable and puts it into segments, here and now, as far as the disk lets it:
+    /// what it does not stays in the journal.
+    pub fn flush_now(&mut self, now: Moment) {
+        self.settle(now);
+        self.flushing.urgent = true;
+        while self.run_flush(now) {}
+        self.flushing.urgent = false;
+    }
+
+    /// Flushes everything, writes the checkpoint and Kafka's checkpoint files. Needs that no write and no
+    /// work is out.
+    pub fn close(&mut self) -> Result<(), Fault> {
+        assert!(!self.flush_is_out(), "closed when no work is out");
+        let now = Moment { wall_ms: 0, mono_ms: u64::MAX / 2 };
+        self.flush_now(now);
+        if let Some(fault) = self.journal.failed() {
+            return Err(fault.clone());
+        }
+        self.begun = false;
+        let all_in_segments = self.dirty.is_empty()
+            && self.flushing.holds_nothing()
+            && self.unopened.first_sequence().is_none();
+        if all_in_segments {
+            self.journal.close()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! Flush rounds: what is durable in the journal goes into segments, then a checkpoint says so, then the
+//! journal's start moves.
+//!
+//! 1. The owner takes from every dirty log what is durable and not in segments, some logs at a time.
+//! 2. The round, on another thread, writes it, syncs it (each file, or everything at once where there
+//!    are many), and writes the checkpoint.
+//! 3. The owner installs the new segments. Everything below the sequence that was durable when step 1
+//!    began is in segments now, except for logs whose flush failed, so the journal's start moves there.
+//!
+//! A log whose flush fails takes no more appends, and its frames stay in the journal. A full disk
+//! fails nothing: the round is tried again later, and until then its bytes stay in memory and journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::checkpoint::Checkpoint;
+use super::work::{Job, Work};
+use super::{LogId, Moment, Store};
+use crate::journal::{MoveStart, PrepareRing};
+use crate::limits::{
+    ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, FLUSH_SYNC_ALL_FILES, PLAN_BATCHES_PER_STEP,
+    PLAN_LOGS_PER_STEP,
+};
+use crate::partition_log::flush::{LogFlush, Unsynced};
+use crate::partition_log::handles::Handles;
+use crate::{Fault, FaultKind, LogKey};
+
+/// Where the flushing of a store is.
+#[derive(Debug, Default)]
+pub(super) struct Flushing {
+    /// A work of kind flush is out.
+    out: bool,
+    /// Logs that the round being planned, or out, may touch.
+    touched: BTreeSet<LogId>,
+    planning: Option<Planning>,
+    /// The journal's start may move here.
+    start: Option<u64>,
+    /// Something has waited for a flush since.
+    since_ms: Option<u64>,
+    /// After a fault, not before.
+    retry_ms: u64,
+    /// When the journal was first seen idle.
+    idle_since_ms: Option<u64>,
+    /// The journal's first frame that each log needs which cannot be flushed.
+    holders: BTreeMap<LogId, u64>,
+    /// Logs that were removed while a round had the checkpoint.
+    pub(super) forgotten: Vec<LogKey>,
+    /// Flush although little waits.
+    pub(super) urgent: bool,
+    /// Why the last round did not come to its end.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Flushing {
+    pub(super) fn removed(&mut self, id: LogId, key: LogKey) {
+        self.holders.remove(&id);
+        if let Some(planning) = &mut self.planning {
+            planning.left.remove(&id);
+            planning.flushes.retain(|flush| flush.key != key);
+        }
+    }
+
+    /// Every log's batches may go into segments.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.holders.is_empty()
+    }
+}
+
+/// A round that is being put together.
+#[derive(Debug)]
+struct Planning {
+    left: BTreeSet<LogId>,
+    flushes: Vec<LogFlush>,
+    /// Durable when this began.
+    durable: u64,
+}
+
+/// A flush of many logs.
+#[derive(Debug)]
+pub(super) struct Round {
+    handles: Arc<Handles>,
+    flushes: Vec<LogFlush>,
+    checkpoint: Checkpoint,
+    durable: u64,
+    checkpointed: Result<(), Fault>,
+}
+
+impl Round {
+    pub(super) fn run(&mut self) {
+        let mut unsynced: Vec<Unsynced> = Vec::with_capacity(self.flushes.len());
+        for flush in &mut self.flushes {
+            let mut written = Unsynced::default();
+            flush.write(&self.handles, &mut written);
+            unsynced.push(written);
+        }
+        self.sync(&unsynced);
+        for flush in &self.flushes {
+            if let Some(Ok(flushed)) = &flush.outcome {
+                self.checkpoint.records.insert(flush.key, flushed.record.clone());
+            }
+        }
+        self.checkpointed = self.checkpoint.write(self.handles.disk());
+        if self.checkpointed.is_ok() {
+            for flush in &self.flushes {
+                flush.drop_old_snapshots(self.handles.disk());
+            }
+        }
+    }
+
+    fn sync(&mut self, unsynced: &[Unsynced]) {
+        let disk = self.handles.disk();
+        let calls: usize = unsynced.iter().map(|one| one.files.len() + one.dirs.len()).sum();
+        if calls > FLUSH_SYNC_ALL_FILES {
+            if let Err(fault) = disk.sync_all() {
+                self.flushes.iter_mut().for_each(|flush| flush.fail(&fault));
+            }
+            return;
+        }
+        let mut dirs: BTreeMap<&str, Result<(), Fault>> = BTreeMap::new();
+        for (flush, unsynced) in self.flushes.iter_mut().zip(unsynced) {
+            if let Some(fault) = sync_files(unsynced).err() {
+                flush.fail(&fault);
+            }
+            for dir in &unsynced.dirs {
+                let synced = dirs.entry(dir).or_insert_with(|| disk.sync_dir(dir));
+                if let Err(fault) = synced {
+                    flush.fail(fault);
+                }
+            }
+        }
+    }
+}
+
+fn sync_files(unsynced: &Unsynced) -> Result<(), Fault> {
+    unsynced.files.iter().try_for_each(|file| file.sync())
+}
+
+impl Store {
+    pub(super) fn next_flush(&mut self, now: Moment) -> Option<Work> {
+        self.note_idle(now);
+        if self.dirty.is_empty() {
+            self.flushing.since_ms = None;
+        } else {
+            self.flushing.since_ms.get_or_insert(now.mono_ms);
+        }
+        if self.flushing.out {
+            return None;
+        }
+        let job = self.next_flush_job(now)?;
+        self.flushing.out = true;
+        Some(Work { job })
+    }
+
+    fn next_flush_job(&mut self, now: Moment) -> Option<Job> {
+        if now.mono_ms >= self.flushing.retry_ms {
+            if let Some(sequence) = self.flushing.start.filter(|_| self.journal.failed().is_none()) {
+                return Some(Job::MoveStart(self.journal.move_start(sequence)));
+            }
+            self.journal.retry_prepare();
+        }
+        if let Some(prepare) = self.journal.prepare() {
+            return Some(Job::Prepare(prepare));
+        }
+        if self.flushing.planning.is_none() && self.flush_is_due(now) {
+            let left = std::mem::take(&mut self.dirty);
+            let durable = self.journal.durable();
+            self.flushing.planning = Some(Planning { left, flushes: Vec::new(), durable });
+            self.flushing.since_ms = None;
+        }
+        self.plan_round().map(|round| Job::Round(Box::new(round)))
+    }
+
+    fn flush_is_due(&self, now: Moment) -> bool {
+        let (used, most) = self.journal.used_bytes();
+        let waited = self.flushing.since_ms.is_some_and(|since| {
+            now.mono_ms.saturating_sub(since) >= self.config.flush_after_ms
+        });
+        let wanted = self.flushing.urgent
+            || waited
+            || self.unflushed_bytes >= self.config.flush_bytes
+            || used >= most / 2
+            || self.journal.stalled();
+        wanted && !self.dirty.is_empty() && now.mono_ms >= self.flushing.retry_ms
+    }
+
+    /// Takes what some more logs have; the round, when all have been asked.
+    fn plan_round(&mut self) -> Option<Round> {
+        let planning = self.flushing.planning.as_mut()?;
+        let (mut logs, mut batches) = (0, 0);
+        while let Some(id) = planning.left.pop_first() {
+            let Some(log) = self.logs.get_mut(&id) else { continue };
+            logs += 1;
+            if let Some(flush) = log.flush(id) {
+                batches += flush.batch_count();
+                self.flushing.touched.insert(id);
+                planning.flushes.push(flush);
+            }
+            if logs >= PLAN_LOGS_PER_STEP || batches >= PLAN_BATCHES_PER_STEP {
+                break;
+            }
+        }
+        if !planning.left.is_empty() {
+            return None;
+        }
+        let checkpoint = self.checkpoint.take()?;
+        let planning = self.flushing.planning.take()?;
+        Some(Round {
+            handles: Arc::clone(&self.handles),
+            flushes: planning.flushes,
+            checkpoint,
+            durable: planning.durable,
+            checkpointed: Ok(()),
+        })
+    }
+
+    pub(super) fn round_done(&mut self, now: Moment, round: Round) {
+        self.flushing.out = false;
+        self.flushing.touched.clear();
+        let mut checkpoint = round.checkpoint;
+        for key in self.flushing.forgotten.drain(..) {
+            checkpoint.records.remove(&key);
+        }
+        self.checkpoint = Some(checkpoint);
+        let checkpointed = round.checkpointed.is_ok();
+        let mut start = round.durable;
+        self.flushing.fault = round.checkpointed.err();
+        for mut flush in round.flushes {
+            let Some(log) = self.logs.get_mut(&flush.id).filter(|log| log.key() == flush.key)
+            else {
+                continue;
+            };
+            match flush.outcome.take() {
+                Some(Ok(flushed)) => {
+                    let after = checkpointed.then_some(round.durable);
+                    self.unflushed_bytes -= log.flushed(&flush, flushed, after);
+                }
+                Some(Err(fault)) if fault.kind != FaultKind::NoSpace => {
+                    log.poison(fault);
+                    self.flushing.holders.insert(flush.id, log.first_sequence().unwrap_or(start));
+                    self.advanced.insert(flush.id);
+                }
+                Some(Err(fault)) => self.flushing.fault = Some(fault),
+                None => {}
+            }
+            if log.failed().is_none() || log.is_dirty() {
+                start = start.min(log.first_sequence().unwrap_or(start));
+            }
+            if log.is_dirty() {
+                self.dirty.insert(flush.id);
+            }
+        }
+        if self.flushing.fault.is_some() {
+            self.flushing.retry_ms = now.mono_ms + FLUSH_RETRY_MS;
+        }
+        if checkpointed {
+            let held = self.flushing.holders.values().copied().min();
+            let unopened = self.unopened.first_sequence();
+            let start = [held, unopened].into_iter().flatten().fold(start, u64::min);
+            self.flushing.start = Some(start);
+        }
+        self.trim_cache();
+    }
+
+    pub(super) fn ring_prepared(&mut self, now: Moment, prepare: PrepareRing) {
+        self.flushing.out = false;
+        self.journal.prepared(prepare);
+        if self.journal.prepare_failed().is_some() {
+            self.flushing.retry_ms = now.mono_ms + FLUSH_RETRY_MS;
+        }
+    }
+
+    pub(super) fn start_moved(&mut self, now: Moment, start: MoveStart) {
+        self.flushing.out = false;
+        match &start.outcome {
+            Some(Err(fault)) => {
+                self.flushing.fault = Some(fault.clone());
+                self.flushing.retry_ms = now.mono_ms + FLUSH_RETRY_MS;
+            }
+            _ => self.flushing.start = None,
+        }
+        self.journal.start_moved(start);
+    }
+
+    /// Why accepted batches do not get into segments now, while nothing is lost: a full disk, mostly.
+    pub fn flush_fault(&self) -> Option<&Fault> {
+        self.flushing.fault.as_ref().or_else(|| self.journal.prepare_failed())
+    }
+
+    /// Whether work that is out may be at the files of this log, or of one of this name that was removed.
+    pub fn touches(&self, id: LogId) -> bool {
+        self.flushing.out && self.flushing.touched.contains(&id)
+    }
+
+    /// An idle journal says on disk how far it is durable.
+    fn note_idle(&mut self, now: Moment) {
+        if !self.frames_out.is_empty() || !self.pushed.is_empty() {
+            self.flushing.idle_since_ms = Some(now.mono_ms);
+            return;
+        }
+        if let Some(since) = self.flushing.idle_since_ms
+            && now.mono_ms.saturating_sub(since) >= ANNOUNCE_AFTER_MS
+        {
+            self.journal.announce();
+            self.flushing.idle_since_ms = None;
+        }
+    }
+
+    pub(super) fn flush_due_ms(&self) -> Option<u64> {
+        let flushing = &self.flushing;
+        let idle = flushing.idle_since_ms.map(|since| since + ANNOUNCE_AFTER_MS);
+        if flushing.out {
+            return idle;
+        }
+        let planning = flushing.planning.is_some().then_some(0);
+        let waits = match flushing.since_ms {
+            Some(since) => Some(since + self.config.flush_after_ms),
+            None if self.dirty.is_empty() => None,
+            None => Some(0),
+        };
+        let retries = flushing.start.is_some() || self.journal.prepare_failed().is_some();
+        let retry = retries.then_some(flushing.retry_ms);
+        let flush = waits.map(|at| at.max(flushing.retry_ms));
+        [idle, planning, flush, retry].into_iter().flatten().min()
+    }
+
+    pub(super) fn flush_is_out(&self) -> bool {
+        self.flushing.out
+    }
+
+    /// Whether asking for work once more can bring some.
+    pub(super) fn flush_has_more(&self) -> bool {
+        self.flushing.planning.is_some()
+    }
+}
