@@ -157,6 +157,7 @@ impl Books {
             unflushed_bytes_max: 40_000,
             flush_after_ms: 500,
             cache_bytes: [0, 6_000, 60_000][random.below(3) as usize],
+            open_files_max: 4,
             retention_check_ms: 400,
             producer_expiry_ms: i64::MAX,
             scrub_bytes_per_second: [0, 10_000][random.below(2) as usize],
@@ -432,6 +433,7 @@ impl Owner {
                 model.append(batch, when.leader_epoch, log_append_time);
                 Ok(())
             }
+            Err(AppendRefused::Congested) => Ok(()),
             Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
             Err(AppendRefused::Fault(fault)) => Err(self.ended("append", &fault)),
             other => {
@@ -464,6 +466,7 @@ impl Owner {
             Ok(Appended::Duplicate { last_offset, .. }) if last_offset == entry.last_offset => {
                 Ok(())
             }
+            Err(AppendRefused::Congested) => Ok(()),
             Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
             Err(AppendRefused::Fault(fault)) => Err(self.ended("append", &fault)),
             other => Err(Ended::Violation(format!(
@@ -489,6 +492,7 @@ impl Owner {
                 self.books.slots[at].model.start = wanted;
                 Ok(())
             }
+            Err(AppendRefused::Congested) => Ok(()),
             Err(AppendRefused::Fault(fault)) if self.is_excused(&fault) => Ok(()),
             Err(AppendRefused::Fault(fault)) => Err(self.ended("advance_start", &fault)),
             other => Err(Ended::Violation(format!("start {start} to {wanted} gave {other:?}"))),
