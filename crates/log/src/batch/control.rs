@@ -88,21 +88,29 @@ impl Batch {
 mod tests {
     use super::*;
 
+    /// The bytes are those of `MemoryRecords.withEndTransactionMarker` of Kafka 4.2.0.
     #[test]
     fn a_marker_is_what_kafka_writes() {
-        let marker = EndMarker { ending: Ending::Commit, coordinator_epoch: 0x0102 };
-        let batch = marker.batch(7, 3, 1000);
-        let header = batch.header();
-        assert_eq!(header.attributes.0, 0x30);
-        assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (7, 3, -1));
-        assert_eq!(
-            (header.last_offset_delta, header.record_count, header.max_timestamp),
-            (0, 1, 1000)
-        );
-        let record = batch.records().unwrap().remove(0);
-        assert_eq!(record.key.as_deref(), Some(&[0, 0, 0, 1][..]));
-        assert_eq!(record.value.as_deref(), Some(&[0, 0, 0, 0, 1, 2][..]));
-        assert_eq!(Batch::parse(batch.bytes().clone()).unwrap().end_marker(), Ok(Some(marker)));
+        let table = [
+            (
+                EndMarker { ending: Ending::Commit, coordinator_epoch: 258 },
+                "0000000000000028 00000042 00000006 02 1921ad26 0030 00000000 0000018bcfe56800 \
+                 0000018bcfe56800 0000000000000007 0003 ffffffff 00000001 \
+                 20 00 00 00 08 00000001 0c 000000000102 00",
+            ),
+            (
+                EndMarker { ending: Ending::Abort, coordinator_epoch: 0 },
+                "0000000000000028 00000042 00000006 02 6f1bd9fe 0030 00000000 0000018bcfe56800 \
+                 0000018bcfe56800 0000000000000007 0003 ffffffff 00000001 \
+                 20 00 00 00 08 00000000 0c 000000000000 00",
+            ),
+        ];
+        for (marker, of_kafka) in table {
+            let (_, bytes) = marker.batch(7, 3, 1_700_000_000_000).placed(40, 6, None);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, of_kafka.replace(' ', ""), "{marker:?}");
+            assert_eq!(Batch::parse(Bytes::from(bytes)).unwrap().end_marker(), Ok(Some(marker)));
+        }
     }
 
     #[test]

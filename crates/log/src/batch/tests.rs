@@ -123,6 +123,22 @@ fn compacted_batches_keep_their_offsets() {
 
     let empty = Batch::parse(batch_with(emptied)).unwrap();
     assert_eq!((empty.records(), empty.last_offset()), (Ok(vec![]), 2));
+    // `DefaultRecordBatch.writeEmptyHeader` of Kafka 4.2.0, for offsets 40..=44 of a transaction.
+    let of_kafka = unhex(
+        "0000000000000028 00000031 00000006 02 38a8d05e 0010 00000004 ffffffffffffffff
+         0000018bcfe56800 0000000000000007 0003 00000005 00000000",
+    );
+    let batch = Batch::parse(of_kafka).unwrap();
+    assert_eq!((batch.records(), batch.last_offset()), (Ok(vec![]), 44));
+    assert_eq!((batch.header().base_sequence, batch.header().delete_horizon_ms()), (5, None));
+}
+
+#[test]
+fn a_delete_horizon_takes_the_place_of_the_base_timestamp() {
+    let batch = Batch::parse(batch_with(|batch| batch[22] |= 0x40)).unwrap();
+    assert_eq!(batch.header().delete_horizon_ms(), Some(100));
+    let times: Vec<i64> = batch.records().unwrap().iter().map(|r| r.timestamp).collect();
+    assert_eq!(times, [100, 130, 120]);
 }
 
 #[test]

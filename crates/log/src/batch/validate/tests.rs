@@ -1,5 +1,7 @@
 //! Each rule with the error for it.
 
+use proptest::prelude::*;
+
 use super::super::{CRC_END, LENGTH_END};
 use super::*;
 use crate::limits::BATCH_BYTES_MAX;
@@ -297,4 +299,28 @@ fn a_batch_that_decompresses_to_too_much_is_refused_where_it_is_decoded() {
     let expected = invalid("decompresses to more than 134217728 bytes");
     assert_eq!(Batch::from_producer(bytes.clone(), &COMPACTED).err(), expected);
     assert_eq!(Batch::from_producer(bytes, &PLAIN).err(), None);
+}
+
+proptest! {
+    /// What was accepted with its records decoded is a dense run of records with keys.
+    #[test]
+    fn a_mutated_batch_is_refused_or_sound(
+        codec in 0..3_usize,
+        mutations in proptest::collection::vec((CRC_END..200, any::<u8>()), 1..4),
+    ) {
+        let codec = [Compression::None, Compression::Snappy, Compression::Zstd][codec];
+        let builder = BatchBuilder::new().compression(codec).producer(7, 0, 5);
+        let mut bytes = batch_of(builder, &[at(NOW), at(NOW + 1), at(NOW + 2)]).to_vec();
+        for (at, value) in mutations {
+            let at = CRC_END + at % (bytes.len() - CRC_END);
+            bytes[at] = value;
+        }
+        let crc = crc32c::crc32c(&bytes[CRC_END..]);
+        bytes[17..CRC_END].copy_from_slice(&crc.to_be_bytes());
+        if let Ok(batch) = Batch::from_producer(Bytes::from(bytes), &COMPACTED) {
+            let records = batch.records().unwrap();
+            prop_assert!(records.iter().map(|record| record.offset).eq(0..=batch.last_offset()));
+            prop_assert!(records.iter().all(|record| record.key.is_some()));
+        }
+    }
 }
