@@ -214,7 +214,7 @@ impl Control {
             epochs,
         };
         let aligned = |place: Place| {
-            place.offset % BLOCK_BYTES as u64 == 0
+            place.offset.is_multiple_of(BLOCK_BYTES as u64)
                 && place.offset <= COUNT_MAX
                 && place.sequence <= COUNT_MAX
         };

@@ -168,7 +168,7 @@ impl Journal {
     /// Opens or creates the journal in folder `journal`, reads what is at or past its start, and makes
     /// what it read durable. Nothing may be pushed before [`Self::begin`].
     pub(crate) fn open(
-        disk: Arc<dyn Disk>,
+        disk: &dyn Disk,
         config: &StoreConfig,
     ) -> Result<(Self, JournalFound), Fault> {
         disk.create_dir_all(DIR)?;
@@ -188,7 +188,7 @@ impl Journal {
                     damaged.push(fault);
                     control
                 }
-                None => Control::new(journal_id(config.journal_seed, &*disk)),
+                None => Control::new(journal_id(config.journal_seed, disk)),
             },
         };
         let recovered = recovery::recover(&mut reader, &control)?;
@@ -253,11 +253,14 @@ impl Journal {
     }
 
     /// Adds an entry made of `parts`, of at most [`BATCH_BYTES_MAX`] together, to the frame that is being
-    /// gathered; returns the frame's sequence.
+    /// gathered; returns the frame's sequence. A journal that failed keeps nothing of it.
     pub(crate) fn push(&mut self, key: LogKey, kind: EntryKind, parts: &[Bytes]) -> u64 {
         assert!(self.begun, "entries come after the beginning of an epoch and before the close");
         let len: usize = parts.iter().map(Bytes::len).sum();
         assert!(len <= BATCH_BYTES_MAX, "an entry of {len} bytes");
+        if self.failed.is_some() {
+            return self.gathering();
+        }
         let cost = Gathered::cost(len);
         match self.gathered.back_mut() {
             Some(last) if last.frame_len() + cost <= self.write_bytes_max => {

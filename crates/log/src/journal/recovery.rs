@@ -161,7 +161,7 @@ pub(super) fn recover(reader: &mut RingReader, control: &Control) -> Result<Reco
         return Ok(Recovered { frames: Vec::new(), damaged: Vec::new(), torn_frames: 0, next });
     }
     let run = follow(reader, control)?;
-    let hole = run.last().map_or(control.start, |last| after(last));
+    let hole = run.last().map_or(control.start, after);
     let wanted = |header: &FrameHeader| header.sequence >= hole.sequence && control.owns(header);
     let mut later = BTreeMap::new();
     let mut find = |frame: FoundFrame| {

@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::control::Place;
 use super::frame::{BlockBuffer, FRAME_BYTES_MAX, in_blocks};
 use crate::limits::JOURNAL_PREPARE_BYTES;
 use crate::{BLOCK_BYTES, Fault, File, StoreConfig};
@@ -90,12 +89,6 @@ impl Ring {
         self.frames.get(self.frames.partition_point(|frame| frame.sequence < sequence))
     }
 
-    /// The last frame before `sequence`.
-    pub(super) fn frame_before(&self, sequence: u64) -> Option<&Placed> {
-        let at = self.frames.partition_point(|frame| frame.sequence < sequence);
-        self.frames.get(at.checked_sub(1)?)
-    }
-
     /// The first byte in use; the head when none is.
     fn tail(&self) -> u64 {
         self.frames.front().map_or(self.head, |frame| frame.offset)
@@ -150,7 +143,9 @@ impl Ring {
         let short = if self.wrapped() {
             self.tail() - self.head < self.chunk_bytes
         } else {
-            self.prepared - self.head < self.chunk_bytes && self.tail() < self.prepared / 2
+            // Of a ring that was cut, the head may be past the end.
+            self.prepared.saturating_sub(self.head) < self.chunk_bytes
+                && self.tail() < self.prepared / 2
         };
         let room = self.bytes_max - self.prepared;
         (room > 0 && (stuck || short || self.prepared == 0))
@@ -160,11 +155,6 @@ impl Ring {
     pub(super) fn grown(&mut self, growth: Growth) {
         assert!(growth.offset == self.prepared, "grown at its end, by one at a time");
         self.prepared += growth.bytes;
-    }
-
-    /// Where a frame after `frame` is tried first.
-    pub(super) fn after(frame: &Placed) -> Place {
-        Place { sequence: frame.sequence + 1, offset: frame.offset + frame.bytes }
     }
 }
 

@@ -202,8 +202,7 @@ impl LogFlush {
             writer.add(&added, &self.config);
             let header = BatchHeader::read(&batch.bytes);
             let Some(header) = header.filter(|header| header.producer_id >= 0) else { continue };
-            let producers =
-                producers.get_or_insert_with(|| Producers::clone(&self.producers));
+            let producers = producers.get_or_insert_with(|| Producers::clone(&self.producers));
             if let Some(aborted) = take_in(producers, &header, &batch.bytes) {
                 writer.add_txn(&aborted);
             }

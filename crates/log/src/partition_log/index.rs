@@ -138,11 +138,7 @@ pub(crate) fn append<E: Entry>(
 }
 
 /// Keeps the first `entries` entries of a file that may not exist; tells whether it has as many.
-pub(crate) fn truncate<E: Entry>(
-    disk: &dyn Disk,
-    path: &str,
-    entries: u32,
-) -> Result<bool, Fault> {
+pub(crate) fn truncate<E: Entry>(disk: &dyn Disk, path: &str, entries: u32) -> Result<bool, Fault> {
     let file = match disk.open(path, OpenMode::Existing) {
         Err(fault) if fault.kind == FaultKind::NotFound => return Ok(entries == 0),
         opened => opened?,

@@ -299,7 +299,11 @@ impl PartitionLog {
         if from >= self.flushed_offset || self.tail.first_offset().is_some_and(|held| held <= from)
         {
             let batches = self.tail.read(from, until, max_bytes);
-            return if batches.is_empty() { Err(self.missing(from)) } else { Ok(ReadPlan::Ready(batches)) };
+            return if batches.is_empty() {
+                Err(self.missing(from))
+            } else {
+                Ok(ReadPlan::Ready(batches))
+            };
         }
         let after = self.segments.partition_point(|segment| segment.base_offset <= from);
         let holder = after.checked_sub(1).filter(|&at| self.segments[at].next_offset > from);

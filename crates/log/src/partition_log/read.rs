@@ -94,7 +94,8 @@ impl SegmentRead {
     /// Whether a batch may come where `expected` is the next offset.
     fn follows(&self, expected: i64, header: &BatchHeader) -> bool {
         let base = header.base_offset;
-        base == expected || self.segment.sparse && base > expected && base < self.segment.next_offset
+        base == expected
+            || self.segment.sparse && base > expected && base < self.segment.next_offset
     }
 
     /// Whether a batch that does not end before the first offset is the one to begin with.

@@ -284,7 +284,8 @@ impl Segment {
         let file = self.open(handles)?;
         let base = self.base_offset;
         let entry = self.times(handles).floor(|e| base + i64::from(e.relative) < until);
-        let mut scan = self.scan_from_time(handles, &file, entry.map(|(_, entry)| entry), epochs)?;
+        let mut scan =
+            self.scan_from_time(handles, &file, entry.map(|(_, entry)| entry), epochs)?;
         let mut max_time = MaxTime::NONE;
         while let Some(found) = scan.next()? {
             if found.header.base_offset >= until {

@@ -41,8 +41,7 @@ impl TimeWanted {
                 continue;
             }
             let file = segment.open(&self.handles)?;
-            let mut scan =
-                segment.scan_near_time(&self.handles, &file, timestamp, &self.epochs)?;
+            let mut scan = segment.scan_near_time(&self.handles, &file, timestamp, &self.epochs)?;
             while let Some(found) = scan.next()? {
                 if found.header.max_timestamp >= timestamp
                     && let Some(record) = first_record(scan.bytes_of(&found), |t| t >= timestamp)
@@ -70,8 +69,7 @@ impl TimeWanted {
         }
         let Some(segment) = holder else { return Ok(None) };
         let file = segment.open(&self.handles)?;
-        let mut scan =
-            segment.scan_near(&self.handles, &file, best.last_offset, &self.epochs)?;
+        let mut scan = segment.scan_near(&self.handles, &file, best.last_offset, &self.epochs)?;
         while let Some(found) = scan.next()? {
             if found.header.last_offset() == best.last_offset {
                 return Ok(first_record(scan.bytes_of(&found), |t| t == best.timestamp));

@@ -6,9 +6,7 @@ use super::{LogId, Store};
 use crate::journal::EntryKind;
 use crate::partition_log::Admitted;
 use crate::partition_log::tail::TailBatch;
-use crate::{
-    AppendAt, AppendRefused, Appended, Batch, BatchHeader, Fault, FaultKind,
-};
+use crate::{AppendAt, AppendRefused, Appended, Batch, BatchHeader, Fault, FaultKind};
 
 /// An entry of the journal that is not in a sealed frame yet.
 #[derive(Debug)]

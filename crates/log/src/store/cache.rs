@@ -45,9 +45,9 @@ impl Cache {
 
     /// The unit for a batch that skips the journal.
     pub(super) fn loose_unit(&mut self, id: LogId, bytes: usize) -> u64 {
-        let at = self.loose.and_then(|number| {
-            self.units.binary_search_by_key(&number, |unit| unit.number).ok()
-        });
+        let at = self
+            .loose
+            .and_then(|number| self.units.binary_search_by_key(&number, |unit| unit.number).ok());
         let unit = at.and_then(|at| self.units.get_mut(at));
         match unit.filter(|unit| unit.bytes < LOOSE_UNIT_BYTES) {
             Some(unit) => {
@@ -78,9 +78,8 @@ impl Store {
     pub(super) fn trim_cache(&mut self) {
         while self.cache.bytes() > self.config.cache_bytes {
             let Some(unit) = self.cache.units.front() else { return };
-            let needed = |id: &LogId| {
-                self.logs.get(id).is_some_and(|log| log.needs_unit(unit.number))
-            };
+            let needed =
+                |id: &LogId| self.logs.get(id).is_some_and(|log| log.needs_unit(unit.number));
             if unit.logs.iter().any(needed) {
                 return;
             }

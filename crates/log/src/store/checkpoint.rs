@@ -171,8 +171,7 @@ impl LogRecord {
         found.bytes_since_entry = u32::from_be_bytes(fields.array()?);
         found.last_time_entry = fields.number()?;
         found.first_timestamp = fields.number()?;
-        found.max_time =
-            MaxTime { timestamp: fields.number()?, last_offset: fields.number()? };
+        found.max_time = MaxTime { timestamp: fields.number()?, last_offset: fields.number()? };
         let snapshot_offset = fields.number()?;
         found.snapshot_offset = (flags & HAS_SNAPSHOT != 0).then_some(snapshot_offset);
         found.cleaned_to = fields.number()?;

@@ -153,7 +153,8 @@ impl Store {
 
     fn next_flush_job(&mut self, now: Moment) -> Option<Job> {
         if now.mono_ms >= self.flushing.retry_ms {
-            if let Some(sequence) = self.flushing.start.filter(|_| self.journal.failed().is_none()) {
+            if let Some(sequence) = self.flushing.start.filter(|_| self.journal.failed().is_none())
+            {
                 return Some(Job::MoveStart(self.journal.move_start(sequence)));
             }
             self.journal.retry_prepare();
@@ -172,9 +173,10 @@ impl Store {
 
     fn flush_is_due(&self, now: Moment) -> bool {
         let (used, most) = self.journal.used_bytes();
-        let waited = self.flushing.since_ms.is_some_and(|since| {
-            now.mono_ms.saturating_sub(since) >= self.config.flush_after_ms
-        });
+        let waited = self
+            .flushing
+            .since_ms
+            .is_some_and(|since| now.mono_ms.saturating_sub(since) >= self.config.flush_after_ms);
         let wanted = self.flushing.urgent
             || waited
             || self.unflushed_bytes >= self.config.flush_bytes

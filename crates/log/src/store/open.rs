@@ -37,7 +37,7 @@ impl Store {
     /// Reads checkpoint and journal. Then the owner opens every log it knows, and says [`Self::begin`].
     pub fn open(disk: Arc<dyn Disk>, config: StoreConfig) -> Result<(Self, StoreRecovered), Fault> {
         let found = Checkpoint::read(&*disk)?;
-        let (journal, journaled) = Journal::open(Arc::clone(&disk), &config)?;
+        let (journal, journaled) = Journal::open(&*disk, &config)?;
         let recovered = StoreRecovered {
             journal_entries: journaled.entries.len() as u64,
             torn_frames: journaled.torn_frames,

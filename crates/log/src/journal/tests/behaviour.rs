@@ -76,7 +76,7 @@ fn the_ring_is_gone_round_many_times() {
 fn writes_are_as_many_and_as_large_as_allowed() {
     let disk = MemoryDisk::new();
     let config = StoreConfig { journal_chunk_bytes: 64 * BLOCK, ..tiny() };
-    let (mut journal, _) = Journal::open(Arc::new(disk), &config).unwrap();
+    let (mut journal, _) = Journal::open(&disk, &config).unwrap();
     journal.begin().unwrap();
     let half = 2 * BLOCK_BYTES / 2 - 100;
     let lens = [half, half, half, 5 * BLOCK_BYTES, 8, 8];
@@ -263,7 +263,7 @@ fn a_ring_that_cannot_be_read_is_not_an_empty_one() {
     let (mut journal, _) = start(&disk);
     put(&mut journal, 1, 8);
     disk.fail_reads();
-    let fault = Journal::open(Arc::new(disk.clone()), &tiny()).unwrap_err();
+    let fault = Journal::open(&disk, &tiny()).unwrap_err();
     assert_eq!(fault.operation, "read");
     disk.heal();
     assert_eq!(numbers(&open(&disk).1), [1]);

@@ -5,6 +5,8 @@ use crate::{BLOCK_BYTES, FaultKind, MemoryDisk};
 
 mod behaviour;
 mod crash;
+mod rot;
+mod stale;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -22,7 +24,7 @@ fn key(number: u8) -> LogKey {
 }
 
 fn open(disk: &MemoryDisk) -> (Journal, JournalFound) {
-    Journal::open(Arc::new(disk.clone()), &tiny()).unwrap()
+    Journal::open(disk, &tiny()).unwrap()
 }
 
 /// Opens and begins.
@@ -70,4 +72,16 @@ fn moved(journal: &mut Journal, sequence: u64) {
     let mut work = journal.move_start(sequence);
     work.run();
     journal.start_moved(work);
+}
+
+/// The report of acknowledged frames that are missing.
+fn lost(frames: &str, from: u64, bytes: &str) -> Fault {
+    Fault {
+        operation: "read",
+        path: RING_FILE.to_owned(),
+        offset: Some(from),
+        kind: FaultKind::Corrupt(format!(
+            "acknowledged frames {frames} are not readable, bytes {bytes}"
+        )),
+    }
 }
