@@ -14,8 +14,11 @@ pub const SYNCS_AT_ONCE_MAX: usize = 8;
 pub const COLD_READERS: usize = 2;
 /// Parts of a vectored write that the kernel takes in one call (`IOV_MAX`).
 pub const WRITE_PARTS_MAX: usize = 1024;
-/// Bytes of one read past the page cache; a longer one is several.
-pub const DIRECT_READ_BYTES: usize = 1024 * 1024;
+/// Bytes of one read past the page cache; a longer one is several. Each thread that reads so keeps
+/// a buffer of this size.
+pub const DIRECT_READ_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes from which on a read of what is not in the page cache goes past it.
+pub const LONG_READ_BYTES: usize = 128 * 1024;
 /// Milliseconds between two looks at the free space of the disk.
 pub const FREE_SPACE_PROBE_MS: u64 = 1000;
 

@@ -7,6 +7,7 @@
 
 mod aligned;
 mod open_file;
+mod page_cache;
 
 use std::ffi::CString;
 use std::fmt;

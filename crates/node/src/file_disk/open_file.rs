@@ -3,19 +3,24 @@
 //! A file opened as [`OpenMode::Durable`] is written with `O_DSYNC`, and without the page cache
 //! (`O_DIRECT`) where the file system can do that. Reads and writes of such a file may come from and
 //! go to any place in memory; what is not aligned as the kernel wants it is copied on the way.
+//!
+//! A long read of another file that is not in the page cache goes past it too: that takes half the
+//! time, and a reader of old data does not drive everybody else's out of memory.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use tidings_broker::log::{BLOCK_BYTES, Fault, File, OpenMode};
 
 use super::aligned::{AlignedBuffer, is_aligned};
-use super::fault;
-use crate::limits::{DIRECT_READ_BYTES, WRITE_PARTS_MAX};
+use super::{fault, page_cache};
+use crate::limits::{DIRECT_READ_BYTES, LONG_READ_BYTES, WRITE_PARTS_MAX};
 
 /// What the system wants as an offset; larger ones than it knows it refuses.
 type SystemOffset = libc::off_t;
@@ -26,6 +31,14 @@ pub(crate) struct OpenFile {
     path: String,
     /// Reads and writes are whole blocks in length and in both places.
     direct: bool,
+    /// The same file for reads past the page cache, from the first one on; none where that cannot be.
+    past_cache: OnceLock<Option<fs::File>>,
+}
+
+thread_local! {
+    /// Where direct reads go before they are copied to where they are wanted. Kept, because memory that
+    /// is new to a process costs more than the copy.
+    static BLOCKS: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::zeroed(DIRECT_READ_BYTES));
 }
 
 impl OpenFile {
@@ -41,7 +54,7 @@ impl OpenFile {
                 file => (file?, true),
             },
         };
-        Ok(Self { file, path: path.to_owned(), direct })
+        Ok(Self { file, path: path.to_owned(), direct, past_cache: OnceLock::new() })
     }
 
     /// For system calls on this file, as long as it lives.
@@ -63,47 +76,27 @@ impl OpenFile {
         fault(operation, &self.path, offset, error)
     }
 
-    /// Reads until `buffer` is full or the file ends.
-    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                // Only a file's end is within a block, and the next read must begin at one.
-                Ok(count) if self.direct && !count.is_multiple_of(BLOCK_BYTES) => {
-                    filled += count;
-                    break;
-                }
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.direct {
+            return fill_by_blocks(&self.file, buffer, offset);
         }
-        Ok(filled)
+        if buffer.len() >= LONG_READ_BYTES
+            && !page_cache::holds(&self.file, offset, buffer.len() as u64)
+            && let Some(past_cache) = self.past_cache()
+        {
+            return fill_by_blocks(past_cache, buffer, offset);
+        }
+        fill(&self.file, buffer, offset)
     }
 
-    /// [`Self::fill`] by whole blocks.
-    fn fill_by_blocks(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        let mut blocks = AlignedBuffer::zeroed(
-            buffer.len().saturating_add(2 * BLOCK_BYTES).min(DIRECT_READ_BYTES) / BLOCK_BYTES
-                * BLOCK_BYTES,
-        );
-        while filled < buffer.len() {
-            let at = offset + filled as u64;
-            let skip = (at % BLOCK_BYTES as u64) as usize;
-            let want = (skip + buffer.len() - filled).next_multiple_of(BLOCK_BYTES);
-            let want = want.min(blocks.len());
-            let got = self.fill(&mut blocks[..want], at - skip as u64)?;
-            let Some(read) = blocks.get(skip..got) else { break };
-            let read = &read[..read.len().min(buffer.len() - filled)];
-            buffer[filled..filled + read.len()].copy_from_slice(read);
-            filled += read.len();
-            if got < want {
-                break;
-            }
-        }
-        Ok(filled)
+    fn past_cache(&self) -> Option<&fs::File> {
+        let open = || {
+            // By its descriptor: the file may have another name by now.
+            let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let mut options = fs::File::options();
+            options.read(true).custom_flags(libc::O_DIRECT).open(same).ok()
+        };
+        self.past_cache.get_or_init(open).as_ref()
     }
 
     fn write_parts(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
@@ -129,6 +122,56 @@ impl OpenFile {
 
 pub(super) const DIRECT_FLAGS: i32 = libc::O_DIRECT | libc::O_DSYNC;
 
+/// Reads until `buffer` is full or the file ends.
+fn fill(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// [`fill`] of a file that reads whole blocks.
+fn fill_by_blocks(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    BLOCKS.with_borrow_mut(|blocks| {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = offset + filled as u64;
+            let skip = (at % BLOCK_BYTES as u64) as usize;
+            let want = (skip + buffer.len() - filled).next_multiple_of(BLOCK_BYTES);
+            let want = want.min(blocks.len());
+            let got = fill_blocks(file, &mut blocks[..want], at - skip as u64)?;
+            let Some(read) = blocks.get(skip..got) else { break };
+            let read = &read[..read.len().min(buffer.len() - filled)];
+            buffer[filled..filled + read.len()].copy_from_slice(read);
+            filled += read.len();
+            if got < want {
+                break;
+            }
+        }
+        Ok(filled)
+    })
+}
+
+/// [`fill`], which ends at the first read that does not end at a block: only a file's end is there.
+fn fill_blocks(file: &fs::File, blocks: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < blocks.len() && filled.is_multiple_of(BLOCK_BYTES) {
+        match file.read_at(&mut blocks[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// Writes some of `slices` at `offset`; returns how many bytes.
 fn write_vectored(file: &fs::File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
     let count = i32::try_from(slices.len()).map_err(io::Error::other)?;
@@ -142,11 +185,7 @@ fn write_vectored(file: &fs::File, slices: &[IoSlice<'_>], offset: u64) -> io::R
 
 impl File for OpenFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        let filled = if self.direct {
-            self.fill_by_blocks(buffer, offset)
-        } else {
-            self.fill(buffer, offset)
-        };
+        let filled = self.read(buffer, offset);
         filled.map_err(|error| self.fault("read", Some(offset), &error))
     }
 
@@ -244,6 +283,35 @@ mod tests {
         let mut buffer = vec![0; 3 * BLOCK_BYTES];
         assert_eq!(file.read_at(&mut buffer, 10).unwrap(), 4990);
         assert_eq!(buffer[..4990], bytes[10..5000]);
+    }
+
+    #[test]
+    fn a_long_read_finds_the_same_in_the_page_cache_and_past_it() {
+        let (_dir, file) = open(OpenMode::Create);
+        let bytes = pattern(LONG_READ_BYTES + 3 * BLOCK_BYTES + 77);
+        // Not synced: the page cache alone has it.
+        file.write_at(&bytes, 0).unwrap();
+        let read = |from: usize, len: usize| {
+            let mut buffer = vec![0; len];
+            let read = file.read_at(&mut buffer, from as u64).unwrap();
+            buffer.truncate(read);
+            buffer
+        };
+        let here = file.as_any().downcast_ref::<OpenFile>().unwrap();
+        let cached = || page_cache::holds(&here.file, 0, LONG_READ_BYTES as u64);
+        let check = || {
+            for from in [0, 1, BLOCK_BYTES + 5, bytes.len()] {
+                let end = bytes.len().min(from + LONG_READ_BYTES);
+                assert_eq!(read(from, LONG_READ_BYTES), bytes[from..end]);
+            }
+        };
+        check();
+        file.sync().unwrap();
+        page_cache::forget(&here.file).unwrap();
+        let was_cached = cached();
+        check();
+        // Where the kernel tells, and forgets: that read has left nothing in the page cache.
+        assert_eq!(cached(), was_cached);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What the embedded engine does on the same file system. Every append is awaited until durable.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use tidings_engine::{Engine, NewTopic, Producer, ReadLimit, SentRecord};
 use tokio::task::JoinSet;
 
-use crate::Measured;
+use crate::measured::{Heading, Limit, Measured};
+use crate::physical;
+use crate::suite::Round;
 
 /// Most bytes that one measurement appends, whatever the disk could take.
 pub(crate) const BYTES_MAX: u64 = 2_000_000_000;
@@ -21,30 +22,53 @@ struct Load {
     size: usize,
 }
 
-const LOADS: [Load; 4] = [
+const LOADS: [Load; 5] = [
     Load { topic: "one", clients: 1, count: 1, size: 100 },
     Load { topic: "many", clients: 64, count: 1, size: 100 },
+    Load { topic: "crowd", clients: 512, count: 1, size: 100 },
     Load { topic: "batches", clients: 1, count: 100, size: 1000 },
     Load { topic: "overlapping", clients: 8, count: 100, size: 1000 },
 ];
 /// Of each topic. Clients take them in turn.
 const PARTITIONS: i32 = 4;
 
-/// The four loads, and the last one's records read back.
-pub(crate) async fn measure(dir: &Path, span: Duration) -> anyhow::Result<[Measured; 5]> {
-    let engine = Engine::open(dir).await?;
-    let mut measured = Vec::new();
-    for load in LOADS {
-        let partitions = Some(PARTITIONS);
-        let topic = NewTopic { name: load.topic.to_owned(), partitions, configs: Vec::new() };
-        engine.create_topic(topic).await?;
-        measured.push(append(&engine, load, span).await?);
+const SMALL_SYNCS: &str = "raw: 4 KiB write + fdatasync, growing";
+const LARGE_SYNCS: &str = "raw: 64 KiB write + fdatasync, growing";
+const CACHED_READS: &str = "raw: 1 MiB reads, in the page cache";
+
+/// Every load, and the last one's records read back.
+pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
+    let (dir, span) = (round.dir.clone(), round.span);
+    let path = dir.join("growing");
+    round.put(Heading::plain(SMALL_SYNCS), physical::synced_writes(&path, 4 << 10, span)?);
+    round.put(Heading::plain(LARGE_SYNCS), physical::synced_writes(&path, 64 << 10, span)?);
+    round.put(Heading::plain(CACHED_READS), physical::cached_reads(&path, Some(span))?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let engine = Engine::open(dir.join("engine")).await?;
+        for load in LOADS {
+            let partitions = Some(PARTITIONS);
+            let topic = NewTopic { name: load.topic.to_owned(), partitions, configs: Vec::new() };
+            engine.create_topic(topic).await?;
+            round.put(load.heading(), append(&engine, load, span).await?);
+        }
+        let read = read_back(&engine, LOADS[LOADS.len() - 1].topic, span).await?;
+        let limit = Limit::Bytes(CACHED_READS.to_owned());
+        round.put(Heading::against("read 1 KB records back", limit, ""), read);
+        Ok(engine.close().await?)
+    })
+}
+
+impl Load {
+    fn heading(self) -> Heading {
+        let Self { clients, count, size, .. } = self;
+        let limit = if count == 1 {
+            Limit::Operations(SMALL_SYNCS.to_owned())
+        } else {
+            Limit::Bytes(LARGE_SYNCS.to_owned())
+        };
+        Heading::against(format!("append {count} x {size} B, {clients} clients"), limit, "")
     }
-    let last = LOADS[LOADS.len() - 1];
-    let read = read_back(&engine, last.topic, span).await?;
-    engine.close().await?;
-    let [one, many, batches, overlapping] = measured[..] else { unreachable!("one per load") };
-    Ok([one, many, batches, overlapping, read])
 }
 
 async fn append(engine: &Engine, load: Load, span: Duration) -> anyhow::Result<Measured> {
