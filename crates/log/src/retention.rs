@@ -179,16 +179,17 @@ mod tests {
 
     #[test]
     fn what_expires_by_time() {
-        let now = 100 * DAY;
+        const NOW: i64 = 100 * DAY;
+        const EXACTLY: i64 = NOW - 7 * DAY;
+        type Case = (&'static str, &'static [(u64, i64)], LogConfig, Retention);
         let week = config(true, 7 * DAY, -1);
-        let exactly = now - 7 * DAY;
-        let table: [(&str, &[(u64, i64)], LogConfig, Retention); 12] = [
+        let table: [Case; 12] = [
             ("no segments", &[], week, Retention::Keep),
             ("an empty log", &[(0, -1)], week, Retention::Keep),
-            ("nothing is old", &[(9, now), (9, now)], week, Retention::Keep),
-            ("exactly as old as allowed", &[(9, exactly), (9, now)], week, Retention::Keep),
-            ("a millisecond older", &[(9, exactly - 1), (9, now)], week, dropped(1)),
-            ("only leading segments", &[(9, 0), (9, now), (9, 0), (9, now)], week, dropped(1)),
+            ("nothing is old", &[(9, NOW), (9, NOW)], week, Retention::Keep),
+            ("exactly as old as allowed", &[(9, EXACTLY), (9, NOW)], week, Retention::Keep),
+            ("a millisecond older", &[(9, EXACTLY - 1), (9, NOW)], week, dropped(1)),
+            ("only leading segments", &[(9, 0), (9, NOW), (9, 0), (9, NOW)], week, dropped(1)),
             (
                 "a far future keeps what follows",
                 &[(9, i64::MAX), (9, 0), (9, 0)],
@@ -197,14 +198,14 @@ mod tests {
             ),
             ("the active one too", &[(9, 0), (9, 0)], week, Retention::RollFirst),
             ("all but an empty active one", &[(9, 0), (9, 0), (0, -1)], week, dropped(2)),
-            ("without timestamps: as the next", &[(9, -1), (9, 0), (9, now)], week, dropped(2)),
+            ("without timestamps: as the next", &[(9, -1), (9, 0), (9, NOW)], week, dropped(2)),
             ("without timestamps to the end", &[(9, -1), (9, -1)], week, Retention::Keep),
-            ("no bound", &[(9, 0), (9, now)], config(true, -1, -1), Retention::Keep),
+            ("no bound", &[(9, 0), (9, NOW)], config(true, -1, -1), Retention::Keep),
         ];
         for (name, of, config, expected) in table {
             let segments = segments(of);
             let facts = RetentionFacts { segments: &segments, start_offset: 0, limit: i64::MAX };
-            assert_eq!(expired(facts, &config, now), expected, "{name}");
+            assert_eq!(expired(facts, &config, NOW), expected, "{name}");
         }
     }
 

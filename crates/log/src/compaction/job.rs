@@ -12,21 +12,23 @@ use super::transactions::Transactions;
 use super::{CompactPlan, Figures, Outcome, Step};
 use crate::batch::rewrite;
 use crate::limits::{COMPACTION_SLOTS_MAX, COMPACTION_STEP_BYTES};
+use crate::partition_log::handles::Handles;
 use crate::partition_log::transactions::AbortedTransaction;
 use crate::retention::SegmentFacts;
-use crate::{BatchError, BatchHeader, Disk, Fault, FaultKind};
+use crate::{BatchError, BatchHeader, Fault, FaultKind};
 
 /// The cleaning of one log, in steps.
 #[derive(Debug)]
 pub(crate) struct CompactJob {
-    disk: Arc<dyn Disk>,
-    dir: String,
+    handles: Arc<Handles>,
+    dir: Arc<str>,
     plan: CompactPlan,
     cleaner: Cleaner,
     outcome: Outcome,
     stage: Stage,
     /// Groups that are still to be rewritten.
     groups: VecDeque<Vec<SegmentFacts>>,
+    step_bytes: u64,
     /// Bytes that the step at hand may still read.
     budget: u64,
     /// Memory to read into, and to gather bytes in, between uses.
@@ -66,8 +68,8 @@ struct Group {
 impl CompactJob {
     /// `aborted` are all aborted transactions that have an offset below `plan.until`.
     pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        dir: &str,
+        handles: Arc<Handles>,
+        dir: &Arc<str>,
         plan: CompactPlan,
         aborted: Vec<AbortedTransaction>,
         live: LiveProducers,
@@ -80,31 +82,33 @@ impl CompactJob {
             transactions: Transactions::new(aborted.clone()),
         };
         let map = KeyMap::new(COMPACTION_SLOTS_MAX);
-        let times = (plan.now_ms, plan.delete_retention_ms);
+        let times = (plan.now_ms, plan.config.delete_retention_ms.max(0));
         Self {
-            disk,
-            dir: dir.to_owned(),
+            handles,
+            dir: Arc::clone(dir),
             cleaner: Cleaner::new(map, plan.until, aborted, live, times),
             outcome: Outcome { cleaned_to: plan.dirty_from, ..Outcome::default() },
             groups: plan.groups.iter().cloned().collect(),
             plan,
             stage: Stage::Keys(Box::new(keys)),
+            step_bytes: COMPACTION_STEP_BYTES,
             budget: 0,
             chunks: (Vec::new(), Vec::new()),
         }
     }
 
-    /// Remembers at most three quarters of `slots_max` keys.
+    /// Remembers at most three quarters of `slots_max` keys, and reads `step_bytes` in a step.
     #[cfg(test)]
-    pub(super) fn with_slots_max(mut self, slots_max: usize) -> Self {
+    pub(super) fn with_limits(mut self, slots_max: usize, step_bytes: u64) -> Self {
         self.cleaner.keys = KeyMap::new(slots_max);
+        self.step_bytes = step_bytes;
         self
     }
 
     /// Reads about [`COMPACTION_STEP_BYTES`] and does what goes with them. After a fault the job is
     /// over, and nothing that it left has a name that counts.
     pub(crate) fn run(&mut self) -> Result<Step, Fault> {
-        self.budget = COMPACTION_STEP_BYTES;
+        self.budget = self.step_bytes;
         while self.budget > 0 {
             // A fault leaves the job over.
             match std::mem::replace(&mut self.stage, Stage::Over) {
@@ -119,11 +123,7 @@ impl CompactJob {
                     }
                     Ok(false) => self.stage = Stage::Group(group),
                     Err(fault) => {
-                        group.output.discard(&*self.disk);
-                        if !is_damage(&fault) {
-                            return Err(fault);
-                        }
-                        self.stop_before(*group, fault);
+                        self.give_up(*group, fault)?;
                         self.stage = Stage::BetweenGroups;
                     }
                 },
@@ -215,9 +215,9 @@ impl CompactJob {
         let source = self.open(first)?;
         let buffer = std::mem::take(&mut self.chunks.1);
         let mut output =
-            Output::new(&self.dir, first.base_offset, self.plan.index_interval_bytes, buffer);
+            Output::new(&self.handles, &self.dir, first.base_offset, &self.plan.config, buffer);
         if segments.len() > 1 {
-            output.diverge(&*self.disk, &**source.file())?;
+            output.diverge(self.handles.disk(), &**source.file())?;
         }
         let next_offset = last.next_offset;
         let before = (self.cleaner.transactions.clone(), self.outcome.figures);
@@ -234,7 +234,8 @@ impl CompactJob {
             let Some((header, bytes)) = source.next()? else {
                 *read += 1;
                 let Some(segment) = segments.get(*read) else { return Ok(true) };
-                *source = Source::open(&*self.disk, &self.dir, segment, source.take_chunk())?;
+                *source =
+                    Source::open(self.handles.disk(), &self.dir, segment, source.take_chunk())?;
                 continue;
             };
             self.budget = self.budget.saturating_sub(bytes.len() as u64);
@@ -243,7 +244,7 @@ impl CompactJob {
             let cleaned = self.cleaner.clean(&header, bytes, last, figures, output.buffer());
             let (fate, aborted) = cleaned.map_err(|error| grown(file.path(), &error))?;
             if fate != Fate::Whole {
-                output.diverge(&*self.disk, &*file)?;
+                output.diverge(self.handles.disk(), &*file)?;
             }
             match fate {
                 Fate::Gone => {}
@@ -259,29 +260,32 @@ impl CompactJob {
 
     fn finish(&mut self, mut group: Group) -> Result<Option<Replacement>, Fault> {
         self.chunks.0 = group.source.take_chunk();
-        let finished = group.output.finish(&*self.disk, group.next_offset);
-        if finished.is_err() {
-            group.output.discard(&*self.disk);
-        }
-        let finished = finished?;
-        self.outcome.figures.bytes_written += group.output.written;
-        self.chunks.1 = group.output.into_buffer();
+        let finished = group.output.finish(self.handles.disk(), group.next_offset)?;
+        self.outcome.figures.bytes_written += finished.written;
+        self.chunks.1 = finished.buffer;
+        let Some((segment, aborted)) = finished.segment else { return Ok(None) };
         let sources = group.segments.iter().map(|segment| segment.base_offset).collect();
-        Ok(finished.map(|segment| Replacement { dir: self.dir.clone(), sources, segment }))
+        Ok(Some(Replacement { sources, segment, aborted }))
     }
 
-    /// The segment that `group` is being read from is damaged: those before it are rewritten anew without
-    /// it, and what follows is left.
-    fn stop_before(&mut self, group: Group, fault: Fault) {
+    /// Takes back a group. When the segment it is being read from is damaged, those before it are
+    /// rewritten anew without it and what follows is left; any other fault comes back.
+    fn give_up(&mut self, group: Group, fault: Fault) -> Result<(), Fault> {
+        group.output.discard(self.handles.disk());
+        if !is_damage(&fault) {
+            return Err(fault);
+        }
         self.groups.clear();
         (self.cleaner.transactions, self.outcome.figures) = group.before;
-        let Some(damaged) = group.segments.get(group.read) else { return };
-        self.outcome.damaged = Some((damaged.base_offset, fault));
-        self.groups.push_back(group.segments[..group.read].to_vec());
+        if let Some((damaged, sound)) = group.segments[..=group.read].split_last() {
+            self.outcome.damaged = Some((damaged.base_offset, fault));
+            self.groups.push_back(sound.to_vec());
+        }
+        Ok(())
     }
 
     fn open(&mut self, segment: &SegmentFacts) -> Result<Source, Fault> {
-        Source::open(&*self.disk, &self.dir, segment, std::mem::take(&mut self.chunks.0))
+        Source::open(self.handles.disk(), &self.dir, segment, std::mem::take(&mut self.chunks.0))
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! plan(facts, config, now) -> CompactPlan
-//! job = CompactJob::new(disk, dir, plan, aborted, live)
+//! job = CompactJob::new(handles, dir, plan, aborted, live)
 //! loop job.run():
 //!   Step::More                   again, now or after something else
 //!   Step::Replaced(replacement)  pin the files of replacement.sources for those who read them;
@@ -32,7 +32,6 @@
 //! transaction that a live producer's epoch rests on stays whole.
 
 use crate::Fault;
-use crate::partition_log::transactions::AbortedTransaction;
 
 mod cleaner;
 mod job;
@@ -78,24 +77,6 @@ pub(crate) struct Figures {
     pub(crate) bytes_written: u64,
     pub(crate) records_kept: u64,
     pub(crate) records_dropped: u64,
-}
-
-/// A cleaned segment: the facts its owner keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CleanedSegment {
-    /// That of the first source.
-    pub(crate) base_offset: i64,
-    /// That of the last source.
-    pub(crate) next_offset: i64,
-    pub(crate) bytes: u64,
-    pub(crate) first_timestamp: i64,
-    pub(crate) max_timestamp: i64,
-    /// Last offset of the first batch that has it.
-    pub(crate) max_timestamp_offset: i64,
-    pub(crate) offset_entries: u32,
-    pub(crate) time_entries: u32,
-    /// What is in its `.txnindex`.
-    pub(crate) aborted: Vec<AbortedTransaction>,
 }
 
 #[cfg(test)]

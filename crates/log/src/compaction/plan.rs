@@ -35,8 +35,7 @@ pub(crate) struct CompactPlan {
     pub(crate) groups: Vec<Vec<SegmentFacts>>,
     /// The time of the cleaning, for delete horizons.
     pub(crate) now_ms: i64,
-    pub(crate) delete_retention_ms: i64,
-    pub(crate) index_interval_bytes: u32,
+    pub(crate) config: LogConfig,
 }
 
 /// The cleaning that is due at `now_ms`, if one is.
@@ -77,8 +76,7 @@ pub(crate) fn plan(
         until,
         groups: grouped(cleanable, config),
         now_ms,
-        delete_retention_ms: config.delete_retention_ms.max(0),
-        index_interval_bytes: config.index_interval_bytes,
+        config: *config,
     })
 }
 

@@ -16,17 +16,21 @@ use std::collections::BTreeSet;
 
 use super::names::{self, CLEANED, INDEXES, LOG, SWAP};
 use super::source::Source;
+use crate::partition_log::segment::Segment;
+use crate::partition_log::transactions::AbortedTransaction;
 use crate::retention::SegmentFacts;
 use crate::{Disk, Fault, OpenMode};
 
 /// A group's new segment, complete and durable beside its sources.
 #[derive(Debug)]
 pub(crate) struct Replacement {
-    pub(super) dir: String,
     /// Base offsets of the segments that go, oldest first. Who reads one of them must have its files open
     /// before [`Self::swap`].
     pub(crate) sources: Vec<i64>,
-    pub(crate) segment: super::CleanedSegment,
+    /// What takes their place.
+    pub(crate) segment: Segment,
+    /// What is in its `.txnindex`.
+    pub(crate) aborted: Vec<AbortedTransaction>,
 }
 
 impl Replacement {
@@ -34,28 +38,28 @@ impl Replacement {
     /// succeeds either may be what the next open finds; the sources' open files stay readable.
     pub(crate) fn swap(&self, disk: &dyn Disk) -> Result<(), Fault> {
         let (base, next) = (self.segment.base_offset, self.segment.next_offset);
-        let names = names_in(disk, &self.dir)?;
+        let names = names_in(disk, self.segment.dir())?;
         let has = |file: &str, stage: &str| {
             names.iter().any(|name| names::base_offset(name, file, stage) == Some(base))
         };
         if has(LOG, CLEANED) {
             for file in INDEXES.iter().filter(|file| has(file, CLEANED)) {
-                rename(disk, &self.dir, base, file, (CLEANED, SWAP))?;
+                rename(disk, self.segment.dir(), base, file, (CLEANED, SWAP))?;
             }
-            disk.sync_dir(&self.dir)?;
-            rename(disk, &self.dir, base, LOG, (CLEANED, SWAP))?;
+            disk.sync_dir(self.segment.dir())?;
+            rename(disk, self.segment.dir(), base, LOG, (CLEANED, SWAP))?;
         } else if !has(LOG, SWAP) {
             return Ok(());
         }
-        disk.sync_dir(&self.dir)?;
-        complete(disk, &self.dir, base, next)
+        disk.sync_dir(self.segment.dir())?;
+        complete(disk, self.segment.dir(), base, next)
     }
 
     /// Removes the new segment's files; the sources stay.
     pub(crate) fn abandon(self, disk: &dyn Disk) -> Result<(), Fault> {
-        for name in names_in(disk, &self.dir)? {
+        for name in names_in(disk, self.segment.dir())? {
             if name.ends_with(CLEANED) {
-                disk.remove_file(&format!("{}/{name}", self.dir))?;
+                disk.remove_file(&format!("{}/{name}", self.segment.dir()))?;
             }
         }
         Ok(())

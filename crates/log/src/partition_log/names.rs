@@ -3,17 +3,17 @@
 /// Digits of the offset in a name, so that names sort like offsets.
 const DIGITS: usize = 20;
 
-pub(super) const LOG: &str = ".log";
-pub(super) const OFFSET_INDEX: &str = ".index";
-pub(super) const TIME_INDEX: &str = ".timeindex";
-pub(super) const TXN_INDEX: &str = ".txnindex";
+pub(crate) const LOG: &str = ".log";
+pub(crate) const OFFSET_INDEX: &str = ".index";
+pub(crate) const TIME_INDEX: &str = ".timeindex";
+pub(crate) const TXN_INDEX: &str = ".txnindex";
 pub(super) const SNAPSHOT: &str = ".snapshot";
 /// Bytes cut off by a recovery, kept for whoever wants to look.
 pub(super) const KEPT_ASIDE: &str = ".cut";
 /// The same while it is being written; worthless after a crash.
 pub(super) const KEPT_ASIDE_UNFINISHED: &str = ".cut.unfinished";
 
-pub(super) fn log(dir: &str, base_offset: i64) -> String {
+pub(crate) fn log(dir: &str, base_offset: i64) -> String {
     named(dir, base_offset, LOG)
 }
 
@@ -33,12 +33,12 @@ pub(super) fn snapshot(dir: &str, offset: i64) -> String {
     named(dir, offset, SNAPSHOT)
 }
 
-fn named(dir: &str, offset: i64, suffix: &str) -> String {
+pub(crate) fn named(dir: &str, offset: i64, suffix: &str) -> String {
     format!("{dir}/{offset:0DIGITS$}{suffix}")
 }
 
 /// The offset in a file's name, when it has this suffix and is one of ours.
-pub(super) fn offset(name: &str, suffix: &str) -> Option<i64> {
+pub(crate) fn offset(name: &str, suffix: &str) -> Option<i64> {
     let digits = name.strip_suffix(suffix)?;
     let all_digits = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     if all_digits { digits.parse().ok() } else { None }

@@ -426,7 +426,7 @@ impl SegmentWriter {
     }
 
     /// Notes an entry of the index of aborted transactions.
-    pub(super) fn add_txn(&mut self, aborted: &AbortedTransaction) {
+    pub(crate) fn add_txn(&mut self, aborted: &AbortedTransaction) {
         aborted.put(&mut self.txns.0);
         self.txns.1 += 1;
     }
@@ -451,25 +451,35 @@ impl SegmentWriter {
     /// Writes the index entries that were added and returns the segment, and whether a name was made;
     /// the files are to be synced.
     pub(crate) fn finish(
+        self,
+        disk: &dyn Disk,
+        files: &mut Vec<Arc<dyn File>>,
+    ) -> Result<(Segment, bool), Fault> {
+        self.finish_named(disk, "", files)
+    }
+
+    /// [`Self::finish`] for files whose names end with `stage`; with one, each index has a file.
+    pub(crate) fn finish_named(
         mut self,
         disk: &dyn Disk,
+        stage: &str,
         files: &mut Vec<Arc<dyn File>>,
     ) -> Result<(Segment, bool), Fault> {
         let mut named = self.new;
         let segment = &mut self.segment;
         let (dir, base) = (Arc::clone(&segment.file.dir), segment.base_offset);
         if self.new || !self.offsets.is_empty() {
-            let path = names::offset_index(&dir, base);
+            let path = names::offset_index(&dir, base) + stage;
             files.push(index::append(disk, &path, segment.offset_entries, &self.offsets)?);
             segment.offset_entries += self.offsets.len() as u32;
         }
         if self.new || !self.times.is_empty() {
-            let path = names::time_index(&dir, base);
+            let path = names::time_index(&dir, base) + stage;
             files.push(index::append(disk, &path, segment.time_entries, &self.times)?);
             segment.time_entries += self.times.len() as u32;
         }
-        if self.txns.1 > 0 {
-            let file = disk.open(&names::txn_index(&dir, base), OpenMode::Create)?;
+        if self.txns.1 > 0 || !stage.is_empty() {
+            let file = disk.open(&(names::txn_index(&dir, base) + stage), OpenMode::Create)?;
             let at = u64::from(segment.txn_entries) * ENTRY_BYTES as u64;
             if file.len()? > at {
                 file.truncate(at)?;

@@ -7,8 +7,8 @@ use super::*;
 use crate::{Fate, FaultKind, Unsynced};
 
 /// Up to so many changes, every combination of fates is tried; above, a seeded choice of them.
-const EXHAUSTIVE_MAX: usize = 10;
-const CHOSEN: u64 = 40;
+const EXHAUSTIVE_MAX: usize = 8;
+const CHOSEN: u64 = 24;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -89,24 +89,19 @@ impl Seen {
     /// Recovers from `disk`, and from a crash at every call of that.
     fn check(&mut self, disk: &MemoryDisk, old: &Files, new: &Files, nested: bool) {
         self.images += 1;
-        let mut calls = 0;
-        while nested {
+        for calls in 0..if nested { u64::MAX } else { 0 } {
             let again = disk.fork();
             again.fail_after(calls, FaultKind::Io("power".to_owned()));
             if finish_swaps(&again, DIR).is_ok() {
                 break;
             }
             crashed(&again, |image| self.check(&image, old, new, false));
-            calls += 1;
         }
         finish_swaps(disk, DIR).unwrap();
         let found = files(disk);
         assert!(found == *old || found == *new, "a mix: {:?}", found.keys());
-        if found == *old {
-            self.old += 1
-        } else {
-            self.new += 1
-        }
+        self.old += u64::from(found == *old);
+        self.new += u64::from(found == *new);
         let calls = disk.calls();
         finish_swaps(disk, DIR).unwrap();
         assert_eq!(disk.calls(), calls, "the second time there is nothing to do");

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::partition_log::transactions;
+use crate::partition_log::handles::Handles;
+use crate::partition_log::segment::{MaxTime, Segment};
+use crate::partition_log::transactions::{self, AbortedTransaction};
 use crate::retention::SegmentFacts;
 use crate::{
     Batch, BatchBuilder, BatchHeader, Compression, Disk, EndMarker, Ending, LogConfig, MemoryDisk,
@@ -13,6 +15,7 @@ use crate::{
 };
 
 mod crashes;
+mod model;
 mod rules;
 mod speed;
 
@@ -101,15 +104,34 @@ fn plan_of(segments: &[SegmentFacts], dirty_from: i64, now_ms: i64) -> CompactPl
     plan(facts, &CONFIG, now_ms).expect("something is dirty")
 }
 
+/// What is known of a cleaned segment.
+#[derive(Clone, Debug)]
+struct Cleaned {
+    segment: Segment,
+    max_time: MaxTime,
+    aborted: Vec<AbortedTransaction>,
+}
+
+impl std::ops::Deref for Cleaned {
+    type Target = Segment;
+    fn deref(&self) -> &Segment {
+        &self.segment
+    }
+}
+
 /// Runs a job to its end, with every swap.
-fn run(disk: &MemoryDisk, job: &mut CompactJob) -> (Vec<CleanedSegment>, Outcome) {
+fn run(disk: &MemoryDisk, job: &mut CompactJob) -> (Vec<Cleaned>, Outcome) {
     let mut cleaned = Vec::new();
     loop {
         match job.run().unwrap() {
             Step::More => {}
             Step::Replaced(replacement) => {
                 replacement.swap(disk).unwrap();
-                cleaned.push(replacement.segment);
+                let Replacement { segment, aborted, .. } = replacement;
+                assert!(segment.sealed && segment.sparse);
+                assert_eq!(segment.txn_entries as usize, aborted.len());
+                let max_time = *segment.max_time.get().unwrap();
+                cleaned.push(Cleaned { segment, max_time, aborted });
             }
             Step::Done(outcome) => return (cleaned, outcome),
         }
@@ -117,7 +139,17 @@ fn run(disk: &MemoryDisk, job: &mut CompactJob) -> (Vec<CleanedSegment>, Outcome
 }
 
 fn job(disk: &MemoryDisk, plan: CompactPlan) -> CompactJob {
-    CompactJob::new(Arc::new(disk.clone()), DIR, plan, Vec::new(), LiveProducers::default())
+    job_with(disk, plan, Vec::new(), LiveProducers::default())
+}
+
+fn job_with(
+    disk: &MemoryDisk,
+    plan: CompactPlan,
+    aborted: Vec<AbortedTransaction>,
+    live: LiveProducers,
+) -> CompactJob {
+    let handles = Arc::new(Handles::new(Arc::new(disk.clone()), 16));
+    CompactJob::new(handles, &Arc::from(DIR), plan, aborted, live)
 }
 
 /// Every batch in the folder's segments, by base offset of the segment.
@@ -153,20 +185,20 @@ fn contents(disk: &MemoryDisk) -> Vec<(i64, String, Option<String>)> {
 }
 
 /// The facts of a cleaned segment, as the next plan wants them.
-fn facts_of(segment: &CleanedSegment) -> SegmentFacts {
+fn facts_of(segment: &Cleaned) -> SegmentFacts {
     SegmentFacts {
         base_offset: segment.base_offset,
         next_offset: segment.next_offset,
-        bytes: segment.bytes,
+        bytes: segment.size,
         offset_index_bytes: u64::from(segment.offset_entries) * 8,
         time_index_bytes: u64::from(segment.time_entries) * 12,
         first_timestamp: segment.first_timestamp,
-        max_timestamp: segment.max_timestamp,
+        max_timestamp: segment.max_time.timestamp,
     }
 }
 
 /// Puts cleaned segments into the list in place of their sources.
-fn install(segments: &mut Vec<SegmentFacts>, cleaned: &[CleanedSegment]) {
+fn install(segments: &mut Vec<SegmentFacts>, cleaned: &[Cleaned]) {
     for new in cleaned {
         segments.retain(|s| !(new.base_offset..new.next_offset).contains(&s.base_offset));
         segments.push(facts_of(new));
@@ -175,16 +207,16 @@ fn install(segments: &mut Vec<SegmentFacts>, cleaned: &[CleanedSegment]) {
 }
 
 /// Holds a cleaned segment's facts and indexes against its batches.
-fn check_cleaned(disk: &MemoryDisk, segment: &CleanedSegment) {
+fn check_cleaned(disk: &MemoryDisk, segment: &Cleaned) {
     let read = |file| disk.read_raw(&names::path(DIR, segment.base_offset, file, "")).unwrap();
     let (log, offsets, times) = (read(names::LOG), read(".index"), read(".timeindex"));
     assert_eq!(read(".txnindex"), transactions::encode(&segment.aborted));
-    assert_eq!(log.len() as u64, segment.bytes);
+    assert_eq!(log.len() as u64, segment.size);
     let batches: Vec<Batch> = split(Bytes::from(log)).map(Result::unwrap).collect();
     let max = batches.iter().map(|batch| batch.header().max_timestamp).max().unwrap();
     let first = batches.iter().find(|batch| batch.header().max_timestamp == max).unwrap();
-    assert_eq!(segment.max_timestamp, max);
-    assert_eq!(segment.max_timestamp_offset, first.last_offset());
+    assert_eq!(segment.max_time.timestamp, max);
+    assert_eq!(segment.max_time.last_offset, first.last_offset());
     assert_eq!(segment.first_timestamp, batches[0].header().max_timestamp);
     assert_eq!(segment.next_offset, batches.last().unwrap().last_offset() + 1);
     assert_eq!(offsets.len(), segment.offset_entries as usize * 8);

@@ -64,7 +64,7 @@ fn the_last_record_of_each_key_stays_in_its_place() {
         assert_eq!((outcome.cleaned_to, outcome.damaged), (8, None));
         assert_eq!((figures.records_kept, figures.records_dropped), (5, 3));
         assert_eq!(figures.bytes_read, segments[0].bytes + segments[1].bytes);
-        assert_eq!(figures.bytes_written, cleaned[0].bytes);
+        assert_eq!(figures.bytes_written, cleaned[0].size);
     }
 }
 
@@ -130,7 +130,7 @@ fn a_tombstone_goes_after_delete_retention_and_not_before() {
 fn records_without_a_key_go() {
     let disk = disk();
     let keyless = NewRecord { key: None, ..record(1, "", Some("1")) };
-    let batches = [batch(plain(), 0, &[keyless.clone(), record(1, "", Some("2"))])];
+    let batches = [batch(plain(), 0, &[keyless, record(1, "", Some("2"))])];
     let segments = [write_segment(&disk, &batches)];
     run(&disk, &mut job(&disk, plan_of(&segments, 0, 50)));
     assert_eq!(lines(&disk), owned(&[(1, "", Some("2"))]));
@@ -184,7 +184,7 @@ fn a_full_map_cleans_up_to_there_and_goes_on_the_next_time() {
     let (mut cleaned_to, mut stops) = (0, Vec::new());
     while cleaned_to < 8 {
         // Room for three keys.
-        let mut job = job(&disk, plan_of(&segments, cleaned_to, 50)).with_slots_max(4);
+        let mut job = job(&disk, plan_of(&segments, cleaned_to, 50)).with_limits(4, u64::MAX);
         let (cleaned, outcome) = run(&disk, &mut job);
         install(&mut segments, &cleaned);
         let offsets = lines(&disk).into_iter().map(|line| line.0).collect::<Vec<_>>();
@@ -227,7 +227,7 @@ fn aborted_data_goes_and_ends_go_when_nothing_is_left_of_their_transaction() {
     for (now, cleaned_to) in [(100, 0), (200, 9), (1199, 10), (1200, 11)] {
         let plan = plan_of(&segments, cleaned_to, now);
         let live = LiveProducers::default();
-        let mut job = CompactJob::new(Arc::new(disk.clone()), DIR, plan, index.clone(), live);
+        let mut job = job_with(&disk, plan, index.clone(), live);
         let (cleaned, _) = run(&disk, &mut job);
         if let Some(segment) = cleaned.first() {
             check_cleaned(&disk, segment);
@@ -278,8 +278,7 @@ fn what_a_live_producer_rests_on_stays() {
     let mut segments = vec![segment];
     for (now, dirty_from) in [(10, 0), (2000, 8)] {
         let plan = plan_of(&segments, dirty_from, now);
-        let disk_of_job = Arc::new(disk.clone());
-        let mut job = CompactJob::new(disk_of_job, DIR, plan, Vec::new(), live.clone());
+        let mut job = job_with(&disk, plan, Vec::new(), live.clone());
         let (cleaned, _) = run(&disk, &mut job);
         install(&mut segments, &cleaned);
         let next_offset = segments.last().unwrap().next_offset;
@@ -347,9 +346,8 @@ fn damage_behind_an_aborted_transaction_does_not_bring_it_back() {
     assert!(disk.flip_bit(&names::log(DIR, 8), 8 * 65));
     let plan = plan_of(&segments, 9, 50);
     assert_eq!(plan.groups.len(), 1, "the damage is met when the first segment has been rewritten");
-    let disk_of_job = Arc::new(disk.clone());
     let live = LiveProducers::default();
-    let mut job = CompactJob::new(disk_of_job, DIR, plan, vec![aborted], live);
+    let mut job = job_with(&disk, plan, vec![aborted], live);
     let (cleaned, outcome) = run(&disk, &mut job);
     assert_eq!(outcome.damaged.map(|(base_offset, _)| base_offset), Some(8));
     assert_eq!(cleaned.len(), 1);
@@ -358,7 +356,7 @@ fn damage_behind_an_aborted_transaction_does_not_bring_it_back() {
     let bytes = disk.read_raw(&names::log(DIR, 0)).unwrap();
     let left = split(Bytes::from(bytes)).map(|batch| batch.unwrap().header().base_offset);
     assert_eq!(left.collect::<Vec<_>>(), [0, 2, 5, 6, 7]);
-    assert_eq!(outcome.figures.bytes_written, cleaned[0].bytes);
+    assert_eq!(outcome.figures.bytes_written, cleaned[0].size);
 }
 
 #[test]
