@@ -6,12 +6,14 @@
 
 mod conversation;
 mod deadline;
+mod loop_disk;
 mod server;
 mod small_disk;
 mod terminate;
 
 pub use conversation::{Conversation, Finished, run};
 pub use deadline::eventually;
+pub use loop_disk::LoopDisk;
 pub use server::{Server, binary};
 pub use small_disk::SmallDisk;
 

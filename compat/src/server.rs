@@ -52,6 +52,11 @@ impl Server {
         Self::start_in(folder, disk.path().join("data"))
     }
 
+    /// The same with its data below this folder.
+    pub fn start_below(folder: &Path) -> anyhow::Result<Self> {
+        Self::start_in(TempDir::new().context("no temporary directory")?, folder.join("data"))
+    }
+
     fn start_in(folder: TempDir, data: PathBuf) -> anyhow::Result<Self> {
         let any = || "127.0.0.1:0".to_owned();
         let asked = Addresses { kafka: any(), http: any(), registry: any() };
@@ -61,9 +66,27 @@ impl Server {
 
     /// Kills the process with SIGKILL and starts it again on the same data and ports.
     pub fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// Kills the process with SIGKILL.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().context("could not kill the server")?;
         self.child.wait().context("could not wait for the server")?;
-        self.start_again()
+        Ok(())
+    }
+
+    /// Stops every thread of the process where it is, until it is killed.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        let told = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
+        ensure!(told.context("could not run kill")?.success(), "the server is already gone");
+        let state = Path::new("/proc").join(self.child.id().to_string()).join("stat");
+        let frozen = eventually(STOPPED_WITHIN, || {
+            let stat = std::fs::read_to_string(&state).ok()?;
+            stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+        });
+        frozen.context("the server does not stand still")
     }
 
     /// Stops it as an operator would, with SIGTERM, and waits for its end; it must end well.

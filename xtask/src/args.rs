@@ -5,11 +5,15 @@ usage: cargo xtask <command>
 
   test [--without compat]   everything CI runs, with its own set-up; ends with `N passed, N failed`
   compat [FILTER …]         real clients against the binary; FILTER as for `cargo test`
+  crash [--rounds N]        kill -9, power cuts and failing disks, N rounds of each
   tidy [--lower-baseline]   the project's own habits; --lower-baseline records sizes that went down
   sim [ARGUMENTS …]         the simulator: crashes, failures, damage, call sites
   mutants [NAME …]          builds that are broken on purpose, each of which the simulator must catch
   bench [ARGUMENTS …]       the benchmarks (release build)
   codegen [--check]         regenerate the wire codec, or check that it is up to date";
+
+/// Rounds of `crash` when nobody says how many, and in `test`: a minute's worth.
+pub(crate) const CRASH_ROUNDS: u64 = 3;
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +21,7 @@ pub(crate) enum Command {
     Help,
     Test { compat: Compat },
     Compat { filter: Vec<String> },
+    Crash { rounds: u64 },
     Tidy { rebase: Rebase },
     Sim { arguments: Vec<String> },
     Mutants { names: Vec<String> },
@@ -48,6 +53,11 @@ pub(crate) fn parse(said: &[String]) -> Result<Command, String> {
         ("test", []) => Ok(Command::Test { compat: Compat::Run }),
         ("test", ["--without", "compat"]) => Ok(Command::Test { compat: Compat::LeaveOut }),
         ("compat", _) => Ok(Command::Compat { filter: rest.to_vec() }),
+        ("crash", []) => Ok(Command::Crash { rounds: CRASH_ROUNDS }),
+        ("crash", ["--rounds", rounds]) => match rounds.parse() {
+            Ok(rounds) => Ok(Command::Crash { rounds }),
+            Err(_) => Err(format!("`{rounds}` is not a number of rounds")),
+        },
         ("tidy", []) => Ok(Command::Tidy { rebase: Rebase::No }),
         ("tidy", ["--lower-baseline"]) => Ok(Command::Tidy { rebase: Rebase::Lower }),
         ("sim", _) => Ok(Command::Sim { arguments: rest.to_vec() }),
@@ -55,7 +65,7 @@ pub(crate) fn parse(said: &[String]) -> Result<Command, String> {
         ("bench", _) => Ok(Command::Bench { arguments: rest.to_vec() }),
         ("codegen", []) => Ok(Command::Codegen { check: false }),
         ("codegen", ["--check"]) => Ok(Command::Codegen { check: true }),
-        ("test" | "tidy" | "codegen", _) => {
+        ("test" | "crash" | "tidy" | "codegen", _) => {
             Err(format!("`{command}` does not take `{}`", words.join(" ")))
         }
         _ => Err(format!("there is no command `{command}`")),
@@ -74,6 +84,9 @@ mod tests {
             ("test", Ok(Command::Test { compat: Compat::Run })),
             ("test --without compat", Ok(Command::Test { compat: Compat::LeaveOut })),
             ("test --without sim", Err("`test` does not take `--without sim`")),
+            ("crash", Ok(Command::Crash { rounds: CRASH_ROUNDS })),
+            ("crash --rounds 200", Ok(Command::Crash { rounds: 200 })),
+            ("crash --rounds many", Err("`many` is not a number of rounds")),
             ("tidy", Ok(Command::Tidy { rebase: Rebase::No })),
             ("tidy --lower-baseline", Ok(Command::Tidy { rebase: Rebase::Lower })),
             ("tidy now", Err("`tidy` does not take `now`")),

@@ -46,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tidy { rebase } => tidy::run(&root, rebase),
         Command::Test { compat } => test::run(&root, compat),
         Command::Compat { filter } => test::run_compat_alone(&root, &filter),
+        Command::Crash { rounds } => test::run_crash_alone(&root, rounds),
         Command::Sim { arguments } => {
             process::forward(&root, "tidings-sim", Profile::Dev, &arguments)
         }

@@ -8,6 +8,7 @@
 //! unified the same way each time and nothing is compiled twice.
 
 mod compat;
+mod crash;
 mod libtest;
 mod report;
 mod steps;
@@ -15,8 +16,8 @@ mod tools;
 
 use std::path::Path;
 
-use crate::args::Compat;
-use report::Report;
+use crate::args::{CRASH_ROUNDS, Compat};
+use report::{Outcome, Report};
 use steps::Built;
 
 pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
@@ -36,7 +37,7 @@ pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
     match &built {
         Some(built) => with_the_binary(root, compat, built, &mut report)?,
         None => {
-            for name in ["demo", "simulation", "mutants", "compat"] {
+            for name in ["demo", "simulation", "mutants", "crash", "compat"] {
                 report.leave_out(name, "the build failed");
             }
         }
@@ -60,17 +61,35 @@ fn with_the_binary(
     report.step("mutants: logs broken on purpose are caught", || steps::mutants(root))?;
     match compat {
         Compat::Run => {
+            report.step("crash: kill -9, power cuts, failing disks", || {
+                crash::step(root, &built.tidings, CRASH_ROUNDS)
+            })?;
             report.step("compat: real clients", || compat::step(root, &built.tidings, &[]))
         }
         Compat::LeaveOut => {
-            report.leave_out("compat", "--without compat was asked for");
+            report.leave_out("crash and compat", "--without compat was asked for");
             Ok(())
         }
     }
 }
 
+/// `cargo xtask crash`: the build and the step of crashes.
+pub(crate) fn run_crash_alone(root: &Path, rounds: u64) -> anyhow::Result<bool> {
+    build_and(root, "crash: kill -9, power cuts, failing disks", |tidings| {
+        crash::step(root, tidings, rounds)
+    })
+}
+
 /// `cargo xtask compat`: the build and the last step.
 pub(crate) fn run_compat_alone(root: &Path, filter: &[String]) -> anyhow::Result<bool> {
+    build_and(root, "compat: real clients", |tidings| compat::step(root, tidings, filter))
+}
+
+fn build_and(
+    root: &Path,
+    name: &str,
+    step: impl FnOnce(&Path) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<bool> {
     let mut report = Report::new(2);
     let mut built = None;
     report.step("build", || {
@@ -79,10 +98,8 @@ pub(crate) fn run_compat_alone(root: &Path, filter: &[String]) -> anyhow::Result
         Ok(outcome)
     })?;
     match built {
-        Some(built) => {
-            report.step("compat: real clients", || compat::step(root, &built.tidings, filter))?;
-        }
-        None => report.leave_out("compat", "the build failed"),
+        Some(built) => report.step(name, || step(&built.tidings))?,
+        None => report.leave_out(name, "the build failed"),
     }
     Ok(report.close())
 }

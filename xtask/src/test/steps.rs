@@ -13,14 +13,15 @@ use crate::mutants::{self, Met};
 use crate::process::{self, Ended, Show};
 use crate::{codegen, tidy};
 
-/// The tests of `compat`: the shop's month, and real clients. They are not among the default tests,
+/// The tests of `compat`: the shop's month, real clients, crashes. They are not among the default tests,
 /// so they are named.
 pub(super) const DEMO_TEST: &str = "demo";
 pub(super) const CLIENTS_TEST: &str = "clients";
+pub(super) const CRASH_TEST: &str = "crash";
 
 /// Together they select every target of the workspace.
 const ALL_TARGETS: [&[&str]; 2] =
-    [&["--all-targets"], &["--test", DEMO_TEST, "--test", CLIENTS_TEST]];
+    [&["--all-targets"], &["--test", DEMO_TEST, "--test", CLIENTS_TEST, "--test", CRASH_TEST]];
 
 /// Programs that the build step made and later steps run.
 #[derive(Debug)]

@@ -128,6 +128,27 @@ pub(super) fn small_disk() -> anyhow::Result<Tool> {
     Ok(Missing::because(format!("no small disk may be mounted: {said}; {how}")))
 }
 
+/// The folder where an image was mounted for a moment.
+pub(super) fn loop_disk() -> anyhow::Result<Tool> {
+    let how = "needs Linux, root, mkfs.ext4 and a loop device";
+    let folder = std::env::temp_dir().join(format!("tidings-loop-{}", std::process::id()));
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let script = "truncate -s 8M image && mkfs.ext4 -q -F image && mkdir -p mounted \
+        && mount -o loop image mounted";
+    let mut mount = Command::new("unshare");
+    mount.args(["--mount", "sh", "-c", script]).current_dir(&folder);
+    let ended = process::run(&mut mount, Show::Nothing);
+    fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    match ended {
+        Ok(ended) if ended.success => Ok(Tool::Found(folder)),
+        Ok(ended) => {
+            let said = last_line(&ended.stderr);
+            Ok(Missing::because(format!("no image may be mounted: {said}; {how}")))
+        }
+        Err(error) => Ok(Missing::because(format!("no image may be mounted: {error:#}; {how}"))),
+    }
+}
+
 fn make_venv(python: &Path, venv: &Path) -> anyhow::Result<Result<(), String>> {
     let make = || run_installer(Command::new(python).args(["-m", "venv"]).arg(venv));
     match make()? {
