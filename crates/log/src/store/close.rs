@@ -47,6 +47,8 @@ impl Store {
     pub fn close(&mut self) -> Result<(), Fault> {
         assert!(!self.flush_is_out(), "closed when no work is out");
         let now = Moment { wall_ms: 0, mono_ms: u64::MAX / 2 };
+        // The clean mark tells more than an idle journal's announcement.
+        self.flushing.idle_since_ms = None;
         self.flush_now(now);
         if let Some(fault) = self.journal.failed() {
             return Err(fault.clone());

@@ -40,7 +40,7 @@ pub(super) struct Flushing {
     /// After a fault, not before.
     retry_ms: u64,
     /// When the journal was first seen idle.
-    idle_since_ms: Option<u64>,
+    pub(super) idle_since_ms: Option<u64>,
     /// The journal's first frame that each log needs which cannot be flushed.
     holders: BTreeMap<LogId, u64>,
     /// Logs that were removed while a round had the checkpoint.
