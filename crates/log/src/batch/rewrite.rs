@@ -190,3 +190,151 @@ fn put(mut header: BatchHeader, records: &[u8], out: &mut Vec<u8>) -> BatchHeade
     out[start + CRC_END - 4..start + CRC_END].copy_from_slice(&header.crc.to_be_bytes());
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Batch, BatchBuilder, Header, NewRecord, Record};
+
+    const CODECS: [Compression; 5] = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+
+    fn build(codec: Compression) -> Batch {
+        let mut builder =
+            BatchBuilder::new().compression(codec).producer(9, 2, 100).transactional();
+        for at in 0..5_i64 {
+            builder.push(&NewRecord {
+                timestamp: 3000 - at * 300,
+                key: (at != 1).then(|| Bytes::from(vec![b'k'; at as usize * 50])),
+                value: (at != 2).then(|| Bytes::from(vec![b'v'; at as usize])),
+                headers: vec![Header { name: "h".to_owned(), value: None }],
+            });
+        }
+        let (_, bytes) = builder.build().placed(500, 4, None);
+        Batch::parse(Bytes::from(bytes)).unwrap()
+    }
+
+    /// The batch with the records whose offsets are in `kept`.
+    fn with(batch: &Batch, kept: &[i64], horizon_ms: Option<i64>) -> Batch {
+        let payload = payload(batch.header(), batch.bytes()).unwrap();
+        let records = raw_records(batch.header(), &payload).map(Result::unwrap);
+        let records = records.filter(|record| kept.contains(&record.offset));
+        let mut out = b"before".to_vec();
+        let header = put_with(batch.header(), records, horizon_ms, &mut out).unwrap();
+        let batch = Batch::parse(Bytes::from(out.split_off(6))).unwrap();
+        assert_eq!(*batch.header(), header);
+        batch
+    }
+
+    #[test]
+    fn kept_records_are_as_they_were_in_every_codec_with_and_without_a_horizon() {
+        let kept_sets: [&[i64]; 4] = [&[500], &[504], &[501, 502], &[500, 501, 502, 503, 504]];
+        for codec in CODECS {
+            let before = build(codec);
+            for kept in kept_sets {
+                for horizon_ms in [None, Some(0), Some(i64::MAX), Some(77)] {
+                    let after = with(&before, kept, horizon_ms);
+                    let expected: Vec<Record> = before
+                        .records()
+                        .unwrap()
+                        .into_iter()
+                        .filter(|record| kept.contains(&record.offset))
+                        .collect();
+                    let max_timestamp = expected.iter().map(|record| record.timestamp).max();
+                    assert_eq!(after.records().unwrap(), expected, "{codec:?} {kept:?}");
+                    let header = after.header();
+                    assert_eq!(header.delete_horizon_ms(), horizon_ms);
+                    let same = BatchHeader {
+                        attributes: Attributes(header.attributes.0 & !Attributes::DELETE_HORIZON),
+                        base_timestamp: 3000,
+                        ..*header
+                    };
+                    let expected = BatchHeader {
+                        batch_length: header.batch_length,
+                        crc: header.crc,
+                        record_count: kept.len() as i32,
+                        max_timestamp: max_timestamp.unwrap(),
+                        ..*before.header()
+                    };
+                    assert_eq!(same, expected, "{codec:?} {kept:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_keeps_everything_comes_out_byte_for_byte() {
+        let before = build(Compression::None);
+        let all: Vec<i64> = (500..505).collect();
+        assert_eq!(with(&before, &all, None).bytes(), before.bytes());
+    }
+
+    #[test]
+    fn a_horizon_stays_when_more_records_go() {
+        let first = with(&build(Compression::Zstd), &[500, 501, 503], Some(77));
+        let second = with(&first, &[503], None);
+        assert_eq!(second.header().delete_horizon_ms(), Some(77));
+        assert_eq!(second.records().unwrap(), build(Compression::None).records().unwrap()[3..4]);
+    }
+
+    #[test]
+    fn an_emptied_batch_is_a_header_that_says_as_much_of_its_producer() {
+        for codec in CODECS {
+            let before = build(codec);
+            let mut out = Vec::new();
+            put_emptied(before.header(), &mut out);
+            let after = Batch::parse(Bytes::from(out)).unwrap();
+            assert_eq!((after.bytes().len(), after.records()), (HEADER_BYTES, Ok(vec![])));
+            let expected = BatchHeader {
+                batch_length: 49,
+                crc: after.header().crc,
+                attributes: Attributes(Attributes::TRANSACTIONAL),
+                base_timestamp: -1,
+                record_count: 0,
+                ..*before.header()
+            };
+            assert_eq!(*after.header(), expected, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn records_that_cannot_be_are_refused() {
+        let header = BatchHeader { record_count: 1, ..*build(Compression::None).header() };
+        // length, attributes, timestamp delta, offset delta, key length, key, value length, headers
+        let table: [(&str, &[u8]); 9] = [
+            ("nothing", &[]),
+            ("a negative length", &[1, 0, 0, 0, 1, 1, 0]),
+            ("longer than there is", &[14, 0, 0, 0, 1, 1, 0]),
+            ("no body", &[0]),
+            ("an offset past the last", &[12, 0, 0, 10, 1, 1, 0]),
+            ("a negative offset", &[12, 0, 0, 1, 1, 1, 0]),
+            ("a key past the end", &[12, 0, 0, 0, 8, 1, 0]),
+            ("a key of length -2", &[12, 0, 0, 0, 3, 1, 0]),
+            ("a value past the end", &[12, 0, 0, 0, 1, 4, 0]),
+        ];
+        for (name, payload) in table {
+            let found: Vec<_> = raw_records(&header, payload).collect();
+            assert!(matches!(found[..], [Err(BatchError::Invalid(_))]), "{name}: {found:?}");
+        }
+        let and_more = [12, 0, 0, 0, 1, 1, 0, 9];
+        let found: Vec<_> = raw_records(&header, &and_more).map(|record| record.is_ok()).collect();
+        assert_eq!(found, [true, false], "bytes after the last record");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_records_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let header = BatchHeader { record_count: 50, ..*build(Compression::None).header() };
+            let records = raw_records(&header, &bytes);
+            prop_assert!(records.count() <= 51);
+        }
+    }
+}
