@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// List and describe consumer groups
     #[command(subcommand)]
     Group(Group),
+    /// Verify, list and repair a data directory's files
+    #[command(subcommand)]
+    Log(Log),
 }
 
 /// Where the cluster is and what the answer looks like.
@@ -186,6 +189,58 @@ pub(crate) enum Group {
         #[command(flatten)]
         common: Common,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Check every byte of a data directory; the node may be running
+    Verify {
+        /// The data directory
+        dir: PathBuf,
+        #[command(flatten)]
+        which: Which,
+        /// Decompress and decode every record as well
+        #[arg(long)]
+        deep: bool,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// List what a file holds, or all files of a folder; the node may be running
+    Dump {
+        /// A file of a data directory, a partition's folder, or the data directory
+        path: PathBuf,
+        /// List the records of each batch as well
+        #[arg(short, long)]
+        records: bool,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Make a damaged data directory sound again; the node must be stopped
+    Repair {
+        /// The data directory
+        dir: PathBuf,
+        #[command(flatten)]
+        which: Which,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+}
+
+/// Which partitions are meant.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Which {
+    /// Only this topic, or this partition of it; may be repeated
+    #[arg(short, long, value_name = "TOPIC[:PARTITION]")]
+    pub(crate) topic: Vec<String>,
 }
 
 fn pair(said: &str) -> Result<(String, String), String> {

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             Command::Produce(said) => command::produce(said).await.map(|()| ExitCode::SUCCESS),
             Command::Consume(said) => command::consume(said).await.map(|()| ExitCode::SUCCESS),
             Command::Group(group) => command::group(group).await.map(|()| ExitCode::SUCCESS),
+            Command::Log(log) => command::log(log).map(|()| ExitCode::SUCCESS),
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -13,7 +13,7 @@ mod records;
 mod shard;
 mod workers;
 
-pub use file_disk::{DurableWrites, FileDisk};
+pub use file_disk::{DurableWrites, FileDisk, ReadOnlyDisk};
 pub use journal_io::{JournalIo, JournalIoChoice, JournalIoEvent, JournalIoKind};
 pub use node::{Answer, Node, NodeConfig, NodeError, NodeFigures};
 pub use open_files::raise_open_files;

@@ -81,7 +81,7 @@ fn show(said: &Consume, partition: i32, record: &Record, out: &mut Vec<u8>) -> R
     Ok(())
 }
 
-fn record_json(topic: &str, partition: i32, record: &Record) -> Value {
+pub(super) fn record_json(topic: &str, partition: i32, record: &Record) -> Value {
     let mut object = Map::new();
     object.insert("topic".into(), topic.into());
     object.insert("partition".into(), partition.into());

@@ -1,11 +1,13 @@
-//! The commands that talk to a cluster.
+//! The commands that talk to a cluster, and those that look at a data directory.
 
 mod consume;
 mod group;
+mod log;
 mod produce;
 mod topic;
 
 pub(crate) use consume::consume;
 pub(crate) use group::group;
+pub(crate) use log::log;
 pub(crate) use produce::produce;
 pub(crate) use topic::topic;

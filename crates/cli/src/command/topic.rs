@@ -43,7 +43,7 @@ fn done(common: &Common, what: &str, name: &str) -> Result<(), Failure> {
     }
 }
 
-fn agreed(question: &str) -> Result<bool, Failure> {
+pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
     let mut said = String::new();
     eprint!("{question} [y/N] ");
     std::io::stderr()

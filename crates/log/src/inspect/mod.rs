@@ -23,11 +23,13 @@ mod indexes;
 mod list;
 mod partition;
 mod repair;
+mod root;
 mod source;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use crate::journal::{FrameState, JournalDump, JournalEntry, JournalFrame, read_journal};
 pub use damage::{Damage, DamageKind};
 pub use files::{
     AbortedEntry, FileKind, OffsetEntry, TimeEntry, Wrong, aborted_entries, file_kind,
@@ -36,3 +38,4 @@ pub use files::{
 pub use list::{Listed, batches};
 pub use partition::{Claims, Depth, PartitionReport, partition_folders, verify};
 pub use repair::{Action, Mode, RepairReport, repair};
+pub use root::{Root, root};

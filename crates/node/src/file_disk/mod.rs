@@ -8,6 +8,7 @@
 mod aligned;
 mod open_file;
 mod page_cache;
+mod read_only;
 
 use std::ffi::CString;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::NodeError;
 use aligned::AlignedBuffer;
 use open_file::DIRECT_FLAGS;
 pub(crate) use open_file::OpenFile;
+pub use read_only::ReadOnlyDisk;
 
 /// Holds the pid of the process that has the directory; not part of what [`Disk::list`] shows.
 const LOCK_FILE: &str = ".lock";
@@ -136,22 +138,7 @@ impl Disk for FileDisk {
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
-        let failed = |error: &io::Error| fault("list", dir, None, error);
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(self.at(dir)).map_err(|error| failed(&error))? {
-            let entry = entry.map_err(|error| failed(&error))?;
-            let is_dir = entry.file_type().map_err(|error| failed(&error))?.is_dir();
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else {
-                let kind = FaultKind::Corrupt(format!("{name:?} is not a name of ours"));
-                return Err(Fault { operation: "list", path: dir.to_owned(), offset: None, kind });
-            };
-            if !(dir.is_empty() && name == LOCK_FILE) {
-                entries.push(Entry { name: name.to_owned(), is_dir });
-            }
-        }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        list(&self.at(dir), dir)
     }
 
     fn create_dir_all(&self, dir: &str) -> Result<(), Fault> {
@@ -183,6 +170,26 @@ impl Disk for FileDisk {
     fn free_bytes(&self) -> Result<u64, Fault> {
         free_bytes(&self.root).map_err(|error| fault("statvfs", "", None, &error))
     }
+}
+
+/// The names in folder `at`, which the caller calls `dir`.
+fn list(at: &Path, dir: &str) -> Result<Vec<Entry>, Fault> {
+    let failed = |error: &io::Error| fault("list", dir, None, error);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(at).map_err(|error| failed(&error))? {
+        let entry = entry.map_err(|error| failed(&error))?;
+        let is_dir = entry.file_type().map_err(|error| failed(&error))?.is_dir();
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            let kind = FaultKind::Corrupt(format!("{name:?} is not a name of ours"));
+            return Err(Fault { operation: "list", path: dir.to_owned(), offset: None, kind });
+        };
+        if !(dir.is_empty() && name == LOCK_FILE) {
+            entries.push(Entry { name: name.to_owned(), is_dir });
+        }
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
 }
 
 /// Makes everything on the file system of `dir` durable.

@@ -1,0 +1,145 @@
+//! `tidings log repair`: makes a damaged data directory sound, and says what is lost.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidings_node::broker::log::Disk;
+use tidings_node::broker::log::inspect::{self, Action, Mode, RepairReport, Root};
+use tidings_node::{FileDisk, NodeError};
+
+use super::{count, folders, not_readable, of_partition, offsets, open};
+use crate::args::{Form, Which};
+use crate::command::topic::agreed;
+use crate::failure::{Exit, Failure};
+use crate::output::{print, print_json};
+
+pub(super) struct How {
+    pub(super) dry_run: bool,
+    pub(super) yes: bool,
+    pub(super) output: Form,
+}
+
+pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure> {
+    // Before the lock, which would make the directory.
+    drop(open(dir)?);
+    let disk: Arc<dyn Disk> = if how.dry_run {
+        Arc::new(open(dir)?)
+    } else {
+        Arc::new(FileDisk::open(dir).map_err(|error| locked(&error))?)
+    };
+    let folders = folders(&*disk, dir, which)?;
+    let root = inspect::root(&*disk).map_err(|fault| not_readable(&fault))?;
+    let planned = each(&*disk, &folders, &root, Mode::Plan)?;
+    let to_do = planned.iter().any(|report| !report.actions.is_empty());
+    if !to_do {
+        return match how.output {
+            Form::Table => print("nothing to repair\n"),
+            Form::Json => Ok(()),
+        };
+    }
+    if how.dry_run {
+        return show(&planned, "would be", how.output);
+    }
+    if !how.yes && std::io::stdin().is_terminal() {
+        show(&planned, "will be", Form::Table)?;
+        if !agreed(&format!("Repair {}?", dir.display()))? {
+            return Err(Failure::failed("nothing was repaired").why("you said no"));
+        }
+    }
+    let done = each(&*disk, &folders, &root, Mode::Apply)?;
+    show(&done, "was", how.output)
+}
+
+fn locked(error: &NodeError) -> Failure {
+    match error {
+        NodeError::Locked { .. } => Failure::new(Exit::Conflict, "the data is in use")
+            .why(error)
+            .hint("stop the node first; `tidings log verify` reads beside it"),
+        _ => Failure::failed("the data cannot be locked").why(error),
+    }
+}
+
+fn each(
+    disk: &dyn Disk,
+    folders: &[String],
+    root: &Root,
+    mode: Mode,
+) -> Result<Vec<RepairReport>, Failure> {
+    let stopped = |fault| Failure::failed("the repair did not end; it can be run again").why(fault);
+    let repair = |folder: &String| {
+        inspect::repair(disk, folder, root.claims.get(folder), mode).map_err(stopped)
+    };
+    folders.iter().map(repair).collect()
+}
+
+/// Prints every action, and in the end what is lost.
+fn show(reports: &[RepairReport], when: &str, form: Form) -> Result<(), Failure> {
+    let actions = reports.iter().flat_map(|report| &report.actions);
+    match form {
+        Form::Json => actions.map(action_json).try_for_each(|action| print_json(&action)),
+        Form::Table => {
+            let mut text: String = actions.map(|action| action_line(action, when)).collect();
+            let mut records = 0;
+            for report in reports {
+                for lost in report.lost() {
+                    text += &format!("{}: {} lost\n", report.folder, offsets(lost));
+                    records += lost.1.abs_diff(lost.0);
+                }
+            }
+            text += &match records {
+                0 => "no record is lost\n".to_owned(),
+                _ => format!("at most {} lost\n", count(records, "record")),
+            };
+            print(&text)
+        }
+    }
+}
+
+fn action_line(action: &Action, when: &str) -> String {
+    match action {
+        Action::SetAside { path, bytes: (from, to), into, .. } => {
+            format!("{path} bytes {from}..{to}: {when} set aside as {into}\n")
+        }
+        Action::Lost { path, .. } => format!("{path}: nothing is there to read\n"),
+        Action::Restored { path, bytes: (from, to), what, .. } => {
+            format!("{path} bytes {from}..{to}: {what}, {when} put right\n")
+        }
+        Action::Rebuilt { path } => format!("{path}: {when} made anew\n"),
+        Action::Removed { path } => {
+            format!("{path}: {when} removed, the next start does without\n")
+        }
+        Action::NewSegment { path, .. } => format!("{path}: {when} made, the log goes on there\n"),
+    }
+}
+
+fn action_json(action: &Action) -> Value {
+    let (name, path) = match action {
+        Action::SetAside { path, .. } => ("set_aside", path),
+        Action::Lost { path, .. } => ("lost", path),
+        Action::Restored { path, .. } => ("restored", path),
+        Action::Rebuilt { path } => ("rebuilt", path),
+        Action::Removed { path } => ("removed", path),
+        Action::NewSegment { path, .. } => ("new_segment", path),
+    };
+    let mut object = of_partition(path);
+    object.insert("action".to_owned(), json!(name));
+    object.insert("file".to_owned(), json!(path));
+    let mut insert = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    if let Action::SetAside { bytes, .. } | Action::Restored { bytes, .. } = action {
+        insert("first_byte", json!(bytes.0));
+        insert("end_byte", json!(bytes.1));
+    }
+    if let Action::SetAside { offsets, .. }
+    | Action::Restored { offsets, .. }
+    | Action::Lost { offsets, .. } = action
+    {
+        insert("first_offset", json!(offsets.0));
+        insert("end_offset", json!(offsets.1));
+    }
+    if let Action::SetAside { into, .. } = action {
+        insert("into", json!(into));
+    }
+    object.into()
+}
