@@ -38,4 +38,4 @@ pub use files::{
 pub use list::{Listed, batches};
 pub use partition::{Claims, Depth, PartitionReport, partition_folders, verify};
 pub use repair::{Action, Mode, RepairReport, repair};
-pub use root::{Root, root};
+pub use root::{Root, root, write_claims};

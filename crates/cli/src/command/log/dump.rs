@@ -241,7 +241,7 @@ impl Dump {
 
     fn checkpoint(&mut self, file: &str) -> Result<(), Failure> {
         let root = inspect::root(&self.disk).map_err(|fault| not_readable(&fault))?;
-        for (folder, claims) in &root.claims {
+        for (folder, claims) in root.all_claims() {
             let text = format!(
                 "{folder}: start {}, in segments up to {}, which is byte {} of segment {}",
                 claims.start_offset, claims.recovery_offset, claims.position, claims.segment_base

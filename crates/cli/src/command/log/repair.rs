@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidings_node::broker::log::Disk;
+use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::broker::log::inspect::{self, Action, Mode, RepairReport, Root};
 use tidings_node::{FileDisk, NodeError};
 
@@ -49,6 +49,7 @@ pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure>
         }
     }
     let done = each(&*disk, &folders, &root, Mode::Apply)?;
+    inspect::write_claims(&*disk, &done).map_err(|fault| stopped(&fault))?;
     show(&done, "was", how.output)
 }
 
@@ -61,15 +62,18 @@ fn locked(error: &NodeError) -> Failure {
     }
 }
 
+fn stopped(fault: &Fault) -> Failure {
+    Failure::failed("the repair did not end; it can be run again").why(fault)
+}
+
 fn each(
     disk: &dyn Disk,
     folders: &[String],
     root: &Root,
     mode: Mode,
 ) -> Result<Vec<RepairReport>, Failure> {
-    let stopped = |fault| Failure::failed("the repair did not end; it can be run again").why(fault);
     let repair = |folder: &String| {
-        inspect::repair(disk, folder, root.claims.get(folder), mode).map_err(stopped)
+        inspect::repair(disk, folder, root.claims(folder).as_ref(), mode).map_err(|fault| stopped(&fault))
     };
     folders.iter().map(repair).collect()
 }

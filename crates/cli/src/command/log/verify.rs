@@ -29,9 +29,9 @@ pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Resul
     let mut progress = Progress::of(total);
     let mut reports = Vec::new();
     for folder in &folders {
-        let claims = root.claims.get(folder);
+        let claims = root.claims(folder);
         let mut walked = |bytes| progress.add(bytes, folder);
-        let report = inspect::verify(&disk, folder, claims, depth, &mut walked);
+        let report = inspect::verify(&disk, folder, claims.as_ref(), depth, &mut walked);
         let report = report.map_err(|fault| not_readable(&fault))?;
         if form == Form::Json {
             print_json(&report_json(&report))?;

@@ -9,9 +9,11 @@ use super::files::path;
 use super::*;
 use crate::partition_log::{kafka_files, snapshot};
 use crate::{
-    Batch, BatchBuilder, Compression, Disk, EndMarker, Ending, MemoryDisk, NewRecord, OpenMode,
+    Batch, BatchBuilder, Compression, Disk, EndMarker, Ending, FaultKind, MemoryDisk, NewRecord, OpenMode,
     ProducerEntry,
 };
+
+mod with_store;
 
 const FOLDER: &str = "orders-0";
 /// Base offsets of the segments that [`partition`] makes.
@@ -261,5 +263,103 @@ fn every_truncation_is_told_and_repair_keeps_the_end() {
             assert!(!found.is_empty(), "{what} was not noticed");
             check_repair(&disk, &claims, &before, &what);
         }
+    }
+}
+
+/// A repair that ends anywhere is run again, and nothing more is lost.
+#[test]
+fn an_interrupted_repair_can_be_run_again() {
+    let (disk, claims) = partition();
+    let before = records(&disk);
+    // One batch in the middle, and the end of the log.
+    assert!(disk.flip_bit(&path(FOLDER, SEGMENTS[1], ".log"), 8 * 130));
+    assert!(disk.truncate_raw(&path(FOLDER, SEGMENTS[2], ".log"), claims.position - 5));
+    let whole = disk.fork();
+    let lost = check_repair(&whole, &claims, &before, "uninterrupted");
+    assert_eq!(lost, [(21, 22), (30, 32)]);
+    let calls = whole.calls();
+    assert!(calls > 20, "{calls}");
+    for after in 0..calls {
+        let disk = disk.fork();
+        disk.fail_after(after, FaultKind::NoSpace);
+        let ended = repair(&disk, FOLDER, Some(&claims), Mode::Apply);
+        disk.heal();
+        if ended.is_ok() {
+            continue;
+        }
+        let done = repair(&disk, FOLDER, Some(&claims), Mode::Apply).unwrap();
+        let claims = done.claims.as_ref().unwrap_or(&claims);
+        let report = look(&disk, Some(claims));
+        assert_eq!((report.damage, report.end_offset), (Vec::new(), END), "ended after {after}");
+        let mut left = before.clone();
+        left.retain(|offset, _| !lost.iter().any(|&(from, to)| (from..to).contains(offset)));
+        assert_eq!(records(&disk), left, "ended after {after}");
+    }
+}
+
+/// A record's value may be a whole segment; damage around it does not bring it to light.
+#[test]
+fn a_batch_inside_a_damaged_batch_is_not_served() {
+    let disk = MemoryDisk::new();
+    disk.create_dir_all(FOLDER).unwrap();
+    let mut inner = Log::new(1);
+    inner.add(&builder(&[b"not", b"ours"], 1).build(), 0, false);
+    inner.add(&builder(&[b"nor this"], 3).build(), 0, false);
+    let mut log = Log::new(0);
+    log.add(&builder(&[&inner.bytes], 0).build(), 0, false);
+    log.add(&builder(&[b"after"], 1).build(), 0, false);
+    log.write(&disk);
+    let file = path(FOLDER, 0, ".log");
+    let first_batch = log.bytes.len() as u64 - 78;
+    // Its checksum, its length, and both; then also the batch after it.
+    for damaged in [&[17_u64][..], &[9], &[9, 17], &[10, 17, first_batch + 70]] {
+        let disk = disk.fork();
+        for byte in damaged {
+            assert!(disk.flip_bit(&file, byte * 8));
+        }
+        let values: Vec<_> = records(&disk).into_values().flatten().collect();
+        let allowed: [&[u8]; 2] = [&inner.bytes, b"after"];
+        assert!(values.iter().all(|value| allowed.contains(&&**value)), "{damaged:?}: {values:?}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_by_what_speaks_of_it() {
+    let log = |base| path(FOLDER, base, ".log");
+    type Break = fn(&MemoryDisk);
+    let table: [(&str, Break, Option<(i64, i64)>); 5] = [
+        ("the first segment", |disk| disk.remove_file(&path(FOLDER, 10, ".log")).unwrap(), Some((10, 19))),
+        ("a segment", |disk| disk.remove_file(&path(FOLDER, 19, ".log")).unwrap(), Some((19, 26))),
+        ("the last segment", |disk| disk.remove_file(&path(FOLDER, 26, ".log")).unwrap(), Some((26, 32))),
+        ("a snapshot", |disk| disk.remove_file(&path(FOLDER, 32, ".snapshot")).unwrap(), None),
+        ("an index", |disk| disk.remove_file(&path(FOLDER, 19, ".index")).unwrap(), None),
+    ];
+    for (what, damage, lost) in table {
+        let (disk, claims) = partition();
+        let before = records(&disk);
+        damage(&disk);
+        let found = look(&disk, Some(&claims)).damage;
+        let wanted: Vec<_> = lost.into_iter().map(|range| (log(range.0), Some(range))).collect();
+        let told: Vec<_> = found.into_iter().map(|damage| (damage.path, damage.offsets)).collect();
+        assert_eq!(told, wanted, "{what}");
+        let lost: Vec<_> = lost.into_iter().collect();
+        assert_eq!(check_repair(&disk, &claims, &before, what), lost, "{what}");
+    }
+}
+
+#[test]
+fn blocks_in_each_others_place_are_told() {
+    let (disk, claims) = partition();
+    let before = records(&disk);
+    let file = path(FOLDER, SEGMENTS[1], ".log");
+    let bytes = disk.read_raw(&file).unwrap();
+    for block in [16, 64, 100] {
+        let mut swapped = bytes.clone();
+        let (first, rest) = swapped.split_at_mut(block);
+        first.swap_with_slice(&mut rest[..block]);
+        let disk = disk.fork();
+        put(&disk, &file, &swapped);
+        assert_ne!(look(&disk, Some(&claims)).damage, [], "{block}");
+        check_repair(&disk, &claims, &before, &format!("blocks of {block}"));
     }
 }
