@@ -11,7 +11,8 @@
 //! Invariants:
 //! 1. No bytes make it panic, and what it allocates is bounded by a batch, an index and a snapshot.
 //! 2. A batch whose checksum holds is never lost by a repair, wherever the damage around it.
-//! 3. Offsets are never given to other records: what is lost leaves a gap, at the end of the log too.
+//! 3. Offsets are never given to other records: in the place of what is lost stands a batch without
+//!    records.
 //! 4. A repair that is interrupted can be run again.
 //!
 //! Segments and indexes are read apart from the code that writes them; `docs/log-format.md` is what

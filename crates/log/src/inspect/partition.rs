@@ -60,6 +60,10 @@ pub struct PartitionReport {
     pub damage: Vec<Damage>,
 }
 
+fn span(header: &BatchHeader) -> i64 {
+    i64::from(header.last_offset_delta) + 1
+}
+
 /// The folders of `disk` that hold a partition: a name, a hyphen and a number.
 pub fn partition_folders(disk: &dyn Disk) -> Result<Vec<String>, Fault> {
     let is_partition = |name: &str| {
@@ -100,7 +104,7 @@ pub fn verify(
     };
     verifier.segments()?;
     verifier.small_files()?;
-    verifier.lost_segments();
+    verifier.missing_end();
     verifier.gaps();
     Ok(verifier.report)
 }
@@ -119,7 +123,11 @@ pub(super) struct Inventory {
 impl Inventory {
     pub(super) fn take(disk: &dyn Disk, folder: &str) -> Result<Self, Fault> {
         let mut inventory = Self { folder: folder.to_owned(), ..Self::default() };
-        for entry in disk.list(folder)? {
+        let entries = match disk.list(folder) {
+            Err(Fault { kind: FaultKind::NotFound, .. }) => Vec::new(),
+            listed => listed?,
+        };
+        for entry in entries {
             match files::file_kind(&entry.name) {
                 (FileKind::Log, Some(base)) => inventory.logs.push(base),
                 (FileKind::Snapshot, Some(offset)) => inventory.snapshots.push(offset),
@@ -235,7 +243,6 @@ impl Verifier<'_> {
                 done => done?,
             }
         }
-        self.missing_end();
         Ok(())
     }
 
@@ -247,10 +254,11 @@ impl Verifier<'_> {
             (None, Some(&offset)) => offset,
             (None, None) => end,
         };
+        self.report.end_offset = known.max(end);
+        self.lost_segments();
         if known <= end {
             return;
         }
-        self.report.end_offset = known;
         let said = self
             .report
             .damage
@@ -295,7 +303,9 @@ impl Verifier<'_> {
                     self.transactions.control(header, end);
                 }
                 let completed = self.transactions.take_in(header);
-                indexes.gap(expected, header.base_offset);
+                // A batch without records stands for what is no longer there.
+                let emptied = i64::from(header.record_count == 0);
+                indexes.gap(expected, header.base_offset + emptied * span(header));
                 indexes.batch(header, position, completed);
             } else {
                 indexes.damage(walk.expected());

@@ -6,20 +6,23 @@
 //! 3. that takes the segment's name;
 //! 4. its indexes are made anew.
 //!
-//! An index that no longer fits in between only makes look-ups slower: entries are followed when their
-//! batch confirms them. Where the end of the log was lost, an empty segment that begins at the first
-//! offset never given keeps lost offsets from being given again.
+//! Lost offsets get a batch without records, as Kafka's compaction leaves them: readers pass over it, and
+//! no offset is given again. An index that no longer fits between steps 3 and 4 only makes look-ups
+//! slower: entries are followed when their batch confirms them.
 
 use std::collections::BTreeMap;
 
 use super::damage::{Damage, DamageKind};
 use super::files::{AbortedEntry, path, read_whole};
 use super::indexes::{Aborted, Transactions};
-use super::partition::{Claims, Depth, Inventory, known, verify};
+use super::partition::{Claims, Depth, Inventory, PartitionReport, known, verify};
 use super::source::Source;
-use super::walk::{Piece, UNCOVERED_BYTES, Walk, head_of};
+use super::walk::{Piece, UNCOVERED_BYTES, Walk, epoch_at, head_of};
+use crate::batch::rewrite::put_emptied;
 use crate::limits::SCAN_CHUNK_BYTES;
-use crate::{Batch, BatchHeader, Disk, EndMarker, Fault, FaultKind, File, LogConfig, OpenMode};
+use crate::{
+    Attributes, Batch, BatchHeader, Disk, EndMarker, Fault, FaultKind, File, LogConfig, OpenMode,
+};
 
 /// Whether to repair, or to say what would be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,48 +82,10 @@ pub fn repair(
         inventory: Inventory::take(disk, folder)?,
         claims: claims.cloned(),
         report: RepairReport { folder: folder.to_owned(), ..RepairReport::default() },
-        sound_end: None,
         sealed: None,
     };
-    let logs = repair.inventory.logs.clone();
-    if repair.inventory.logs.is_empty() {
-        repair.sound_end = Some(found.start_offset);
-    }
-    if !found.damage.is_empty() {
-        repair.seal()?;
-    }
-    for base in logs {
-        let path = path(folder, base, ".log");
-        let damaged = |kinds: &[DamageKind], path: &str| {
-            found.damage.iter().any(|d| kinds.contains(&d.kind) && d.path == path)
-        };
-        if damaged(&[DamageKind::Records, DamageKind::Field], &path) {
-            repair.segment(base)?;
-        } else {
-            let stale = [".index", ".timeindex"].into_iter().any(|suffix| {
-                damaged(&[DamageKind::Derived], &super::files::path(folder, base, suffix))
-            });
-            if stale {
-                repair.indexes(base)?;
-            }
-            if damaged(&[DamageKind::Derived], &super::files::path(folder, base, ".txnindex")) {
-                repair.transaction_index(base)?;
-            }
-        }
-    }
-    for damage in &found.damage {
-        match damage.kind {
-            DamageKind::Derived if !is_index(&damage.path) => repair.remove(&damage.path)?,
-            DamageKind::Records if !repair.sets_aside(damage) => {
-                repair.lost(&damage.path, damage.offsets)?;
-            }
-            _ => {}
-        }
-    }
-    let end = found.end_offset;
-    let lost_its_end = repair.sound_end.is_some_and(|sound| sound < end);
-    if lost_its_end && repair.inventory.logs.binary_search(&end).is_err() {
-        repair.keep_end(end)?;
+    if found.damage.iter().any(|damage| damage.kind != DamageKind::Content) {
+        repair.all(&found)?;
     }
     if repair.claims.as_ref() != claims {
         repair.report.claims = repair.claims;
@@ -132,11 +97,12 @@ fn is_index(path: &str) -> bool {
     [".index", ".timeindex", ".txnindex"].iter().any(|suffix| path.ends_with(suffix))
 }
 
-/// A run of a segment's bytes that stays, its head written anew if it has one.
-struct Kept {
-    from: u64,
-    to: u64,
-    head: Option<[u8; UNCOVERED_BYTES]>,
+/// A part of a segment that is written anew.
+enum Kept {
+    /// A run of its bytes, the head written anew if there is one.
+    Bytes { from: u64, to: u64, head: Option<[u8; UNCOVERED_BYTES]> },
+    /// A batch without records in the place of these offsets: first, and one past the last.
+    Emptied { offsets: (i64, i64), epoch: Option<i32> },
 }
 
 /// What of a segment stays and what goes.
@@ -147,11 +113,16 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn keep(&mut self, from: u64, to: u64) {
-        match self.kept.last_mut().filter(|last| last.to == from && last.head.is_none()) {
-            Some(last) => last.to = to,
-            None if from < to => self.kept.push(Kept { from, to, head: None }),
-            None => {}
+    fn keep(&mut self, start: u64, end: u64) {
+        match self.kept.last_mut() {
+            Some(Kept::Bytes { to, head: None, .. }) if *to == start => *to = end,
+            _ => self.kept.push(Kept::Bytes { from: start, to: end, head: None }),
+        }
+    }
+
+    fn empty(&mut self, offsets: (i64, i64), epoch: Option<i32>) {
+        if offsets.0 < offsets.1 {
+            self.kept.push(Kept::Emptied { offsets, epoch });
         }
     }
 }
@@ -162,18 +133,45 @@ struct Repair<'a> {
     inventory: Inventory,
     claims: Option<Claims>,
     report: RepairReport,
-    /// Where the last segment's batches end, when it is not sound.
-    sound_end: Option<i64>,
     /// The segment that the checkpoint spoke of, and the byte where its claim ended.
     sealed: Option<(i64, u64)>,
 }
 
 impl Repair<'_> {
-    fn sets_aside(&self, damage: &Damage) -> bool {
-        self.report.actions.iter().any(|action| match action {
-            Action::SetAside { path, bytes, .. } => *path == damage.path && *bytes == damage.bytes,
-            _ => false,
-        })
+    fn all(&mut self, found: &PartitionReport) -> Result<(), Fault> {
+        let mut bases = self.inventory.logs.clone();
+        let of_records = |damage: &&Damage| damage.kind == DamageKind::Records;
+        let named = found.damage.iter().filter(of_records);
+        bases.extend(named.filter_map(|damage| super::file_kind(&damage.path).1));
+        bases.sort_unstable();
+        bases.dedup();
+        self.seal()?;
+        for base in bases {
+            let of_file = |suffix: &str| {
+                let path = self.path(base, suffix);
+                found.damage.iter().filter(move |damage| damage.path == path)
+            };
+            let is_derived = |damage: &Damage| damage.kind == DamageKind::Derived;
+            let log: Vec<&Damage> =
+                of_file(".log").filter(|damage| damage.kind != DamageKind::Content).collect();
+            let stale = of_file(".index").chain(of_file(".timeindex")).any(is_derived);
+            let transactions = of_file(".txnindex").any(is_derived);
+            if !log.is_empty() {
+                self.segment(base, &log)?;
+            }
+            if stale || !log.is_empty() {
+                self.indexes(base)?;
+            }
+            if transactions {
+                self.transaction_index(base)?;
+            }
+        }
+        for damage in &found.damage {
+            if damage.kind == DamageKind::Derived && !is_index(&damage.path) {
+                self.remove(&damage.path)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, base: i64, suffix: &str) -> String {
@@ -188,29 +186,57 @@ impl Repair<'_> {
         }
     }
 
-    fn segment(&mut self, base: i64) -> Result<(), Fault> {
+    /// Writes a segment anew, or one that is missing.
+    fn segment(&mut self, base: i64, damage: &[&Damage]) -> Result<(), Fault> {
         let log = self.path(base, ".log");
-        let file = self.disk.open(&log, OpenMode::Existing)?;
-        let sorted = self.sort(base, &*file)?;
-        let segment_is_gone = sorted.kept.is_empty() && self.inventory.logs.last() != Some(&base);
-        if self.mode == Mode::Apply {
+        if self.inventory.logs.binary_search(&base).is_err() {
+            self.inventory.add_log(base);
+            if self.mode == Mode::Apply {
+                self.disk.create_dir_all(&self.inventory.folder)?;
+                self.disk.open(&log, OpenMode::Create)?;
+            }
+        }
+        let file = match self.disk.open(&log, OpenMode::Existing) {
+            Err(Fault { kind: FaultKind::NotFound, .. }) if self.mode == Mode::Plan => None,
+            opened => Some(opened?),
+        };
+        let mut sorted = match &file {
+            Some(file) => self.sort(base, &**file, damage)?,
+            None => Sorted::default(),
+        };
+        let lost: Vec<(i64, i64)> =
+            damage.iter().filter(|d| !self.sets_aside(d)).filter_map(|d| d.offsets).collect();
+        if file.is_none() {
+            lost.iter().for_each(|&offsets| sorted.empty(offsets, None));
+        }
+        let fields = damage.iter().filter(|damage| damage.kind == DamageKind::Field).count();
+        let restored =
+            |action: &&Action| matches!(action, Action::Restored { path, .. } if *path == log);
+        debug_assert_eq!(self.report.actions.iter().filter(restored).count(), fields);
+        for damage in damage.iter().filter(|damage| damage.kind == DamageKind::Records) {
+            if let Some(offsets) = damage.offsets.filter(|_| !self.sets_aside(damage)) {
+                self.report.actions.push(Action::Lost { path: log.clone(), offsets });
+            }
+        }
+        if let Some(file) = file.filter(|_| self.mode == Mode::Apply) {
             for &(from, to) in &sorted.aside {
                 self.set_aside(base, &*file, from, to)?;
             }
-            if segment_is_gone {
-                self.remove_segment(base)?;
-            } else {
-                self.rewrite(base, &*file, &sorted)?;
-            }
-        }
-        if !segment_is_gone {
-            self.indexes(base)?;
+            self.rewrite(base, &*file, &sorted)?;
         }
         Ok(())
     }
 
-    /// Decides what of a segment stays, as far as the checkpoint answers for it.
-    fn sort(&mut self, base: i64, file: &dyn File) -> Result<Sorted, Fault> {
+    fn sets_aside(&self, damage: &Damage) -> bool {
+        self.report.actions.iter().any(|action| match action {
+            Action::SetAside { path, bytes, .. } => *path == damage.path && *bytes == damage.bytes,
+            _ => false,
+        })
+    }
+
+    /// Decides what of a segment stays, as far as the checkpoint answers for it; lost offsets get a
+    /// batch without records.
+    fn sort(&mut self, base: i64, file: &dyn File, damage: &[&Damage]) -> Result<Sorted, Fault> {
         let log = self.path(base, ".log");
         let hints = self.inventory.hints(self.disk, base);
         let len = file.len()?;
@@ -218,33 +244,52 @@ impl Repair<'_> {
         let known = known(&self.inventory, self.claims.as_ref(), base, len, &hints);
         let mut walk = Walk::new(&mut source, known);
         let mut sorted = Sorted::default();
-        let mut end = base;
+        let (mut end, mut epoch) = (base, None);
+        let lost = |range: (i64, i64)| damage.iter().any(|damage| damage.offsets == Some(range));
         while let Some(piece) = walk.next()? {
-            end = piece.header().map_or(end, |header| header.last_offset().saturating_add(1));
-            match piece {
-                Piece::Batch { position, bytes, .. } => {
-                    sorted.keep(position, position + bytes as u64);
+            let (position, bytes) = piece.range();
+            let range = (position, position + bytes as u64);
+            if let Some(header) = piece.header() {
+                if lost((end, header.base_offset)) {
+                    sorted.empty((end, header.base_offset), epoch);
                 }
-                Piece::Restorable { header, position, bytes, what } => {
-                    let to = position + bytes as u64;
+                epoch = Some(header.leader_epoch);
+                end = header.last_offset().saturating_add(1);
+            }
+            match piece {
+                Piece::Batch { .. } => sorted.keep(range.0, range.1),
+                Piece::Restorable { header, what, .. } => {
                     let head = Some(head_of(&header, bytes));
-                    sorted.kept.push(Kept { from: position, to, head });
-                    let offsets = (header.base_offset, header.last_offset() + 1);
-                    let (path, bytes) = (log.clone(), (position, to));
+                    sorted.kept.push(Kept::Bytes { from: range.0, to: range.1, head });
+                    let offsets = (header.base_offset, end);
+                    let (path, bytes) = (log.clone(), range);
                     self.report.actions.push(Action::Restored { path, bytes, offsets, what });
                 }
-                Piece::Damage { from, to, offsets, .. } => {
-                    sorted.aside.push((from, to));
-                    let into = self.path(base, &format!(".damaged-{from}"));
-                    let (path, bytes) = (log.clone(), (from, to));
+                Piece::Damage { offsets, .. } => {
+                    sorted.aside.push(range);
+                    sorted.empty(offsets, epoch);
+                    end = end.max(offsets.1);
+                    let into = self.path(base, &format!(".damaged-{position}"));
+                    let (path, bytes) = (log.clone(), range);
                     self.report.actions.push(Action::SetAside { path, bytes, offsets, into });
                 }
             }
         }
-        if self.inventory.logs.last() == Some(&base) && self.claims.is_none() {
-            self.sound_end = Some(end);
-        }
+        let known_end = damage.iter().filter_map(|damage| damage.offsets).map(|(_, to)| to).max();
+        sorted.empty((end, known_end.unwrap_or(end)), epoch);
+        self.settle_epochs(&mut sorted, epoch);
         Ok(sorted)
+    }
+
+    /// Gives the batches without records that have no epoch yet one: what the checkpoint says, else that
+    /// of the segment's other batches.
+    fn settle_epochs(&self, sorted: &mut Sorted, otherwise: Option<i32>) {
+        let known = self.claims.as_ref().map(|claims| &*claims.leader_epochs).unwrap_or_default();
+        for kept in &mut sorted.kept {
+            if let Kept::Emptied { offsets, epoch } = kept {
+                *epoch = epoch_at(known, offsets.0).or(*epoch).or(otherwise);
+            }
+        }
     }
 
     fn set_aside(&self, base: i64, file: &dyn File, from: u64, to: u64) -> Result<(), Fault> {
@@ -270,23 +315,23 @@ impl Repair<'_> {
         new.truncate(0)?;
         let mut written = 0;
         for kept in &sorted.kept {
-            copy(&mut Source::new(file, kept.to), kept.from, kept.to, &*new, written)?;
-            if let Some(head) = &kept.head {
-                new.write_at(head, written)?;
+            match *kept {
+                Kept::Bytes { from, to, head } => {
+                    copy(&mut Source::new(file, to), from, to, &*new, written)?;
+                    if let Some(head) = &head {
+                        new.write_at(head, written)?;
+                    }
+                    written += to - from;
+                }
+                Kept::Emptied { offsets, epoch } => {
+                    let batches = emptied(offsets, epoch.unwrap_or(0));
+                    new.write_at(&batches, written)?;
+                    written += batches.len() as u64;
+                }
             }
-            written += kept.to - kept.from;
         }
         new.sync()?;
         self.disk.rename(&unfinished, &self.path(base, ".log"))?;
-        self.disk.sync_dir(&self.inventory.folder)
-    }
-
-    fn remove_segment(&self, base: i64) -> Result<(), Fault> {
-        for suffix in [".index", ".timeindex", ".txnindex", ".log"] {
-            if self.inventory.has(base, suffix) {
-                self.disk.remove_file(&self.path(base, suffix))?;
-            }
-        }
         self.disk.sync_dir(&self.inventory.folder)
     }
 
@@ -340,7 +385,7 @@ impl Repair<'_> {
             self.batches(log, |header, end| {
                 transactions.control(header, end);
                 let aborted = transactions.take_in(header);
-                if log == base {
+                if log == base && header.record_count > 0 {
                     settle(&mut entries, header, aborted);
                 }
             })?;
@@ -390,37 +435,11 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Records of which there are no bytes; indexes that have lost their segment go.
-    fn lost(&mut self, path: &str, offsets: Option<(i64, i64)>) -> Result<(), Fault> {
-        let offsets = offsets.unwrap_or_default();
-        self.report.actions.push(Action::Lost { path: path.to_owned(), offsets });
-        let Some(base) = super::file_kind(path).1 else { return Ok(()) };
-        if self.inventory.logs.binary_search(&base).is_err() {
-            for suffix in [".index", ".timeindex", ".txnindex"] {
-                if self.inventory.has(base, suffix) {
-                    self.remove(&self.path(base, suffix))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn keep_end(&mut self, offset: i64) -> Result<(), Fault> {
-        let path = self.path(offset, ".log");
-        self.report.actions.push(Action::NewSegment { path: path.clone(), offset });
-        if self.mode == Mode::Apply {
-            self.disk.open(&path, OpenMode::Create)?.sync()?;
-            self.disk.sync_dir(&self.inventory.folder)?;
-        }
-        Ok(())
-    }
-
     /// Ends the segment that the checkpoint speaks of where its claim ends, and has the log go on in a
     /// new one: then nothing that the checkpoint says of bytes and entries has to be true of files that
     /// are written anew. What is past the claim goes to the new segment, for the next start to judge.
     fn seal(&mut self) -> Result<(), Fault> {
         let Some(claims) = &mut self.claims else { return Ok(()) };
-        claims.sparse = true;
         let (base, position, offset) =
             (claims.segment_base, claims.position, claims.recovery_offset);
         if position == 0 || offset <= base {
@@ -439,6 +458,7 @@ impl Repair<'_> {
             opened => Some(opened?),
         };
         if !is_there {
+            self.disk.create_dir_all(&self.inventory.folder)?;
             let unfinished = self.path(offset, ".log.repaired");
             let next = self.disk.open(&unfinished, OpenMode::Create)?;
             next.truncate(0)?;
@@ -470,6 +490,31 @@ fn settle(entries: &mut BTreeMap<i64, AbortedEntry>, header: &BatchHeader, abort
     if let Aborted::Known(entry) = aborted {
         entries.insert(last_offset, entry);
     }
+}
+
+/// Batches without records that cover `offsets`: one, if there are not more than fit.
+fn emptied((mut first, end): (i64, i64), leader_epoch: i32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while first < end {
+        let delta = i32::try_from(end - first - 1).unwrap_or(i32::MAX);
+        let header = BatchHeader {
+            base_offset: first,
+            batch_length: 0,
+            leader_epoch,
+            crc: 0,
+            attributes: Attributes::default(),
+            last_offset_delta: delta,
+            base_timestamp: -1,
+            max_timestamp: -1,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: 0,
+        };
+        put_emptied(&header, &mut bytes);
+        first = header.last_offset() + 1;
+    }
+    bytes
 }
 
 /// Copies bytes `from..to` to `at`; what cannot be read becomes zeros.

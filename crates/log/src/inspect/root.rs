@@ -56,10 +56,9 @@ pub fn root(disk: &dyn Disk) -> Result<Root, Fault> {
     if root.checkpointed || found.damaged.is_some() {
         root.files += 1;
     }
-    root.damage.extend(found.damaged.map(|fault| Damage {
-        kind: DamageKind::Derived,
-        ..of_journal(&fault)
-    }));
+    root.damage.extend(
+        found.damaged.map(|fault| Damage { kind: DamageKind::Derived, ..of_journal(&fault) }),
+    );
     let records = found.checkpoint.records.into_values();
     root.claims = records.map(|record| (record.dir.to_string(), claims_of(record))).collect();
     match read_journal(disk) {

@@ -423,7 +423,7 @@ impl<'a, 'b> Walk<'a, 'b> {
 }
 
 /// The epoch that wrote an offset; none when it is older than all that are known.
-fn epoch_at(epochs: &[(i32, i64)], offset: i64) -> Option<i32> {
+pub(super) fn epoch_at(epochs: &[(i32, i64)], offset: i64) -> Option<i32> {
     epochs.iter().rev().find(|&&(_, start)| start <= offset).map(|&(epoch, _)| epoch)
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use tidings_node::ReadOnlyDisk;
-use tidings_node::broker::log::inspect::{Damage, partition_folders};
+use tidings_node::broker::log::inspect::{Damage, Root, partition_folders};
 use tidings_node::broker::log::{Disk, Fault, FaultKind};
 
 use crate::args::{Log, Which};
@@ -48,10 +48,22 @@ fn partition_of(folder: &str) -> Option<(&str, i32)> {
     Some((topic, partition.parse().ok()?))
 }
 
-/// The partitions' folders that are meant, ordered by topic and number; that there is none is a failure
-/// when some were named.
-fn folders(disk: &dyn Disk, dir: &Path, which: &Which) -> Result<Vec<String>, Failure> {
+/// The partitions' folders that are meant, those that are missing too, ordered by topic and number; that
+/// there is none is a failure when some were named.
+fn folders(
+    disk: &dyn Disk,
+    root: &Root,
+    dir: &Path,
+    which: &Which,
+) -> Result<Vec<String>, Failure> {
     let mut folders = partition_folders(disk).map_err(|fault| not_readable(&fault))?;
+    let written =
+        root.all_claims().filter(|(_, claims)| claims.recovery_offset > claims.start_offset);
+    for (folder, _) in written {
+        if !folders.iter().any(|there| there == folder) {
+            folders.push(folder.to_owned());
+        }
+    }
     for wanted in &which.topic {
         if !folders.iter().any(|folder| is(folder, wanted)) {
             let what = format!("{} has no partition of {wanted}", dir.display());
@@ -72,8 +84,12 @@ fn is(folder: &str, wanted: &str) -> bool {
 
 /// Bytes of the segments in a folder: what a walk has before it.
 fn segment_bytes(disk: &dyn Disk, folder: &str) -> Result<u64, Fault> {
+    let entries = match disk.list(folder) {
+        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(0),
+        listed => listed?,
+    };
     let mut bytes = 0;
-    for entry in disk.list(folder)?.iter().filter(|entry| entry.name.ends_with(".log")) {
+    for entry in entries.iter().filter(|entry| entry.name.ends_with(".log")) {
         let path = format!("{folder}/{}", entry.name);
         match disk.open(&path, tidings_node::broker::log::OpenMode::Existing) {
             Err(fault) if fault.kind == FaultKind::NotFound => {}

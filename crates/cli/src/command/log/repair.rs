@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::broker::log::inspect::{self, Action, Mode, RepairReport, Root};
+use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::{FileDisk, NodeError};
 
 use super::{count, folders, not_readable, of_partition, offsets, open};
@@ -29,8 +29,8 @@ pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure>
     } else {
         Arc::new(FileDisk::open(dir).map_err(|error| locked(&error))?)
     };
-    let folders = folders(&*disk, dir, which)?;
     let root = inspect::root(&*disk).map_err(|fault| not_readable(&fault))?;
+    let folders = folders(&*disk, &root, dir, which)?;
     let planned = each(&*disk, &folders, &root, Mode::Plan)?;
     let to_do = planned.iter().any(|report| !report.actions.is_empty());
     if !to_do {
@@ -73,7 +73,8 @@ fn each(
     mode: Mode,
 ) -> Result<Vec<RepairReport>, Failure> {
     let repair = |folder: &String| {
-        inspect::repair(disk, folder, root.claims(folder).as_ref(), mode).map_err(|fault| stopped(&fault))
+        inspect::repair(disk, folder, root.claims(folder).as_ref(), mode)
+            .map_err(|fault| stopped(&fault))
     };
     folders.iter().map(repair).collect()
 }

@@ -20,8 +20,8 @@ use crate::table::{Align, heading, table};
 pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Result<(), Failure> {
     let disk = open(dir)?;
     let depth = if deep { Depth::Records } else { Depth::Batches };
-    let folders = folders(&disk, dir, which)?;
     let root = inspect::root(&disk).map_err(|fault| not_readable(&fault))?;
+    let folders = folders(&disk, &root, dir, which)?;
     let mut total = 0;
     for folder in &folders {
         total += segment_bytes(&disk, folder).map_err(|fault| not_readable(&fault))?;

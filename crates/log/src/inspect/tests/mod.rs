@@ -9,8 +9,8 @@ use super::files::path;
 use super::*;
 use crate::partition_log::{kafka_files, snapshot};
 use crate::{
-    Batch, BatchBuilder, Compression, Disk, EndMarker, Ending, FaultKind, MemoryDisk, NewRecord, OpenMode,
-    ProducerEntry,
+    Batch, BatchBuilder, Compression, Disk, EndMarker, Ending, FaultKind, MemoryDisk, NewRecord,
+    OpenMode, ProducerEntry,
 };
 
 mod with_store;
@@ -219,6 +219,7 @@ fn check_repair(
     let is_lost = |offset: i64| lost.iter().any(|&(from, to)| (from..to).contains(&offset));
     let mut left = before.clone();
     left.retain(|&offset, _| !is_lost(offset));
+    assert_eq!(after.gaps, [], "{what}");
     assert_eq!(records(disk), left, "{what}");
     lost
 }
@@ -326,11 +327,19 @@ fn a_batch_inside_a_damaged_batch_is_not_served() {
 #[test]
 fn what_is_missing_is_told_by_what_speaks_of_it() {
     let log = |base| path(FOLDER, base, ".log");
-    type Break = fn(&MemoryDisk);
-    let table: [(&str, Break, Option<(i64, i64)>); 5] = [
-        ("the first segment", |disk| disk.remove_file(&path(FOLDER, 10, ".log")).unwrap(), Some((10, 19))),
+    type Case = (&'static str, fn(&MemoryDisk), Option<(i64, i64)>);
+    let table: [Case; 5] = [
+        (
+            "the first segment",
+            |disk| disk.remove_file(&path(FOLDER, 10, ".log")).unwrap(),
+            Some((10, 19)),
+        ),
         ("a segment", |disk| disk.remove_file(&path(FOLDER, 19, ".log")).unwrap(), Some((19, 26))),
-        ("the last segment", |disk| disk.remove_file(&path(FOLDER, 26, ".log")).unwrap(), Some((26, 32))),
+        (
+            "the last segment",
+            |disk| disk.remove_file(&path(FOLDER, 26, ".log")).unwrap(),
+            Some((26, 32)),
+        ),
         ("a snapshot", |disk| disk.remove_file(&path(FOLDER, 32, ".snapshot")).unwrap(), None),
         ("an index", |disk| disk.remove_file(&path(FOLDER, 19, ".index")).unwrap(), None),
     ];

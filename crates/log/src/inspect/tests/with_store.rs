@@ -22,7 +22,11 @@ const CONFIG: LogConfig =
 const BATCHES: i64 = 9;
 
 fn open(disk: &MemoryDisk) -> Store {
-    let config = StoreConfig { journal_bytes: 64 << 10, journal_chunk_bytes: 16 << 10, ..StoreConfig::small() };
+    let config = StoreConfig {
+        journal_bytes: 64 << 10,
+        journal_chunk_bytes: 16 << 10,
+        ..StoreConfig::small()
+    };
     let (mut store, _) = Store::open(Arc::new(disk.clone()), config).unwrap();
     store.open_log(LOG, LogKey([7; 20]), FOLDER, CONFIG).unwrap();
     store.begin(false).unwrap();
@@ -31,7 +35,8 @@ fn open(disk: &MemoryDisk) -> Store {
 
 fn append(store: &mut Store, value: &str) -> i64 {
     let base = store.log(LOG).unwrap().end_offset();
-    let batch = builder(&[value.as_bytes(), b"second"], base).producer(7, 0, i32::try_from(base).unwrap());
+    let batch =
+        builder(&[value.as_bytes(), b"second"], base).producer(7, 0, i32::try_from(base).unwrap());
     match store.append(LOG, &batch.build(), AT).unwrap() {
         Appended::Written { base_offset, .. } => base_offset,
         other => panic!("{other:?}"),
