@@ -4,6 +4,7 @@
 //! writes the same bytes again. Nothing of it counts before a checkpoint says so.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::epochs::Epochs;
 use super::handles::Handles;
@@ -38,6 +39,8 @@ pub(crate) struct LogFlush {
     /// The offset after the last batch.
     until: i64,
     dir_unsynced: bool,
+    /// The log was removed, and its folder is somebody else's.
+    removed: Arc<AtomicBool>,
     pub(crate) outcome: Option<Result<Flushed, Fault>>,
 }
 
@@ -91,6 +94,7 @@ impl PartitionLog {
             from,
             until,
             dir_unsynced: self.dir_unsynced,
+            removed: Arc::clone(&self.removed),
             outcome: None,
         })
     }
@@ -131,7 +135,9 @@ impl PartitionLog {
 impl LogFlush {
     /// Writes everything, and leaves in `unsynced` what must be synced before it counts.
     pub(crate) fn write(&mut self, handles: &Handles, unsynced: &mut Unsynced) {
-        self.outcome = Some(self.write_all(handles, unsynced));
+        if !self.removed.load(Ordering::Acquire) {
+            self.outcome = Some(self.write_all(handles, unsynced));
+        }
     }
 
     fn write_all(&self, handles: &Handles, unsynced: &mut Unsynced) -> Result<Flushed, Fault> {

@@ -10,6 +10,7 @@
 //! A log has no open files and makes none before its first flush; 10,000 empty ones cost memory only,
 //! about a kilobyte each.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -115,6 +116,8 @@ pub struct PartitionLog {
     /// Recovery found more than the checkpoint says.
     record_due: bool,
     poison: Option<Fault>,
+    /// Told to work that is out.
+    removed: Arc<AtomicBool>,
     journal_fault: Arc<OnceLock<Fault>>,
 }
 
@@ -270,8 +273,9 @@ impl PartitionLog {
         self.tail.from(self.flushed_offset).next().is_some_and(|batch| batch.unit <= unit)
     }
 
-    /// Closes the files of its segments.
-    pub(crate) fn forget_handles(&self, handles: &Handles) {
+    /// The log is no more: work that has not begun leaves its folder alone.
+    pub(crate) fn removed(&self, handles: &Handles) {
+        self.removed.store(true, Ordering::Release);
         self.segments.iter().for_each(|segment| segment.forget_handles(handles));
     }
 
@@ -347,20 +351,30 @@ impl PartitionLog {
             segment.base_offset < until && segment.next_offset > self.start_offset && wanted
         };
         let segments: Vec<_> = self.segments.iter().filter(may_hold).cloned().collect();
-        let max = self.tail.max_time(self.flushed_offset, until);
-        let wanted = match by {
-            ByTime::FirstFrom(timestamp) => timestamp,
-            ByTime::Latest => max.timestamp,
-        };
-        let below = |batch: &&TailBatch| batch.base_offset < until;
-        let first = self.tail.from(self.flushed_offset).take_while(below);
-        let batch = first.filter(|batch| batch.max_timestamp >= wanted.max(0)).next();
-        let tail = batch.map(|batch| (max, batch.bytes.clone()));
-        if segments.is_empty() && tail.is_none() {
+        let tail = self.tail_by_time(by, until);
+        if segments.is_empty() && tail.is_empty() {
             return None;
         }
         let (handles, epochs) = (Arc::clone(handles), Arc::clone(&self.epochs));
         Some(TimeWanted { handles, epochs, by, from: self.start_offset, until, segments, tail })
+    }
+
+    /// The batches that no segment has and that can answer: the one around the start of the log, and of
+    /// the others the first that does.
+    fn tail_by_time(&self, by: ByTime, until: i64) -> Vec<Bytes> {
+        let from = self.flushed_offset.max(self.start_offset);
+        let below = |batch: &&TailBatch| batch.base_offset < until;
+        let around = |batch: &&TailBatch| batch.base_offset < self.start_offset;
+        let batches = self.tail.from(from).take_while(below);
+        let wanted = match by {
+            ByTime::FirstFrom(timestamp) => timestamp,
+            ByTime::Latest => {
+                let whole = batches.clone().filter(|batch| !around(batch));
+                whole.map(|batch| batch.max_timestamp).max().unwrap_or(i64::MAX)
+            }
+        };
+        let first = batches.clone().find(|batch| !around(batch) && batch.max_timestamp >= wanted);
+        batches.take_while(around).chain(first).map(|batch| batch.bytes.clone()).collect()
     }
 
     fn fault(&self, operation: &'static str, why: &str) -> Fault {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::segment::{Added, MaxTime};
+use super::segment::Added;
 use crate::BatchHeader;
 
 #[derive(Clone, Debug)]
@@ -58,13 +58,8 @@ impl Tail {
     }
 
     /// Batches from the one that holds `offset`, or the first after it.
-    pub(crate) fn from(&self, offset: i64) -> impl Iterator<Item = &TailBatch> {
+    pub(crate) fn from(&self, offset: i64) -> impl Iterator<Item = &TailBatch> + Clone {
         self.batches.range(self.batches.partition_point(|batch| batch.last_offset < offset)..)
-    }
-
-    /// Bytes of the batches from `offset` on.
-    pub(crate) fn bytes_from(&self, offset: i64) -> u64 {
-        self.from(offset).map(|batch| batch.bytes.len() as u64).sum()
     }
 
     /// Batches from the one that holds `from`, up to the first gap; none when a gap holds it.
@@ -82,15 +77,6 @@ impl Tail {
             out.push(batch.bytes.clone());
         }
         out
-    }
-
-    /// The largest timestamp of the batches from `from` on that begin below `until`.
-    pub(crate) fn max_time(&self, from: i64, until: i64) -> MaxTime {
-        let mut max_time = MaxTime::NONE;
-        for batch in self.from(from).take_while(|batch| batch.base_offset < until) {
-            max_time.take_in(batch.max_timestamp, batch.last_offset);
-        }
-        max_time
     }
 
     /// Lets go of the first batches, as far as they are of units up to `unit` and below `flushed`.

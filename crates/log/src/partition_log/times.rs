@@ -1,6 +1,7 @@
 //! From timestamps to offsets.
 //!
-//! Every batch that decides an answer has been verified; the time index only says where to begin.
+//! Every batch that decides an answer has been verified; the time index only says where to begin. An
+//! answer is a record: of a batch in which the log starts, only what is past the start counts.
 
 use std::sync::Arc;
 
@@ -8,30 +9,31 @@ use bytes::Bytes;
 
 use super::epochs::Epochs;
 use super::handles::Handles;
-use super::segment::{MaxTime, Segment};
-use crate::{Batch, ByTime, Fault, TimedOffset};
+use super::scan::{Found, Scan};
+use super::segment::Segment;
+use crate::{Batch, BatchHeader, ByTime, Fault, TimedOffset};
 
-/// A search in segments, and then in one batch from memory.
+/// A search in segments, and then in batches from memory.
 #[derive(Debug)]
 pub(crate) struct TimeWanted {
     pub(super) handles: Arc<Handles>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) by: ByTime,
-    /// Records below it are not part of the log any more.
+    /// The start of the log.
     pub(super) from: i64,
+    /// No batch from here on counts.
     pub(super) until: i64,
     pub(super) segments: Vec<Arc<Segment>>,
-    /// The first batch in memory that can hold the answer if the segments do not.
-    pub(super) tail: Option<(MaxTime, Bytes)>,
+    /// The batches in memory that can hold the answer if the segments do not, in order.
+    pub(super) tail: Vec<Bytes>,
 }
 
 impl TimeWanted {
     pub(crate) fn run(&self) -> Result<Option<TimedOffset>, Fault> {
-        let found = match self.by {
-            ByTime::FirstFrom(timestamp) => self.first_from(timestamp)?,
-            ByTime::Latest => self.latest()?,
-        };
-        Ok(found.filter(|found| found.offset < self.until))
+        match self.by {
+            ByTime::FirstFrom(timestamp) => self.first_from(timestamp),
+            ByTime::Latest => self.latest(),
+        }
     }
 
     fn first_from(&self, timestamp: i64) -> Result<Option<TimedOffset>, Fault> {
@@ -42,53 +44,96 @@ impl TimeWanted {
             }
             let file = segment.open(&self.handles)?;
             let mut scan = segment.scan_near_time(&self.handles, &file, timestamp, &self.epochs)?;
-            while let Some(found) = scan.next()? {
+            while let Some(found) = self.next(&mut scan)? {
                 if found.header.max_timestamp >= timestamp
-                    && let Some(record) = first_record(scan.bytes_of(&found), |t| t >= timestamp)
+                    && let Some(record) = self.first_record(scan.bytes_of(&found), timestamp)
                 {
                     return Ok(Some(record));
                 }
             }
         }
-        Ok(self.tail.as_ref().and_then(|(_, bytes)| first_record(bytes, |t| t >= timestamp)))
+        Ok(self.tail.iter().find_map(|bytes| self.first_record(bytes, timestamp)))
     }
 
     fn latest(&self) -> Result<Option<TimedOffset>, Fault> {
-        let mut best = MaxTime::NONE;
-        let mut holder = None;
+        let mut best = None;
         for segment in &self.segments {
-            let max = segment.max_time_below(&self.handles, self.until, &self.epochs)?;
-            if max.timestamp > best.timestamp {
-                (best, holder) = (max, Some(segment));
+            best = later(best, self.latest_in(segment)?);
+        }
+        for bytes in &self.tail {
+            best = later(best, self.latest_record(bytes));
+        }
+        Ok(best)
+    }
+
+    fn latest_in(&self, segment: &Segment) -> Result<Option<TimedOffset>, Fault> {
+        let max = segment.max_time_below(&self.handles, self.until, &self.epochs)?;
+        let file = segment.open(&self.handles)?;
+        let mut scan = segment.scan_near(&self.handles, &file, max.last_offset, &self.epochs)?;
+        while let Some(found) = self.next(&mut scan)? {
+            let header = found.header;
+            if header.last_offset() >= max.last_offset {
+                if header.last_offset() == max.last_offset && header.base_offset >= self.from {
+                    return Ok(self.latest_record(scan.bytes_of(&found)));
+                }
+                break;
             }
         }
-        if let Some((max, bytes)) = &self.tail
-            && max.timestamp > best.timestamp
-        {
-            return Ok(first_record(bytes, |t| t == max.timestamp));
+        // The batch that has it is before the start of the log, or around it.
+        let mut best: Option<TimedOffset> = None;
+        let mut scan = segment.scan_near(&self.handles, &file, self.from, &self.epochs)?;
+        while let Some(found) = self.next(&mut scan)? {
+            if best.is_none_or(|best| found.header.max_timestamp > best.timestamp) {
+                best = later(best, self.latest_record(scan.bytes_of(&found)));
+            }
         }
-        let Some(segment) = holder else { return Ok(None) };
-        let file = segment.open(&self.handles)?;
-        let mut scan = segment.scan_near(&self.handles, &file, best.last_offset, &self.epochs)?;
+        Ok(best)
+    }
+
+    /// The next batch that has something between start and end.
+    fn next(&self, scan: &mut Scan<'_>) -> Result<Option<Found>, Fault> {
         while let Some(found) = scan.next()? {
-            if found.header.last_offset() == best.last_offset {
-                return Ok(first_record(scan.bytes_of(&found), |t| t == best.timestamp));
+            if found.header.base_offset >= self.until {
+                return Ok(None);
+            }
+            if found.header.last_offset() >= self.from {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
+
+    /// The first record of a batch that is at or after a time.
+    fn first_record(&self, bytes: &[u8], timestamp: i64) -> Option<TimedOffset> {
+        self.records(bytes).into_iter().find(|record| record.timestamp >= timestamp)
+    }
+
+    /// The first record of a batch that has its largest timestamp.
+    fn latest_record(&self, bytes: &[u8]) -> Option<TimedOffset> {
+        self.records(bytes).into_iter().fold(None, |best, record| later(best, Some(record)))
+    }
+
+    /// The records of a batch from the start of the log on. A batch that arrived with a valid checksum
+    /// around records that do not decode counts as one record with its largest timestamp.
+    fn records(&self, bytes: &[u8]) -> Vec<TimedOffset> {
+        let Ok(batch) = Batch::parse(Bytes::copy_from_slice(bytes)) else { return Vec::new() };
+        let BatchHeader { base_offset, max_timestamp, .. } = *batch.header();
+        let mut found = match batch.records() {
+            Ok(records) => records
+                .iter()
+                .map(|record| TimedOffset { offset: record.offset, timestamp: record.timestamp })
+                .collect(),
+            Err(_) => vec![TimedOffset { offset: base_offset, timestamp: max_timestamp }],
+        };
+        found.retain(|record| record.offset >= self.from);
+        found
+    }
 }
 
-/// The first record of a batch whose timestamp `matches`. A batch that arrived with a valid
-/// checksum around records that do not decode counts as one record with its largest timestamp.
-fn first_record(bytes: &[u8], matches: impl Fn(i64) -> bool) -> Option<TimedOffset> {
-    let batch = Batch::parse(Bytes::copy_from_slice(bytes)).ok()?;
-    let header = *batch.header();
-    match batch.records() {
-        Ok(records) => {
-            let first = records.iter().find(|record| matches(record.timestamp))?;
-            Some(TimedOffset { offset: first.offset, timestamp: first.timestamp })
-        }
-        Err(_) => Some(TimedOffset { offset: header.base_offset, timestamp: header.max_timestamp }),
+/// The one with the larger timestamp, the first of equal ones.
+fn later(first: Option<TimedOffset>, second: Option<TimedOffset>) -> Option<TimedOffset> {
+    match (first, second) {
+        (Some(a), Some(b)) => Some(if b.timestamp > a.timestamp { b } else { a }),
+        (a, b) => a.or(b),
     }
 }

@@ -211,6 +211,7 @@ pub(crate) struct CheckpointFound {
     pub(crate) checkpoint: Checkpoint,
     /// Logs that have no record may have had one.
     pub(crate) lost: bool,
+    pub(crate) missing: bool,
     pub(crate) damaged: Option<Fault>,
 }
 
@@ -220,7 +221,8 @@ impl Checkpoint {
     pub(crate) fn read(disk: &dyn Disk) -> Result<CheckpointFound, Fault> {
         let file = match disk.open(CHECKPOINT_FILE, OpenMode::Existing) {
             Err(fault) if fault.kind == FaultKind::NotFound => {
-                return Ok(CheckpointFound { lost: true, ..CheckpointFound::default() });
+                let nothing = CheckpointFound::default();
+                return Ok(CheckpointFound { lost: true, missing: true, ..nothing });
             }
             opened => opened?,
         };
@@ -235,7 +237,8 @@ impl Checkpoint {
             offset: Some(offset as u64),
             kind: FaultKind::Corrupt("the checkpoint is damaged".to_owned()),
         });
-        Ok(CheckpointFound { checkpoint, lost: damaged.is_some(), damaged })
+        let lost = damaged.is_some();
+        Ok(CheckpointFound { checkpoint, lost, missing: false, damaged })
     }
 
     /// Writes the checkpoint; it is durable when this returns without a fault.

@@ -38,12 +38,15 @@ impl Store {
     pub fn flush_now(&mut self, now: Moment) {
         self.settle(now);
         self.flushing.urgent = true;
-        while self.run_flush(now) {}
+        while self.run_flush(now) {
+            self.settle(now);
+        }
         self.flushing.urgent = false;
     }
 
     /// Flushes everything, writes the checkpoint and Kafka's checkpoint files. Needs that no write and no
-    /// work is out.
+    /// work is out. A fault, a full disk for one, means that some of it stays in the journal, where the
+    /// next opening finds it; only logs that skip the journal lose what they have not flushed.
     pub fn close(&mut self) -> Result<(), Fault> {
         assert!(!self.flush_is_out(), "closed when no work is out");
         let now = Moment { wall_ms: 0, mono_ms: u64::MAX / 2 };
@@ -56,10 +59,15 @@ impl Store {
         self.begun = false;
         let all_in_segments = self.dirty.is_empty()
             && self.flushing.holds_nothing()
-            && self.unopened.first_sequence().is_none();
+            && self.unopened.first_sequence().is_none()
+            && self.pushed.is_empty()
+            && !self.journal.stalled();
         if all_in_segments {
-            self.journal.close()?;
+            return self.journal.close();
         }
-        Ok(())
+        match self.flush_fault() {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Flushing {
     planning: Option<Planning>,
     /// The journal's start may move here.
     start: Option<u64>,
+    /// When work was last asked for: what waits now may have come right after that.
+    asked_ms: u64,
     /// Something has waited for a flush since.
     since_ms: Option<u64>,
     /// After a fault, not before.
@@ -137,12 +139,12 @@ fn sync_files(unsynced: &Unsynced) -> Result<(), Fault> {
 
 impl Store {
     pub(super) fn next_flush(&mut self, now: Moment) -> Option<Work> {
-        self.note_idle(now);
         if self.dirty.is_empty() {
             self.flushing.since_ms = None;
         } else {
-            self.flushing.since_ms.get_or_insert(now.mono_ms);
+            self.flushing.since_ms.get_or_insert(self.flushing.asked_ms);
         }
+        self.flushing.asked_ms = now.mono_ms;
         if self.flushing.out {
             return None;
         }
@@ -294,7 +296,7 @@ impl Store {
     }
 
     /// An idle journal says on disk how far it is durable.
-    fn note_idle(&mut self, now: Moment) {
+    pub(super) fn note_idle(&mut self, now: Moment) {
         if !self.frames_out.is_empty() || !self.pushed.is_empty() {
             self.flushing.idle_since_ms = Some(now.mono_ms);
             return;

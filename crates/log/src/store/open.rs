@@ -22,6 +22,7 @@ pub(super) struct Unopened {
     failed: BTreeSet<LogKey>,
     /// Logs without a record may have had one.
     records_lost: bool,
+    no_checkpoint: bool,
     journal_damaged: bool,
 }
 
@@ -46,6 +47,7 @@ impl Store {
         let mut unopened = Unopened {
             records: found.checkpoint.records.clone(),
             records_lost: found.lost,
+            no_checkpoint: found.missing,
             journal_damaged: !journaled.damaged.is_empty(),
             ..Unopened::default()
         };
@@ -130,6 +132,15 @@ impl Store {
     pub fn begin(&mut self, keep: bool) -> Result<Vec<(LogKey, u64)>, Fault> {
         self.journal.begin()?;
         self.begun = true;
+        if self.unopened.no_checkpoint
+            && let Some(checkpoint) = &self.checkpoint
+        {
+            // From now on a missing checkpoint is a lost one. Without room it comes with the first round.
+            match checkpoint.write(self.handles.disk()) {
+                Err(fault) if fault.kind != FaultKind::NoSpace => return Err(fault),
+                _ => {}
+            }
+        }
         let unopened = &mut self.unopened;
         let left = unopened.entries.iter().filter(|(key, _)| !unopened.failed.contains(key));
         let left = left.map(|(&key, entries)| (key, entries.len() as u64)).collect();
@@ -152,7 +163,7 @@ impl Store {
         self.unflushed_bytes -= log.unflushed_bytes();
         self.dirty.remove(&id);
         self.advanced.remove(&id);
-        log.forget_handles(&self.handles);
+        log.removed(&self.handles);
         self.flushing.removed(id, log.key());
         match &mut self.checkpoint {
             Some(checkpoint) => {

@@ -48,6 +48,7 @@ impl Store {
     /// The next work, if any is due. Looks at a bounded number of logs, so it may have to be asked several
     /// times until a flush is put together: see [`Self::next_timeout_ms`].
     pub fn next_work(&mut self, now: Moment) -> Option<Work> {
+        self.note_idle(now);
         self.next_flush(now)
     }
 
