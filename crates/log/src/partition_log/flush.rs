@@ -90,7 +90,7 @@ impl PartitionLog {
             snapshots: self.snapshots.clone(),
             snapshot_offset: self.snapshot_offset,
             epochs,
-            start_offset: self.durable_start_offset,
+            start_offset: self.start_to_flush(),
             from,
             until,
             dir_unsynced: self.dir_unsynced,
@@ -124,6 +124,8 @@ impl PartitionLog {
         self.record_due = checkpointed.is_none();
         if let Some(sequence) = checkpointed {
             self.flushed_start_offset = flush.start_offset;
+            self.made_start_durable(flush.start_offset);
+            self.start_loose &= flush.start_offset < self.start_offset;
             let left = self.flushed_offset < self.end_offset
                 || self.flushed_start_offset < self.start_offset;
             self.first_sequence = left.then_some(sequence);

@@ -102,6 +102,8 @@ pub struct PartitionLog {
     undecided: Undecided,
     start_offset: i64,
     durable_start_offset: i64,
+    /// The start offset is in no frame of the journal.
+    start_loose: bool,
     /// What the checkpoint says.
     flushed_start_offset: i64,
     flushed_offset: i64,
@@ -163,7 +165,9 @@ impl PartitionLog {
     /// first offset.
     pub fn aborted(&self, from: i64, until: i64) -> Vec<(i64, i64)> {
         let first = self.aborted.partition_point(|aborted| aborted.last_offset < from);
-        transactions::collect(self.aborted[first..].iter().copied(), from, until)
+        let durable = |aborted: &&AbortedTransaction| aborted.last_offset < self.durable_offset;
+        let known = self.aborted[first..].iter().take_while(durable);
+        transactions::collect(known.copied(), from, until)
     }
 
     pub(crate) fn key(&self) -> LogKey {
@@ -195,8 +199,13 @@ impl PartitionLog {
     /// Something durable is in no segment, or in no checkpoint.
     pub(crate) fn is_dirty(&self) -> bool {
         self.flushed_offset < self.durable_offset
-            || self.flushed_start_offset < self.durable_start_offset
+            || self.flushed_start_offset < self.start_to_flush()
             || self.record_due
+    }
+
+    /// The start offset that the next checkpoint may state.
+    fn start_to_flush(&self) -> i64 {
+        if self.start_loose { self.start_offset } else { self.durable_start_offset }
     }
 
     /// Judges a batch and gives it its place.
@@ -258,10 +267,11 @@ impl PartitionLog {
         self.undecided.durable(self.durable_offset);
     }
 
-    /// The start offset moves for readers; it is in the journal's frame `sequence`.
-    pub(crate) fn move_start(&mut self, offset: i64, sequence: u64) {
+    /// The start offset moves for readers; it is in the journal's frame `sequence`, if it is in one.
+    pub(crate) fn move_start(&mut self, offset: i64, sequence: Option<u64>) {
         self.start_offset = self.start_offset.max(offset);
-        self.first_sequence = self.first_sequence.or(Some(sequence));
+        self.first_sequence = self.first_sequence.or(sequence);
+        self.start_loose |= sequence.is_none();
     }
 
     pub(crate) fn made_start_durable(&mut self, offset: i64) {

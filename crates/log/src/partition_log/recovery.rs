@@ -668,6 +668,7 @@ impl Recovery {
             undecided: super::Undecided::default(),
             start_offset,
             durable_start_offset: start_offset,
+            start_loose: false,
             flushed_start_offset,
             flushed_offset: end_offset,
             durable_offset: end_offset,

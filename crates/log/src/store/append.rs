@@ -74,12 +74,17 @@ impl Store {
         if offset <= log.start_offset() {
             return Ok(false);
         }
+        if log.config().volatile {
+            log.move_start(offset, None);
+            self.dirty.insert(id);
+            return Ok(true);
+        }
         let bytes = Bytes::copy_from_slice(&offset.to_be_bytes());
         if !self.journal.has_room(bytes.len()) {
             return Err(AppendRefused::Congested);
         }
         let sequence = self.journal.push(log.key(), EntryKind::StartOffset, &[bytes]);
-        log.move_start(offset, sequence);
+        log.move_start(offset, Some(sequence));
         self.pushed.push_back(Pushed { id, entry: PushedEntry::StartOffset(offset) });
         Ok(true)
     }

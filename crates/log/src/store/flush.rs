@@ -236,7 +236,11 @@ impl Store {
             match flush.outcome.take() {
                 Some(Ok(flushed)) => {
                     let after = checkpointed.then_some(round.durable);
+                    let start_before = log.durable_start_offset();
                     self.unflushed_bytes -= log.flushed(&flush, flushed, after);
+                    if log.durable_start_offset() > start_before {
+                        self.advanced.insert(flush.id);
+                    }
                 }
                 Some(Err(fault)) if fault.kind != FaultKind::NoSpace => {
                     log.poison(fault);
