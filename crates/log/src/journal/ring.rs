@@ -139,14 +139,14 @@ impl Ring {
 
     /// How much more of the ring to prepare now, given the frame that is to go next.
     pub(super) fn wants(&self, next_bytes: Option<u64>) -> Option<Growth> {
+        // What is in use lies behind the head then: only a move of the start makes room.
+        if self.wrapped() {
+            return None;
+        }
         let stuck = next_bytes.is_some_and(|bytes| self.place(bytes).is_none());
-        let short = if self.wrapped() {
-            self.tail() - self.head < self.chunk_bytes
-        } else {
-            // Of a ring that was cut, the head may be past the end.
-            self.prepared.saturating_sub(self.head) < self.chunk_bytes
-                && self.tail() < self.prepared / 2
-        };
+        // Of a ring that was cut, the head may be past the end.
+        let short = self.prepared.saturating_sub(self.head) < self.chunk_bytes
+            && self.tail() < self.prepared / 2;
         let room = self.bytes_max - self.prepared;
         (room > 0 && (stuck || short || self.prepared == 0))
             .then(|| Growth { offset: self.prepared, bytes: self.chunk_bytes.min(room) })

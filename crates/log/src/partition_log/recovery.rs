@@ -28,9 +28,7 @@ use super::transactions::{AbortedTransaction, ENTRY_BYTES};
 use super::{PartitionLog, aside, names, snapshot, transactions};
 use crate::journal::{EntryKind, FoundEntry};
 use crate::store::checkpoint::LogRecord;
-use crate::{
-    Batch, Disk, Entry, Fault, FaultKind, LogConfig, LogKey, OpenMode, Recovered,
-};
+use crate::{Batch, Disk, Entry, Fault, FaultKind, LogConfig, LogKey, OpenMode, Recovered};
 
 /// What is known of a log that is to be opened.
 #[derive(Debug)]
@@ -180,9 +178,8 @@ impl Recovery {
         let first_journaled = journal.batches.first_key_value().map(|(&base, _)| base);
         let record = opening.record.take();
         let first_file = files.logs.first().copied();
-        let in_journal = first_journaled.is_some_and(|first| {
-            first <= first_file.unwrap_or(i64::MAX) && journal.covers(first)
-        });
+        let in_journal = first_journaled
+            .is_some_and(|first| first <= first_file.unwrap_or(i64::MAX) && journal.covers(first));
         let copies = !opening.journal_damaged && in_journal
             || !opening.record_lost && opening.config.volatile;
         let keep_all = record.is_none() && first_file.is_some() && !copies;
@@ -442,14 +439,9 @@ impl Recovery {
         if later.is_empty() && !in_last {
             return Ok(());
         }
-        let trust_journal = !self.keep_all
-            && !self.opening.journal_damaged
-            && self.journal.covers(self.end_offset);
-        if trust_journal {
-            self.cut_copies(&later)
-        } else {
-            self.take_rest(&later)
-        }
+        let trust_journal =
+            !self.keep_all && !self.opening.journal_damaged && self.journal.covers(self.end_offset);
+        if trust_journal { self.cut_copies(&later) } else { self.take_rest(&later) }
     }
 
     /// The journal has everything, so what is past the checkpoint is of no use.
