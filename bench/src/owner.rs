@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
 use tidings_node::broker::log::{
-    AppendAt, Appended, Batch, BatchBuilder, Disk, LogConfig, LogId, LogKey, Moment, NewRecord,
-    Store, StoreConfig, Work, WorkKind,
+    AppendAt, AppendRefused, Appended, Batch, BatchBuilder, Disk, LogConfig, LogId, LogKey, Moment,
+    NewRecord, Store, StoreConfig, Work, WorkKind,
 };
 use tidings_node::{FileDisk, JournalIo, JournalIoChoice, JournalIoEvent, Lane, Workers};
 
@@ -164,7 +164,8 @@ impl Owner {
             }
             while more && idle > 0 && !self.store.congested() {
                 let id = LogId(sent % logs);
-                waiting.entry(id).or_default().push_back((self.put(id, batch)?, Instant::now()));
+                let Some(last_offset) = self.put(id, batch)? else { break };
+                waiting.entry(id).or_default().push_back((last_offset, Instant::now()));
                 sent += 1;
                 idle -= 1;
             }
@@ -187,12 +188,15 @@ impl Owner {
         Ok(Measured::of(latencies, sent * size, took))
     }
 
-    fn put(&mut self, id: LogId, batch: &Batch) -> anyhow::Result<i64> {
+    /// The batch's last offset; none when it must wait.
+    fn put(&mut self, id: LogId, batch: &Batch) -> anyhow::Result<Option<i64>> {
         let now_ms = self.now().wall_ms;
         let at = AppendAt { now_ms, leader_epoch: 0, log_append_time: false };
-        match self.store.append(id, batch, at)? {
-            Appended::Written { last_offset, .. } => Ok(last_offset),
-            other => bail!("{other:?} for a batch of no producer"),
+        match self.store.append(id, batch, at) {
+            Ok(Appended::Written { last_offset, .. }) => Ok(Some(last_offset)),
+            Ok(other) => bail!("{other:?} for a batch of no producer"),
+            Err(AppendRefused::Congested) => Ok(None),
+            Err(refused) => Err(refused.into()),
         }
     }
 
@@ -203,11 +207,10 @@ impl Owner {
 
     /// Appends one batch to the first log, and waits only where the store says so.
     pub(crate) fn put_and_drive(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        while self.store.congested() {
+        while self.store.congested() || self.put(LogId(0), batch)?.is_none() {
             self.drive();
             self.take()?;
         }
-        self.put(LogId(0), batch)?;
         self.drive();
         while let Ok(event) = self.events.try_recv() {
             self.take_in(event)?;
