@@ -89,13 +89,27 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn run(&mut self) {
-        let mut unsynced: Vec<Unsynced> = Vec::with_capacity(self.flushes.len());
+        // By flush; none once there are so many that everything is synced at once, so that no more files
+        // are open than that.
+        let mut unsynced = Some(Vec::new());
+        let mut calls = 0;
         for flush in &mut self.flushes {
             let mut written = Unsynced::default();
             flush.write(&self.handles, &mut written);
-            unsynced.push(written);
+            calls += written.files.len() + written.dirs.len();
+            unsynced = unsynced.filter(|_| calls <= FLUSH_SYNC_ALL_FILES);
+            if let Some(unsynced) = &mut unsynced {
+                unsynced.push(written);
+            }
         }
-        self.sync(&unsynced);
+        match unsynced {
+            Some(unsynced) => self.sync(&unsynced),
+            None => {
+                if let Err(fault) = self.handles.disk().sync_all() {
+                    self.flushes.iter_mut().for_each(|flush| flush.fail(&fault));
+                }
+            }
+        }
         for flush in &self.flushes {
             if let Some(Ok(flushed)) = &flush.outcome {
                 self.checkpoint.records.insert(flush.key, flushed.record.clone());
@@ -109,15 +123,9 @@ impl Round {
         }
     }
 
+    /// Each file and folder by itself; `unsynced` is in the order of the flushes.
     fn sync(&mut self, unsynced: &[Unsynced]) {
         let disk = self.handles.disk();
-        let calls: usize = unsynced.iter().map(|one| one.files.len() + one.dirs.len()).sum();
-        if calls > FLUSH_SYNC_ALL_FILES {
-            if let Err(fault) = disk.sync_all() {
-                self.flushes.iter_mut().for_each(|flush| flush.fail(&fault));
-            }
-            return;
-        }
         let mut dirs: BTreeMap<&str, Result<(), Fault>> = BTreeMap::new();
         for (flush, unsynced) in self.flushes.iter_mut().zip(unsynced) {
             if let Some(fault) = sync_files(unsynced).err() {

@@ -55,6 +55,9 @@ pub struct FileDisk {
     root: PathBuf,
     /// The lock lasts as long as this handle.
     _lock: fs::File,
+    /// The directory, open from the start: so that [`Disk::sync_all`] is told of every failed
+    /// writeback of this file system since then.
+    dir: fs::File,
     durable_writes: DurableWrites,
 }
 
@@ -66,7 +69,8 @@ impl FileDisk {
         fs::create_dir_all(&root).map_err(|error| fault("create", &shown, None, &error))?;
         let lock = lock(&root)?;
         let durable_writes = durable_writes(&root)?;
-        Ok(Self { root, _lock: lock, durable_writes })
+        let dir = fs::File::open(&root).map_err(|error| fault("open", &shown, None, &error))?;
+        Ok(Self { root, _lock: lock, dir, durable_writes })
     }
 
     /// How files opened as [`OpenMode::Durable`] are written.
@@ -164,7 +168,7 @@ impl Disk for FileDisk {
     }
 
     fn sync_all(&self) -> Result<(), Fault> {
-        sync_all(&self.root).map_err(|error| fault("sync", "", None, &error))
+        sync_all(&self.dir).map_err(|error| fault("sync", "", None, &error))
     }
 
     fn free_bytes(&self) -> Result<u64, Fault> {
@@ -193,8 +197,7 @@ fn list(at: &Path, dir: &str) -> Result<Vec<Entry>, Fault> {
 }
 
 /// Makes everything on the file system of `dir` durable.
-fn sync_all(dir: &Path) -> io::Result<()> {
-    let dir = fs::File::open(dir)?;
+fn sync_all(dir: &fs::File) -> io::Result<()> {
     #[expect(unsafe_code, reason = "std has no syncfs")]
     // SAFETY: the descriptor is open until the call has returned.
     let outcome = unsafe { libc::syncfs(dir.as_raw_fd()) };
