@@ -7,7 +7,6 @@
 
 mod batch;
 mod commit_log;
-#[allow(dead_code, unused_imports, reason = "taken into use by the store")]
 mod compaction;
 mod compression;
 mod config;
@@ -17,7 +16,6 @@ mod journal;
 pub mod limits;
 mod partition_log;
 mod record;
-#[allow(dead_code, unused_imports, reason = "taken into use by the store")]
 mod retention;
 mod store;
 

@@ -39,6 +39,10 @@ pub const PLAN_BATCHES_PER_STEP: usize = 16_384;
 pub const FLUSH_RETRY_MS: u64 = 500;
 /// Milliseconds after which an idle journal notes how far it is durable.
 pub const ANNOUNCE_AFTER_MS: u64 = 100;
+/// Milliseconds until a log is looked at again that waits for its next flush.
+pub const UPKEEP_SOON_MS: u64 = 1_000;
+/// Bytes that the scrubber reads at a time.
+pub const SCRUB_STEP_BYTES: u64 = 1 << 20;
 /// Places found damaged that are told of; past it a new one is not.
 pub const ROTS_REMEMBERED_MAX: usize = 4096;
 /// Openings whose first sequences the journal's control file remembers; frames of older ones are told

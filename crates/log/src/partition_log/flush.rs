@@ -29,6 +29,9 @@ pub(crate) struct LogFlush {
     /// The last segment.
     last: Option<Arc<Segment>>,
     sparse: bool,
+    cleaned_to: i64,
+    /// The last segment takes no more.
+    roll: bool,
     batches: Vec<TailBatch>,
     producers: Arc<Producers>,
     snapshots: Vec<i64>,
@@ -85,6 +88,8 @@ impl PartitionLog {
             config,
             last: self.segments.last().cloned(),
             sparse: self.sparse,
+            cleaned_to: self.cleaned_to,
+            roll: self.roll_due,
             batches,
             producers: Arc::clone(&self.flushed_producers),
             snapshots: self.snapshots.clone(),
@@ -121,7 +126,9 @@ impl PartitionLog {
         self.dir_unsynced = false;
         let bytes: u64 = flush.batches.iter().map(|batch| batch.bytes.len() as u64).sum();
         self.unflushed_bytes -= bytes;
-        self.record_due = checkpointed.is_none();
+        self.roll_due &= !flush.roll;
+        let changed = self.sparse != flush.sparse || self.cleaned_to != flush.cleaned_to;
+        self.record_due = checkpointed.is_none() || changed;
         if let Some(sequence) = checkpointed {
             self.flushed_start_offset = flush.start_offset;
             self.made_start_durable(flush.start_offset);
@@ -154,6 +161,9 @@ impl LogFlush {
         let mut segments = Vec::new();
         let mut rest = &self.batches[..];
         let mut writer = match (&self.last, rest.first()) {
+            (Some(last), None) if self.roll && !last.sealed => {
+                Some(SegmentWriter::new(Segment::clone(last)))
+            }
             (_, None) => None,
             (Some(last), _) if !last.sealed => Some(SegmentWriter::new(Segment::clone(last))),
             (_, Some(first)) => Some(self.new_segment(handles, first)),
@@ -166,6 +176,8 @@ impl LogFlush {
             if let Some(next) = rest.first() {
                 current.seal();
                 writer = Some(self.new_segment(handles, next));
+            } else if self.roll {
+                current.seal();
             }
             unsynced.files.push(write_batches(disk, &current.segment.path(), start, filled)?);
             let (segment, named) = current.finish(disk, &mut unsynced.files)?;
@@ -248,6 +260,7 @@ impl LogFlush {
         LogRecord {
             start_offset: self.start_offset,
             sparse: self.sparse,
+            cleaned_to: self.cleaned_to,
             snapshot_offset: flushed.snapshot_offset,
             epochs: self.epochs.starts().to_vec(),
             ..LogRecord::ending(Arc::clone(&self.dir), self.until, last.map(|last| &**last))

@@ -39,11 +39,13 @@ mod producers;
 pub(crate) mod read;
 pub(crate) mod recovery;
 mod scan;
+pub(crate) mod scrub;
 pub(crate) mod segment;
 pub(crate) mod snapshot;
 pub(crate) mod tail;
 pub(crate) mod times;
 pub(crate) mod transactions;
+pub(crate) mod upkeep;
 
 pub use producers::{ProducerEntry, TransactionVersion};
 
@@ -74,6 +76,15 @@ pub(crate) enum ReadPlan {
     Cold(SegmentRead),
 }
 
+/// What of a log is in memory only.
+#[derive(Clone, Copy, Debug)]
+struct TailFacts {
+    base_offset: i64,
+    end_offset: i64,
+    bytes: u64,
+    max_timestamp: i64,
+}
+
 /// One partition's log within a store.
 #[derive(Debug)]
 pub struct PartitionLog {
@@ -86,8 +97,12 @@ pub struct PartitionLog {
     /// By base offset; what is in them is durable and below `flushed_offset`.
     segments: Vec<Arc<Segment>>,
     segments_bytes: u64,
-    /// Compaction has taken batches out of this log.
+    /// Compaction may have taken batches out of this log.
     sparse: bool,
+    /// Below it compaction has been.
+    cleaned_to: i64,
+    /// The last segment is to be sealed.
+    roll_due: bool,
     tail: Tail,
     producers: Producers,
     /// As of `flushed_offset`.
@@ -201,6 +216,7 @@ impl PartitionLog {
         self.flushed_offset < self.durable_offset
             || self.flushed_start_offset < self.start_to_flush()
             || self.record_due
+            || self.roll_due
     }
 
     /// The start offset that the next checkpoint may state.

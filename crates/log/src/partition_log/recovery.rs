@@ -26,6 +26,7 @@ use super::segment::{Added, Segment, SegmentWriter, corrupt};
 use super::tail::TailBatch;
 use super::transactions::{AbortedTransaction, ENTRY_BYTES};
 use super::{PartitionLog, aside, names, snapshot, transactions};
+use crate::compaction::finish_swaps;
 use crate::journal::{EntryKind, FoundEntry};
 use crate::store::checkpoint::LogRecord;
 use crate::{Batch, Disk, Entry, Fault, FaultKind, LogConfig, LogKey, OpenMode, Recovered};
@@ -51,6 +52,10 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn open(self) -> Result<(PartitionLog, Recovered), Fault> {
+        match finish_swaps(self.handles.disk(), &self.dir) {
+            Err(fault) if fault.kind == FaultKind::NotFound => {}
+            finished => finished?,
+        }
         let files = FilesFound::list(self.handles.disk(), &self.dir)?;
         let journal = Journaled::of(&self.entries);
         let mut recovery = Recovery::new(self, &files, journal)?;
@@ -228,7 +233,8 @@ impl Recovery {
             return Ok(());
         }
         let first = files.logs.first().copied().filter(|&first| first <= claimed);
-        let start = self.known.start_offset;
+        let journaled = self.journal.start_offset.map_or(0, |(offset, _)| offset);
+        let start = self.known.start_offset.max(journaled);
         if first.unwrap_or(claimed) > start && claimed > start {
             let why = format!("offsets {start}..{} are missing", first.unwrap_or(claimed));
             self.report(recovery_damage(&names::log(&dir, start), 0, why));
@@ -650,6 +656,8 @@ impl Recovery {
             segments_bytes: segments.iter().map(|segment| segment.size).sum(),
             segments,
             sparse: self.known.sparse,
+            cleaned_to: self.known.cleaned_to,
+            roll_due: false,
             tail: super::Tail::default(),
             flushed_producers: Arc::new(self.producers.clone()),
             producers: self.producers,

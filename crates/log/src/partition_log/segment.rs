@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::epochs::Epochs;
 use super::handles::{Handles, Part};
-use super::index::{self, IndexReader, OffsetEntry, TimeEntry};
+use super::index::{self, Entry as _, IndexReader, OffsetEntry, TimeEntry};
 use super::names;
 use super::scan::Scan;
 use super::transactions::{AbortedTransaction, ENTRY_BYTES};
+use crate::retention::SegmentFacts;
 use crate::{BatchHeader, Disk, Fault, FaultKind, File, LogConfig, OpenMode};
 
 /// The largest timestamp of a run of batches, and the last offset of the first batch that has it.
@@ -261,6 +262,53 @@ impl Segment {
             }
         }
         Ok(false)
+    }
+
+    /// What retention and compaction must know of it.
+    pub(super) fn facts(&self, handles: &Handles, epochs: &Epochs) -> Result<SegmentFacts, Fault> {
+        let max_time = self.max_time_below(handles, self.next_offset, epochs)?;
+        let first_timestamp = match self.first_timestamp {
+            // Not known of a segment that was sealed when the log was opened.
+            -1 if self.size > 0 => {
+                let file = self.open(handles)?;
+                let first = self.scan(&file, epochs).next()?;
+                first.map_or(-1, |found| found.header.max_timestamp)
+            }
+            known => known,
+        };
+        Ok(SegmentFacts {
+            base_offset: self.base_offset,
+            next_offset: self.next_offset,
+            bytes: self.size,
+            offset_index_bytes: u64::from(self.offset_entries) * OffsetEntry::BYTES as u64,
+            time_index_bytes: u64::from(self.time_entries) * TimeEntry::BYTES as u64,
+            first_timestamp,
+            max_timestamp: max_time.timestamp,
+        })
+    }
+
+    /// Removes its files; whoever reads it keeps it open.
+    pub(crate) fn remove_files(&self, handles: &Handles) -> Result<(), Fault> {
+        let (disk, dir) = (handles.disk(), &self.file.dir);
+        match self.file.pin(disk) {
+            Err(fault) if fault.kind == FaultKind::NotFound => {}
+            pinned => pinned?,
+        }
+        self.forget_handles(handles);
+        // The `.log` last: without it the others mean nothing.
+        let paths = [
+            names::offset_index(dir, self.base_offset),
+            names::time_index(dir, self.base_offset),
+            names::txn_index(dir, self.base_offset),
+            self.path(),
+        ];
+        for path in paths {
+            match disk.remove_file(&path) {
+                Err(fault) if fault.kind == FaultKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
     }
 
     /// The largest timestamp of the batches below `until`, when it is known without reading.

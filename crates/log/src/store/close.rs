@@ -48,7 +48,7 @@ impl Store {
     /// work is out. A fault, a full disk for one, means that some of it stays in the journal, where the
     /// next opening finds it; only logs that skip the journal lose what they have not flushed.
     pub fn close(&mut self) -> Result<(), Fault> {
-        assert!(!self.flush_is_out(), "closed when no work is out");
+        assert!(!self.flush_is_out() && !self.upkeep_is_out(), "closed when no work is out");
         let now = Moment { wall_ms: 0, mono_ms: u64::MAX / 2 };
         // The clean mark tells more than an idle journal's announcement.
         self.flushing.idle_since_ms = None;

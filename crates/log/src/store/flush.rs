@@ -251,6 +251,7 @@ impl Store {
                     self.unflushed_bytes -= log.flushed(&flush, flushed, after);
                     if log.durable_start_offset() > start_before {
                         self.advanced.insert(flush.id);
+                        self.upkeep.schedule(flush.id, 0);
                     }
                 }
                 Some(Err(fault)) if fault.kind != FaultKind::NoSpace => {
@@ -307,7 +308,7 @@ impl Store {
 
     /// Whether work that is out may be at the files of this log, or of one of this name that was removed.
     pub fn touches(&self, id: LogId) -> bool {
-        self.flushing.out && self.flushing.touched.contains(&id)
+        self.flushing.out && self.flushing.touched.contains(&id) || self.upkeep.is_at(id)
     }
 
     /// An idle journal says on disk how far it is durable.

@@ -65,7 +65,10 @@ impl Store {
                 let Some(log) = self.logs.get_mut(&id) else { continue };
                 match reached {
                     Reached::End(offset) => log.made_durable(offset),
-                    Reached::StartOffset(offset) => log.made_start_durable(offset),
+                    Reached::StartOffset(offset) => {
+                        log.made_start_durable(offset);
+                        self.upkeep.schedule(id, 0);
+                    }
                 }
                 self.dirty.insert(id);
                 self.advanced.insert(id);

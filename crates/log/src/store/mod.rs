@@ -24,8 +24,10 @@ mod flush;
 mod io;
 mod open;
 mod read;
+mod scrub;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod work;
 
 pub use read::{ColdRead, ColdSearch, Reading, Rot, TimeSearch};
@@ -38,6 +40,7 @@ use flush::Flushing;
 use io::FrameOut;
 use open::Unopened;
 use read::Rots;
+use upkeep::Upkeep;
 
 /// Names one log of a store for as long as the store is open; chosen by the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +98,7 @@ pub struct Store {
     /// Logs with something durable that is not in segments.
     dirty: BTreeSet<LogId>,
     flushing: Flushing,
+    upkeep: Upkeep,
     /// None while a flush has it.
     checkpoint: Option<Checkpoint>,
     advanced: BTreeSet<LogId>,

@@ -7,6 +7,7 @@ use super::cache::Cache;
 use super::checkpoint::{Checkpoint, LogRecord};
 use super::flush::Flushing;
 use super::read::Rots;
+use super::upkeep::Upkeep;
 use super::{LogId, Store, StoreRecovered};
 use crate::journal::{FoundEntry, Journal};
 use crate::partition_log::handles::Handles;
@@ -69,6 +70,7 @@ impl Store {
             unflushed_bytes: 0,
             dirty: BTreeSet::new(),
             flushing: Flushing::default(),
+            upkeep: Upkeep::default(),
             checkpoint: Some(found.checkpoint),
             advanced: BTreeSet::new(),
             rots: Arc::new(Rots::default()),
@@ -122,6 +124,7 @@ impl Store {
             self.dirty.insert(id);
         }
         self.ids.insert(key, id);
+        self.upkeep.schedule(id, 0);
         self.logs.insert(id, log);
         Ok(recovered)
     }
@@ -165,6 +168,7 @@ impl Store {
         self.advanced.remove(&id);
         log.removed(&self.handles);
         self.flushing.removed(id, log.key());
+        self.upkeep.removed(id);
         match &mut self.checkpoint {
             Some(checkpoint) => {
                 checkpoint.records.remove(&log.key());

@@ -1,6 +1,7 @@
 //! Work that the owner runs on other threads, and when there is some.
 
 use super::flush::Round;
+use super::upkeep::UpkeepJob;
 use super::{Moment, Store};
 use crate::journal::{MoveStart, PrepareRing};
 
@@ -25,12 +26,14 @@ pub(super) enum Job {
     Prepare(PrepareRing),
     Round(Box<Round>),
     MoveStart(MoveStart),
+    Upkeep(UpkeepJob),
 }
 
 impl Work {
     pub fn kind(&self) -> WorkKind {
         match self.job {
             Job::Prepare(_) | Job::Round(_) | Job::MoveStart(_) => WorkKind::Flush,
+            Job::Upkeep(_) => WorkKind::Upkeep,
         }
     }
 
@@ -40,6 +43,7 @@ impl Work {
             Job::Prepare(prepare) => prepare.run(),
             Job::Round(round) => round.run(),
             Job::MoveStart(start) => start.run(),
+            Job::Upkeep(job) => job.run(),
         }
     }
 }
@@ -49,7 +53,7 @@ impl Store {
     /// times until a flush is put together: see [`Self::next_timeout_ms`].
     pub fn next_work(&mut self, now: Moment) -> Option<Work> {
         self.note_idle(now);
-        self.next_flush(now)
+        self.next_flush(now).or_else(|| self.next_upkeep(now))
     }
 
     /// Takes work back.
@@ -58,11 +62,12 @@ impl Store {
             Job::Prepare(prepare) => self.ring_prepared(now, prepare),
             Job::Round(round) => self.round_done(now, *round),
             Job::MoveStart(start) => self.start_moved(now, start),
+            Job::Upkeep(job) => self.upkeep_done(now, job),
         }
     }
 
     /// When [`Self::next_work`] should be asked again, in `mono_ms`, if nothing happens before.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.flush_due_ms()
+        [self.flush_due_ms(), self.upkeep_due_ms()].into_iter().flatten().min()
     }
 }
