@@ -1,8 +1,8 @@
 //! The broker's main value: what it holds, and the way in and out.
 //!
 //! 1. [`Broker::submit`] decides at once; answers that promise nothing are ready at once.
-//! 2. [`Broker::sync_begin`] names what must reach the disk; [`Broker::sync_end`] takes the outcome
-//!    and lets the replies go that waited for it.
+//! 2. [`Broker::next_write`] gives the durable writes of the journal; [`Broker::write_done`] takes an
+//!    outcome and lets the replies go that waited for it. [`Broker::next_job`] gives what blocks.
 //! 3. [`Broker::tick`] acts on timers, which are derived from state and never kept.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use tidings_coordinator::Coordinator;
 pub use tidings_coordinator::Now;
-use tidings_log::{Disk, Fault, NewRecord};
+use tidings_log::{Disk, Fault, LogId, NewRecord, StoreConfig};
 
-use crate::catalog::{Catalog, CatalogRecord, LogId};
+use crate::admission::Admission;
+use crate::catalog::{CATALOG, Catalog, CatalogRecord};
 use crate::fetch::WaitingFetches;
-use crate::held::{HeldReplies, Wait};
+use crate::held::{HeldReplies, Mark, Wait};
+use crate::jobs::Jobs;
 use crate::partition::Logs;
 use crate::producers::ProducerIds;
 use crate::random::Random;
@@ -39,6 +41,8 @@ pub struct BrokerConfig {
     pub auto_create_topics: bool,
     /// Free bytes that produce must leave, kept for what must still work on a full disk.
     pub disk_reserve_bytes: u64,
+    /// How much memory and disk the logs take.
+    pub store: StoreConfig,
     /// Seeds topic, member and cluster ids, so that a run can be repeated.
     pub seed: u64,
 }
@@ -68,14 +72,17 @@ pub struct Broker {
     pub(crate) groups_trouble: Option<String>,
     pub(crate) held: HeldReplies,
     pub(crate) fetches: WaitingFetches,
+    pub(crate) admission: Admission,
+    pub(crate) jobs: Jobs,
     pub(crate) completions: VecDeque<Completion>,
-    /// Logs with bytes that are not on disk.
-    pub(crate) dirty: BTreeSet<LogId>,
     /// Partitions whose topic's creation is not on disk.
     pub(crate) unsettled: BTreeSet<LogId>,
     pub(crate) removals: BTreeMap<String, Removal>,
+    /// Free bytes of the disk less what is accepted and not yet in segments.
     pub(crate) free_bytes: u64,
-    pub(crate) sync_is_out: bool,
+    pub(crate) journal_has_failed: bool,
+    /// Lines for the operator that nobody has asked for yet.
+    pub(crate) damage: VecDeque<String>,
 }
 
 impl Broker {
@@ -87,7 +94,7 @@ impl Broker {
     /// Takes a request; its completion comes from [`Broker::poll`], now or later.
     pub fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
         match request {
-            Request::Produce(request) => self.produce(now, ticket, &request),
+            Request::Produce(request) => self.produce(now, ticket, request),
             Request::Fetch(request) => self.fetch(now, ticket, request),
             Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
             Request::CreateTopics(request) => self.create_topics(now, ticket, &request),
@@ -98,6 +105,8 @@ impl Broker {
             Request::CommitOffsets(request) => self.commit_offsets(now, ticket, &request),
             Request::FetchOffsets(request) => self.fetch_offsets(ticket, &request),
             Request::DeleteGroups(request) => self.delete_groups(now, ticket, request),
+            Request::ListOffsets(request) => self.list_offsets(ticket, request),
+            Request::DeleteRecords(request) => self.delete_records(ticket, request),
             Request::LeaveGroup(request) => {
                 let reply = Reply::LeaveGroup(self.groups.leave(now, request));
                 self.carry_out_group_effects(now);
@@ -114,7 +123,6 @@ impl Broker {
     fn answer_at_once(&mut self, now: Now, request: Request) -> Reply {
         match request {
             Request::Heartbeat(request) => Reply::Heartbeat(self.groups.heartbeat(now, &request)),
-            Request::ListOffsets(request) => Reply::ListOffsets(self.list_offsets(request)),
             Request::DescribeConfigs(request) => {
                 Reply::DescribeConfigs(self.describe_configs(request))
             }
@@ -135,45 +143,59 @@ impl Broker {
 
     /// When [`Broker::tick`] must be called next, in `Now::mono_ms` terms.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        let timers = [self.groups.next_timeout_ms(), self.fetches.next_deadline_ms()];
+        let timers = [
+            self.groups.next_timeout_ms(),
+            self.fetches.next_deadline_ms(),
+            self.admission.next_timeout_ms(),
+        ];
         timers.into_iter().flatten().min()
     }
 
-    /// Acts on every timer that is due: sessions, rebalances, waiting fetches.
+    /// When [`Broker::next_job`] has work that nothing but time makes due.
+    pub fn next_job_ms(&self) -> Option<u64> {
+        self.logs.store.next_timeout_ms()
+    }
+
+    /// Acts on every timer that is due: sessions, rebalances, waiting fetches and produce requests.
     pub fn tick(&mut self, now: Now) {
         self.groups.tick(now);
         self.carry_out_group_effects(now);
         self.expire_fetches(now);
+        self.admit(now);
     }
 
     /// Tells the broker how much room the disk has; until told again it counts what it takes. It
     /// refuses what would not leave its reserve.
-    pub fn set_free_bytes(&mut self, free: u64) {
-        self.free_bytes = free;
+    pub fn set_free_bytes(&mut self, now: Now, free: u64) {
+        self.free_bytes = free.saturating_sub(self.logs.store.unflushed_bytes());
+        self.admit(now);
     }
 
-    /// Closes every log cleanly: syncs it and writes its indexes. All are tried; the first fault
-    /// is returned.
+    /// Bytes accepted and not yet in segments.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.logs.store.unflushed_bytes()
+    }
+
+    /// Closes the store cleanly: everything accepted goes into segments, and the next start finds
+    /// nothing to recover. No write and no job may be out.
     pub fn close(&mut self) -> Result<(), Fault> {
-        let mut outcome = Ok(());
-        for partition in self.logs.by_id.values_mut() {
-            let Ok(log) = &mut partition.log else { continue };
-            if log.poisoned().is_none() {
-                outcome = outcome.and(log.close());
-            }
-        }
-        outcome
+        self.logs.store.close()
     }
 
     /// Answers now, or when every wait is over.
     pub(crate) fn answer(&mut self, ticket: Ticket, reply: Reply, waits: &[Wait]) {
         self.held.hold(ticket, reply, waits);
         for wait in waits {
-            // A log that has failed already, or is durable past the mark (a repeated batch is), will
-            // not tell again.
-            let held = self.logs.get(wait.log).and_then(|partition| partition.log.as_ref().ok());
-            if held.is_some_and(|log| log.poisoned().is_some() || log.durable_offset() >= wait.past)
-            {
+            // A log that has failed already, or is past the mark (a repeated batch is), will not
+            // tell again.
+            let tells_no_more = self.logs.log(wait.log).is_some_and(|log| {
+                let reached = match wait.mark {
+                    Mark::End => log.durable_offset(),
+                    Mark::Start => log.durable_start_offset(),
+                };
+                reached >= wait.past || self.logs.trouble(log).is_some()
+            });
+            if tells_no_more {
                 self.log_advanced(wait.log);
             }
         }
@@ -189,7 +211,6 @@ impl Broker {
         records: &[NewRecord],
     ) -> Result<i64, String> {
         let outcome = self.logs.append_own(log, now.wall_ms, records);
-        self.dirty.insert(log);
         if outcome.is_err() {
             self.log_advanced(log);
             self.carry_on_removals(now);
@@ -202,6 +223,6 @@ impl Broker {
         now: Now,
         record: &CatalogRecord,
     ) -> Result<i64, String> {
-        self.append_own(now, LogId::CATALOG, &[record.encode(now.wall_ms)])
+        self.append_own(now, CATALOG, &[record.encode(now.wall_ms)])
     }
 }

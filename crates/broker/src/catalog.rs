@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidings_log::NewRecord;
+use tidings_log::{LogId, LogKey, NewRecord};
 
 use crate::config::TopicSettings;
 use crate::random::{base64, from_base64};
@@ -63,12 +63,16 @@ impl CatalogRecord {
     }
 }
 
-/// Names one log of the node for as long as the node runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LogId(pub(crate) u64);
+/// The catalog's own log.
+pub(crate) const CATALOG: LogId = LogId(0);
 
-impl LogId {
-    pub(crate) const CATALOG: Self = Self(0);
+/// What the journal knows a partition's log by: the catalog's is all zeros, and no other is, for a
+/// topic id is a version 4 UUID.
+pub(crate) fn log_key(topic: &TopicId, partition: i32) -> LogKey {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(topic);
+    key[16..].copy_from_slice(&partition.to_be_bytes());
+    LogKey(key)
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +116,7 @@ impl Catalog {
             by_id: BTreeMap::new(),
             partitions: 0,
             producer_ids_end: 0,
-            next_log: LogId::CATALOG.0 + 1,
+            next_log: CATALOG.0 + 1,
         }
     }
 
@@ -130,6 +134,11 @@ impl Catalog {
 
     pub(crate) fn log(&self, topic: &str, partition: i32) -> Option<LogId> {
         self.topics.get(topic)?.log(partition)
+    }
+
+    /// The log that the first partition of the next topic gets.
+    pub(crate) fn next_log(&self) -> u64 {
+        self.next_log
     }
 
     /// A log id that no partition has, for other things to wait for.

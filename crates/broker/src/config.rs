@@ -1,12 +1,12 @@
 //! Topic and broker configuration: the one table of names, defaults and documentation.
 //!
-//! Listed is only what is acted on. A topic config that Kafka knows and this broker does not act on
-//! is refused, so that nobody relies on it; where only one value can be honoured (`retention.ms`),
-//! only that value is taken.
+//! Listed is only what is acted on, with Kafka's names, defaults and meanings. A topic config that
+//! Kafka knows and this broker does not act on is refused, so that nobody relies on it; where only
+//! one value can be honoured (`min.insync.replicas`), only that value is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidings_log::{LogConfig, limits::BATCH_BYTES_MAX};
+use tidings_log::{LogConfig, StoreConfig, limits::BATCH_BYTES_MAX};
 
 use crate::{BrokerConfig, TopicRefused, limits};
 
@@ -16,6 +16,7 @@ pub enum ConfigKind {
     String,
     Int,
     Long,
+    Double,
     List,
 }
 
@@ -40,20 +41,34 @@ pub struct ConfigEntry {
 
 const CLEANUP_POLICY: &str = "cleanup.policy";
 const COMPRESSION_TYPE: &str = "compression.type";
+const DELETE_RETENTION_MS: &str = "delete.retention.ms";
+const DURABILITY: &str = "tidings.durability";
+const FILE_DELETE_DELAY_MS: &str = "file.delete.delay.ms";
 const INDEX_INTERVAL_BYTES: &str = "index.interval.bytes";
+const MAX_COMPACTION_LAG_MS: &str = "max.compaction.lag.ms";
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
-const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const MIN_CLEANABLE_DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
+const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
 const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 const RETENTION_BYTES: &str = "retention.bytes";
 const RETENTION_MS: &str = "retention.ms";
 const SEGMENT_BYTES: &str = "segment.bytes";
+const SEGMENT_INDEX_BYTES: &str = "segment.index.bytes";
+const SEGMENT_MS: &str = "segment.ms";
+const TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
+const TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 
 /// Values that a config takes.
 enum Allowed {
     /// One of these words.
     Words(&'static [&'static str]),
+    /// Some of these words, each once, with commas between.
+    List(&'static [&'static str]),
     /// A number of this range.
     Range(i64, i64),
+    /// A fraction, 0 to 1.
+    Fraction,
     /// Only this, and why.
     Only(&'static str, &'static str),
 }
@@ -71,8 +86,8 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
         name: CLEANUP_POLICY,
         kind: ConfigKind::List,
         default: "delete",
-        allowed: Allowed::Only("delete", "log compaction is not supported"),
-        documentation: "What happens to old segments; compaction is not supported.",
+        allowed: Allowed::List(&["delete", "compact"]),
+        documentation: "delete: old segments go by age and size; compact: the last record of each key stays; or both.",
     },
     TopicConfig {
         name: COMPRESSION_TYPE,
@@ -82,11 +97,32 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
         documentation: "Batches are stored with the compression that the producer chose.",
     },
     TopicConfig {
+        name: DELETE_RETENTION_MS,
+        kind: ConfigKind::Long,
+        default: "86400000",
+        allowed: Allowed::Range(0, i64::MAX),
+        documentation: "How long a compacted topic keeps tombstones and transaction markers.",
+    },
+    TopicConfig {
+        name: FILE_DELETE_DELAY_MS,
+        kind: ConfigKind::Long,
+        default: "60000",
+        allowed: Allowed::Range(0, i64::MAX),
+        documentation: "Accepted for Kafka's sake; files go at once, and what is being read stays readable.",
+    },
+    TopicConfig {
         name: INDEX_INTERVAL_BYTES,
         kind: ConfigKind::Int,
         default: "4096",
         allowed: Allowed::Range(1, i32::MAX as i64),
         documentation: "Distance in bytes between two entries of a segment's offset index.",
+    },
+    TopicConfig {
+        name: MAX_COMPACTION_LAG_MS,
+        kind: ConfigKind::Long,
+        default: "9223372036854775807",
+        allowed: Allowed::Range(1, i64::MAX),
+        documentation: "Longest time a record of a compacted topic may stay uncompacted.",
     },
     TopicConfig {
         name: MAX_MESSAGE_BYTES,
@@ -96,11 +132,39 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
         documentation: "Largest record batch that the topic takes, after compression.",
     },
     TopicConfig {
+        name: TIMESTAMP_AFTER_MAX_MS,
+        kind: ConfigKind::Long,
+        default: "3600000",
+        allowed: Allowed::Range(0, i64::MAX),
+        documentation: "How far a record's timestamp may be ahead of the broker's clock (CreateTime).",
+    },
+    TopicConfig {
+        name: TIMESTAMP_BEFORE_MAX_MS,
+        kind: ConfigKind::Long,
+        default: "9223372036854775807",
+        allowed: Allowed::Range(0, i64::MAX),
+        documentation: "How far a record's timestamp may be behind the broker's clock (CreateTime).",
+    },
+    TopicConfig {
         name: TIMESTAMP_TYPE,
         kind: ConfigKind::String,
         default: "CreateTime",
         allowed: Allowed::Words(&["CreateTime", "LogAppendTime"]),
         documentation: "Whether a record's timestamp is the producer's or the time of its append.",
+    },
+    TopicConfig {
+        name: MIN_CLEANABLE_DIRTY_RATIO,
+        kind: ConfigKind::Double,
+        default: "0.5",
+        allowed: Allowed::Fraction,
+        documentation: "Share of a compacted log that must be uncompacted before it is compacted again.",
+    },
+    TopicConfig {
+        name: MIN_COMPACTION_LAG_MS,
+        kind: ConfigKind::Long,
+        default: "0",
+        allowed: Allowed::Range(0, i64::MAX),
+        documentation: "How long a record of a compacted topic stays uncompacted at least.",
     },
     TopicConfig {
         name: MIN_INSYNC_REPLICAS,
@@ -113,21 +177,15 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
         name: RETENTION_BYTES,
         kind: ConfigKind::Long,
         default: "-1",
-        allowed: Allowed::Only(
-            "-1",
-            "retention is not supported, data is kept until the topic is deleted",
-        ),
-        documentation: "Data is kept until the topic is deleted; only -1 is accepted.",
+        allowed: Allowed::Range(-1, i64::MAX),
+        documentation: "Bytes of a partition above which its oldest segments go; -1: no bound.",
     },
     TopicConfig {
         name: RETENTION_MS,
         kind: ConfigKind::Long,
-        default: "-1",
-        allowed: Allowed::Only(
-            "-1",
-            "retention is not supported, data is kept until the topic is deleted",
-        ),
-        documentation: "Data is kept until the topic is deleted; only -1 is accepted.",
+        default: "604800000",
+        allowed: Allowed::Range(-1, i64::MAX),
+        documentation: "Age by timestamp at which segments go; -1: never.",
     },
     TopicConfig {
         name: SEGMENT_BYTES,
@@ -136,6 +194,27 @@ const TOPIC_CONFIGS: &[TopicConfig] = &[
         // Kafka's floor of 1 MiB keeps a client from asking for a file per batch.
         allowed: Allowed::Range(1024 * 1024, i32::MAX as i64),
         documentation: "A segment file is closed before it would grow past this.",
+    },
+    TopicConfig {
+        name: SEGMENT_INDEX_BYTES,
+        kind: ConfigKind::Int,
+        default: "10485760",
+        allowed: Allowed::Range(4, i32::MAX as i64),
+        documentation: "A segment is closed before one of its indexes would grow past this.",
+    },
+    TopicConfig {
+        name: SEGMENT_MS,
+        kind: ConfigKind::Long,
+        default: "604800000",
+        allowed: Allowed::Range(1, i64::MAX),
+        documentation: "A segment is closed when its first batch is this old.",
+    },
+    TopicConfig {
+        name: DURABILITY,
+        kind: ConfigKind::String,
+        default: "disk",
+        allowed: Allowed::Words(&["disk", "memory"]),
+        documentation: "memory: acknowledged before it is on disk, and lost with the process or the power for some seconds.",
     },
 ];
 
@@ -146,6 +225,10 @@ pub(crate) struct TopicSettings {
     said: BTreeMap<String, String>,
     pub(crate) max_message_bytes: usize,
     pub(crate) log_append_time: bool,
+    /// How far a record's timestamp may be behind and ahead of the clock, unless the log's time is
+    /// used.
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
     pub(crate) log: LogConfig,
 }
 
@@ -171,23 +254,47 @@ impl TopicSettings {
             config.check(value.trim())?;
             said.insert(name.clone(), value.trim().to_owned());
         }
-        Ok(Self::new(said))
+        let settings = Self::new(said);
+        let LogConfig { min_compaction_lag_ms: min, max_compaction_lag_ms: max, .. } = settings.log;
+        if min > max {
+            return Err(TopicRefused::InvalidConfig(format!(
+                "{MIN_COMPACTION_LAG_MS} {min} is more than {MAX_COMPACTION_LAG_MS} {max}"
+            )));
+        }
+        Ok(settings)
     }
 
     /// What the catalog kept; it was checked when it was said.
     pub(crate) fn new(said: BTreeMap<String, String>) -> Self {
-        let number = |name: &str| {
+        let text = |name: &str| -> String {
             let config = TOPIC_CONFIGS.iter().find(|config| config.name == name);
-            let said = said.get(name).and_then(|value| value.parse::<u32>().ok());
-            said.or_else(|| config?.default.parse().ok()).unwrap_or(u32::MAX)
+            let default = config.map(|config| config.default).unwrap_or_default();
+            said.get(name).map_or(default, String::as_str).to_owned()
         };
+        let long = |name: &str| text(name).parse::<i64>().unwrap_or(i64::MAX);
+        let int = |name: &str| u32::try_from(long(name)).unwrap_or(u32::MAX);
+        let policy = text(CLEANUP_POLICY);
+        let has = |word: &str| policy.split(',').any(|said| said.trim() == word);
         Self {
-            max_message_bytes: number(MAX_MESSAGE_BYTES) as usize,
-            log_append_time: said.get(TIMESTAMP_TYPE).is_some_and(|v| v == "LogAppendTime"),
+            max_message_bytes: int(MAX_MESSAGE_BYTES) as usize,
+            log_append_time: text(TIMESTAMP_TYPE) == "LogAppendTime",
+            timestamp_before_max_ms: long(TIMESTAMP_BEFORE_MAX_MS),
+            timestamp_after_max_ms: long(TIMESTAMP_AFTER_MAX_MS),
             log: LogConfig {
-                segment_bytes: number(SEGMENT_BYTES),
-                index_interval_bytes: number(INDEX_INTERVAL_BYTES),
-                ..LogConfig::KAFKA
+                segment_bytes: int(SEGMENT_BYTES),
+                segment_ms: long(SEGMENT_MS),
+                segment_index_bytes: int(SEGMENT_INDEX_BYTES),
+                index_interval_bytes: int(INDEX_INTERVAL_BYTES),
+                delete: has("delete"),
+                compact: has("compact"),
+                retention_ms: long(RETENTION_MS),
+                retention_bytes: long(RETENTION_BYTES),
+                min_cleanable_dirty_millionths: millionths(&text(MIN_CLEANABLE_DIRTY_RATIO))
+                    .unwrap_or(1_000_000),
+                min_compaction_lag_ms: long(MIN_COMPACTION_LAG_MS),
+                max_compaction_lag_ms: long(MAX_COMPACTION_LAG_MS),
+                delete_retention_ms: long(DELETE_RETENTION_MS),
+                volatile: text(DURABILITY) == "memory",
             },
             said,
         }
@@ -222,6 +329,10 @@ impl TopicConfig {
             Allowed::Words(words) => format!("it takes one of {}", words.join(", ")),
             Allowed::Only(only, _) if value == only => return Ok(()),
             Allowed::Only(only, why) => format!("only {only} is accepted: {why}"),
+            Allowed::List(words) if is_list_of(words, value) => return Ok(()),
+            Allowed::List(words) => format!("it takes one or more of {}", words.join(",")),
+            Allowed::Fraction if millionths(value).is_some() => return Ok(()),
+            Allowed::Fraction => "it takes a number from 0 to 1".to_owned(),
             Allowed::Range(min, max) => match value.parse::<i64>() {
                 Ok(number) if (min..=max).contains(&number) => return Ok(()),
                 _ => format!("it takes a number from {min} to {max}"),
@@ -229,6 +340,24 @@ impl TopicConfig {
         };
         Err(TopicRefused::InvalidConfig(format!("invalid value {value} for {name}: {trouble}")))
     }
+}
+
+/// Whether `value` names some of the words, each once.
+fn is_list_of(words: &[&str], value: &str) -> bool {
+    let said: Vec<&str> = value.split(',').map(str::trim).collect();
+    let distinct: BTreeSet<&&str> = said.iter().collect();
+    said.len() == distinct.len() && said.iter().all(|word| words.contains(word))
+}
+
+/// A fraction between 0 and 1 as a number of millionths.
+fn millionths(value: &str) -> Option<u32> {
+    let fraction = value.parse::<f64>().ok().filter(|fraction| (0.0..=1.0).contains(fraction))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and a million"
+    )]
+    Some((fraction * 1e6).round() as u32)
 }
 
 /// Where a broker config has its value from.
@@ -240,12 +369,14 @@ enum BrokerValue {
     Text(&'static str),
     /// The default of this topic config.
     OfTopics(&'static str),
+    /// A setting of the store.
+    Store(fn(&StoreConfig) -> i64),
 }
 
 /// Name, kind, value, documentation. Everything is read-only: it is said when the node starts.
 const BROKER_CONFIGS: &[(&str, ConfigKind, BrokerValue, &str)] = {
-    use BrokerValue::{AutoCreate, DefaultPartitions, NodeId, Number, OfTopics, Text};
-    use ConfigKind::{Boolean, Int, List, Long, String};
+    use BrokerValue::{AutoCreate, DefaultPartitions, NodeId, Number, OfTopics, Store, Text};
+    use ConfigKind::{Boolean, Double, Int, List, Long, String};
     &[
         ("broker.id", Int, NodeId, "This node's id."),
         ("node.id", Int, NodeId, "This node's id."),
@@ -273,9 +404,64 @@ const BROKER_CONFIGS: &[(&str, ConfigKind, BrokerValue, &str)] = {
             OfTopics(TIMESTAMP_TYPE),
             "Whether timestamps are the producer's or the time of the append.",
         ),
-        ("log.cleanup.policy", List, OfTopics(CLEANUP_POLICY), "Compaction is not supported."),
-        ("log.retention.ms", Long, OfTopics(RETENTION_MS), "Data is kept with its topic."),
-        ("log.retention.bytes", Long, OfTopics(RETENTION_BYTES), "Data is kept with its topic."),
+        ("log.cleanup.policy", List, OfTopics(CLEANUP_POLICY), "What becomes of old records."),
+        ("log.retention.ms", Long, OfTopics(RETENTION_MS), "Age at which segments go."),
+        ("log.retention.bytes", Long, OfTopics(RETENTION_BYTES), "Size at which segments go."),
+        ("log.roll.ms", Long, OfTopics(SEGMENT_MS), "Age at which a segment is closed."),
+        (
+            "log.index.size.max.bytes",
+            Int,
+            OfTopics(SEGMENT_INDEX_BYTES),
+            "Size of an index at which its segment is closed.",
+        ),
+        (
+            "log.cleaner.min.cleanable.ratio",
+            Double,
+            OfTopics(MIN_CLEANABLE_DIRTY_RATIO),
+            "Uncompacted share at which a log is compacted.",
+        ),
+        (
+            "log.cleaner.min.compaction.lag.ms",
+            Long,
+            OfTopics(MIN_COMPACTION_LAG_MS),
+            "Time for which records stay uncompacted at least.",
+        ),
+        (
+            "log.cleaner.max.compaction.lag.ms",
+            Long,
+            OfTopics(MAX_COMPACTION_LAG_MS),
+            "Time for which records stay uncompacted at most.",
+        ),
+        (
+            "log.cleaner.delete.retention.ms",
+            Long,
+            OfTopics(DELETE_RETENTION_MS),
+            "How long tombstones are kept.",
+        ),
+        (
+            "log.message.timestamp.before.max.ms",
+            Long,
+            OfTopics(TIMESTAMP_BEFORE_MAX_MS),
+            "How far a timestamp may be behind the clock.",
+        ),
+        (
+            "log.message.timestamp.after.max.ms",
+            Long,
+            OfTopics(TIMESTAMP_AFTER_MAX_MS),
+            "How far a timestamp may be ahead of the clock.",
+        ),
+        (
+            "log.retention.check.interval.ms",
+            Long,
+            Store(|store| store.retention_check_ms.cast_signed()),
+            "Time between two looks at a log's retention and compaction.",
+        ),
+        (
+            "producer.id.expiration.ms",
+            Int,
+            Store(|store| store.producer_expiry_ms),
+            "Silence after which an idempotent producer is forgotten.",
+        ),
         ("compression.type", String, OfTopics(COMPRESSION_TYPE), "Batches are kept as they came."),
         (
             "group.min.session.timeout.ms",
@@ -322,6 +508,7 @@ impl BrokerValue {
             Self::AutoCreate => (config.auto_create_topics.to_string(), Some("true"), true),
             Self::Number(number) => fixed(number.to_string()),
             Self::Text(text) => fixed((*text).to_owned()),
+            Self::Store(setting) => fixed(setting(&config.store).to_string()),
             Self::OfTopics(name) => {
                 let found = TOPIC_CONFIGS.iter().find(|config| config.name == *name);
                 fixed(found.expect("a name of the table").default.to_owned())
@@ -357,6 +544,8 @@ pub(crate) fn describe_broker(config: &BrokerConfig) -> Vec<ConfigEntry> {
 mod tests {
     use super::*;
 
+    const KAFKA: LogConfig = LogConfig::KAFKA;
+
     fn parse(name: &str, value: &str) -> Result<TopicSettings, String> {
         let configs = [(name.to_owned(), Some(value.to_owned()))];
         TopicSettings::parse(&configs).map_err(|refused| refused.to_string())
@@ -366,14 +555,24 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_by_name() {
         let cases = [
             (
-                "retention.ms",
-                "604800000",
-                "invalid value 604800000 for retention.ms: only -1 is accepted: retention is not supported, data is kept until the topic is deleted",
+                "min.insync.replicas",
+                "2",
+                "invalid value 2 for min.insync.replicas: only 1 is accepted: one node holds one replica",
             ),
             (
                 "cleanup.policy",
-                "compact",
-                "invalid value compact for cleanup.policy: only delete is accepted: log compaction is not supported",
+                "delete,delete",
+                "invalid value delete,delete for cleanup.policy: it takes one or more of delete,compact",
+            ),
+            (
+                "min.cleanable.dirty.ratio",
+                "1.5",
+                "invalid value 1.5 for min.cleanable.dirty.ratio: it takes a number from 0 to 1",
+            ),
+            (
+                "retention.ms",
+                "-2",
+                "invalid value -2 for retention.ms: it takes a number from -1 to 9223372036854775807",
             ),
             (
                 "message.timestamp.type",
@@ -409,7 +608,44 @@ mod tests {
         assert_eq!((said.value.as_deref(), said.source), (Some("2000"), ConfigSource::Topic));
         assert_eq!(said.default.as_deref(), Some("1048588"));
         let silent = described.iter().find(|entry| entry.name == "retention.ms").unwrap();
-        assert_eq!((silent.value.as_deref(), silent.source), (Some("-1"), ConfigSource::Default));
+        let seen = (silent.value.as_deref(), silent.source);
+        assert_eq!(seen, (Some("604800000"), ConfigSource::Default));
+    }
+
+    #[test]
+    fn what_is_said_is_what_the_log_does() {
+        assert_eq!(TopicSettings::new(BTreeMap::new()).log, LogConfig::KAFKA);
+        let cases: [(&str, &str, LogConfig); 8] = [
+            ("cleanup.policy", "compact", LogConfig { delete: false, compact: true, ..KAFKA }),
+            ("cleanup.policy", "compact, delete", LogConfig { compact: true, ..KAFKA }),
+            ("retention.ms", "-1", LogConfig { retention_ms: -1, ..KAFKA }),
+            (
+                "retention.bytes",
+                "5000000000",
+                LogConfig { retention_bytes: 5_000_000_000, ..KAFKA },
+            ),
+            ("segment.ms", "1000", LogConfig { segment_ms: 1000, ..KAFKA }),
+            (
+                "min.cleanable.dirty.ratio",
+                "0.01",
+                LogConfig { min_cleanable_dirty_millionths: 10_000, ..KAFKA },
+            ),
+            ("delete.retention.ms", "0", LogConfig { delete_retention_ms: 0, ..KAFKA }),
+            ("tidings.durability", "memory", LogConfig { volatile: true, ..KAFKA }),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(parse(name, value).unwrap().log, expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn lags_that_contradict_each_other_are_refused() {
+        let said = [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "9")]
+            .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+        assert_eq!(
+            TopicSettings::parse(&said).unwrap_err().to_string(),
+            "min.compaction.lag.ms 10 is more than max.compaction.lag.ms 9"
+        );
     }
 
     #[test]
@@ -419,6 +655,7 @@ mod tests {
             default_partitions: 3,
             auto_create_topics: false,
             disk_reserve_bytes: 0,
+            store: StoreConfig::default(),
             seed: 0,
         };
         let described = describe_broker(&config);
@@ -427,7 +664,8 @@ mod tests {
             ("num.partitions", "3", Some("4"), ConfigSource::StaticBroker),
             ("auto.create.topics.enable", "false", Some("true"), ConfigSource::StaticBroker),
             ("message.max.bytes", "1048588", Some("1048588"), ConfigSource::Default),
-            ("log.retention.ms", "-1", Some("-1"), ConfigSource::Default),
+            ("log.retention.ms", "604800000", Some("604800000"), ConfigSource::Default),
+            ("producer.id.expiration.ms", "86400000", Some("86400000"), ConfigSource::Default),
             ("group.max.session.timeout.ms", "1800000", Some("1800000"), ConfigSource::Default),
         ];
         for (name, value, default, source) in cases {

@@ -1,18 +1,21 @@
 //! Fetch: whole batches below the high watermark, and the wait for them.
 //!
 //! Invariants: nothing is served that is not on disk; an answer holds at least one batch when there
-//! is one to be had, even above the limits; a fetch with an error in it is answered at once.
-//! At most [`limits::WAITING_FETCHES_MAX`] fetches wait.
+//! is one to be had, even above the limits; a fetch with an error in it is answered at once. What
+//! memory has is served from there without a copy; a fetch that needs segments is answered with
+//! what they have as soon as they have been read, whatever it wanted at least.
+//! At most [`limits::WAITING_FETCHES_MAX`] fetches wait for data, and at most
+//! [`limits::READS_OUT_MAX`] read segments at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tidings_log::{CommitLog, FaultKind, ReadRefused, split};
+use tidings_log::{FaultKind, LogId, PartitionLog, ReadRefused, Reading, split};
 
 use crate::broker::{Broker, Completion, Now, Ticket};
-use crate::catalog::LogId;
-use crate::partition::{LEADER_EPOCH, Partition};
-use crate::{Fetch, FetchPartition, FetchRefused, Fetched, FetchedData, Reply, limits};
+use crate::cold::{Cold, ColdAnswers, ColdRequest};
+use crate::partition::LEADER_EPOCH;
+use crate::{Fetch, FetchPartition, FetchRefused, Fetched, FetchedData, Isolation, Reply, limits};
 
 /// Fetches that wait for data.
 #[derive(Debug, Default)]
@@ -28,7 +31,7 @@ struct Waiting {
     ticket: Ticket,
     request: Fetch,
     deadline_ms: u64,
-    /// Size of the logs it reads at which there may be enough for it.
+    /// Bytes appended to the logs it reads at which there may be enough for it.
     enough_at_bytes: u64,
 }
 
@@ -81,6 +84,8 @@ impl WaitingFetches {
 /// What one look at the partitions gave.
 struct Look {
     answers: Vec<Fetched>,
+    /// What is to be read from segments first.
+    missing: Vec<(Filling, Cold)>,
     bytes: usize,
     refused: bool,
     /// A size limit kept something back that may be read: waiting brings no more.
@@ -89,8 +94,19 @@ struct Look {
 
 impl Look {
     fn is_enough(&self, min_bytes: usize) -> bool {
-        self.bytes >= min_bytes || self.refused || self.full
+        self.bytes >= min_bytes || self.refused || self.full || !self.missing.is_empty()
     }
+}
+
+/// How an answer is completed by what is read from segments.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    answer: usize,
+    from: i64,
+    max_bytes: usize,
+    /// The first batch counts even when it exceeds `max_bytes`.
+    at_least_one: bool,
+    isolation: Isolation,
 }
 
 impl Broker {
@@ -107,7 +123,7 @@ impl Broker {
             ticket,
             deadline_ms: now.mono_ms + wait_ms,
             enough_at_bytes: if self.size_tells(&request, &logs) {
-                self.size_of(&logs).saturating_add(missing)
+                self.appended_to(&logs).saturating_add(missing)
             } else {
                 0
             },
@@ -116,8 +132,15 @@ impl Broker {
         self.fetches.insert(logs.into_iter(), fetch);
     }
 
+    /// Answers with what is there, once what is in segments has been read.
     fn answer_fetch(&mut self, ticket: Ticket, look: Look) {
-        self.completions.push_back(Completion { ticket, reply: Reply::Fetch(look.answers) });
+        let Look { answers, missing, .. } = look;
+        if missing.is_empty() {
+            self.completions.push_back(Completion { ticket, reply: Reply::Fetch(answers) });
+        } else {
+            let answers = ColdAnswers::Fetch { answers, missing };
+            self.jobs.read(ColdRequest { ticket, answers });
+        }
     }
 
     fn logs_of(&self, request: &Fetch) -> BTreeSet<LogId> {
@@ -125,19 +148,17 @@ impl Broker {
         parts.filter_map(|part| self.catalog.log(&part.topic, part.partition)).collect()
     }
 
-    fn size_of(&self, logs: &BTreeSet<LogId>) -> u64 {
-        let held = logs.iter().filter_map(|log| self.logs.get(*log)?.log.as_ref().ok());
-        held.map(CommitLog::size_bytes).sum()
+    fn appended_to(&self, logs: &BTreeSet<LogId>) -> u64 {
+        let held = logs.iter().filter_map(|log| self.logs.get(*log));
+        held.map(|partition| partition.appended_bytes).sum()
     }
 
-    /// Whether the logs' sizes tell how much more may be read: all they hold may be read now, and no
+    /// Whether what is appended tells how much more may be read: all there is may be read now, and no
     /// size limit ends an answer before it has enough.
     fn size_tells(&self, request: &Fetch, logs: &BTreeSet<LogId>) -> bool {
-        let catalog_durable = self.logs.durable(LogId::CATALOG);
-        let mut held = logs.iter().filter_map(|log| self.logs.get(*log));
-        let all_shown = held.all(|partition| {
-            let log = partition.log.as_ref();
-            log.is_ok_and(|l| partition.high_watermark(l, catalog_durable) == l.end_offset())
+        let mut held = logs.iter().filter_map(|id| Some((*id, self.logs.log(*id)?)));
+        let all_shown = held.all(|(id, log)| {
+            self.logs.readable_until(id, log, request.isolation) == log.end_offset()
         });
         let most = request.max_bytes.min(limits::FETCH_BYTES_MAX);
         let mut limits = request.partitions.iter().map(|part| part.max_bytes);
@@ -150,10 +171,10 @@ impl Broker {
             let Some(waiting) = self.fetches.waiting.get(&id) else { continue };
             let logs = self.logs_of(&waiting.request);
             let gone = changed.iter().any(|log| self.logs.get(*log).is_none());
-            // Written bytes may not be durable yet, so this only saves looks that are too early.
+            // Appended bytes may not be durable yet, so this only saves looks that are too early.
             let unready = !gone
                 && waiting.request.min_bytes > 1
-                && self.size_of(&logs) < waiting.enough_at_bytes
+                && self.appended_to(&logs) < waiting.enough_at_bytes
                 && waiting.deadline_ms > now.mono_ms;
             if unready {
                 continue;
@@ -182,64 +203,127 @@ impl Broker {
     }
 
     fn look(&self, request: &Fetch) -> Look {
-        let mut look = Look { answers: Vec::new(), bytes: 0, refused: false, full: false };
+        let mut look = Look {
+            answers: Vec::with_capacity(request.partitions.len()),
+            missing: Vec::new(),
+            bytes: 0,
+            refused: false,
+            full: false,
+        };
         let most = request.max_bytes.min(limits::FETCH_BYTES_MAX);
         for part in &request.partitions {
             let room = most.saturating_sub(look.bytes);
-            let outcome = self.read(part, room.min(part.max_bytes), look.bytes == 0);
-            match &outcome {
-                Ok(data) => {
-                    look.bytes += data.batches.len();
-                    look.full |= look.bytes < request.min_bytes
-                        && end_of(data).unwrap_or(part.offset) < data.high_watermark;
-                }
-                Err(_) => look.refused = true,
-            }
+            let max_bytes = room.min(part.max_bytes);
+            let outcome = self.look_at(part, request, max_bytes, &mut look);
+            look.refused |= outcome.is_err();
             let (topic, partition) = (part.topic.clone(), part.partition);
             look.answers.push(Fetched { topic, partition, outcome });
         }
         look
     }
 
-    /// Batches of one partition; with `at_least_one`, the first even when it exceeds `max_bytes`.
-    fn read(
+    /// One partition: what memory has of it goes into the outcome, what segments have into
+    /// `look.missing`. The first batch of an answer is returned even when it exceeds `max_bytes`.
+    fn look_at(
         &self,
         part: &FetchPartition,
+        request: &Fetch,
         max_bytes: usize,
-        at_least_one: bool,
+        look: &mut Look,
     ) -> Result<FetchedData, FetchRefused> {
-        let partition = self.partition_for_read(&part.topic, part.partition)?;
+        let (id, log) = self.log_for_read(&part.topic, part.partition)?;
         check_epoch(part.current_leader_epoch)?;
-        let log = partition.readable().map_err(FetchRefused::Storage)?;
-        let high_watermark = partition.high_watermark(log, self.logs.durable(LogId::CATALOG));
+        let high_watermark = self.logs.high_watermark(id, log);
+        let mut data = FetchedData {
+            high_watermark,
+            last_stable_offset: self.logs.last_stable_offset(id, log),
+            log_start_offset: log.start_offset(),
+            batches: Vec::new(),
+            aborted: Vec::new(),
+        };
         let (first, end) = (log.start_offset(), log.end_offset());
         if part.offset < first || part.offset > end {
             let (wanted, next) = (part.offset, high_watermark);
             return Err(FetchRefused::OutOfRange { wanted, first, next });
         }
-        let mut batches = Bytes::new();
-        if part.offset < high_watermark && (max_bytes > 0 || at_least_one) {
-            batches = log.read(part.offset, high_watermark, max_bytes).map_err(read_refusal)?;
-            if batches.len() > max_bytes && !at_least_one {
-                batches = Bytes::new();
+        let until = self.logs.readable_until(id, log, request.isolation);
+        let at_least_one = look.bytes == 0;
+        if part.offset >= until || (max_bytes == 0 && !at_least_one) {
+            look.full |= part.offset < until;
+            return Ok(data);
+        }
+        match self.logs.store.read(id, part.offset, until, max_bytes).map_err(read_refusal)? {
+            Reading::Cold(read) => {
+                let filling = Filling {
+                    answer: look.answers.len(),
+                    from: part.offset,
+                    max_bytes,
+                    at_least_one,
+                    isolation: request.isolation,
+                };
+                look.missing.push((filling, Cold::Read(read)));
+                // What it will come to is not known; later partitions leave it all its room.
+                look.bytes += max_bytes.max(1);
+            }
+            Reading::Ready(batches) => {
+                take_batches(&mut data, batches, max_bytes, at_least_one);
+                look.bytes += data.bytes();
+                look.full |=
+                    look.bytes < request.min_bytes && end_of(&data).unwrap_or(part.offset) < until;
+                add_aborted(&mut data, log, part.offset, request.isolation);
             }
         }
-        Ok(FetchedData { high_watermark, log_start_offset: first, batches })
+        Ok(data)
     }
 
-    pub(crate) fn partition_for_read(
+    /// Completes an answer with what was read from segments.
+    pub(crate) fn fill_fetched(
+        &self,
+        answers: &mut [Fetched],
+        filling: Filling,
+        batches: Result<Vec<Bytes>, ReadRefused>,
+    ) {
+        let Fetched { topic, partition, outcome } = &mut answers[filling.answer];
+        let filled = batches.map_err(read_refusal).and_then(|batches| {
+            let (_, log) = self.log_for_read(topic, *partition)?;
+            let mut data = outcome.clone()?;
+            take_batches(&mut data, batches, filling.max_bytes, filling.at_least_one);
+            add_aborted(&mut data, log, filling.from, filling.isolation);
+            Ok(data)
+        });
+        *outcome = filled;
+    }
+
+    pub(crate) fn log_for_read(
         &self,
         topic: &str,
         partition: i32,
-    ) -> Result<&Partition, FetchRefused> {
-        let log = self.catalog.log(topic, partition).ok_or(FetchRefused::UnknownPartition)?;
-        self.logs.get(log).ok_or(FetchRefused::UnknownPartition)
+    ) -> Result<(LogId, &PartitionLog), FetchRefused> {
+        let id = self.catalog.log(topic, partition).ok_or(FetchRefused::UnknownPartition)?;
+        Ok((id, self.logs.readable(id).map_err(FetchRefused::Storage)?))
+    }
+}
+
+/// Takes what was read, unless it is a single batch beyond the limit that nobody must be given.
+fn take_batches(data: &mut FetchedData, batches: Vec<Bytes>, max_bytes: usize, at_least_one: bool) {
+    let bytes: usize = batches.iter().map(Bytes::len).sum();
+    if at_least_one || bytes <= max_bytes {
+        data.batches = batches;
+    }
+}
+
+/// Tells a reader of committed records which of those it gets belong to aborted transactions.
+fn add_aborted(data: &mut FetchedData, log: &PartitionLog, from: i64, isolation: Isolation) {
+    if isolation == Isolation::Committed
+        && let Some(next) = end_of(data)
+    {
+        data.aborted = log.aborted(from, next);
     }
 }
 
 /// The offset after the last batch read, if any.
 fn end_of(data: &FetchedData) -> Option<i64> {
-    let last = split(data.batches.clone()).last()?.ok()?;
+    let last = split(data.batches.last()?.clone()).last()?.ok()?;
     Some(last.last_offset() + 1)
 }
 

@@ -4,17 +4,19 @@
 //! are on disk; offsets are shown when they are, so that no client sees one that a crash takes back.
 
 use tidings_coordinator::{Answer, Effect, Record, Waiter};
-use tidings_log::NewRecord;
+use tidings_log::{LogId, NewRecord, PartitionLog};
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::catalog::LogId;
-use crate::held::Wait;
-use crate::partition::poisoned;
+use crate::held::{Mark, Wait};
 use crate::topic_name::CONSUMER_OFFSETS;
 use crate::{
     CommitOffsets, DeleteGroups, FetchOffsets, GroupRefused, GroupTrouble, JoinGroup, NewTopic,
     Reply, SyncGroup, TopicRefused,
 };
+
+/// As Kafka configures the topic: the last commit of each group and partition is what counts.
+const OFFSETS_TOPIC_CONFIGS: [(&str, &str); 2] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "104857600")];
 
 impl Broker {
     /// The log of `__consumer_offsets`, created on first use.
@@ -23,6 +25,9 @@ impl Broker {
             let new = NewTopic {
                 name: CONSUMER_OFFSETS.to_owned(),
                 partitions: Some(1),
+                configs: OFFSETS_TOPIC_CONFIGS
+                    .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
+                    .to_vec(),
                 ..NewTopic::default()
             };
             self.create_topic(now, &new, false)?;
@@ -57,20 +62,20 @@ impl Broker {
     /// What an answer about groups waits for: everything decided so far, on disk.
     fn wait_for_offsets(&self, part: usize) -> Vec<Wait> {
         let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Vec::new() };
-        let held = self.logs.get(log).and_then(|partition| partition.log.as_ref().ok());
-        let past = held.map_or(0, |held| held.end_offset());
+        let past = self.logs.log(log).map_or(0, PartitionLog::end_offset);
         let settled = self.wait_settled(CONSUMER_OFFSETS, part);
-        let unsynced = (past > self.logs.durable(log)).then_some(Wait { log, past, part });
+        let unsynced =
+            (past > self.logs.durable(log)).then_some(Wait { log, mark: Mark::End, past, part });
         unsynced.into_iter().chain(settled).collect()
     }
 
     /// Whether the offsets are on disk up to a mark; refused when they never will be.
     pub(crate) fn offsets_are_durable(&self, past: i64) -> Result<bool, String> {
-        let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Ok(true) };
-        let log = self.logs.get(log).ok_or("the log is not there")?.readable()?;
-        match log.poisoned() {
+        let Some(id) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Ok(true) };
+        let log = self.logs.readable(id)?;
+        match self.logs.trouble(log) {
             _ if log.durable_offset() >= past => Ok(true),
-            Some(fault) => Err(poisoned(fault)),
+            Some(trouble) => Err(trouble),
             None => Ok(false),
         }
     }

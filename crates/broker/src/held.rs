@@ -1,19 +1,32 @@
 //! Replies that wait for the disk.
 //!
-//! Invariants: a held reply goes once every log it waits for is durable up to its mark, or has
+//! Invariants: a held reply goes once every log it waits for has reached its mark durably, or has
 //! failed; a part of the reply whose log failed carries that failure; replies that become ready
 //! together go in the order in which they were held.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::{Completion, Ticket};
-use crate::catalog::LogId;
-use crate::{GroupRefused, GroupTrouble, ProduceRefused, Reply, TopicRefused};
+use tidings_log::LogId;
 
-/// What one part of a reply waits for: `log` durable up to `past`.
+use crate::{
+    DeleteRecordsRefused, GroupRefused, GroupTrouble, ProduceRefused, Reply, TopicRefused,
+};
+
+/// Which of a log's durable offsets is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    /// The offset after the last durable record.
+    End,
+    /// The log start offset that a crash cannot take back.
+    Start,
+}
+
+/// What one part of a reply waits for: `mark` of `log` at `past` or beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     pub(crate) log: LogId,
+    pub(crate) mark: Mark,
     pub(crate) past: i64,
     /// Index of the answer within the reply that fails with the log.
     pub(crate) part: usize,
@@ -30,8 +43,8 @@ struct Held {
 pub(crate) struct HeldReplies {
     next: u64,
     held: BTreeMap<u64, Held>,
-    /// Per log: mark, held reply, part.
-    waiting: BTreeMap<LogId, BTreeSet<(i64, u64, usize)>>,
+    /// Per log and mark: offset, held reply, part.
+    waiting: BTreeMap<(LogId, Mark), BTreeSet<(i64, u64, usize)>>,
     ready: BTreeMap<u64, Completion>,
 }
 
@@ -40,9 +53,10 @@ impl HeldReplies {
     pub(crate) fn hold(&mut self, ticket: Ticket, reply: Reply, waits: &[Wait]) {
         let id = self.next;
         self.next += 1;
-        let distinct: BTreeSet<_> = waits.iter().map(|w| (w.log, w.past, w.part)).collect();
-        for (log, past, part) in &distinct {
-            self.waiting.entry(*log).or_default().insert((*past, id, *part));
+        let distinct: BTreeSet<_> =
+            waits.iter().map(|w| ((w.log, w.mark), (w.past, id, w.part))).collect();
+        for (log_and_mark, waiting) in &distinct {
+            self.waiting.entry(*log_and_mark).or_default().insert(*waiting);
         }
         if distinct.is_empty() {
             self.ready.insert(id, Completion { ticket, reply });
@@ -51,13 +65,13 @@ impl HeldReplies {
         }
     }
 
-    /// `log` is durable up to `durable`.
-    pub(crate) fn release(&mut self, log: LogId, durable: i64) {
-        let Some(waiting) = self.waiting.get_mut(&log) else { return };
+    /// `mark` of `log` is durably at `durable`.
+    pub(crate) fn release(&mut self, log: LogId, mark: Mark, durable: i64) {
+        let Some(waiting) = self.waiting.get_mut(&(log, mark)) else { return };
         let rest = waiting.split_off(&(durable + 1, 0, 0));
         let reached = std::mem::replace(waiting, rest);
         if waiting.is_empty() {
-            self.waiting.remove(&log);
+            self.waiting.remove(&(log, mark));
         }
         for (_, id, _) in reached {
             self.finish_part(id);
@@ -66,12 +80,19 @@ impl HeldReplies {
 
     /// `log` will not become durable: what waits for it is answered with `trouble`.
     pub(crate) fn fail(&mut self, log: LogId, trouble: &str) {
-        for (_, id, part) in self.waiting.remove(&log).unwrap_or_default() {
-            if let Some(held) = self.held.get_mut(&id) {
-                fail_part(&mut held.reply, part, trouble);
+        for mark in [Mark::End, Mark::Start] {
+            for (_, id, part) in self.waiting.remove(&(log, mark)).unwrap_or_default() {
+                if let Some(held) = self.held.get_mut(&id) {
+                    fail_part(&mut held.reply, part, trouble);
+                }
+                self.finish_part(id);
             }
-            self.finish_part(id);
         }
+    }
+
+    /// The logs that replies wait for.
+    pub(crate) fn logs(&self) -> BTreeSet<LogId> {
+        self.waiting.keys().map(|(log, _)| *log).collect()
     }
 
     fn finish_part(&mut self, id: u64) {
@@ -106,6 +127,9 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         Reply::SyncGroup(answer) => *answer = Err(group()),
         Reply::CommitOffsets(answer) => *answer = Err(group()),
         Reply::FetchOffsets(answer) => *answer = Err(group()),
+        Reply::DeleteRecords(parts) => {
+            parts[part].outcome = Err(DeleteRecordsRefused::Storage(trouble.to_owned()));
+        }
         Reply::DeleteGroups(parts) => parts[part].1 = Err(group()),
         Reply::DescribeConfigs(_)
         | Reply::Fetch(_)

@@ -2,15 +2,19 @@
 //!
 //! A [`Broker`] takes requests with [`Broker::submit`] and yields completions with
 //! [`Broker::poll`]. Decisions apply at once; a reply that promises durability is held until the
-//! owner has run the sync that [`Broker::sync_begin`] hands out.
+//! owner has carried out the journal's write that [`Broker::next_write`] hands out.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod broker;
 mod catalog;
+mod cold;
 mod config;
+mod deletion;
 mod fetch;
 mod groups;
 mod held;
+mod jobs;
 pub mod limits;
 mod opening;
 mod partition;
@@ -20,14 +24,16 @@ mod producers;
 mod random;
 mod refused;
 mod request;
-mod sync;
 mod topic_name;
 mod topics;
 
+pub use admission::DiskRoom;
 pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
 pub use config::{ConfigEntry, ConfigKind, ConfigSource};
-pub use refused::{FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused};
+pub use jobs::{Job, JobKind};
+pub use refused::{
+    DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
+};
 pub use request::*;
-pub use sync::{SyncBatch, SyncPart};
 pub use tidings_coordinator::IN_PROCESS_HOST;
 pub use tidings_log as log;

@@ -7,7 +7,7 @@ pub use tidings_coordinator::limits::{
 
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
-/// Partitions of the node: each holds open files.
+/// Partitions of the node: each takes memory.
 pub const PARTITIONS_MAX: usize = 20_000;
 /// Bytes of a folder's name that every file system takes.
 pub const FOLDER_NAME_BYTES_MAX: usize = 255;
@@ -21,6 +21,20 @@ pub const WAITING_FETCHES_MAX: usize = 20_000;
 pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest wait of a fetch.
 pub const FETCH_WAIT_MAX_MS: u32 = 300_000;
+/// Reads of segments that may be out at once, a fetch of many partitions counting once; further
+/// ones wait for their turn. Bounds the memory that cold data takes on its way.
+pub const READS_OUT_MAX: usize = 16;
+/// Findings of damage kept until the owner asks for them; the oldest go first.
+pub const DAMAGE_KEPT_MAX: usize = 1_000;
+/// Longest wait of a produce request for room on the disk; below the 30 s after which Kafka's
+/// clients give a request up.
+pub const PRODUCE_WAIT_MAX_MS: u64 = 20_000;
+/// Produce is slowed when less is free than this many times the reserve.
+pub const THROTTLE_RESERVES: u64 = 2;
+/// Slowed produce takes this share of what is left above the reserve per second.
+pub const THROTTLE_SHARE: u64 = 8;
+/// Longest pause between two slowed produce requests.
+pub const THROTTLE_PAUSE_MAX_MS: u64 = 1_000;
 /// Producer ids reserved by one record of the catalog.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 /// Bytes read at once when the catalog or the groups are loaded.
@@ -31,6 +45,7 @@ pub const OWN_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// `-`, and the digits of a partition.
 const PARTITION_SUFFIX_BYTES_MAX: usize = 6;
 const _: () = assert!(TOPIC_NAME_BYTES_MAX + PARTITION_SUFFIX_BYTES_MAX <= FOLDER_NAME_BYTES_MAX);
+const _: () = assert!(THROTTLE_PAUSE_MAX_MS < PRODUCE_WAIT_MAX_MS);
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX <= 99_999);
 const _: () = assert!(OWN_BATCH_BYTES_MAX * 2 <= tidings_log::limits::BATCH_BYTES_MAX);
 const _: () = assert!(

@@ -1,11 +1,12 @@
 //! Opening a node: what was promised is loaded, what was left over is removed, the rest reported.
 //!
-//! 1. The catalog is loaded; a node without one gets a cluster id.
-//! 2. Folders of partitions that the catalog does not know are removed: they are left of a creation
-//!    or a deletion that a crash cut short, and nothing in them was acknowledged. If the catalog is
-//!    new, cut or damaged, those with records are moved aside and reported, as it may be the catalog
-//!    that is wrong.
-//! 3. Every partition's log is opened; one that cannot be stays there, refusing use.
+//! 1. The store reads its checkpoint and its journal; the catalog is loaded.
+//! 2. Folders of partitions that the catalog says were deleted are removed: a crash cut the deletion
+//!    short. Others that the catalog does not know are removed if they have no records; if they have,
+//!    they are moved aside and reported, as it may be the catalog that is wrong. If it is new or
+//!    damaged, so are those of deleted topics, and what the journal has of unknown logs is kept.
+//! 3. Every partition's log is opened; one that cannot be stays there, refusing use. The store
+//!    begins; a node without a catalog gets a cluster id.
 //! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten,
 //!    and no such name is given to a new topic before that is on disk.
 
@@ -14,14 +15,16 @@ use std::sync::Arc;
 
 use tidings_coordinator::{Coordinator, Record as GroupRecord};
 use tidings_log::{
-    CommitLog, Disk, Fault, FaultKind, LogConfig, OpenMode, ReadRefused, Record, Recovered, split,
+    Disk, Fault, FaultKind, LogConfig, LogId, LogKey, OpenMode, ReadRefused, Record, Recovered,
+    Store, StoreRecovered, split,
 };
 
+use crate::admission::Admission;
 use crate::broker::{Broker, BrokerConfig, Now, OpenReport};
-use crate::catalog::{Catalog, CatalogRecord, LogId};
-use crate::config::TopicSettings;
+use crate::catalog::{CATALOG, Catalog, CatalogRecord, log_key};
 use crate::fetch::WaitingFetches;
 use crate::held::HeldReplies;
+use crate::jobs::{Jobs, moment};
 use crate::limits;
 use crate::partition::{Logs, Partition};
 use crate::producers::ProducerIds;
@@ -30,6 +33,9 @@ use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::topics::remove_folder;
 
 const CATALOG_FOLDER: &str = "__tidings_catalog-0";
+/// The catalog is never deleted; of what was said of a name long ago only the last word is kept.
+const CATALOG_CONFIG: LogConfig =
+    LogConfig { segment_bytes: 16 << 20, delete: false, compact: true, ..LogConfig::KAFKA };
 
 impl Broker {
     /// Opens the node whose files are on `disk`, creating it when there are none.
@@ -39,23 +45,25 @@ impl Broker {
         now: Now,
     ) -> Result<(Self, OpenReport), Fault> {
         let mut report = OpenReport::default();
-        let log_config = TopicSettings::new(Default::default()).log;
-        let (log, recovered) = CommitLog::open(disk.clone(), CATALOG_FOLDER, log_config)?;
+        let (mut store, found) = Store::open(Arc::clone(&disk), config.store)?;
+        report.add_store(&found);
+        let recovered =
+            store.open_log(CATALOG, LogKey::default(), CATALOG_FOLDER, CATALOG_CONFIG)?;
         report.add(CATALOG_FOLDER, &recovered);
         let mut catalog = Catalog::new();
-        load_catalog(&log, &mut catalog)?;
+        let deleted = load_catalog(&store, &mut catalog)?;
         let catalog_is_whole = catalog.cluster_id.is_some()
             && recovered.damaged.is_empty()
-            && recovered.cut_bytes == 0;
+            && found.damaged.is_empty();
         // Ids of this run must not repeat those of the last, should it have had the same seed.
-        let run = u64::try_from(now.wall_ms).unwrap_or(0) ^ log.end_offset().unsigned_abs();
+        let catalog_end = store.log(CATALOG).map_or(0, |log| log.end_offset());
+        let run = u64::try_from(now.wall_ms).unwrap_or(0) ^ catalog_end.unsigned_abs();
         let free_bytes = disk.free_bytes().unwrap_or_else(|fault| {
             report.findings.push(format!("free space is not known: {fault}"));
             u64::MAX
         });
-        let mut logs = Logs::default();
-        let folder = CATALOG_FOLDER.to_owned();
-        logs.by_id.insert(LogId::CATALOG, Partition { folder, log: Ok(log), settles_at: 0 });
+        let mut logs = Logs { store, by_id: Default::default() };
+        logs.by_id.insert(CATALOG, Partition::new(CATALOG_FOLDER.to_owned(), 0));
         let mut broker = Self {
             random: Random::new(config.seed ^ run),
             producer_ids: ProducerIds::none_below(catalog.producer_ids_end),
@@ -68,17 +76,25 @@ impl Broker {
             groups_trouble: None,
             held: HeldReplies::default(),
             fetches: WaitingFetches::default(),
+            admission: Admission::default(),
+            jobs: Jobs::default(),
             completions: VecDeque::new(),
-            dirty: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             removals: Default::default(),
             free_bytes,
-            sync_is_out: false,
+            journal_has_failed: false,
+            damage: VecDeque::new(),
         };
-        broker.name_cluster(now)?;
-        broker.clear_strays(catalog_is_whole, &mut report)?;
+        let gone = if catalog_is_whole { deleted } else { BTreeSet::new() };
+        broker.clear_strays(&gone, &mut report)?;
         broker.open_partitions(&mut report);
+        let left = broker.logs.store.begin(!catalog_is_whole)?;
+        if !catalog_is_whole {
+            report.add_kept(&left);
+        }
+        broker.name_cluster(now)?;
         broker.load_groups(now, &mut report);
+        broker.advance(now);
         Ok((broker, report))
     }
 
@@ -91,14 +107,11 @@ impl Broker {
                 offset: None,
                 kind: FaultKind::Io(trouble),
             };
-            self.append_catalog(now, &record).map_err(failed)?;
-            if let Some(mut batch) = self.sync_begin() {
-                batch.run();
-                self.sync_end(now, batch);
-            }
-            let catalog = self.logs.get(LogId::CATALOG).and_then(|held| held.log.as_ref().ok());
-            if let Some(fault) = catalog.and_then(CommitLog::poisoned) {
-                return Err(fault.clone());
+            let past = self.append_catalog(now, &record).map_err(failed)?;
+            self.logs.store.settle(moment(now));
+            if self.logs.durable(CATALOG) < past {
+                let trouble = self.logs.writable(CATALOG).err();
+                return Err(failed(trouble.unwrap_or_else(|| "is not on disk".to_owned())));
             }
             self.catalog.apply(record);
         }
@@ -106,9 +119,11 @@ impl Broker {
         Ok(())
     }
 
+    /// Sees to the folders of partitions that are not in the catalog; `gone` are topics that were
+    /// deleted.
     fn clear_strays(
         &mut self,
-        catalog_is_whole: bool,
+        gone: &BTreeSet<String>,
         report: &mut OpenReport,
     ) -> Result<(), Fault> {
         let mut changed = false;
@@ -119,14 +134,14 @@ impl Broker {
                 continue;
             }
             changed = true;
-            if catalog_is_whole || !self.has_records(&entry.name)? {
+            if gone.contains(topic) || !self.has_records(&entry.name)? {
                 remove_folder(&*self.disk, &entry.name)?;
                 report.findings.push(format!("{}: removed, it belongs to no topic", entry.name));
             } else {
                 let aside = topic_name::stray(&entry.name, self.random.bytes());
                 self.move_folder(&entry.name, &aside)?;
                 report.findings.push(format!(
-                    "{}: belongs to no topic; kept as {aside}, for the catalog is new, cut or damaged",
+                    "{}: belongs to no topic; kept as {aside}, for the catalog may be wrong",
                     entry.name
                 ));
             }
@@ -168,8 +183,18 @@ impl Broker {
                     report.findings.push(format!("{folder}: is the catalog's, and no partition"));
                     continue;
                 }
-                let log = open_log(&self.disk, &folder, topic.settings.log, report);
-                self.logs.by_id.insert(id, Partition { folder, log, settles_at: 0 });
+                let key = log_key(&topic.id, partition);
+                let opened = self.logs.store.open_log(id, key, &folder, topic.settings.log);
+                let mut held = Partition::new(folder, 0);
+                match opened {
+                    Ok(recovered) => report.add(&held.folder, &recovered),
+                    Err(fault) => {
+                        let folder = &held.folder;
+                        report.findings.push(format!("{folder}: could not be opened: {fault}"));
+                        held.unopened = Some(fault);
+                    }
+                }
+                self.logs.by_id.insert(id, held);
             }
         }
     }
@@ -177,9 +202,8 @@ impl Broker {
     fn load_groups(&mut self, now: Now, report: &mut OpenReport) {
         let Some(id) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return };
         let groups = &mut self.groups;
-        let partition = self.logs.get(id).expect("every partition was opened");
-        let loaded = partition.readable().and_then(|log| {
-            for_each_record(log, |record| {
+        let loaded = self.logs.readable(id).and_then(|_| {
+            for_each_record(&self.logs.store, id, |record| {
                 let key = record.key.as_deref().unwrap_or_default();
                 let decoded = GroupRecord::decode(key, record.value.as_deref());
                 if let Some(change) =
@@ -215,6 +239,29 @@ impl Broker {
 }
 
 impl OpenReport {
+    fn add_store(&mut self, found: &StoreRecovered) {
+        if found.torn_frames > 0 {
+            let count = found.torn_frames;
+            self.findings
+                .push(format!("journal: dropped {count} writes that were never acknowledged"));
+        }
+        for fault in &found.damaged {
+            self.findings.push(format!("journal: damaged: {fault}"));
+        }
+    }
+
+    /// Entries of the journal that belong to no topic of a catalog that may be wrong.
+    fn add_kept(&mut self, left: &[(LogKey, u64)]) {
+        let entries: u64 = left.iter().map(|(_, entries)| entries).sum();
+        if entries > 0 {
+            let logs = left.len();
+            self.findings.push(format!(
+                "journal: {entries} entries of {logs} unknown logs are kept, for the catalog is \
+                 new or damaged"
+            ));
+        }
+    }
+
     fn add(&mut self, folder: &str, recovered: &Recovered) {
         if recovered.cut_bytes > 0 {
             let kept = recovered.kept_aside.as_ref();
@@ -234,34 +281,30 @@ impl OpenReport {
     }
 }
 
-fn open_log(
-    disk: &Arc<dyn Disk>,
-    folder: &str,
-    config: LogConfig,
-    report: &mut OpenReport,
-) -> Result<CommitLog, Fault> {
-    match CommitLog::open(disk.clone(), folder, config) {
-        Ok((log, recovered)) => {
-            report.add(folder, &recovered);
-            Ok(log)
+/// Folds the catalog's records; returns the names whose last topic was deleted.
+fn load_catalog(store: &Store, catalog: &mut Catalog) -> Result<BTreeSet<String>, Fault> {
+    let mut deleted = BTreeSet::new();
+    for_each_record(store, CATALOG, |record| {
+        let record = CatalogRecord::decode(record.value.as_ref())?;
+        match &record {
+            CatalogRecord::TopicCreated { name, .. } => {
+                deleted.remove(name);
+            }
+            CatalogRecord::TopicDeleted { name, .. } => {
+                deleted.insert(name.clone());
+            }
+            _ => {}
         }
-        Err(fault) => {
-            report.findings.push(format!("{folder}: could not be opened: {fault}"));
-            Err(fault)
-        }
-    }
-}
-
-fn load_catalog(log: &CommitLog, catalog: &mut Catalog) -> Result<(), Fault> {
-    for_each_record(log, |record| {
-        catalog.apply(CatalogRecord::decode(record.value.as_ref())?);
+        catalog.apply(record);
         Ok(())
-    })
+    })?;
+    Ok(deleted)
 }
 
 /// Hands every record of a log of the broker's own to `take`, in order.
 fn for_each_record(
-    log: &CommitLog,
+    store: &Store,
+    id: LogId,
     mut take: impl FnMut(Record) -> Result<(), String>,
 ) -> Result<(), Fault> {
     let corrupt = |offset: i64, trouble: String| Fault {
@@ -270,15 +313,16 @@ fn for_each_record(
         offset: None,
         kind: FaultKind::Corrupt(trouble),
     };
+    let Some(log) = store.log(id) else { return Ok(()) };
     let (mut next, end) = (log.start_offset(), log.end_offset());
     while next < end {
-        let bytes =
-            log.read(next, end, limits::LOAD_CHUNK_BYTES).map_err(|refused| match refused {
-                ReadRefused::Fault(fault) => fault,
-                ReadRefused::OutOfRange { .. } => corrupt(next, refused.to_string()),
-            })?;
+        let read = store.read_now(id, next, end, limits::LOAD_CHUNK_BYTES);
+        let batches = read.map_err(|refused| match refused {
+            ReadRefused::Fault(fault) => fault,
+            ReadRefused::OutOfRange { .. } => corrupt(next, refused.to_string()),
+        })?;
         let before = next;
-        for batch in split(bytes) {
+        for batch in batches.into_iter().flat_map(split) {
             let batch = batch.map_err(|error| corrupt(next, error.to_string()))?;
             let records = batch.records().map_err(|error| corrupt(next, error.to_string()))?;
             for record in records {
@@ -298,7 +342,7 @@ fn for_each_record(
 mod tests {
     use std::collections::BTreeMap;
 
-    use tidings_log::MemoryDisk;
+    use tidings_log::{MemoryDisk, StoreConfig};
 
     use super::*;
 
@@ -312,6 +356,7 @@ mod tests {
                 default_partitions: 1,
                 auto_create_topics: true,
                 disk_reserve_bytes: 0,
+                store: StoreConfig::small(),
                 seed: 1,
             };
             Broker::open(Arc::new(disk.clone()), config, now).expect("the disk is healthy")

@@ -1,14 +1,16 @@
-//! A partition: its log, or why it has none.
+//! The node's logs: the store, and what the broker knows of each partition beside its log.
 //!
 //! Invariant: nothing of a partition is shown or acknowledged before its topic's creation is on
-//! disk (`settled`), so that what a client was told cannot belong to a topic that a crash undid.
+//! disk (`settles_at`), so that what a client was told cannot belong to a topic that a crash undid.
 
 use std::collections::BTreeMap;
 
-use tidings_log::{AppendAt, AppendRefused, BatchBuilder, CommitLog, Fault, FaultKind, NewRecord};
+use tidings_log::{
+    AppendAt, AppendRefused, BatchBuilder, Fault, FaultKind, LogId, NewRecord, PartitionLog, Store,
+};
 
-use crate::catalog::LogId;
-use crate::{PartitionDescription, limits};
+use crate::catalog::CATALOG;
+use crate::{Isolation, PartitionDescription, limits};
 
 /// The leader epoch of every partition: one node never changes leaders.
 pub(crate) const LEADER_EPOCH: i32 = 0;
@@ -16,30 +18,98 @@ pub(crate) const LEADER_EPOCH: i32 = 0;
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) folder: String,
-    /// The fault when the log could not be opened: the partition is there, but not to be used.
-    pub(crate) log: Result<CommitLog, Fault>,
+    /// Why the log could not be opened: the partition is there, but not to be used.
+    pub(crate) unopened: Option<Fault>,
     /// The catalog must be durable up to here before the partition counts.
     pub(crate) settles_at: i64,
+    /// Bytes appended since the node started.
+    pub(crate) appended_bytes: u64,
 }
 
 impl Partition {
+    pub(crate) fn new(folder: String, settles_at: i64) -> Self {
+        Self { folder, unopened: None, settles_at, appended_bytes: 0 }
+    }
+}
+
+/// Every log of the node, the catalog's own among them.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    pub(crate) store: Store,
+    pub(crate) by_id: BTreeMap<LogId, Partition>,
+}
+
+impl Logs {
+    pub(crate) fn get(&self, id: LogId) -> Option<&Partition> {
+        self.by_id.get(&id)
+    }
+
+    /// The log, if it could be opened.
+    pub(crate) fn log(&self, id: LogId) -> Option<&PartitionLog> {
+        self.store.log(id)
+    }
+
+    pub(crate) fn readable(&self, id: LogId) -> Result<&PartitionLog, String> {
+        self.store.log(id).ok_or_else(|| match self.by_id.get(&id) {
+            Some(Partition { folder, unopened: Some(fault), .. }) => {
+                format!("{folder} could not be opened: {fault}")
+            }
+            _ => "the log is not there".to_owned(),
+        })
+    }
+
     /// The log, if it takes appends.
-    pub(crate) fn writable(&mut self) -> Result<&mut CommitLog, String> {
-        match &mut self.log {
-            Err(fault) => Err(unopened(&self.folder, fault)),
-            Ok(log) => match log.poisoned() {
-                Some(fault) => Err(poisoned(fault)),
-                None => Ok(log),
-            },
+    pub(crate) fn writable(&self, id: LogId) -> Result<&PartitionLog, String> {
+        let log = self.readable(id)?;
+        match self.trouble(log) {
+            Some(trouble) => Err(trouble),
+            None => Ok(log),
         }
     }
 
-    pub(crate) fn readable(&self) -> Result<&CommitLog, String> {
-        self.log.as_ref().map_err(|fault| unopened(&self.folder, fault))
+    /// Why a log takes no more appends, and what to do.
+    pub(crate) fn trouble(&self, log: &PartitionLog) -> Option<String> {
+        match self.store.failed() {
+            Some(fault) => Some(journal_trouble(fault)),
+            None => log.failed().map(flush_trouble),
+        }
     }
 
-    pub(crate) fn describe(&self, catalog_durable: i64) -> PartitionDescription {
-        let Ok(log) = &self.log else {
+    /// The offset below which a log is on disk; 0 for a log that is not there.
+    pub(crate) fn durable(&self, id: LogId) -> i64 {
+        self.store.log(id).map_or(0, PartitionLog::durable_offset)
+    }
+
+    pub(crate) fn is_settled(&self, id: LogId) -> bool {
+        let settles_at = self.by_id.get(&id).map(|partition| partition.settles_at);
+        settles_at.is_none_or(|past| past <= self.durable(CATALOG))
+    }
+
+    /// The offset below which records may be shown.
+    pub(crate) fn high_watermark(&self, id: LogId, log: &PartitionLog) -> i64 {
+        if self.is_settled(id) { log.durable_offset() } else { log.start_offset() }
+    }
+
+    /// The offset below which no record belongs to an open transaction.
+    pub(crate) fn last_stable_offset(&self, id: LogId, log: &PartitionLog) -> i64 {
+        log.last_stable_offset().min(self.high_watermark(id, log))
+    }
+
+    /// The offset below which a reader of this isolation may be shown records.
+    pub(crate) fn readable_until(
+        &self,
+        id: LogId,
+        log: &PartitionLog,
+        isolation: Isolation,
+    ) -> i64 {
+        match isolation {
+            Isolation::Uncommitted => self.high_watermark(id, log),
+            Isolation::Committed => self.last_stable_offset(id, log),
+        }
+    }
+
+    pub(crate) fn describe(&self, id: LogId) -> PartitionDescription {
+        let Some(log) = self.store.log(id) else {
             return PartitionDescription {
                 leader_epoch: LEADER_EPOCH,
                 start_offset: 0,
@@ -51,37 +121,10 @@ impl Partition {
         PartitionDescription {
             leader_epoch: LEADER_EPOCH,
             start_offset: log.start_offset(),
-            high_watermark: self.high_watermark(log, catalog_durable),
+            high_watermark: self.high_watermark(id, log),
             size_bytes: log.size_bytes(),
-            writable: log.poisoned().is_none(),
+            writable: self.trouble(log).is_none(),
         }
-    }
-
-    /// The offset below which records may be shown.
-    pub(crate) fn high_watermark(&self, log: &CommitLog, catalog_durable: i64) -> i64 {
-        if self.settles_at <= catalog_durable { log.durable_offset() } else { log.start_offset() }
-    }
-}
-
-/// Every log of the node, the catalog's own among them.
-#[derive(Debug, Default)]
-pub(crate) struct Logs {
-    pub(crate) by_id: BTreeMap<LogId, Partition>,
-}
-
-impl Logs {
-    pub(crate) fn get(&self, id: LogId) -> Option<&Partition> {
-        self.by_id.get(&id)
-    }
-
-    pub(crate) fn get_mut(&mut self, id: LogId) -> Option<&mut Partition> {
-        self.by_id.get_mut(&id)
-    }
-
-    /// The offset below which a log is on disk; 0 for a log that is not there.
-    pub(crate) fn durable(&self, id: LogId) -> i64 {
-        let log = self.by_id.get(&id).and_then(|partition| partition.log.as_ref().ok());
-        log.map_or(0, CommitLog::durable_offset)
     }
 
     /// Appends records of the broker's own; returns the offset after the last.
@@ -91,8 +134,7 @@ impl Logs {
         now_ms: i64,
         records: &[NewRecord],
     ) -> Result<i64, String> {
-        let partition = self.by_id.get_mut(&id).ok_or("the log is not there")?;
-        let log = partition.writable()?;
+        self.writable(id)?;
         let at = AppendAt { now_ms, leader_epoch: LEADER_EPOCH, log_append_time: false };
         let mut builder = BatchBuilder::new();
         for (index, record) in records.iter().enumerate() {
@@ -100,14 +142,24 @@ impl Logs {
             let full = builder.size_bytes() >= limits::OWN_BATCH_BYTES_MAX;
             if full || index + 1 == records.len() {
                 let batch = std::mem::take(&mut builder).build();
-                log.append(&batch, at).map_err(|refused| append_trouble(&refused))?;
+                let appended = self.store.append_anyway(id, &batch, at);
+                appended.map_err(|refused| append_trouble(&refused))?;
+                self.count(id, batch.bytes().len());
             }
         }
-        Ok(log.end_offset())
+        Ok(self.readable(id)?.end_offset())
+    }
+
+    /// Notes that so many bytes were appended.
+    pub(crate) fn count(&mut self, id: LogId, bytes: usize) {
+        if let Some(partition) = self.by_id.get_mut(&id) {
+            partition.appended_bytes += bytes as u64;
+        }
     }
 }
 
-fn append_trouble(refused: &AppendRefused) -> String {
+/// What to tell a client whose append was refused.
+pub(crate) fn append_trouble(refused: &AppendRefused) -> String {
     match refused {
         AppendRefused::Fault(fault) => storage_trouble(fault),
         other => other.to_string(),
@@ -116,10 +168,10 @@ fn append_trouble(refused: &AppendRefused) -> String {
 
 /// What to tell a client whose write met this fault.
 pub(crate) fn storage_trouble(fault: &Fault) -> String {
-    if fault.kind == FaultKind::NoSpace { no_space() } else { poisoned(fault) }
+    if fault.kind == FaultKind::NoSpace { no_space() } else { flush_trouble(fault) }
 }
 
-fn no_space() -> String {
+pub(crate) fn no_space() -> String {
     "the disk is full: no space is left for this write; free some space on the data directory's \
      disk, and writing goes on by itself"
         .to_owned()
@@ -132,12 +184,17 @@ pub(crate) fn below_reserve(free: u64, reserve: u64) -> String {
     )
 }
 
-pub(crate) fn poisoned(fault: &Fault) -> String {
+/// What to tell when the journal has failed.
+pub(crate) fn journal_trouble(fault: &Fault) -> String {
     format!(
-        "{fault}: this log takes no more writes; a restart of the node recovers what is on disk"
+        "the journal failed ({fault}): nothing more is acknowledged; look at the disk and restart \
+         the node, which then takes what is on it; what was acknowledged can still be read"
     )
 }
 
-fn unopened(folder: &str, fault: &Fault) -> String {
-    format!("{folder} could not be opened: {fault}")
+fn flush_trouble(fault: &Fault) -> String {
+    format!(
+        "{fault}: this partition takes no more writes; look at the disk and restart the node, \
+         which then takes what is on it"
+    )
 }

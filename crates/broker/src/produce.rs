@@ -1,39 +1,96 @@
-//! Produce: one batch per partition, checked, appended, acknowledged when it is on disk.
+//! Produce: one batch per partition, checked, appended, acknowledged when it is on disk. When there
+//! is too little room it waits first ([`crate::admission`]).
 //!
-//! Checked without decoding records: size, magic, checksum, counts, codec, that the batch is no
-//! control or transactional batch, and a producer's id, epoch and sequence. The offsets and
-//! timestamps inside the records are stored as the client encoded them.
+//! The rules of a batch are [`ProducerRules`]; records are decoded only where a topic's configuration
+//! asks for it. Beyond them: the topic is no one of the broker's own, the batch is not larger than the
+//! topic takes and belongs to no transaction, and a producer's id, epoch and sequence follow on.
 
-use tidings_log::{AppendAt, AppendRefused, Appended, Batch, BatchError, BatchHeader, Compression};
+use tidings_log::{AppendAt, AppendRefused, Appended, Batch, LogId, ProducerRules};
 
 use crate::broker::{Broker, Completion, Now, Ticket};
-use crate::catalog::LogId;
-use crate::held::Wait;
+use crate::held::{Mark, Wait};
 use crate::partition::{LEADER_EPOCH, below_reserve, storage_trouble};
 use crate::{Acks, Produce, ProducePartition, ProduceRefused, Produced, ProducedAt, Reply};
 
+/// A request on its way: some of its partitions may have been decided.
+#[derive(Debug)]
+pub(crate) struct Producing {
+    pub(crate) ticket: Ticket,
+    pub(crate) request: Produce,
+    answers: Vec<Produced>,
+    waits: Vec<Wait>,
+}
+
+impl Producing {
+    pub(crate) fn new(ticket: Ticket, request: Produce) -> Self {
+        let answers = Vec::with_capacity(request.partitions.len());
+        Self { ticket, request, answers, waits: Vec::new() }
+    }
+
+    /// Bytes of the batches.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.request.partitions.iter().map(|part| part.batch.len() as u64).sum()
+    }
+
+    fn decide(
+        &mut self,
+        outcome: Result<(ProducedAt, LogId, i64), ProduceRefused>,
+        settled: Option<Wait>,
+    ) {
+        let part = self.answers.len();
+        let ProducePartition { topic, partition, .. } = &self.request.partitions[part];
+        let (topic, partition) = (topic.clone(), *partition);
+        let outcome = outcome.map(|(at, log, past)| {
+            self.waits.push(Wait { log, mark: Mark::End, past, part });
+            self.waits.extend(settled);
+            at
+        });
+        self.answers.push(Produced { topic, partition, outcome });
+    }
+}
+
+/// How far a request got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Done,
+    /// The journal takes no more just now: the rest of the partitions wait.
+    Congested,
+}
+
 impl Broker {
-    pub(crate) fn produce(&mut self, now: Now, ticket: Ticket, request: &Produce) {
-        let mut answers = Vec::with_capacity(request.partitions.len());
-        let mut waits = Vec::new();
-        for part in &request.partitions {
-            let index = answers.len();
-            let outcome = if request.transactional {
+    /// Decides the partitions of a request that are left, as far as there is room, and answers when
+    /// all are.
+    pub(crate) fn produce_now(&mut self, now: Now, producing: &mut Producing) -> Progress {
+        while let Some(part) = producing.request.partitions.get(producing.answers.len()) {
+            let outcome = if producing.request.transactional {
                 Err(no_transactions())
             } else {
-                self.produce_batch(now, part, request.zstd_allowed)
+                match self.produce_batch(now, part, producing.request.zstd_allowed) {
+                    Err(Untaken::Congested) => return Progress::Congested,
+                    Err(Untaken::Refused(refused)) => Err(refused),
+                    Ok(taken) => Ok(taken),
+                }
             };
-            let outcome = outcome.map(|(at, log, past)| {
-                waits.push(Wait { log, past, part: index });
-                waits.extend(self.wait_settled(&part.topic, index));
-                at
-            });
-            let (topic, partition) = (part.topic.clone(), part.partition);
-            answers.push(Produced { topic, partition, outcome });
+            let settled = self.wait_settled(&part.topic, producing.answers.len());
+            producing.decide(outcome, settled);
         }
-        let reply = Reply::Produce(answers);
-        match request.acks {
-            Acks::Durable => self.answer(ticket, reply, &waits),
+        self.answer_produce(producing);
+        Progress::Done
+    }
+
+    /// Refuses the partitions of a request that are left, and answers.
+    pub(crate) fn refuse_rest(&mut self, mut producing: Producing, trouble: &str) {
+        while producing.answers.len() < producing.request.partitions.len() {
+            producing.decide(Err(ProduceRefused::Storage(trouble.to_owned())), None);
+        }
+        self.answer_produce(&mut producing);
+    }
+
+    fn answer_produce(&mut self, producing: &mut Producing) {
+        let ticket = producing.ticket;
+        let reply = Reply::Produce(std::mem::take(&mut producing.answers));
+        match producing.request.acks {
+            Acks::Durable => self.answer(ticket, reply, &producing.waits),
             Acks::None => self.completions.push_back(Completion { ticket, reply }),
         }
     }
@@ -44,46 +101,54 @@ impl Broker {
         now: Now,
         part: &ProducePartition,
         zstd_allowed: bool,
-    ) -> Result<(ProducedAt, LogId, i64), ProduceRefused> {
+    ) -> Result<(ProducedAt, LogId, i64), Untaken> {
         let topic = self.catalog.topic(&part.topic).ok_or(ProduceRefused::UnknownPartition)?;
         let id = topic.log(part.partition).ok_or(ProduceRefused::UnknownPartition)?;
         if topic.internal {
-            return Err(ProduceRefused::InvalidRecord(format!(
-                "{} is written by the broker only",
-                part.topic
-            )));
+            return Err(ProduceRefused::Internal(part.topic.clone()).into());
         }
         let (size, limit) = (part.batch.len(), topic.settings.max_message_bytes);
         if size > limit {
-            return Err(ProduceRefused::TooLarge { size, limit });
-        }
-        let batch = Batch::parse(part.batch.clone()).map_err(|error| refusal_of(&error))?;
-        check_header(batch.header(), zstd_allowed)?;
-        let (free, reserve) = (self.free_bytes, self.config.disk_reserve_bytes);
-        if free.saturating_sub(size as u64) < reserve {
-            return Err(ProduceRefused::Storage(below_reserve(free, reserve)));
+            return Err(ProduceRefused::TooLarge { size, limit }.into());
         }
         let log_append_time = topic.settings.log_append_time;
+        let rules = ProducerRules {
+            now_ms: now.wall_ms,
+            compacted: topic.settings.log.compact,
+            log_append_time,
+            timestamp_before_max_ms: topic.settings.timestamp_before_max_ms,
+            timestamp_after_max_ms: topic.settings.timestamp_after_max_ms,
+            zstd: zstd_allowed,
+        };
+        let batch =
+            Batch::from_producer(part.batch.clone(), &rules).map_err(ProduceRefused::Batch)?;
+        if batch.header().attributes.transactional() {
+            return Err(no_transactions().into());
+        }
+        let (free, reserve) = (self.free_bytes, self.config.disk_reserve_bytes);
+        if free.saturating_sub(size as u64) < reserve {
+            return Err(ProduceRefused::Storage(below_reserve(free, reserve)).into());
+        }
         let at = AppendAt { now_ms: now.wall_ms, leader_epoch: LEADER_EPOCH, log_append_time };
-        let partition = self.logs.get_mut(id).ok_or(ProduceRefused::UnknownPartition)?;
-        let log = partition.writable().map_err(ProduceRefused::Storage)?;
+        let log = self.logs.writable(id).map_err(ProduceRefused::Storage)?;
         let log_start_offset = log.start_offset();
-        let outcome = log.append(&batch, at);
-        self.dirty.insert(id);
-        let (base_offset, last_offset, log_append_time_ms) = match outcome {
+        let appended = self.logs.store.append(id, &batch, at);
+        let (base_offset, last_offset, log_append_time_ms) = match appended {
             Ok(Appended::Written { base_offset, last_offset }) => {
                 // Until the disk is looked at again.
                 self.free_bytes = free.saturating_sub(size as u64);
+                self.logs.count(id, size);
                 (base_offset, last_offset, log_append_time.then_some(now.wall_ms))
             }
             // When the first copy was appended is not known any more.
             Ok(Appended::Duplicate { base_offset, last_offset }) => {
                 (base_offset, last_offset, None)
             }
+            Err(AppendRefused::Congested) => return Err(Untaken::Congested),
             Err(refused) => {
-                // A fault may have poisoned the log under replies that wait for it.
+                // A fault may have ended the log under replies that wait for it.
                 self.log_advanced(id);
-                return Err(refusal_of_append(&refused));
+                return Err(refusal_of_append(&refused).into());
             }
         };
         if self.logs.durable(id) > last_offset {
@@ -93,54 +158,21 @@ impl Broker {
     }
 }
 
+/// Why a batch was not appended.
+enum Untaken {
+    /// It may be, once the journal has written what it holds.
+    Congested,
+    Refused(ProduceRefused),
+}
+
+impl From<ProduceRefused> for Untaken {
+    fn from(refused: ProduceRefused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
 fn no_transactions() -> ProduceRefused {
     ProduceRefused::InvalidTransaction("transactions are not supported".into())
-}
-
-fn check_header(header: &BatchHeader, zstd_allowed: bool) -> Result<(), ProduceRefused> {
-    let invalid = |why: String| Err(ProduceRefused::InvalidRecord(why));
-    let attributes = header.attributes;
-    if attributes.control() {
-        return invalid("control batches are written by the broker only".into());
-    }
-    if attributes.transactional() {
-        return Err(no_transactions());
-    }
-    if attributes.log_append_time() {
-        return invalid("a producer may not set the log append time type".into());
-    }
-    if header.record_count < 1
-        || i64::from(header.last_offset_delta) + 1 != i64::from(header.record_count)
-    {
-        return invalid(format!(
-            "the batch has {} records and a last offset delta of {}",
-            header.record_count, header.last_offset_delta
-        ));
-    }
-    if header.producer_id >= 0 && (header.producer_epoch < 0 || header.base_sequence < 0) {
-        return invalid(format!(
-            "producer {} sent epoch {} and sequence {}",
-            header.producer_id, header.producer_epoch, header.base_sequence
-        ));
-    }
-    if attributes.compression() == Some(Compression::Zstd) && !zstd_allowed {
-        return Err(ProduceRefused::UnsupportedCompression(
-            "zstd needs version 7 of the produce request".into(),
-        ));
-    }
-    Ok(())
-}
-
-fn refusal_of(error: &BatchError) -> ProduceRefused {
-    let text = error.to_string();
-    match error {
-        BatchError::Checksum { .. } | BatchError::Short { .. } | BatchError::Length(_) => {
-            ProduceRefused::Corrupt(text)
-        }
-        BatchError::Codec(_) => ProduceRefused::UnsupportedCompression(text),
-        BatchError::Magic(_) | BatchError::Invalid(_) => ProduceRefused::InvalidRecord(text),
-        BatchError::TooLarge { .. } => ProduceRefused::InvalidRecord(text),
-    }
 }
 
 fn refusal_of_append(refused: &AppendRefused) -> ProduceRefused {

@@ -4,8 +4,8 @@
 //! only when its block's reservation is on disk, so that no id is given out twice.
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::catalog::{CatalogRecord, LogId};
-use crate::held::Wait;
+use crate::catalog::{CATALOG, CatalogRecord};
+use crate::held::{Mark, Wait};
 use crate::{InitProducer, ProduceRefused, ProducerIdentity, Reply, limits};
 
 /// The reserved ids that are left.
@@ -39,8 +39,8 @@ impl Broker {
         let identity = ProducerIdentity { id: ids.next, epoch: 0 };
         ids.next += 1;
         let past = ids.reserved_past;
-        let wait = Wait { log: LogId::CATALOG, past, part: 0 };
-        let waits: &[Wait] = if past > self.logs.durable(LogId::CATALOG) { &[wait] } else { &[] };
+        let wait = Wait { log: CATALOG, mark: Mark::End, past, part: 0 };
+        let waits: &[Wait] = if past > self.logs.durable(CATALOG) { &[wait] } else { &[] };
         self.answer(ticket, Reply::InitProducer(Ok(identity)), waits);
     }
 

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 pub use tidings_coordinator::{GroupRefused, GroupTrouble};
+use tidings_log::BatchRefused;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TopicRefused {
@@ -31,14 +32,13 @@ pub enum TopicRefused {
 pub enum ProduceRefused {
     #[error("topic or partition does not exist")]
     UnknownPartition,
-    #[error("{0}")]
-    Corrupt(String),
-    #[error("{0}")]
-    InvalidRecord(String),
+    #[error("{0} is written by the broker only")]
+    Internal(String),
+    /// The batch breaks a rule of the format or of its topic.
+    #[error(transparent)]
+    Batch(#[from] BatchRefused),
     #[error("batch of {size} bytes is larger than max.message.bytes {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("{0}")]
-    UnsupportedCompression(String),
     #[error("{0}")]
     OutOfOrderSequence(String),
     #[error("{0}")]
@@ -46,6 +46,22 @@ pub enum ProduceRefused {
     /// A transactional batch: transactions are not supported.
     #[error("{0}")]
     InvalidTransaction(String),
+    /// The disk is full or failed; the text says what to do.
+    #[error("{0}")]
+    Storage(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DeleteRecordsRefused {
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    #[error("{0} is the broker's own topic")]
+    Internal(String),
+    /// A compacted topic keeps the last record of each key, whatever its offset.
+    #[error("records of {0} go by key (cleanup.policy=compact), not by offset")]
+    Compacted(String),
+    #[error("offset {wanted} is not between 0 and the high watermark {high_watermark}")]
+    OutOfRange { wanted: i64, high_watermark: i64 },
     /// The disk is full or failed; the text says what to do.
     #[error("{0}")]
     Storage(String),

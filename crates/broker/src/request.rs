@@ -8,7 +8,9 @@ pub use tidings_coordinator::{
     LeaveGroup, LeftMember, ListGroups, ListedGroup, SyncGroup, Synced,
 };
 
-use crate::{ConfigEntry, FetchRefused, GroupRefused, ProduceRefused, TopicRefused};
+use crate::{
+    ConfigEntry, DeleteRecordsRefused, FetchRefused, GroupRefused, ProduceRefused, TopicRefused,
+};
 
 /// A request of type `Self::Reply`; one impl per struct below.
 pub trait Call: Sized {
@@ -47,6 +49,7 @@ calls! {
     Produce => Vec<Produced>,
     Fetch => Vec<Fetched>,
     ListOffsets => Vec<ListedOffset>,
+    DeleteRecords => Vec<DeletedRecords>,
     InitProducer => Result<ProducerIdentity, ProduceRefused>,
     JoinGroup => Result<Joined, GroupRefused>,
     SyncGroup => Result<Synced, GroupRefused>,
@@ -101,10 +104,9 @@ pub struct TopicDescription {
 pub struct PartitionDescription {
     pub leader_epoch: i32,
     pub start_offset: i64,
-    /// Also the last stable offset, as there are no transactions.
     pub high_watermark: i64,
     pub size_bytes: u64,
-    /// False when its disk failed and it takes no more appends.
+    /// False when its log or the journal has failed: it takes no more appends.
     pub writable: bool,
 }
 
@@ -215,8 +217,18 @@ pub struct ProducedAt {
     pub log_append_time_ms: Option<i64>,
 }
 
+/// Whether a reader is shown records of transactions that have not been committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    #[default]
+    Uncommitted,
+    /// Only what is below the last stable offset, and told which transactions were aborted.
+    Committed,
+}
+
 #[derive(Clone, Debug)]
 pub struct Fetch {
+    pub isolation: Isolation,
     /// How long to wait for `min_bytes`.
     pub max_wait_ms: u32,
     pub min_bytes: usize,
@@ -244,9 +256,22 @@ pub struct Fetched {
 #[derive(Clone, Debug)]
 pub struct FetchedData {
     pub high_watermark: i64,
+    /// The first offset of the oldest open transaction, or the high watermark.
+    pub last_stable_offset: i64,
     pub log_start_offset: i64,
-    /// Whole batches; the first may begin before the offset asked for.
-    pub batches: Bytes,
+    /// Whole batches in order, each piece some of them; the first may begin before the offset asked
+    /// for.
+    pub batches: Vec<Bytes>,
+    /// Aborted transactions among the batches, for a reader of committed records: producer and
+    /// first offset, by first offset.
+    pub aborted: Vec<(i64, i64)>,
+}
+
+impl FetchedData {
+    /// Bytes of the batches.
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(Bytes::len).sum()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +285,7 @@ pub enum OffsetSpec {
 
 #[derive(Clone, Debug)]
 pub struct ListOffsets {
+    pub isolation: Isolation,
     pub partitions: Vec<ListOffsetsPartition>,
 }
 
@@ -284,6 +310,28 @@ pub struct OffsetAt {
     pub offset: i64,
     pub timestamp: i64,
     pub leader_epoch: i32,
+}
+
+/// Makes the records below an offset unreadable, for good.
+#[derive(Clone, Debug)]
+pub struct DeleteRecords {
+    pub partitions: Vec<DeleteRecordsPartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeleteRecordsPartition {
+    pub topic: String,
+    pub partition: i32,
+    /// The new log start offset, if it is beyond the present one; none: the high watermark.
+    pub before: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeletedRecords {
+    pub topic: String,
+    pub partition: i32,
+    /// The log start offset, on disk.
+    pub outcome: Result<i64, DeleteRecordsRefused>,
 }
 
 /// Asks for an idempotent producer's id. With `resume`, the next epoch of that id.

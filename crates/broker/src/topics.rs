@@ -1,28 +1,31 @@
 //! Topics: described, created, deleted.
 //!
-//! Creation: 1. folders and logs are made; 2. the catalog's record is appended and applied; 3. the
-//! answer goes when the record is on disk. A crash before that leaves folders that belong to no
-//! topic, which the next start removes.
+//! Creation: 1. the logs are opened, of which nothing is on disk; 2. the catalog's record is
+//! appended and applied; 3. the answer goes when the record is on disk. What a crash before that
+//! leaves belongs to no topic, and the next start removes it.
 //!
 //! Deletion: 1. the catalog's record is appended and applied, the topic is gone for clients; 2.
-//! once the record is on disk the folders are removed and the offsets that groups committed there
-//! are forgotten; 3. once that is on disk the answer goes and the name is free again. What fails of
-//! 2 is answered so, and tried again before the name is given to another topic.
+//! once the record is on disk, and what was writing to the folders has ended, they are removed by a
+//! job; 3. the offsets that groups committed there are forgotten; 4. once that is on disk the answer
+//! goes and the name is free again. What fails of 2 and 3 is answered so, and tried again before the
+//! name is given to another topic.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use tidings_log::{CommitLog, Disk, Fault, FaultKind};
+use tidings_log::{Disk, Fault, FaultKind, LogId};
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::catalog::LogId;
+use crate::catalog::{CATALOG, log_key};
 use crate::config::{TopicSettings, describe_broker};
-use crate::held::Wait;
-use crate::partition::Partition;
+use crate::held::{Mark, Wait};
+use crate::jobs::Removing;
+use crate::partition::{Partition, storage_trouble};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::{
     ConfigResource, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeConfigs,
     DescribeTopics, DescribedConfigs, NewTopic, PartitionDescription, Reply, TopicAnswer,
-    TopicCreation, TopicDescription, TopicName, TopicRefused, Topics,
+    TopicCreation, TopicDescription, TopicId, TopicName, TopicRefused, Topics,
 };
 
 /// A deletion under way.
@@ -30,6 +33,8 @@ use crate::{
 pub(crate) struct Removal {
     /// Whose folders are to go.
     partitions: i32,
+    /// The works of the store that may write to the folders are those before this mark.
+    works: u64,
     step: RemovalStep,
     /// The mark in `__consumer_offsets` that makes it durable that the offsets are forgotten, once
     /// they are.
@@ -40,8 +45,10 @@ pub(crate) struct Removal {
 
 #[derive(Debug)]
 enum RemovalStep {
-    /// Until the catalog is durable up to here.
+    /// Until the catalog is durable up to here and nothing writes to the folders any more.
     Recorded { past: i64 },
+    /// Until the folders are gone.
+    Clearing,
     /// Until `__consumer_offsets` is durable up to here.
     Forgotten { past: i64 },
     /// Something could not be removed; tried again when the name is wanted.
@@ -93,10 +100,8 @@ impl Broker {
             }
         }
         let topic = self.catalog.topic(&name).ok_or(TopicRefused::Unknown)?;
-        let catalog_durable = self.logs.durable(LogId::CATALOG);
-        let partitions = topic.logs().filter_map(|(_, log)| self.logs.get(log));
         let partitions: Vec<PartitionDescription> =
-            partitions.map(|partition| partition.describe(catalog_durable)).collect();
+            topic.logs().map(|(_, log)| self.logs.describe(log)).collect();
         Ok(TopicDescription { name, id: topic.id, internal: topic.internal, partitions })
     }
 
@@ -104,8 +109,8 @@ impl Broker {
     pub(crate) fn wait_settled(&self, name: &str, part: usize) -> Option<Wait> {
         let (_, first) = self.catalog.topic(name)?.logs().next()?;
         let past = self.logs.get(first)?.settles_at;
-        let settled = past <= self.logs.durable(LogId::CATALOG);
-        (!settled).then_some(Wait { log: LogId::CATALOG, past, part })
+        let settled = past <= self.logs.durable(CATALOG);
+        (!settled).then_some(Wait { log: CATALOG, mark: Mark::End, past, part })
     }
 
     // ---- creation ------------------------------------------------------------------------------
@@ -154,23 +159,42 @@ impl Broker {
         if validate_only {
             return Ok(TopicCreation { id: [0; 16], partitions, configs });
         }
-        let opened = self.make_partitions(&new.name, partitions, &settings)?;
+        let opened = self.open_new_logs(&new.name, id, partitions, &settings)?;
         let past = match self.append_catalog(now, &record) {
             Ok(past) => past,
             Err(trouble) => {
-                drop(opened);
-                self.remove_folders(&new.name, partitions)?;
+                opened.into_iter().for_each(|log| self.logs.store.remove_log(log));
                 return Err(TopicRefused::Storage(trouble));
             }
         };
         self.catalog.apply(record);
-        let topic = self.catalog.topic(&new.name).expect("created above");
-        for ((index, id), log) in topic.logs().zip(opened) {
+        for (index, log) in (0..).zip(opened) {
+            debug_assert_eq!(self.catalog.log(&new.name, index), Some(log));
             let folder = topic_name::folder(&new.name, index);
-            self.unsettled.insert(id);
-            self.logs.by_id.insert(id, Partition { folder, log: Ok(log), settles_at: past });
+            self.unsettled.insert(log);
+            self.logs.by_id.insert(log, Partition::new(folder, past));
         }
         Ok(TopicCreation { id, partitions, configs })
+    }
+
+    /// Opens the logs of a topic that the catalog does not have yet, as those it will have.
+    fn open_new_logs(
+        &mut self,
+        name: &str,
+        topic: TopicId,
+        partitions: i32,
+        settings: &TopicSettings,
+    ) -> Result<Vec<LogId>, TopicRefused> {
+        let mut opened = Vec::new();
+        for (index, log) in (0..partitions).zip((self.catalog.next_log()..).map(LogId)) {
+            let (key, folder) = (log_key(&topic, index), topic_name::folder(name, index));
+            if let Err(fault) = self.logs.store.open_log(log, key, &folder, settings.log) {
+                opened.into_iter().for_each(|log| self.logs.store.remove_log(log));
+                return Err(TopicRefused::Storage(storage_trouble(&fault)));
+            }
+            opened.push(log);
+        }
+        Ok(opened)
     }
 
     fn fresh_topic_id(&mut self) -> [u8; 16] {
@@ -223,46 +247,12 @@ impl Broker {
         }
     }
 
-    fn make_partitions(
-        &self,
-        name: &str,
-        partitions: i32,
-        settings: &TopicSettings,
-    ) -> Result<Vec<CommitLog>, TopicRefused> {
-        let mut opened = Vec::new();
-        for index in 0..partitions {
-            let folder = topic_name::folder(name, index);
-            match CommitLog::open(self.disk.clone(), &folder, settings.log) {
-                Ok((log, _)) => opened.push(log),
-                Err(fault) => {
-                    drop(opened);
-                    self.remove_folders(name, index + 1)?;
-                    return Err(TopicRefused::Storage(fault.to_string()));
-                }
-            }
-        }
-        Ok(opened)
-    }
-
-    fn remove_folders(&self, name: &str, partitions: i32) -> Result<(), TopicRefused> {
-        let remove = || {
-            (0..partitions).try_for_each(|index| {
-                remove_folder(&*self.disk, &topic_name::folder(name, index))
-            })?;
-            self.disk.sync_dir("")
-        };
-        remove().map_err(|fault: Fault| TopicRefused::Storage(fault.to_string()))
-    }
-
     /// The catalog's new durable offset makes some partitions count: returns them.
     pub(crate) fn settle_topics(&mut self) -> Vec<LogId> {
-        let durable = self.logs.durable(LogId::CATALOG);
-        let (logs, unsettled) = (&self.logs, &mut self.unsettled);
-        let is_settled =
-            |id: &LogId| logs.get(*id).is_none_or(|partition| partition.settles_at <= durable);
-        let settled: Vec<LogId> = unsettled.iter().copied().filter(is_settled).collect();
+        let unsettled = self.unsettled.iter().copied();
+        let settled: Vec<LogId> = unsettled.filter(|id| self.logs.is_settled(*id)).collect();
         for id in &settled {
-            unsettled.remove(id);
+            self.unsettled.remove(id);
         }
         settled
     }
@@ -275,7 +265,7 @@ impl Broker {
         for asked in request.topics {
             let outcome = self.delete_topic(now, &asked);
             if let Ok((_, _, done)) = outcome {
-                waits.push(Wait { log: done, past: 1, part: answers.len() });
+                waits.push(Wait { log: done, mark: Mark::End, past: 1, part: answers.len() });
             }
             let outcome = outcome.map(|(name, id, _)| (name, id));
             answers.push(DeletedTopic { asked, outcome });
@@ -301,42 +291,58 @@ impl Broker {
         let mut gone = Vec::new();
         for (_, log) in topic.logs() {
             self.logs.by_id.remove(&log);
+            self.logs.store.remove_log(log);
             self.unsettled.remove(&log);
-            self.dirty.remove(&log);
             self.held.fail(log, "the topic has been deleted");
             gone.push(log);
         }
         self.wake_fetches(now, &gone);
         let done = self.catalog.fresh_log();
         let id = topic.id;
-        let (partitions, step) = (topic.partitions, RemovalStep::Recorded { past });
-        self.removals.insert(name.clone(), Removal { partitions, step, forgotten: None, done });
+        let removal = Removal {
+            partitions: topic.partitions,
+            works: self.jobs.mark(),
+            step: RemovalStep::Recorded { past },
+            forgotten: None,
+            done,
+        };
+        self.removals.insert(name.clone(), removal);
         Ok((name, id, done))
     }
 
     /// Offsets were found in a topic that is gone: the rest of its deletion.
     pub(crate) fn finish_deletion(&mut self, now: Now, name: &str) -> Result<(), String> {
         let done = self.catalog.fresh_log();
-        let step = RemovalStep::Recorded { past: 0 };
-        let removal = Removal { partitions: 0, step, forgotten: None, done };
-        self.removals.insert(name.to_owned(), removal);
-        self.carry_on_removals(now);
-        match self.removals.get(name).map(|removal| &removal.step) {
-            Some(RemovalStep::Stuck { trouble }) => Err(trouble.clone()),
+        let mut removal =
+            Removal { partitions: 0, works: 0, step: RemovalStep::Clearing, forgotten: None, done };
+        self.forget_what_is_left(now, name, &mut removal);
+        let outcome = match &removal.step {
+            RemovalStep::Stuck { trouble } => Err(trouble.clone()),
             _ => Ok(()),
-        }
+        };
+        self.keep_unless_finished(name.to_owned(), removal);
+        outcome
     }
 
     /// Takes every deletion as far as the disk allows.
     pub(crate) fn carry_on_removals(&mut self, now: Now) {
-        let catalog_durable = self.logs.durable(LogId::CATALOG);
+        if self.removals.is_empty() {
+            return;
+        }
+        let catalog_durable = self.logs.durable(CATALOG);
         for (name, mut removal) in std::mem::take(&mut self.removals) {
-            if matches!(removal.step, RemovalStep::Recorded { past } if past <= catalog_durable) {
-                self.remove_what_is_left(now, &name, &mut removal);
+            if matches!(removal.step, RemovalStep::Recorded { past } if past <= catalog_durable)
+                && self.jobs.have_ended_before(removal.works)
+            {
+                self.clear_folders(now, &name, &mut removal);
             }
-            if !self.is_finished(&mut removal) {
-                self.removals.insert(name, removal);
-            }
+            self.keep_unless_finished(name, removal);
+        }
+    }
+
+    fn keep_unless_finished(&mut self, name: String, mut removal: Removal) {
+        if !self.is_finished(&mut removal) {
+            self.removals.insert(name, removal);
         }
     }
 
@@ -345,7 +351,7 @@ impl Broker {
         if let RemovalStep::Forgotten { past } = removal.step {
             match self.offsets_are_durable(past) {
                 Ok(true) => {
-                    self.held.release(removal.done, 1);
+                    self.held.release(removal.done, Mark::End, 1);
                     return true;
                 }
                 Ok(false) => {}
@@ -358,14 +364,36 @@ impl Broker {
         false
     }
 
-    /// Removes the folders and forgets the offsets, or says in the removal what is in the way.
-    fn remove_what_is_left(&mut self, now: Now, name: &str, removal: &mut Removal) {
-        let folders = self.remove_folders(name, removal.partitions);
-        let forgotten =
-            folders.map_err(|refused| refused.to_string()).and_then(|()| match removal.forgotten {
-                Some(past) => Ok(past),
-                None => self.forget_offsets(now, name),
-            });
+    /// Has the folders removed; those who removed none before forget the offsets at once.
+    fn clear_folders(&mut self, now: Now, name: &str, removal: &mut Removal) {
+        removal.step = RemovalStep::Clearing;
+        if removal.partitions == 0 {
+            return self.forget_what_is_left(now, name, removal);
+        }
+        let folders = (0..removal.partitions).map(|index| topic_name::folder(name, index));
+        let disk = Arc::clone(&self.disk);
+        self.jobs.remove(Removing::new(name.to_owned(), disk, folders.collect()));
+    }
+
+    /// A job that [`Self::clear_folders`] made has ended.
+    pub(crate) fn folders_removed(&mut self, now: Now, name: &str, outcome: Result<(), Fault>) {
+        let Some(mut removal) = self.removals.remove(name) else { return };
+        match outcome {
+            Ok(()) => {
+                removal.partitions = 0;
+                self.forget_what_is_left(now, name, &mut removal);
+            }
+            Err(fault) => removal.step = RemovalStep::Stuck { trouble: fault.to_string() },
+        }
+        self.keep_unless_finished(name.to_owned(), removal);
+    }
+
+    /// Forgets the offsets, or says in the removal what is in the way.
+    fn forget_what_is_left(&mut self, now: Now, name: &str, removal: &mut Removal) {
+        let forgotten = match removal.forgotten {
+            Some(past) => Ok(past),
+            None => self.forget_offsets(now, name),
+        };
         removal.step = match forgotten {
             Ok(past) => {
                 removal.forgotten = Some(past);
@@ -379,14 +407,14 @@ impl Broker {
     fn may_reuse_name(&mut self, now: Now, name: &str) -> Result<(), TopicRefused> {
         let Some(mut removal) = self.removals.remove(name) else { return Ok(()) };
         if matches!(removal.step, RemovalStep::Stuck { .. }) {
-            self.remove_what_is_left(now, name, &mut removal);
+            self.clear_folders(now, name, &mut removal);
         }
         if self.is_finished(&mut removal) {
             return Ok(());
         }
         let refused = match &removal.step {
             RemovalStep::Stuck { trouble } => TopicRefused::Storage(trouble.clone()),
-            RemovalStep::Recorded { .. } | RemovalStep::Forgotten { .. } => TopicRefused::NotYet,
+            _ => TopicRefused::NotYet,
         };
         self.removals.insert(name.to_owned(), removal);
         Err(refused)

@@ -1,6 +1,5 @@
 //! The built binary, as its users and their scripts see it.
 
-mod log;
 mod node;
 
 use std::io::{BufRead, BufReader, Write};

@@ -132,8 +132,18 @@ pub struct NewTopic {
     pub name: String,
     /// The engine's default when none.
     pub partitions: Option<i32>,
-    /// Kafka's topic configuration.
+    /// Kafka's topic configuration; what is not said has Kafka's default, so records go seven days
+    /// after their timestamp unless `retention.ms` says otherwise.
     pub configs: Vec<(String, String)>,
+}
+
+impl NewTopic {
+    /// A topic that keeps its records, whatever their timestamps, until it is deleted.
+    pub fn kept(name: impl Into<String>) -> Self {
+        let unbounded = |config: &str| (config.to_owned(), "-1".to_owned());
+        let configs = vec![unbounded("retention.ms"), unbounded("retention.bytes")];
+        Self { name: name.into(), partitions: None, configs }
+    }
 }
 
 /// A topic as it is.

@@ -17,7 +17,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 
 async fn engine(partitions: i32) -> (Node, Engine) {
     let disk = std::sync::Arc::new(MemoryDisk::default());
-    let (node, _) = Node::start(disk, NodeConfig::default()).unwrap();
+    let (node, _) = Node::start(disk, NodeConfig::in_memory()).unwrap();
     let engine = Engine::embedded(node.clone());
     let topic = NewTopic { name: "t".into(), partitions: Some(partitions), configs: vec![] };
     engine.create_topic(topic).await.unwrap();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidings_engine::{
     Engine, Error, NewTopic, Polled, Producer, ReadLimit, SentRecord, SubscribeOptions,
 };
-use tidings_node::{MemoryDisk, Node, NodeConfig};
+use tidings_node::{FaultKind, MemoryDisk, Node, NodeConfig};
 use tokio::task::JoinSet;
 
 /// Far beyond what any of these takes: reaching it is a failure, not a pace.
@@ -16,7 +16,7 @@ const LIMIT: ReadLimit = ReadLimit { records: 10_000, bytes: 1 << 24, wait: Dura
 
 async fn engine() -> (MemoryDisk, Engine) {
     let disk = MemoryDisk::new();
-    let (node, _) = Node::start(Arc::new(disk.clone()), NodeConfig::default()).unwrap();
+    let (node, _) = Node::start(Arc::new(disk.clone()), NodeConfig::in_memory()).unwrap();
     let engine = Engine::embedded(node);
     let topic = NewTopic { name: "t".into(), partitions: Some(1), configs: vec![] };
     engine.create_topic(topic).await.unwrap();
@@ -85,9 +85,10 @@ async fn a_full_disk_loses_nothing_acknowledged_and_keeps_nothing_refused() {
 async fn a_failed_disk_refuses_with_its_reason() {
     let (disk, engine) = engine().await;
     let producer = engine.producer().await.unwrap();
-    disk.fail_syncs();
+    disk.fail_after(0, FaultKind::Io("broken".into()));
     let refused = producer.send(vec![record("a".into())]).await.unwrap_err();
-    assert!(matches!(&refused, Error::Storage(text) if text.contains("sync")), "{refused:?}");
+    let Error::Storage(text) = &refused else { panic!("{refused:?}") };
+    assert!(text.contains("the journal failed") && text.contains("broken"), "{text}");
     disk.heal();
     let refused = producer.send(vec![record("b".into())]).await.unwrap_err();
     assert!(matches!(refused, Error::Storage(_)), "{refused:?}");
@@ -101,6 +102,10 @@ async fn damaged_bytes_are_reported_and_not_served() {
     for value in ["first", "second", "third"] {
         producer.send(vec![record(value.into())]).await.unwrap();
     }
+    // Into segments, and out of memory.
+    engine.close().await.unwrap();
+    let (node, _) = Node::start(Arc::new(disk.clone()), NodeConfig::in_memory()).unwrap();
+    let engine = Engine::embedded(node);
     let mut files = disk.files().into_iter();
     let log = files.find(|file| file.contains("t-0") && file.ends_with(".log")).unwrap();
     let bytes = disk.read_raw(&log).unwrap();

@@ -1,7 +1,8 @@
 //! A broker with threads, a clock and a disk; the in-process API.
 //!
-//! One shard thread owns the [`tidings_broker::Broker`]; one sync thread runs group commits. A
-//! caller's request is a message; its reply is a future. Knows nothing of sockets or the wire.
+//! One shard thread owns the [`tidings_broker::Broker`]; what would block it runs elsewhere: the
+//! journal's writes ([`JournalIo`]), flushes, upkeep and cold reads ([`Workers`]). A caller's request
+//! is a message; its reply is a future. Knows nothing of sockets or the wire.
 
 mod file_disk;
 mod journal_io;
@@ -19,5 +20,7 @@ pub use node::{Answer, Node, NodeConfig, NodeError, NodeFigures};
 pub use open_files::raise_open_files;
 pub use records::{decode_batches, encode_batch};
 pub use tidings_broker as broker;
-pub use tidings_broker::log::{Fault, FaultKind, Header, MemoryDisk, NewRecord, Record};
+pub use tidings_broker::log::{
+    Fault, FaultKind, Header, MemoryDisk, NewRecord, Record, StoreConfig,
+};
 pub use workers::{Lane, Workers};

@@ -8,8 +8,6 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 65_536;
 /// Requests that the shard takes before it hands out answers, so that a flood of requests cannot
 /// hold back the answers of the first ones.
 pub const REQUESTS_PER_TURN_MAX: usize = 1024;
-/// Syncs of one group commit that run at the same time, each on a thread.
-pub const SYNCS_AT_ONCE_MAX: usize = 8;
 /// Threads that read what is no longer in memory.
 pub const COLD_READERS: usize = 2;
 /// Parts of a vectored write that the kernel takes in one call (`IOV_MAX`).

@@ -14,13 +14,13 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use tidings_broker::log::{Disk, Fault};
+use tidings_broker::log::{Disk, Fault, StoreConfig};
 use tidings_broker::{Call, OpenReport, Reply, Request};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::FileDisk;
 use crate::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
 use crate::shard::{self, Asked, Message};
+use crate::{FileDisk, JournalIoChoice};
 
 #[derive(Clone, Copy, Debug)]
 pub struct NodeConfig {
@@ -28,6 +28,17 @@ pub struct NodeConfig {
     pub default_partitions: i32,
     pub auto_create_topics: bool,
     pub disk_reserve_bytes: u64,
+    /// How much memory and disk the logs take.
+    pub store: StoreConfig,
+    /// How the journal is written.
+    pub journal_io: JournalIoChoice,
+}
+
+impl NodeConfig {
+    /// For a node on a [`MemoryDisk`](crate::MemoryDisk): little of everything.
+    pub fn in_memory() -> Self {
+        Self { store: StoreConfig::small(), ..Self::default() }
+    }
 }
 
 impl Default for NodeConfig {
@@ -37,6 +48,8 @@ impl Default for NodeConfig {
             default_partitions: 4,
             auto_create_topics: true,
             disk_reserve_bytes: 64 * 1024 * 1024,
+            store: StoreConfig::default(),
+            journal_io: JournalIoChoice::default(),
         }
     }
 }
@@ -59,8 +72,12 @@ pub struct NodeFigures {
     /// Bytes of batches in produce requests that were accepted in whole.
     pub produced_bytes: u64,
     pub fetched_bytes: u64,
-    /// Group commits.
-    pub syncs: u64,
+    /// Durable writes of the journal, each of everything that was accepted meanwhile.
+    pub journal_writes: u64,
+    /// Ranges of offsets that were found damaged.
+    pub damaged: u64,
+    /// Bytes accepted and not yet in segments, as of the last look at the free space.
+    pub unflushed_bytes: u64,
     /// As of the last look, about a second ago.
     pub free_bytes: u64,
 }
@@ -71,7 +88,9 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     pub(crate) produced_bytes: AtomicU64,
     pub(crate) fetched_bytes: AtomicU64,
-    pub(crate) syncs: AtomicU64,
+    pub(crate) journal_writes: AtomicU64,
+    pub(crate) damaged: AtomicU64,
+    pub(crate) unflushed_bytes: AtomicU64,
     pub(crate) free_bytes: AtomicU64,
 }
 
@@ -178,7 +197,9 @@ impl Node {
             requests: read(&counters.requests),
             produced_bytes: read(&counters.produced_bytes),
             fetched_bytes: read(&counters.fetched_bytes),
-            syncs: read(&counters.syncs),
+            journal_writes: read(&counters.journal_writes),
+            damaged: read(&counters.damaged),
+            unflushed_bytes: read(&counters.unflushed_bytes),
             free_bytes: read(&counters.free_bytes),
         }
     }

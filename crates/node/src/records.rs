@@ -20,12 +20,15 @@ pub fn encode_batch<'a>(
     builder.build().bytes().clone()
 }
 
-/// Decodes the whole batches in `bytes`, leaving out records before `from` and control batches.
+/// Decodes the whole batches in `pieces`, leaving out records before `from` and control batches.
 /// Also returns the offset after the last batch, or `from` when there is none.
-pub fn decode_batches(bytes: Bytes, from: i64) -> Result<(Vec<Record>, i64), BatchError> {
+pub fn decode_batches(
+    pieces: impl IntoIterator<Item = Bytes>,
+    from: i64,
+) -> Result<(Vec<Record>, i64), BatchError> {
     let mut records = Vec::new();
     let mut next = from;
-    for batch in split(bytes) {
+    for batch in pieces.into_iter().flat_map(split) {
         let batch = batch?;
         next = next.max(batch.last_offset() + 1);
         if !batch.header().attributes.control() {
@@ -57,15 +60,15 @@ mod tests {
     #[test]
     fn records_before_the_wanted_offset_are_left_out() {
         let bytes = encode_batch(&records(3), None);
-        let (all, next) = decode_batches(bytes.clone(), 0).unwrap();
+        let (all, next) = decode_batches([bytes.clone()], 0).unwrap();
         assert_eq!((values(&all), next), (vec![b"0" as &[u8], b"1", b"2"], 3));
-        let (last, next) = decode_batches(bytes, 2).unwrap();
+        let (last, next) = decode_batches([bytes], 2).unwrap();
         assert_eq!((values(&last), next), (vec![b"2" as &[u8]], 3));
     }
 
     #[test]
     fn nothing_decodes_to_nothing() {
-        assert_eq!(decode_batches(Bytes::new(), 7).unwrap(), (Vec::new(), 7));
+        assert_eq!(decode_batches([Bytes::new()], 7).unwrap(), (Vec::new(), 7));
     }
 
     #[test]
@@ -85,6 +88,6 @@ mod tests {
         let mut bytes = encode_batch(&records(1), None).to_vec();
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
-        assert!(matches!(decode_batches(bytes.into(), 0), Err(BatchError::Checksum { .. })));
+        assert!(matches!(decode_batches([bytes.into()], 0), Err(BatchError::Checksum { .. })));
     }
 }

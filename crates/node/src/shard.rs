@@ -1,47 +1,49 @@
-//! The threads: one shard that owns the broker, one that runs its group commits (with a helper per
-//! further partition that takes part in one).
+//! The thread that owns the broker.
 //!
-//! 1. Wait for a message, at most until the broker's next timer or the next look at free space.
-//! 2. Submit everything that is queued (up to a turn's limit), tick the timers.
-//! 3. Hand out completions.
-//! 4. When no group commit is out, start one with whatever is pending; go to 1.
+//! 1. Hand on what the broker wants carried out: the journal's writes, and jobs to the workers.
+//! 2. Wait for a message, at most until the broker's next timer or the next look at free space.
+//! 3. Submit everything that is queued (up to a turn's limit), take back what has ended, tick the
+//!    timers.
+//! 4. Hand out completions; go to 1.
 //!
-//! There is no timer for group commit: the next one starts when the last one has ended, with all
-//! that was written meanwhile. So a lone client waits for one sync, and many share one.
+//! There is no timer for group commit: while as many writes are out as may be, what is accepted
+//! gathers for the next one. So a lone client waits for one write, and many share one.
 //!
-//! A panic on either thread ends the shard: its reason is logged, the allowances are closed and the
+//! A panic on any thread ends the shard: its reason is logged, the allowances are closed and the
 //! waiting callers' channels dropped, which tells each of them that the node has stopped.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings_broker::log::{Disk, Fault, FaultKind};
 use tidings_broker::{
-    Broker, BrokerConfig, Completion, Now, OpenReport, ProduceRefused, Reply, Request, SyncBatch,
-    SyncPart, Ticket,
+    Broker, BrokerConfig, Completion, DiskRoom, Job, JobKind, Now, OpenReport, ProduceRefused,
+    Reply, Request, Ticket,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::limits::{FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX, SYNCS_AT_ONCE_MAX};
+use crate::limits::{FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX};
 use crate::node::{Counters, Ended};
-use crate::{NodeConfig, NodeError};
+use crate::pool::reason;
+use crate::{JournalIo, JournalIoEvent, Lane, NodeConfig, NodeError, Workers};
 
 /// What the shard is told. The channel is unbounded, its contents are not: a request carries its
-/// share of the allowances, there is at most one group commit, and one stop per caller.
+/// share of the allowances, the broker bounds the writes and jobs that are out, and there is one stop
+/// per caller.
 #[expect(clippy::large_enum_variant, reason = "nearly every message is a request")]
 #[derive(Debug)]
 pub(crate) enum Message {
     Request(Request, Asked),
-    Synced(SyncBatch),
-    /// The sync thread panicked.
-    SyncLost(String),
+    Journal(JournalIoEvent),
+    JobDone(Job),
+    /// A worker panicked.
+    WorkerLost(String),
     /// Finish and close.
     Stop,
     /// The last handle has gone: end without closing.
@@ -65,7 +67,7 @@ pub(crate) struct Started {
     pub(crate) thread: JoinHandle<()>,
 }
 
-/// Opens the broker on the caller's thread (recovery may fail, and says so), then starts both.
+/// Opens the broker on the caller's thread (recovery may fail, and says so), then starts the threads.
 pub(crate) fn start(
     disk: Arc<dyn Disk>,
     config: &NodeConfig,
@@ -78,27 +80,38 @@ pub(crate) fn start(
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
         disk_reserve_bytes: config.disk_reserve_bytes,
+        store: config.store,
         seed: seed(),
     };
     let (broker, report) = Broker::open(Arc::clone(&disk), broker_config, clock.now())?;
     let cluster_id = broker.cluster_id().to_owned();
     let (inbox, messages) = mpsc::channel();
-    let (commits, commit_queue) = mpsc::channel();
-    let outcomes = inbox.clone();
-    let syncing = spawn("tidings-sync", move || run_syncs(&commit_queue, &outcomes))?;
+    let tell = inbox.clone();
+    let (writes_max, choice) = (config.store.writes_in_flight_max, config.journal_io);
+    let journal = JournalIo::start(&*disk, choice, writes_max, move |event| {
+        // A shard that has ended wants no outcome.
+        let _ended = tell.send(Message::Journal(event));
+    })?;
+    let tell = inbox.clone();
+    let workers = Workers::start(move |reason| {
+        let _ended = tell.send(Message::WorkerLost(reason));
+    })?;
     let (end, ended) = watch::channel(None);
     let mut shard = Shard {
         broker,
         disk,
         clock,
         messages,
-        commits,
-        sync_is_out: false,
+        outcomes: inbox.clone(),
+        journal,
+        workers,
+        writes_out: 0,
+        jobs_out: 0,
         waiting: HashMap::new(),
         next_ticket: 0,
         probe_due_ms: 0,
-        reserve_bytes: config.disk_reserve_bytes,
-        full: false,
+        room: DiskRoom::Plenty,
+        journal_failed: false,
         counters,
     };
     let thread = spawn("tidings-shard", move || {
@@ -106,14 +119,13 @@ pub(crate) fn start(
         for allowance in &allowances {
             allowance.close();
         }
-        // Disk and broker go before the end is told, so that the directory is unlocked by then.
+        // Disk, broker and threads go before the end is told, so that the directory is unlocked by
+        // then.
         drop(shard);
         let outcome = outcome.unwrap_or_else(|panic| {
             tracing::error!(reason = %reason(&*panic), "the shard panicked; the node has stopped");
             Err(NodeError::Stopped)
         });
-        let joined = syncing.join();
-        debug_assert!(joined.is_ok(), "the sync thread catches its panics");
         end.send_replace(Some(outcome));
     })?;
     Ok(Started { report, cluster_id, inbox, ended, thread })
@@ -126,53 +138,6 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         offset: None,
         kind: FaultKind::Io(error.to_string()),
     })
-}
-
-fn run_syncs(commits: &mpsc::Receiver<SyncBatch>, outcomes: &mpsc::Sender<Message>) {
-    for mut batch in commits {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            run_side_by_side(batch.parts());
-            batch
-        }));
-        let message = match outcome {
-            Ok(batch) => Message::Synced(batch),
-            Err(panic) => Message::SyncLost(reason(&*panic)),
-        };
-        if outcomes.send(message).is_err() {
-            return;
-        }
-    }
-}
-
-/// Runs the syncs of one commit, several at a time: file systems gather what is synced at the same
-/// moment, so a commit of many partitions takes little longer than one of a single partition.
-fn run_side_by_side(parts: &mut [SyncPart]) {
-    let helpers = parts.len().min(SYNCS_AT_ONCE_MAX).saturating_sub(1);
-    let queue = Mutex::new(parts.iter_mut());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some(part) = next() {
-            part.run();
-        }
-    };
-    thread::scope(|scope| {
-        let helper = || thread::Builder::new().name("tidings-sync".to_owned());
-        // With fewer helpers than wanted it takes longer; no sync is left out.
-        let helpers: Vec<_> =
-            (0..helpers).map_while(|_| helper().spawn_scoped(scope, work).ok()).collect();
-        work();
-        for helper in helpers {
-            if let Err(panic) = helper.join() {
-                resume_unwind(panic);
-            }
-        }
-    });
-}
-
-fn reason(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without text".to_owned())
 }
 
 /// 64 bits that differ from start to start: the keys of a `RandomState` come from the system.
@@ -212,15 +177,19 @@ struct Shard {
     disk: Arc<dyn Disk>,
     clock: Clock,
     messages: mpsc::Receiver<Message>,
-    commits: mpsc::Sender<SyncBatch>,
-    sync_is_out: bool,
+    /// For what the workers have done.
+    outcomes: mpsc::Sender<Message>,
+    journal: JournalIo,
+    workers: Workers,
+    writes_out: usize,
+    jobs_out: usize,
     waiting: HashMap<Ticket, Asked>,
     next_ticket: u64,
     probe_due_ms: u64,
-    /// Free bytes below which the broker refuses produce.
-    reserve_bytes: u64,
-    /// There were fewer at the last look.
-    full: bool,
+    /// What was left of the disk at the last look.
+    room: DiskRoom,
+    /// The journal's failure has been told.
+    journal_failed: bool,
     counters: Arc<Counters>,
 }
 
@@ -228,7 +197,8 @@ impl Shard {
     fn run(&mut self) -> Result<(), NodeError> {
         loop {
             self.probe_free_space();
-            self.start_sync();
+            self.hand_on_writes();
+            self.hand_on_jobs();
             match self.turn()? {
                 Turn::On => {}
                 Turn::Stop => return self.close(),
@@ -254,12 +224,14 @@ impl Shard {
         if self.broker.next_timeout_ms().is_some_and(|due| due <= now.mono_ms) {
             self.broker.tick(now);
         }
+        self.tell_of_trouble();
         self.hand_out();
         Ok(end)
     }
 
     fn patience(&self) -> Duration {
-        let due = self.broker.next_timeout_ms().unwrap_or(u64::MAX).min(self.probe_due_ms);
+        let timers = [self.broker.next_timeout_ms(), self.broker.next_job_ms()];
+        let due = timers.into_iter().flatten().fold(self.probe_due_ms, u64::min);
         Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms))
     }
 
@@ -273,14 +245,19 @@ impl Shard {
                 self.broker.submit(self.clock.now(), ticket, request);
                 Ok(Turn::On)
             }
-            Message::Synced(batch) => {
-                self.sync_is_out = false;
-                self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-                self.broker.sync_end(self.clock.now(), batch);
+            Message::Journal(JournalIoEvent::Done(write, outcome)) => {
+                self.writes_out -= 1;
+                self.counters.journal_writes.fetch_add(1, Ordering::Relaxed);
+                self.broker.write_done(self.clock.now(), write, outcome);
                 Ok(Turn::On)
             }
-            Message::SyncLost(reason) => {
-                tracing::error!(%reason, "the sync thread panicked; the node has stopped");
+            Message::JobDone(job) => {
+                self.jobs_out -= 1;
+                self.broker.job_done(self.clock.now(), job);
+                Ok(Turn::On)
+            }
+            Message::Journal(JournalIoEvent::Lost(reason)) | Message::WorkerLost(reason) => {
+                tracing::error!(%reason, "a thread panicked; the node has stopped");
                 Err(NodeError::Stopped)
             }
             Message::Stop => Ok(Turn::Stop),
@@ -288,13 +265,41 @@ impl Shard {
         }
     }
 
-    fn start_sync(&mut self) {
-        if self.sync_is_out {
-            return;
+    fn hand_on_writes(&mut self) {
+        while let Some(write) = self.broker.next_write() {
+            self.writes_out += 1;
+            self.journal.submit(write);
         }
-        if let Some(batch) = self.broker.sync_begin() {
-            // The sync thread lives until `commits` is dropped; if it died it has told us so.
-            self.sync_is_out = self.commits.send(batch).is_ok();
+    }
+
+    fn hand_on_jobs(&mut self) {
+        while let Some(mut job) = self.broker.next_job(self.clock.now()) {
+            self.jobs_out += 1;
+            let lane = match job.kind() {
+                JobKind::Flush => Lane::Flush,
+                JobKind::Upkeep => Lane::Upkeep,
+                JobKind::Request => Lane::Read,
+            };
+            let outcomes = self.outcomes.clone();
+            self.workers.run(lane, move || {
+                job.run();
+                // A shard that has ended wants no outcome.
+                let _ended = outcomes.send(Message::JobDone(job));
+            });
+        }
+    }
+
+    /// Says once what the operator must know: that the journal has failed, and what is damaged.
+    fn tell_of_trouble(&mut self) {
+        if !self.journal_failed
+            && let Some(trouble) = self.broker.journal_failed()
+        {
+            self.journal_failed = true;
+            tracing::error!("{trouble}");
+        }
+        while let Some(damage) = self.broker.next_damage() {
+            self.counters.damaged.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("{damage}");
         }
     }
 
@@ -325,7 +330,7 @@ impl Shard {
             }
             Reply::Fetch(fetched) => {
                 let data = fetched.iter().filter_map(|f| f.outcome.as_ref().ok());
-                let bytes = data.map(|data| data.batches.len() as u64).sum();
+                let bytes = data.map(|data| data.bytes() as u64).sum();
                 self.counters.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
             }
             _ => {}
@@ -340,37 +345,42 @@ impl Shard {
         self.probe_due_ms = now_ms + FREE_SPACE_PROBE_MS;
         match self.disk.free_bytes() {
             Ok(free) => {
+                let now = self.clock.now();
+                self.broker.set_free_bytes(now, free);
+                let unflushed = self.broker.unflushed_bytes();
                 self.counters.free_bytes.store(free, Ordering::Relaxed);
-                self.broker.set_free_bytes(free);
+                self.counters.unflushed_bytes.store(unflushed, Ordering::Relaxed);
                 self.tell_of_room(free);
             }
             Err(fault) => tracing::warn!(%fault, "free space is unknown"),
         }
     }
 
-    /// Says once when produce begins to be refused for want of room, and once when it is taken again.
+    /// Says once when produce begins to be slowed or refused for want of room, and once when it is
+    /// taken again.
     fn tell_of_room(&mut self, free: u64) {
-        let reserve = self.reserve_bytes;
-        let full = free < reserve;
-        if full == std::mem::replace(&mut self.full, full) {
-            return;
-        }
-        if full {
-            tracing::error!(
-                free,
-                reserve,
-                "the disk is full: produce is refused until there is room"
-            );
-        } else {
-            tracing::warn!(free, reserve, "the disk has room again: produce is taken");
+        let room = self.broker.disk_room();
+        let before = std::mem::replace(&mut self.room, room);
+        match (before, room) {
+            (DiskRoom::None, DiskRoom::None) | (DiskRoom::Plenty, DiskRoom::Plenty) => {}
+            (_, DiskRoom::None) => {
+                tracing::error!(free, "the disk is full: produce is refused until there is room");
+            }
+            (DiskRoom::Plenty, DiskRoom::Low(left)) => {
+                tracing::warn!(free, left, "the disk is nearly full: produce is slowed");
+            }
+            (DiskRoom::Low(_), DiskRoom::Low(_)) => {}
+            (DiskRoom::None, DiskRoom::Low(_)) | (_, DiskRoom::Plenty) => {
+                tracing::warn!(free, "the disk has room again: produce is taken");
+            }
         }
     }
 
-    /// Makes everything that is written durable, answers for it, closes the logs.
+    /// Makes everything that is accepted durable, answers for it, closes the logs.
     fn close(&mut self) -> Result<(), NodeError> {
         loop {
-            self.start_sync();
-            if !self.sync_is_out {
+            self.hand_on_writes();
+            if self.writes_out == 0 && self.jobs_out == 0 {
                 break;
             }
             match self.messages.recv() {
@@ -383,6 +393,7 @@ impl Shard {
             self.hand_out();
         }
         self.hand_out();
+        self.tell_of_trouble();
         Ok(self.broker.close()?)
     }
 }

@@ -142,8 +142,8 @@ pub(crate) static TABLE: &[Row] = &[
     .advertised_from(0),
     row::<w::fetch::Request>(
         "Long poll. Whole batches, the first of them whatever its size. No incremental sessions: \
-         the session id is always 0. Read committed equals read uncommitted, as there are no \
-         transactions.",
+         the session id is always 0. Read committed ends at the last stable offset and names \
+         aborted transactions.",
     ),
     row::<w::list_offsets::Request>(
         "Latest, earliest, largest timestamp (from version 7) and by timestamp.",
@@ -171,6 +171,9 @@ pub(crate) static TABLE: &[Row] = &[
         "The number of partitions and replicas may be left to the broker. One replica.",
     ),
     row::<w::delete_topics::Request>("By id from version 6."),
+    row::<w::delete_records::Request>(
+        "The answer comes when the new start is on disk; files go later.",
+    ),
     row::<w::init_producer_id::Request>(
         "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
     ),

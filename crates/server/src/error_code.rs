@@ -3,7 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use tidings_broker::{FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused};
+use tidings_broker::log::RefusalKind;
+use tidings_broker::{
+    DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
+};
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
 
@@ -51,12 +54,14 @@ error_codes! {
     25 UNKNOWN_MEMBER_ID final "the group has no such member"
     26 INVALID_SESSION_TIMEOUT final "the session timeout is outside what the broker allows"
     27 REBALANCE_IN_PROGRESS final "the group is rebalancing: join again"
+    32 INVALID_TIMESTAMP final "a record's timestamp is further from the clock than its topic allows"
     35 UNSUPPORTED_VERSION final "the request, its version or something it asks is not served here"
     36 TOPIC_ALREADY_EXISTS final "there is a topic of this name"
     37 INVALID_PARTITIONS final "this number of partitions is not allowed"
     38 INVALID_REPLICATION_FACTOR final "one node holds one replica"
     40 INVALID_CONFIG final "a configuration has no such name or value"
     42 INVALID_REQUEST final "the request contradicts itself, or asks for what this server does not have"
+    44 POLICY_VIOLATION final "the topic's cleanup.policy does not allow it"
     45 OUT_OF_ORDER_SEQUENCE_NUMBER final "an idempotent producer's batch does not follow its last one"
     47 INVALID_PRODUCER_EPOCH final "a newer epoch of the producer exists"
     48 INVALID_TXN_STATE final "a transactional batch outside a transaction; there are none here"
@@ -117,13 +122,29 @@ impl Refusal for ProduceRefused {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            Self::Corrupt(_) => ErrorCode::CORRUPT_MESSAGE,
-            Self::InvalidRecord(_) => ErrorCode::INVALID_RECORD,
+            Self::Internal(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            Self::Batch(refused) => match refused.kind {
+                RefusalKind::Corrupt => ErrorCode::CORRUPT_MESSAGE,
+                RefusalKind::InvalidRecord => ErrorCode::INVALID_RECORD,
+                RefusalKind::InvalidTimestamp => ErrorCode::INVALID_TIMESTAMP,
+                RefusalKind::UnsupportedCompression => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            },
             Self::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-            Self::UnsupportedCompression(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             Self::OutOfOrderSequence(_) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             Self::StaleEpoch(_) => ErrorCode::INVALID_PRODUCER_EPOCH,
             Self::InvalidTransaction(_) => ErrorCode::INVALID_TXN_STATE,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for DeleteRecordsRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::Internal(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            Self::Compacted(_) => ErrorCode::POLICY_VIOLATION,
+            Self::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }

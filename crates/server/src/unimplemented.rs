@@ -41,7 +41,6 @@ const KEY_MAX: i16 = 92;
 #[rustfmt::skip]
 static LAYOUTS: &[Layout] = &[
     layout(17, "SaslHandshake",                1, NEVER, "el"),
-    layout(21, "DeleteRecords",                2, 2, "tl"),
     layout(23, "OffsetForLeaderEpoch",         4, 4, "2tl"),
     layout(24, "AddPartitionsToTxn",           5, 3, "t4el"),
     layout(25, "AddOffsetsToTxn",              4, 3, "te"),

@@ -159,7 +159,8 @@ impl Publisher {
     }
 }
 
-/// Makes the topic with the engine's defaults unless it is there.
+/// Makes the topic unless it is there. It keeps every event: what a service has written is its memory,
+/// and events may tell of a time long past.
 pub(crate) async fn make_topic(engine: &Engine, name: &str) -> Result<(), tidings_engine::Error> {
     use tidings_engine::Error::{TopicExists, UnknownTopic};
     match engine.topic(name).await {
@@ -167,7 +168,7 @@ pub(crate) async fn make_topic(engine: &Engine, name: &str) -> Result<(), tiding
         Ok(_) => return Ok(()),
         Err(error) => return Err(error),
     }
-    match engine.create_topic(NewTopic { name: name.to_owned(), ..NewTopic::default() }).await {
+    match engine.create_topic(NewTopic::kept(name)).await {
         Ok(()) | Err(TopicExists(_)) => Ok(()),
         Err(error) => Err(error),
     }

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::Pieces;
 use crate::limits::{ELEMENTS_PER_MESSAGE_MAX, TAGS_PER_MESSAGE_MAX};
 
 /// Where and why a frame could not be read. `at` counts from the start of the frame, after its
@@ -202,6 +203,14 @@ impl Reader {
     pub fn bytes(&mut self) -> Result<Bytes, DecodeError> {
         let value = self.nullable_bytes()?;
         self.not_null(value)
+    }
+
+    pub fn nullable_pieces(&mut self) -> Result<Option<Pieces>, DecodeError> {
+        Ok(self.nullable_bytes()?.map(Pieces::from))
+    }
+
+    pub fn pieces(&mut self) -> Result<Pieces, DecodeError> {
+        Ok(self.bytes()?.into())
     }
 
     pub fn nullable_list<T: Wire>(&mut self, version: i16) -> Result<Option<Vec<T>>, DecodeError> {

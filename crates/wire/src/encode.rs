@@ -1,14 +1,14 @@
 //! Writing messages as segments.
 //!
-//! Invariants: a byte field of [`SPLICED_BYTES_MIN`] bytes or more is handed on as the `Bytes` it
+//! Invariants: a byte field, or a piece of one, of [`SPLICED_BYTES_MIN`] bytes or more is handed on as the `Bytes` it
 //! came as, never copied; the first error (a null or a length that the version cannot say) makes
 //! the whole message fail in [`Writer::finish`], so the generated code stays straight.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::Wire;
 use crate::limits::{FRAME_PREFIX_BYTES, SPLICED_BYTES_MIN, STRING_BYTES_MAX};
+use crate::{Pieces, Wire};
 
 /// Why a message cannot be written in a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -142,13 +142,29 @@ impl Writer {
 
     pub fn nullable_bytes(&mut self, value: Option<&Bytes>) {
         self.length(value.map(Bytes::len), false);
-        match value {
-            Some(bytes) if bytes.len() >= SPLICED_BYTES_MIN => {
-                self.cut();
-                self.segments.push(bytes.clone());
-            }
-            Some(bytes) => self.current.put_slice(bytes),
-            None => {}
+        if let Some(bytes) = value {
+            self.put_bytes(bytes);
+        }
+    }
+
+    pub fn pieces(&mut self, value: &Pieces) {
+        self.nullable_pieces(Some(value));
+    }
+
+    pub fn nullable_pieces(&mut self, value: Option<&Pieces>) {
+        self.length(value.map(Pieces::len), false);
+        for piece in value.into_iter().flat_map(Pieces::iter) {
+            self.put_bytes(piece);
+        }
+    }
+
+    /// Long bytes by reference, short ones copied.
+    fn put_bytes(&mut self, bytes: &Bytes) {
+        if bytes.len() >= SPLICED_BYTES_MIN {
+            self.cut();
+            self.segments.push(bytes.clone());
+        } else {
+            self.current.put_slice(bytes);
         }
     }
 
@@ -244,6 +260,20 @@ mod tests {
         assert_eq!(segments[1].as_ptr(), batch.as_ptr());
         assert_eq!(&segments[0][..], [0, 1, 0, 0, 4, 0]);
         assert_eq!(&segments[2][..], b"\0\0\0\x05short");
+    }
+
+    #[test]
+    fn long_pieces_are_handed_on_and_short_ones_gathered() {
+        let long = Bytes::from(vec![7u8; SPLICED_BYTES_MIN]);
+        let short = Bytes::from_static(b"ab");
+        let pieces = vec![short.clone(), short.clone(), long.clone(), short.clone(), short];
+        let mut w = Writer::new(false);
+        w.pieces(&pieces.into());
+        let segments = w.finish().unwrap();
+        assert_eq!(segments.len(), 3);
+        assert_eq!(&segments[0][..], b"\0\0\x04\x08abab");
+        assert_eq!(segments[1].as_ptr(), long.as_ptr());
+        assert_eq!(segments[2], "abab");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod encode;
 mod frame;
 mod generated;
 pub mod limits;
+mod pieces;
 #[cfg(feature = "samples")]
 pub mod sample;
 
@@ -25,3 +26,4 @@ pub use frame::{
     encode_request, encode_response,
 };
 pub use generated::*;
+pub use pieces::Pieces;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::Pieces;
+
 /// Chooses values from a seed; the same seed chooses the same values.
 #[derive(Debug)]
 pub struct Source {
@@ -83,6 +85,13 @@ impl Source {
     pub fn bytes(&mut self) -> Bytes {
         let length = self.length();
         (0..length).map(|_| self.u64() as u8).collect()
+    }
+
+    /// Bytes in two pieces, either of which may be empty.
+    pub fn pieces(&mut self) -> Pieces {
+        let mut first = self.bytes();
+        let rest = first.split_off(self.below(first.len() as u64 + 1) as usize);
+        vec![first, rest].into()
     }
 
     pub fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> T) -> Vec<T> {

@@ -214,7 +214,7 @@ async fn first_end(services: &[Running]) -> Error {
 
 async fn create_topics(engine: &Engine) -> Result<(), Error> {
     for (name, partitions) in events::topics::ALL {
-        let topic = NewTopic { name: name.into(), partitions: Some(partitions), configs: vec![] };
+        let topic = NewTopic { partitions: Some(partitions), ..NewTopic::kept(name) };
         match engine.create_topic(topic).await {
             Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
             Err(e) => return Err(e.into()),

@@ -48,6 +48,7 @@ pub(super) enum Type {
     Uuid,
     String,
     Bytes,
+    Pieces,
     Struct(String),
     List(Box<Type>),
 }
@@ -192,6 +193,7 @@ fn parse_type(text: &str) -> Result<Type> {
         "uuid" => Type::Uuid,
         "string" => Type::String,
         "bytes" => Type::Bytes,
+        "pieces" => Type::Pieces,
         _ if text.starts_with(|first: char| first.is_ascii_uppercase()) => {
             Type::Struct(text.to_owned())
         }

@@ -14,6 +14,7 @@ impl Type {
             Self::Uuid => "[u8; 16]".into(),
             Self::String => "String".into(),
             Self::Bytes => "Bytes".into(),
+            Self::Pieces => "Pieces".into(),
             Self::List(element) => format!("Vec<{}>", element.rust()),
         }
     }
@@ -25,6 +26,7 @@ impl Type {
             Self::Uuid => "uuid",
             Self::String => "string",
             Self::Bytes => "bytes",
+            Self::Pieces => "pieces",
             Self::List(_) => "list",
             Self::Struct(_) => "decode",
         }
@@ -63,7 +65,7 @@ impl Type {
                     2
                 }
             }
-            Self::Bytes | Self::List(_) => {
+            Self::Bytes | Self::Pieces | Self::List(_) => {
                 if flexible {
                     1
                 } else {
@@ -138,7 +140,8 @@ impl Field {
             let reference = if by_value { "" } else { "&" };
             return self.kind.write("", &format!("{reference}self.{name}"));
         };
-        let view = if self.kind == Type::Bytes { "as_ref" } else { "as_deref" };
+        let view =
+            if matches!(self.kind, Type::Bytes | Type::Pieces) { "as_ref" } else { "as_deref" };
         let nullable = self.kind.write("nullable_", &format!("self.{name}.{view}()"));
         match null.condition(self.versions) {
             None => nullable,
@@ -171,16 +174,17 @@ pub(super) fn root_module(apis: &[Api]) -> String {
 pub(super) fn api_module(api: &Api) -> Result<String> {
     let Api { name, key, about, versions: Versions { first, last }, flexible_since, .. } = api;
     let mut code = format!("{HEADER}//! {name}: {about}\n\n");
-    let uses_bytes =
-        api.structs.iter().flat_map(|this| &this.fields).any(|field| field.kind == Type::Bytes);
-    if uses_bytes {
+    let uses =
+        |kind| api.structs.iter().flat_map(|this| &this.fields).any(|field| field.kind == kind);
+    if uses(Type::Bytes) {
         code += "use bytes::Bytes;\n\n";
     }
     let uses_tags = api.structs.iter().flat_map(|this| &this.fields).any(|f| f.tag.is_some());
     let tags = if uses_tags { "Tags, " } else { "" };
+    let pieces = if uses(Type::Pieces) { "Pieces, " } else { "" };
     let _ = write!(
         code,
-        "use crate::{{Api, DecodeError, Reader, {tags}Wire, Writer}};\n\n\
+        "use crate::{{Api, DecodeError, {pieces}Reader, {tags}Wire, Writer}};\n\n\
          pub const API: Api = Api {{ key: {key}, name: \"{name}\", version_min: {first}, \
          version_max: {last}, flexible_since: {flexible_since} }};\n\n\
          impl crate::Request for Request {{ const API: Api = API; type Response = Response; }}\n"

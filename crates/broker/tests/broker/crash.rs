@@ -1,6 +1,6 @@
 //! Power cuts: whatever was answered is there afterwards, whatever the disk did with the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_broker::log::{Fate, MemoryDisk, Unsynced};
 use tidings_broker::{
@@ -82,13 +82,24 @@ impl World {
                 self.sent.push((ticket, Sent::Delete { topic }));
             }
             _ => {
-                self.rig.sync();
+                let worked = self.dice.roll(2) == 0 && self.rig.work();
+                if !worked {
+                    self.rig.sync();
+                }
             }
         }
         self.listen();
     }
 
     fn listen(&mut self) {
+        let deleting: BTreeSet<&str> = self
+            .sent
+            .iter()
+            .filter_map(|(_, sent)| match sent {
+                Sent::Delete { topic } => Some(*topic),
+                _ => None,
+            })
+            .collect();
         let mut rest = Vec::new();
         for (ticket, sent) in std::mem::take(&mut self.sent) {
             if !self.rig.is_answered(ticket) {
@@ -113,7 +124,9 @@ impl World {
                     self.told.producers.push(given.unwrap().id);
                 }
                 Sent::Create { topic } => {
-                    if self.rig.answer::<CreateTopics>(ticket).unwrap()[0].outcome.is_ok() {
+                    let created = self.rig.answer::<CreateTopics>(ticket).unwrap();
+                    // It may be on its way out again.
+                    if created[0].outcome.is_ok() && !deleting.contains(topic) {
                         self.told.topics.insert(topic, true);
                     }
                 }

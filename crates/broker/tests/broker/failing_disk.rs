@@ -1,9 +1,13 @@
 //! Disks that fill up, fail and lie.
 
-use tidings_broker::log::{Fault, FaultKind, MemoryDisk};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidings_broker::log::{Disk, Entry, Fault, FaultKind, File, MemoryDisk, OpenMode, StoreConfig};
 use tidings_broker::{
-    Broker, CreateTopics, DeleteTopics, DescribeTopics, FetchRefused, GroupRefused, GroupTrouble,
-    InitProducer, NewTopic, Now, Produce, ProduceRefused, TopicName, TopicRefused, Topics,
+    Broker, BrokerConfig, CreateTopics, DeleteTopics, DescribeTopics, FetchRefused, GroupRefused,
+    GroupTrouble, InitProducer, NewTopic, Now, Produce, ProduceRefused, TopicName, TopicRefused,
+    Topics,
 };
 
 use crate::groups::{commit, join};
@@ -15,53 +19,49 @@ fn is_writable(rig: &mut Rig, topic: &str) -> Vec<bool> {
     topic.partitions.iter().map(|partition| partition.writable).collect()
 }
 
-#[test]
-fn a_full_disk_refuses_and_recovers_when_there_is_room_again() {
-    let mut rig = Rig::on(MemoryDisk::new());
-    rig.topic("a");
-    rig.produce("a", 0, batch(&["before"])).unwrap();
-    rig.disk.set_capacity(rig.disk.used_bytes() + 30);
-    let Err(ProduceRefused::Storage(text)) = rig.produce("a", 0, batch(&["refused"])) else {
-        panic!("there is no room")
-    };
-    assert!(text.starts_with("the disk is full: no space is left for this write"), "{text}");
-    let topic = NewTopic { name: "b".into(), ..NewTopic::default() };
-    assert!(matches!(rig.create(topic), Err(TopicRefused::Storage(_))));
-    rig.disk.set_capacity(u64::MAX);
-    rig.produce("a", 0, batch(&["after"])).unwrap();
-    assert_eq!(rig.values("a", 0, 0), ["before", "after"]);
-    rig.topic("b");
+fn broken() -> FaultKind {
+    FaultKind::Io("broken".into())
 }
 
 #[test]
-fn a_failed_sync_fails_what_waits_for_it_and_poisons_only_that_log() {
+fn a_failed_journal_acknowledges_nothing_more_and_still_serves() {
     let mut rig = Rig::new();
     rig.topic("a");
+    rig.produce("a", 0, batch(&["kept"])).unwrap();
+    assert_eq!(rig.broker.journal_failed(), None);
     let lost = rig.submit(produce("a", 0, batch(&["lost"])));
-    rig.disk.fail_syncs();
+    rig.disk.fail_after(0, broken());
     rig.sync();
     let Err(ProduceRefused::Storage(text)) = rig.answer::<Produce>(lost).unwrap().remove(0).outcome
     else {
         panic!("what is not on disk is not acknowledged")
     };
-    assert!(text.ends_with("a restart of the node recovers what is on disk"), "{text}");
+    assert!(text.starts_with("the journal failed (write journal/ring at byte "), "{text}");
+    assert!(text.contains("look at the disk and restart the node"), "{text}");
+    assert_eq!(rig.broker.journal_failed(), Some(text.clone()));
+    // The device works again; the journal does not trust it before a restart.
     rig.disk.heal();
-    let refused = rig.produce("a", 0, batch(&["refused"]));
-    assert!(matches!(refused, Err(ProduceRefused::Storage(_))), "{refused:?}");
-    assert_eq!(rig.values("a", 0, 0), Vec::<String>::new(), "nor is it shown");
-    rig.produce("a", 1, batch(&["fine"])).unwrap();
-    assert_eq!(is_writable(&mut rig, "a"), [false, true]);
+    for partition in [0, 1] {
+        let refused = rig.produce("a", partition, batch(&["refused"]));
+        assert_eq!(refused.unwrap_err(), ProduceRefused::Storage(text.clone()));
+    }
+    assert_eq!(is_writable(&mut rig, "a"), [false, false]);
+    assert_eq!(rig.values("a", 0, 0), ["kept"]);
+    let mut rig = Rig::on(rig.disk.fork());
+    let values = rig.values("a", 0, 0);
+    assert!(values == ["kept"] || values == ["kept", "lost"], "{values:?}");
+    assert_eq!(is_writable(&mut rig, "a"), [true, true]);
 }
 
 #[test]
-fn a_catalog_that_fails_refuses_new_topics_and_answers_those_who_wait() {
+fn a_failed_journal_answers_those_who_wait_and_refuses_what_must_be_kept() {
     let mut rig = Rig::new();
     rig.topic("a");
     let topics = vec![NewTopic { name: "b".into(), ..NewTopic::default() }];
     let created = rig.submit(CreateTopics { topics, validate_only: false });
     let produced = rig.submit(produce("b", 0, batch(&["early"])));
     let producer = rig.submit(InitProducer { resume: None });
-    rig.disk.fail_syncs();
+    rig.disk.fail_after(0, broken());
     rig.sync();
     rig.disk.heal();
     let answer = rig.answer::<CreateTopics>(created).expect("answered").remove(0);
@@ -74,7 +74,37 @@ fn a_catalog_that_fails_refuses_new_topics_and_answers_those_who_wait() {
     assert!(matches!(later, Err(ProduceRefused::Storage(_))), "{later:?}");
     let late = rig.produce("b", 1, batch(&["never settled"]));
     assert!(matches!(late, Err(ProduceRefused::Storage(_))), "{late:?}");
-    rig.produce("a", 0, batch(&["still works"])).unwrap();
+}
+
+#[test]
+fn a_failed_flush_ends_its_own_partition_and_loses_nothing() {
+    let (inner, folder) = (MemoryDisk::new(), "a-0/");
+    let broken = Arc::new(AtomicBool::new(false));
+    let disk = Breakable { inner: inner.clone(), folder, broken: Arc::clone(&broken) };
+    let store = StoreConfig { flush_after_ms: 1, ..StoreConfig::small() };
+    let mut rig = Rig::with(inner, BrokerConfig { store, ..config() });
+    let now = Now { wall_ms: WALL_MS, mono_ms: 0 };
+    rig.broker.close().unwrap();
+    let opened = Broker::open(Arc::new(disk), BrokerConfig { store, ..config() }, now);
+    (rig.broker, rig.report) = opened.unwrap();
+    rig.topic("a");
+    broken.store(true, Ordering::Relaxed);
+    for partition in [0, 1] {
+        rig.produce("a", partition, batch(&["in the journal"])).unwrap();
+    }
+    rig.pass(10);
+    rig.settle();
+    assert_eq!(is_writable(&mut rig, "a"), [false, true]);
+    let Err(ProduceRefused::Storage(text)) = rig.produce("a", 0, batch(&["refused"])) else {
+        panic!("the partition takes no more")
+    };
+    assert!(text.contains("this partition takes no more writes"), "{text}");
+    rig.produce("a", 1, batch(&["fine"])).unwrap();
+    assert_eq!(rig.values("a", 0, 0), ["in the journal"]);
+    assert_eq!(rig.broker.journal_failed(), None);
+    let mut rig = Rig::on(rig.disk.fork());
+    assert_eq!(rig.values("a", 0, 0), ["in the journal"]);
+    assert_eq!(rig.values("a", 1, 0), ["in the journal", "fine"]);
 }
 
 #[test]
@@ -83,7 +113,7 @@ fn offsets_that_cannot_be_written_are_refused() {
     rig.topic("a");
     rig.call(commit("g", 0, 1)).unwrap();
     let lost = rig.submit(commit("g", 0, 2));
-    rig.disk.fail_syncs();
+    rig.disk.fail_after(0, broken());
     rig.sync();
     rig.disk.heal();
     let refused = rig.answer::<tidings_broker::CommitOffsets>(lost).unwrap().unwrap_err();
@@ -112,10 +142,13 @@ fn damage_in_one_partition_is_refused_there_and_nowhere_else() {
     for partition in [0, 1] {
         rig.produce("a", partition, batch(&["some record"])).unwrap();
     }
+    let mut rig = rig.restart();
     let file = "a-0/00000000000000000000.log";
     assert!(rig.disk.flip_bit(file, 65 * 8), "the segment is there");
     let damaged = rig.fetch_now(fetch("a", 0, 0)).remove(0).outcome.unwrap_err();
     assert!(matches!(damaged, FetchRefused::Corrupt(_)), "{damaged:?}");
+    let told = rig.broker.next_damage().expect("the operator is told");
+    assert!(told.starts_with("a-0: offsets 0 to 0 are damaged, "), "{told}");
     assert_eq!(rig.values("a", 1, 0), ["some record"]);
 }
 
@@ -127,9 +160,10 @@ fn a_partition_that_cannot_be_opened_does_not_stop_the_node() {
         rig.produce("a", partition, batch(&["some record"])).unwrap();
     }
     rig.broker.close().unwrap();
-    let disk = Unopenable { inner: rig.disk.fork(), folder: "a-0/" };
+    let broken = Arc::new(AtomicBool::new(true));
+    let disk = Breakable { inner: rig.disk.fork(), folder: "a-0/", broken };
     let now = Now { wall_ms: WALL_MS, mono_ms: 0 };
-    let (broker, report) = Broker::open(std::sync::Arc::new(disk), config(), now).unwrap();
+    let (broker, report) = Broker::open(Arc::new(disk), config(), now).unwrap();
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
     assert!(report.findings[0].starts_with("a-0: could not be opened: "));
     rig.broker = broker;
@@ -144,26 +178,23 @@ fn a_partition_that_cannot_be_opened_does_not_stop_the_node() {
     assert_eq!(rig.values("a", 1, 0), ["some record"]);
 }
 
-/// A disk on which one folder's files cannot be opened.
+/// A disk on which one folder's files cannot be opened while it is broken.
 #[derive(Debug)]
-struct Unopenable {
+struct Breakable {
     inner: MemoryDisk,
     folder: &'static str,
+    broken: Arc<AtomicBool>,
 }
 
-impl tidings_broker::log::Disk for Unopenable {
-    fn open(
-        &self,
-        path: &str,
-        mode: tidings_broker::log::OpenMode,
-    ) -> Result<std::sync::Arc<dyn tidings_broker::log::File>, Fault> {
-        if path.starts_with(self.folder) {
+impl Disk for Breakable {
+    fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn File>, Fault> {
+        if path.starts_with(self.folder) && self.broken.load(Ordering::Relaxed) {
             let (path, kind) = (path.to_owned(), FaultKind::Io("permission denied".into()));
             return Err(Fault { operation: "open", path, offset: None, kind });
         }
         self.inner.open(path, mode)
     }
-    fn list(&self, dir: &str) -> Result<Vec<tidings_broker::log::Entry>, Fault> {
+    fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
         self.inner.list(dir)
     }
     fn create_dir_all(&self, dir: &str) -> Result<(), Fault> {
@@ -189,60 +220,74 @@ impl tidings_broker::log::Disk for Unopenable {
     }
 }
 
+fn plant(disk: &MemoryDisk, path: &str) {
+    disk.create_dir_all(path.split('/').next().unwrap()).unwrap();
+    disk.open(path, OpenMode::Create).unwrap().write_at(b"x", 0).unwrap();
+}
+
+/// Where a finding says that a folder was moved to.
+fn moved_to<'a>(finding: &'a str, folder: &str) -> &'a str {
+    let rest = finding.strip_prefix(folder).expect(finding);
+    let kept = rest.strip_prefix(": belongs to no topic; kept as ").expect(finding);
+    kept.strip_suffix(", for the catalog may be wrong").expect(finding)
+}
+
 #[test]
-fn folders_without_a_topic_are_removed_or_moved_aside_when_the_catalog_is_new() {
+fn folders_of_deleted_topics_are_removed_and_unknown_ones_moved_aside() {
     let mut rig = Rig::on(MemoryDisk::new());
-    rig.topic("a");
-    rig.produce("a", 0, batch(&["x"])).unwrap();
+    for name in ["a", "gone"] {
+        rig.topic(name);
+        rig.produce(name, 0, batch(&["x"])).unwrap();
+    }
+    rig.call(DeleteTopics { topics: vec![TopicName::Name("gone".into())] });
     rig.broker.close().unwrap();
-    let plant = |disk: &MemoryDisk, path: &str| {
-        use tidings_broker::log::{Disk as _, OpenMode};
-        disk.create_dir_all(path.split('/').next().unwrap()).unwrap();
-        disk.open(path, OpenMode::Create).unwrap().write_at(b"x", 0).unwrap();
-    };
-    plant(&rig.disk, "ghost-3/00000000000000000000.log");
+    for path in ["gone-0/00000000000000000000.log", "ghost-3/00000000000000000000.log"] {
+        plant(&rig.disk, path);
+    }
+    plant(&rig.disk, "empty-0/leader-epoch-checkpoint");
     plant(&rig.disk, "lost+found/x");
     let rig = Rig::on(rig.disk.fork());
-    assert_eq!(rig.report.findings, ["ghost-3: removed, it belongs to no topic"]);
+    let [empty, ghost, gone] = &rig.report.findings[..] else {
+        panic!("{:?}", rig.report.findings)
+    };
+    assert_eq!(empty, "empty-0: removed, it belongs to no topic");
+    assert_eq!(gone, "gone-0: removed, it belongs to no topic");
+    let kept = format!("{}/00000000000000000000.log", moved_to(ghost, "ghost-3"));
     let left = rig.disk.files();
-    assert!(
-        left.iter().any(|f| f == "lost+found/x") && !left.iter().any(|f| f.starts_with("ghost"))
-    );
+    assert!(left.contains(&kept) && left.iter().any(|file| file == "lost+found/x"), "{left:?}");
+    assert!(!left.iter().any(|file| file.starts_with("gone") || file.starts_with("empty")));
+}
 
-    // The same folders without their catalog: whose fault it is, is not for the broker to say.
+#[test]
+fn without_its_catalog_a_partition_is_moved_aside() {
     let disk = MemoryDisk::new();
     plant(&disk, "a-0/00000000000000000000.log");
     let mut rig = Rig::on(disk);
     let [finding] = &rig.report.findings[..] else { panic!("{:?}", rig.report.findings) };
-    let kept = finding.strip_prefix("a-0: belongs to no topic; kept as ").expect(finding);
-    let kept = kept.strip_suffix(", for the catalog is new, cut or damaged").expect(finding);
-    assert!(rig.disk.files().contains(&format!("{kept}/00000000000000000000.log")));
+    let kept = format!("{}/00000000000000000000.log", moved_to(finding, "a-0"));
+    assert!(rig.disk.files().contains(&kept));
     rig.topic("a");
     assert_eq!(rig.values("a", 0, 0), Vec::<String>::new());
     assert_eq!(rig.restart().report.findings, Vec::<String>::new());
 }
 
 #[test]
-fn a_damaged_last_record_of_the_catalog_does_not_cost_the_topic_its_data() {
+fn a_damaged_catalog_stops_the_start_and_costs_nothing() {
     let mut rig = Rig::on(MemoryDisk::new());
     rig.topic("a");
     rig.produce("a", 0, batch(&["kept"])).unwrap();
+    rig.broker.close().unwrap();
     let catalog = "__tidings_catalog-0/00000000000000000000.log";
     let bits = rig.disk.read_raw(catalog).unwrap().len() as u64 * 8;
-    let data = rig.disk.read_raw("a-0/00000000000000000000.log").unwrap();
     let disk = rig.disk.fork();
     assert!(disk.flip_bit(catalog, bits - 9));
-    let rig = Rig::on(disk);
-    assert_eq!(rig.report.topics, 0, "{:?}", rig.report.findings);
-    let kept: Vec<String> = rig
-        .disk
-        .files()
-        .into_iter()
-        .filter(|file| file.ends_with("-stray/00000000000000000000.log"))
-        .collect();
-    let [file] = &kept[..] else { panic!("only a-0 has data: {kept:?}") };
-    assert!(file.starts_with("a-0."), "{file}");
-    assert_eq!(rig.disk.read_raw(file).unwrap(), data);
+    let before = disk.read_raw("a-0/00000000000000000000.log").unwrap();
+    let now = Now { wall_ms: WALL_MS, mono_ms: 0 };
+    let fault = Broker::open(Arc::new(disk.clone()), config(), now).unwrap_err();
+    assert!(matches!(fault.kind, FaultKind::Corrupt(_)), "{fault}");
+    assert_eq!(disk.read_raw("a-0/00000000000000000000.log").unwrap(), before);
+    assert!(disk.flip_bit(catalog, bits - 9), "as if from a copy");
+    assert_eq!(Rig::on(disk).values("a", 0, 0), ["kept"]);
 }
 
 /// What group g has committed in a new topic of the name "a"; nothing where none can be made.

@@ -2,8 +2,8 @@
 
 use tidings_broker::log::{BatchBuilder, NewRecord};
 use tidings_broker::{
-    DeleteTopics, Fetch, FetchPartition, FetchRefused, Fetched, ListOffsets, ListOffsetsPartition,
-    OffsetAt, OffsetSpec, TopicName, limits,
+    DeleteTopics, Fetch, FetchPartition, FetchRefused, Fetched, Isolation, ListOffsets,
+    ListOffsetsPartition, OffsetAt, OffsetSpec, TopicName, limits,
 };
 
 use crate::rig::{Rig, WALL_MS, batch, fetch, produce, values_of};
@@ -22,7 +22,7 @@ fn over(partitions: &[(&str, i32, i64)], max_bytes: usize) -> Fetch {
         current_leader_epoch: None,
     };
     let partitions = partitions.iter().map(part).collect();
-    Fetch { max_wait_ms: 0, min_bytes: 1, max_bytes, partitions }
+    Fetch { isolation: Isolation::Uncommitted, max_wait_ms: 0, min_bytes: 1, max_bytes, partitions }
 }
 
 #[test]
@@ -215,8 +215,10 @@ fn a_fetch_of_nothing_is_answered_at_once() {
 fn at(rig: &mut Rig, at: OffsetSpec) -> Result<OffsetAt, FetchRefused> {
     let partition =
         ListOffsetsPartition { topic: "a".into(), partition: 0, at, current_leader_epoch: None };
-    let ticket = rig.submit(ListOffsets { partitions: vec![partition] });
-    rig.answer::<ListOffsets>(ticket).expect("answered at once").remove(0).outcome
+    let ticket =
+        rig.submit(ListOffsets { isolation: Isolation::Uncommitted, partitions: vec![partition] });
+    while !rig.is_answered(ticket) && rig.work() {}
+    rig.answer::<ListOffsets>(ticket).expect("answered when searched").remove(0).outcome
 }
 
 #[test]
@@ -260,7 +262,7 @@ fn listing_refuses_unknown_partitions_and_epochs() {
         current_leader_epoch: epoch,
     };
     let partitions = vec![part("none", None), part("a", Some(3)), part("a", Some(0))];
-    let answers = rig.call(ListOffsets { partitions });
+    let answers = rig.call(ListOffsets { isolation: Isolation::Committed, partitions });
     let outcomes: Vec<_> = answers.into_iter().map(|a| a.outcome.map(|at| at.offset)).collect();
     let unknown = FetchRefused::UnknownEpoch { got: 3, current: 0 };
     assert_eq!(outcomes, [Err(FetchRefused::UnknownPartition), Err(unknown), Ok(0)]);

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use tidings_broker::log::MemoryDisk;
 use tidings_broker::{
-    Acks, CommitOffsets, CommitPartition, ConfigResource, CreateTopics, DeleteGroups, DeleteTopics,
-    DescribeConfigs, DescribeGroups, DescribeTopics, Fetch, FetchOffsets, FetchPartition,
-    Heartbeat, InitProducer, JoinGroup, LeaveGroup, ListGroups, ListOffsets, ListOffsetsPartition,
-    NewTopic, OffsetSpec, Produce, ProducePartition, SyncGroup, Ticket, TopicName, Topics,
+    Acks, CommitOffsets, CommitPartition, ConfigResource, CreateTopics, DeleteGroups,
+    DeleteRecords, DeleteRecordsPartition, DeleteTopics, DescribeConfigs, DescribeGroups,
+    DescribeTopics, Fetch, FetchOffsets, FetchPartition, Heartbeat, InitProducer, Isolation,
+    JoinGroup, LeaveGroup, ListGroups, ListOffsets, ListOffsetsPartition, NewTopic, OffsetSpec,
+    Produce, ProducePartition, SyncGroup, Ticket, TopicName, Topics,
 };
 
 use crate::rig::{Rig, batch, sequenced};
@@ -64,7 +65,7 @@ impl Dice {
 
 fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
     let topic = dice.name();
-    match dice.roll(17) {
+    match dice.roll(18) {
         0 | 1 => rig.submit(Produce {
             acks: dice.pick(&[Acks::None, Acks::Durable]),
             transactional: dice.roll(9) == 0,
@@ -76,6 +77,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
             }],
         }),
         2 | 3 => rig.submit(Fetch {
+            isolation: dice.pick(&[Isolation::Uncommitted, Isolation::Committed]),
             max_wait_ms: dice.pick(&[0, 10, u32::MAX]),
             min_bytes: dice.size(),
             max_bytes: dice.size(),
@@ -99,6 +101,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
             rig.submit(DescribeTopics { topics, auto_create: dice.roll(2) == 0 })
         }
         7 => rig.submit(ListOffsets {
+            isolation: dice.pick(&[Isolation::Uncommitted, Isolation::Committed]),
             partitions: vec![ListOffsetsPartition {
                 topic,
                 partition: dice.int(),
@@ -110,7 +113,14 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
                 current_leader_epoch: dice.epoch(),
             }],
         }),
-        8 => rig.submit(InitProducer {
+        8 => rig.submit(DeleteRecords {
+            partitions: vec![DeleteRecordsPartition {
+                topic,
+                partition: dice.int(),
+                before: dice.pick(&[None, Some(0), Some(1), Some(-3), Some(i64::MAX)]),
+            }],
+        }),
+        9 => rig.submit(InitProducer {
             resume: dice.pick(&[None, Some((0, 0)), Some((-5, i16::MAX))]),
         }),
         _ => send_to_group(rig, dice, members, topic),

@@ -1,10 +1,12 @@
 //! The broker as its owner sees it, on a disk in memory.
 
 mod crash;
+mod deletion;
 mod failing_disk;
 mod fetch;
 mod groups;
 mod hostile;
 mod produce;
 mod rig;
+mod room;
 mod topics;

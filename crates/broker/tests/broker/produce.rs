@@ -1,7 +1,7 @@
 //! Produce: what is refused, what is acknowledged, and when.
 
 use bytes::Bytes;
-use tidings_broker::log::{Compression, MemoryDisk};
+use tidings_broker::log::{BatchRefused, Compression, MemoryDisk, RefusalKind};
 use tidings_broker::{
     Acks, BrokerConfig, DeleteTopics, NewTopic, Produce, ProducePartition, ProduceRefused,
     ProducedAt, TopicName,
@@ -39,31 +39,35 @@ fn changed(at: usize, value: u8) -> Bytes {
 
 #[test]
 fn batches_that_break_a_rule_are_refused() {
-    use ProduceRefused::{
-        Corrupt, InvalidRecord, InvalidTransaction, TooLarge, UnknownPartition,
-        UnsupportedCompression,
-    };
+    use ProduceRefused::{Internal, InvalidTransaction, TooLarge, UnknownPartition};
+    use RefusalKind::{Corrupt, InvalidRecord, InvalidTimestamp, UnsupportedCompression};
     let text = String::new;
+    let rule = |kind| {
+        let (message, records) = (text(), Vec::new());
+        ProduceRefused::Batch(BatchRefused { kind, message, records })
+    };
     let two = Bytes::from([batch(&["x"]), batch(&["y"])].concat());
+    let transactional = builder(&["x"]).producer(5, 0, 0).transactional().build().bytes().clone();
     let cut = batch(&["x"]).slice(..65);
     let huge = "x".repeat(1_048_600);
     let cases = [
         ("no topic", "none", 0, batch(&["x"]), UnknownPartition),
         ("no partition", "a", 2, batch(&["x"]), UnknownPartition),
         ("negative partition", "a", -1, batch(&["x"]), UnknownPartition),
-        ("internal topic", "__consumer_offsets", 0, batch(&["x"]), InvalidRecord(text())),
-        ("nothing", "a", 0, Bytes::new(), Corrupt(text())),
-        ("half a header", "a", 0, batch(&["x"]).slice(..30), Corrupt(text())),
-        ("cut", "a", 0, cut, Corrupt(text())),
-        ("two batches", "a", 0, two, InvalidRecord(text())),
-        ("old magic", "a", 0, changed(16, 1), InvalidRecord(text())),
-        ("flipped byte", "a", 0, changed(65, 0xee), Corrupt(text())),
-        ("control", "a", 0, with_attributes(0x20), InvalidRecord(text())),
-        ("transactional", "a", 0, with_attributes(0x10), InvalidTransaction(text())),
-        ("log append time", "a", 0, with_attributes(0x08), InvalidRecord(text())),
-        ("unknown codec", "a", 0, with_attributes(0x07), UnsupportedCompression(text())),
-        ("no sequence", "a", 0, sequenced(5, 0, -1, &["x"]), InvalidRecord(text())),
-        ("no epoch", "a", 0, sequenced(5, -1, 0, &["x"]), InvalidRecord(text())),
+        ("internal topic", "__consumer_offsets", 0, batch(&["x"]), Internal(text())),
+        ("nothing", "a", 0, Bytes::new(), rule(InvalidRecord)),
+        ("half a header", "a", 0, batch(&["x"]).slice(..30), rule(InvalidRecord)),
+        ("cut", "a", 0, cut, rule(InvalidRecord)),
+        ("two batches", "a", 0, two, rule(InvalidRecord)),
+        ("old magic", "a", 0, changed(16, 1), rule(InvalidRecord)),
+        ("flipped byte", "a", 0, changed(65, 0xee), rule(Corrupt)),
+        ("control", "a", 0, with_attributes(0x20), rule(InvalidRecord)),
+        ("transactional", "a", 0, transactional, InvalidTransaction(text())),
+        ("no transaction without a producer", "a", 0, with_attributes(0x10), rule(InvalidRecord)),
+        ("log append time", "a", 0, with_attributes(0x08), rule(InvalidTimestamp)),
+        ("unknown codec", "a", 0, with_attributes(0x07), rule(UnsupportedCompression)),
+        ("no sequence", "a", 0, sequenced(5, 0, -1, &["x"]), rule(InvalidRecord)),
+        ("no epoch", "a", 0, sequenced(5, -1, 0, &["x"]), rule(InvalidRecord)),
         ("too large", "a", 0, batch(&[&huge]), TooLarge { size: 0, limit: 0 }),
     ];
     let mut rig = Rig::new();
@@ -71,8 +75,12 @@ fn batches_that_break_a_rule_are_refused() {
     rig.call(crate::groups::commit("creates the offsets topic", 0, 1)).unwrap();
     for (name, topic, partition, bytes, expected) in cases {
         let refused = rig.produce(topic, partition, bytes).expect_err(name);
+        let kind = |refused: &ProduceRefused| match refused {
+            ProduceRefused::Batch(batch) => Some(batch.kind),
+            _ => None,
+        };
         let same = std::mem::discriminant(&refused) == std::mem::discriminant(&expected);
-        assert!(same, "{name}: {refused:?}");
+        assert!(same && kind(&refused) == kind(&expected), "{name}: {refused:?}");
     }
     assert_eq!(rig.values("a", 0, 0), Vec::<String>::new(), "nothing was appended");
     let transactional = Produce { transactional: true, ..produce("a", 0, batch(&["x"])) };
@@ -100,7 +108,8 @@ fn zstd_needs_a_client_that_says_it_knows_it() {
     let zstd = builder(&["x"]).compression(Compression::Zstd).build().bytes().clone();
     let old = Produce { zstd_allowed: false, ..produce("a", 0, zstd.clone()) };
     let refused = rig.call(old).remove(0).outcome.unwrap_err();
-    assert!(matches!(refused, ProduceRefused::UnsupportedCompression(_)));
+    let ProduceRefused::Batch(refused) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.kind, RefusalKind::UnsupportedCompression);
     rig.produce("a", 0, zstd).unwrap();
     assert_eq!(rig.values("a", 0, 0), ["x"]);
 }
@@ -114,22 +123,21 @@ fn an_acknowledgement_waits_for_the_disk() {
     assert!(!rig.is_answered(first) && !rig.is_answered(second));
     assert_eq!(rig.values("a", 0, 0), Vec::<String>::new(), "nor is it shown");
 
-    let mut out = rig.broker.sync_begin().expect("something to sync");
+    let out = rig.broker.next_write().expect("something to write");
     let third = rig.submit(produce("a", 0, batch(&["z"])));
-    assert!(rig.broker.sync_begin().is_none(), "one batch at a time");
-    out.run();
-    rig.broker.sync_end(rig.now(), out);
+    let outcome = out.run();
+    rig.broker.write_done(rig.now(), out, outcome);
     rig.pass(0);
     rig.submit(fetch("a", 0, 0));
     assert!(rig.is_answered(first) && rig.is_answered(second));
-    assert!(!rig.is_answered(third), "it came after the sync had begun");
+    assert!(!rig.is_answered(third), "it came after the write had begun");
     assert!(rig.sync());
     let at =
         |base_offset| Ok(ProducedAt { base_offset, log_start_offset: 0, log_append_time_ms: None });
     for (ticket, base) in [(first, 0), (second, 1), (third, 2)] {
         assert_eq!(rig.answer::<Produce>(ticket).unwrap()[0].outcome, at(base));
     }
-    assert!(!rig.sync(), "nothing is left to sync");
+    assert!(!rig.sync(), "nothing is left to write");
 }
 
 #[test]
@@ -221,7 +229,8 @@ fn a_topic_with_log_append_time_says_when() {
 fn below_the_reserve_produce_is_refused_and_everything_else_works() {
     let mut rig = Rig::new();
     rig.topic("a");
-    rig.broker.set_free_bytes(999);
+    let unflushed = rig.broker.unflushed_bytes();
+    rig.broker.set_free_bytes(rig.now(), unflushed + 999);
     let Err(ProduceRefused::Storage(text)) = rig.produce("a", 0, batch(&["x"])) else {
         panic!("there is no room")
     };
@@ -232,7 +241,8 @@ fn below_the_reserve_produce_is_refused_and_everything_else_works() {
     );
     rig.topic("b");
     rig.call(crate::groups::commit("g", 0, 1)).expect("offsets are still committed");
-    rig.broker.set_free_bytes(1000 + batch(&["x"]).len() as u64);
+    let unflushed = rig.broker.unflushed_bytes();
+    rig.broker.set_free_bytes(rig.now(), unflushed + 1000 + batch(&["x"]).len() as u64);
     rig.produce("a", 0, batch(&["x"])).unwrap();
 }
 
@@ -242,9 +252,10 @@ fn the_reserve_holds_between_two_looks_at_the_free_space() {
     let reserving = BrokerConfig { disk_reserve_bytes, ..config() };
     let mut rig = Rig::with(MemoryDisk::new(), reserving);
     rig.topic("a");
-    let room = disk_reserve_bytes + batch(&["x"]).len() as u64;
+    rig.settle();
+    let room = disk_reserve_bytes + batch(&["x"]).len() as u64 + rig.broker.unflushed_bytes();
     rig.disk.set_capacity(rig.disk.used_bytes() + room);
-    rig.broker.set_free_bytes(room);
+    rig.broker.set_free_bytes(rig.now(), room);
     let taken = (0..1000).filter(|_| rig.produce("a", 0, batch(&["x"])).is_ok()).count();
     assert_eq!(taken, 1);
     rig.call(crate::groups::commit("g", 0, 1)).expect("offsets are still committed");

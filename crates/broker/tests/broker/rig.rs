@@ -1,14 +1,14 @@
-//! A broker on a disk in memory, with a clock and syncs that the test decides on.
+//! A broker on a disk in memory, with a clock, writes and jobs that the test decides on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_broker::log::{Batch, BatchBuilder, MemoryDisk, NewRecord, split};
+use tidings_broker::log::{Batch, BatchBuilder, MemoryDisk, NewRecord, StoreConfig, split};
 use tidings_broker::{
     Acks, Broker, BrokerConfig, Call, CreateTopics, Fetch, FetchPartition, Fetched, GroupRefused,
-    NewTopic, Now, OpenReport, Produce, ProducePartition, ProduceRefused, ProducedAt, Reply,
-    Ticket, TopicCreation, TopicRefused,
+    Isolation, NewTopic, Now, OpenReport, Produce, ProducePartition, ProduceRefused, ProducedAt,
+    Reply, Ticket, TopicCreation, TopicRefused,
 };
 
 pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
@@ -30,6 +30,7 @@ pub(crate) fn config() -> BrokerConfig {
         default_partitions: 2,
         auto_create_topics: true,
         disk_reserve_bytes: 1000,
+        store: StoreConfig::small(),
         seed: 42,
     }
 }
@@ -101,26 +102,42 @@ impl Rig {
         }
     }
 
-    /// One group commit; false when there was nothing to sync.
+    /// Carries out one write of the journal; false when there was none to be done.
     pub(crate) fn sync(&mut self) -> bool {
-        let Some(mut batch) = self.broker.sync_begin() else { return false };
-        batch.run();
-        self.broker.sync_end(self.now(), batch);
+        let Some(write) = self.broker.next_write() else { return false };
+        let outcome = write.run();
+        self.broker.write_done(self.now(), write, outcome);
         self.collect();
         true
     }
 
-    /// Syncs until nothing is left to sync.
+    /// Carries out one job; false when none is due.
+    pub(crate) fn work(&mut self) -> bool {
+        let Some(mut job) = self.broker.next_job(self.now()) else { return false };
+        job.run();
+        self.broker.job_done(self.now(), job);
+        self.collect();
+        true
+    }
+
+    /// Carries out what there is until nothing is left.
     pub(crate) fn settle(&mut self) {
-        for _ in 0..100 {
-            if !self.sync() {
+        for _ in 0..1000 {
+            if !self.sync() && !self.work() {
                 return;
             }
         }
-        panic!("syncing does not come to an end");
+        panic!("the work does not come to an end");
     }
 
-    /// Asks and syncs until answered.
+    /// Asks, and carries out nothing but writes.
+    pub(crate) fn call_without_flush<C: Call>(&mut self, request: C) -> C::Reply {
+        let ticket = self.submit(request);
+        while self.sync() {}
+        self.answer::<C>(ticket).expect("answered when everything is in the journal")
+    }
+
+    /// Asks, and works until nothing is left to do.
     pub(crate) fn call<C: Call>(&mut self, request: C) -> C::Reply {
         let ticket = self.submit(request);
         self.settle();
@@ -161,19 +178,30 @@ impl Rig {
 
     pub(crate) fn fetch_now(&mut self, request: Fetch) -> Vec<Fetched> {
         let ticket = self.submit(Fetch { max_wait_ms: 0, ..request });
-        self.answer::<Fetch>(ticket).expect("answered at once")
+        while !self.is_answered(ticket) && self.work() {}
+        self.answer::<Fetch>(ticket).expect("answered when segments have been read")
     }
 
     /// The values of all records from `offset` on.
     pub(crate) fn values(&mut self, topic: &str, partition: i32, offset: i64) -> Vec<String> {
-        let fetched = self.fetch_now(fetch(topic, partition, offset)).remove(0);
-        values_of(fetched.outcome.expect("readable").batches, offset)
+        let (mut values, mut next) = (Vec::new(), offset);
+        loop {
+            let fetched = self.fetch_now(fetch(topic, partition, next)).remove(0);
+            let data = fetched.outcome.expect("readable");
+            let last = data.batches.iter().cloned().flat_map(split).last();
+            values.extend(values_of(data.batches, next));
+            // One fetch gives what segments have or what memory has.
+            match last {
+                Some(last) => next = last.expect("whole batches").last_offset() + 1,
+                None => return values,
+            }
+        }
     }
 }
 
-pub(crate) fn values_of(batches: Bytes, from: i64) -> Vec<String> {
+pub(crate) fn values_of(batches: Vec<Bytes>, from: i64) -> Vec<String> {
     let mut values = Vec::new();
-    for batch in split(batches) {
+    for batch in batches.into_iter().flat_map(split) {
         for record in batch.expect("whole batches").records().expect("decodable") {
             if record.offset >= from {
                 let value = record.value.expect("tests write values");
@@ -218,6 +246,7 @@ pub(crate) fn produce(topic: &str, partition: i32, batch: Bytes) -> Produce {
 /// Waits for a byte, at most a second.
 pub(crate) fn fetch(topic: &str, partition: i32, offset: i64) -> Fetch {
     Fetch {
+        isolation: Isolation::Uncommitted,
         max_wait_ms: 1000,
         min_bytes: 1,
         max_bytes: 1 << 20,

@@ -185,8 +185,8 @@ fn take(
         code if code.is_moving() => return Ok(true),
         code => return Err(code.topic_failure(topic, None)),
     }
-    let bytes = answer.records.unwrap_or_default();
-    let (records, after) = decode_batches(bytes, from).map_err(|e| {
+    let batches = answer.records.unwrap_or_default();
+    let (records, after) = decode_batches(batches, from).map_err(|e| {
         Failure::failed(format!("records of {topic}-{id} from offset {from} cannot be read")).why(e)
     })?;
     fetched.at_end &= after >= answer.high_watermark;

@@ -20,7 +20,21 @@ pub(super) fn read(node: &Node, server: Option<&Server>) -> Vec<Figure> {
             "Bytes of batches that were read.",
             of_node.fetched_bytes,
         ),
-        counter("tidings_node_syncs_total", "Group commits to the disk.", of_node.syncs),
+        counter(
+            "tidings_node_journal_writes_total",
+            "Durable writes of the journal.",
+            of_node.journal_writes,
+        ),
+        counter(
+            "tidings_node_damaged_total",
+            "Ranges of offsets that were found damaged; the log names them.",
+            of_node.damaged,
+        ),
+        gauge(
+            "tidings_node_unflushed_bytes",
+            "Bytes accepted and not yet in segments.",
+            of_node.unflushed_bytes,
+        ),
         gauge("tidings_node_free_bytes", "Free bytes of the data's disk.", of_node.free_bytes),
     ];
     if let Some(server) = server {

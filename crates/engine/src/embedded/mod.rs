@@ -48,7 +48,7 @@ impl Embedded {
     }
 
     pub(crate) fn in_memory() -> Result<Self, Error> {
-        let (node, _) = Node::start(Arc::new(MemoryDisk::default()), NodeConfig::default())?;
+        let (node, _) = Node::start(Arc::new(MemoryDisk::default()), NodeConfig::in_memory())?;
         Ok(Self::on(node))
     }
 

@@ -51,9 +51,8 @@ pub(super) fn produce(at: &TopicPartition, refused: ProduceRefused) -> Error {
             Error::Unavailable(format!("{at}: {refused}"))
         }
         ProduceRefused::TooLarge { .. }
-        | ProduceRefused::Corrupt(_)
-        | ProduceRefused::InvalidRecord(_)
-        | ProduceRefused::UnsupportedCompression(_)
+        | ProduceRefused::Internal(_)
+        | ProduceRefused::Batch(_)
         | ProduceRefused::InvalidTransaction(_) => Error::Invalid(format!("{at}: {refused}")),
     }
 }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use tidings_node::broker::{CommitOffsets, Fetch, FetchPartition, FetchRefused, Fetched};
+use tidings_node::broker::{
+    CommitOffsets, Fetch, FetchPartition, FetchRefused, Fetched, Isolation,
+};
 use tidings_node::{Answer, decode_batches};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -224,6 +226,7 @@ impl EmbeddedSubscription {
             current_leader_epoch: None,
         };
         let request = Fetch {
+            isolation: Isolation::default(),
             max_wait_ms: wait_ms(until.saturating_duration_since(now)),
             min_bytes: 1,
             max_bytes: FETCH_BYTES_MAX,

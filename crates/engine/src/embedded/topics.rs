@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tidings_node::broker::{
     ConfigResource, CreateTopics, DeleteTopics, DescribeConfigs, DescribeTopics, Fetch,
-    FetchPartition, ListOffsets, ListOffsetsPartition, NewTopic as Wanted, OffsetSpec,
+    FetchPartition, Isolation, ListOffsets, ListOffsetsPartition, NewTopic as Wanted, OffsetSpec,
     TopicDescription, TopicName, Topics,
 };
 use tidings_node::decode_batches;
@@ -95,6 +95,7 @@ impl Embedded {
                 deadline.saturating_duration_since(Instant::now()).min(FETCH_WAIT_MAX)
             });
             let request = Fetch {
+                isolation: Isolation::default(),
                 max_wait_ms: wait_ms(left),
                 min_bytes: 1,
                 max_bytes: limit.bytes.max(1),
@@ -158,7 +159,8 @@ impl Embedded {
             at,
             current_leader_epoch: None,
         };
-        let listed = single(self.node.call(ListOffsets { partitions: vec![asked] }).await?)?;
+        let asked = ListOffsets { isolation: Isolation::default(), partitions: vec![asked] };
+        let listed = single(self.node.call(asked).await?)?;
         let at = TopicPartition { topic: topic.to_owned(), partition };
         let found = listed.outcome.map_err(|refused| refusals::fetch(&at, refused))?;
         Ok((found.offset >= 0).then_some(found.offset))

@@ -102,14 +102,8 @@ impl Store {
     }
 
     async fn create_topic(&self) -> Result<(), Error> {
-        let topic = NewTopic {
-            name: TOPIC.to_owned(),
-            partitions: Some(1),
-            // Everything is kept: the registry is the whole of its topic.
-            configs: ["retention.ms", "retention.bytes"]
-                .map(|name| (name.into(), "-1".into()))
-                .to_vec(),
-        };
+        // The registry is the whole of its topic.
+        let topic = NewTopic { partitions: Some(1), ..NewTopic::kept(TOPIC) };
         match self.engine.create_topic(topic).await {
             Ok(()) | Err(Error::TopicExists(_)) => Ok(()),
             Err(e) => Err(e),

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::control::{Control, Place};
-use self::frame::{FrameHeader, Gathered, in_blocks};
+use self::frame::{FrameHeader, Gathered, HEADER_BYTES, in_blocks};
 use self::recovery::RingReader;
 use self::ring::{Growth, Placed, Ring};
 pub use self::walk::{FrameState, JournalDump, JournalEntry, JournalFrame, read_journal};
@@ -250,6 +250,14 @@ impl Journal {
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let bound = 2 * self.writes_out_max * self.write_bytes_max;
         self.gathered.is_empty() || self.gathered_bytes + Gathered::cost(bytes) <= bound
+    }
+
+    /// Whether the ring has room for an entry of so many bytes beside all that has been gathered, without
+    /// more of it being prepared.
+    pub(crate) fn fits_ring(&self, bytes: usize) -> bool {
+        let frames = HEADER_BYTES * (self.gathered.len() + 1);
+        let together = self.gathered_bytes + Gathered::cost(bytes) + frames;
+        self.ring.place(in_blocks(together as u64)).is_some()
     }
 
     /// Adds an entry made of `parts`, of at most [`BATCH_BYTES_MAX`] together, to the frame that is being

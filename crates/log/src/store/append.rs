@@ -30,6 +30,23 @@ impl Store {
         batch: &Batch,
         at: AppendAt,
     ) -> Result<Appended, AppendRefused> {
+        let bytes = batch.bytes().len();
+        // On a full disk the ring does not grow: what it has no room for would wait for its write.
+        let stuck = self.flush_fault().is_some() && !self.journal.fits_ring(bytes);
+        if self.failed().is_none() && (stuck || !self.journal.has_room(bytes)) {
+            return Err(AppendRefused::Congested);
+        }
+        self.append_anyway(id, batch, at)
+    }
+
+    /// [`Self::append`], however much waits for its write already: for what the owner itself must keep,
+    /// of which it bounds the amount.
+    pub fn append_anyway(
+        &mut self,
+        id: LogId,
+        batch: &Batch,
+        at: AppendAt,
+    ) -> Result<Appended, AppendRefused> {
         self.begun()?;
         let log = self.logs.get_mut(&id).ok_or_else(|| unknown("append to", id))?;
         let placed = match log.admit(batch, at)? {
@@ -49,9 +66,6 @@ impl Store {
             self.dirty.insert(id);
             self.advanced.insert(id);
         } else {
-            if !self.journal.has_room(bytes) {
-                return Err(AppendRefused::Congested);
-            }
             let sequence = self.journal.push(log.key(), EntryKind::Batch, &placed.parts);
             log.accept(batch, &header, Some(sequence));
             self.pushed.push_back(Pushed { id, entry: PushedEntry::Batch(header) });
@@ -80,9 +94,6 @@ impl Store {
             return Ok(true);
         }
         let bytes = Bytes::copy_from_slice(&offset.to_be_bytes());
-        if !self.journal.has_room(bytes.len()) {
-            return Err(AppendRefused::Congested);
-        }
         let sequence = self.journal.push(log.key(), EntryKind::StartOffset, &[bytes]);
         log.move_start(offset, Some(sequence));
         self.pushed.push_back(Pushed { id, entry: PushedEntry::StartOffset(offset) });

@@ -53,6 +53,8 @@ impl Store {
         // The clean mark tells more than an idle journal's announcement.
         self.flushing.idle_since_ms = None;
         self.flush_now(now);
+        // Idle by now, the journal may have had something to say.
+        self.settle(now);
         if let Some(fault) = self.journal.failed() {
             return Err(fault.clone());
         }

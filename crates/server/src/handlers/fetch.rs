@@ -2,22 +2,22 @@
 //!
 //! The first batch is returned whatever its size (KIP-74) and may begin before the offset. Fetch
 //! sessions (KIP-227) are not kept: the answer's session id is 0, which every client takes as
-//! "send full requests"; a request that names a session gets FETCH_SESSION_ID_NOT_FOUND. There are
-//! no transactions, so the last stable offset is the high watermark and nothing is aborted.
+//! "send full requests"; a request that names a session gets FETCH_SESSION_ID_NOT_FOUND. A reader
+//! of committed records gets what is below the last stable offset, and the aborted transactions in
+//! it.
 
-use bytes::Bytes;
-use tidings_broker::{FetchPartition, Fetched, FetchedData};
+use tidings_broker::{FetchPartition, Fetched, FetchedData, Isolation};
 use tidings_wire::RequestHeader;
-use tidings_wire::fetch::{PartitionResponse, Request, Response, Topic, TopicResponse};
+use tidings_wire::fetch::{
+    AbortedTransaction, PartitionResponse, Request, Response, Topic, TopicResponse,
+};
 
-use super::{by_topic, epoch};
+use super::{by_topic, epoch, isolation};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 use crate::error_code::code_of;
 use crate::limits::FETCH_WAIT_MAX;
-
-const READ_COMMITTED: i8 = 1;
 
 impl Handler for Request {
     async fn answer(
@@ -35,7 +35,9 @@ impl Handler for Request {
         context.let_pass();
         let mut reservation = context.fetches().begin().await;
         let max_wait_ms = self.max_wait_ms.clamp(0, FETCH_WAIT_MAX.as_millis() as i32);
+        let isolation = isolation(self.isolation_level);
         let fetch = tidings_broker::Fetch {
+            isolation,
             max_wait_ms: max_wait_ms.unsigned_abs(),
             min_bytes: size(self.min_bytes),
             max_bytes: context.fetches().allowed(size(self.max_bytes)),
@@ -43,9 +45,8 @@ impl Handler for Request {
         };
         let fetched = context.ask(fetch).await?;
         let batches = fetched.iter().filter_map(|partition| partition.outcome.as_ref().ok());
-        reservation.hold(batches.map(|data| data.batches.len()).sum());
-        let committed = self.isolation_level == READ_COMMITTED;
-        let respond = |p: Fetched| (p.topic.clone(), respond(p, committed));
+        reservation.hold(batches.map(FetchedData::bytes).sum());
+        let respond = |p: Fetched| (p.topic.clone(), respond(p, isolation));
         let responses = by_topic(fetched.into_iter().map(respond))
             .into_iter()
             .map(|(topic, partitions)| TopicResponse { topic, partitions })
@@ -75,18 +76,27 @@ fn partitions_of(topic: Topic) -> impl Iterator<Item = FetchPartition> {
     })
 }
 
-fn respond(fetched: Fetched, committed: bool) -> PartitionResponse {
+fn respond(fetched: Fetched, isolation: Isolation) -> PartitionResponse {
     let error_code = code_of(&fetched.outcome);
-    let nothing = FetchedData { high_watermark: -1, log_start_offset: -1, batches: Bytes::new() };
+    let nothing = FetchedData {
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        batches: Vec::new(),
+        aborted: Vec::new(),
+    };
     let data = fetched.outcome.unwrap_or(nothing);
+    let aborted = data.aborted.into_iter();
+    let aborted =
+        aborted.map(|(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset });
     PartitionResponse {
         partition_index: fetched.partition,
         error_code,
         high_watermark: data.high_watermark,
-        last_stable_offset: data.high_watermark,
+        last_stable_offset: data.last_stable_offset,
         log_start_offset: data.log_start_offset,
-        aborted_transactions: committed.then(Vec::new),
-        records: Some(data.batches),
+        aborted_transactions: (isolation == Isolation::Committed).then(|| aborted.collect()),
+        records: Some(data.batches.into()),
         ..PartitionResponse::default()
     }
 }

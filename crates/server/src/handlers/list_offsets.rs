@@ -1,14 +1,14 @@
 //! ListOffsets, 1 to 7: the offset at a time, or at either end.
 //!
 //! -1 is the latest, -2 the earliest, -3 the record with the largest timestamp (version 7,
-//! KIP-734). Other negative timestamps belong to later versions: UNSUPPORTED_VERSION. The isolation
-//! level makes no difference, as there are no transactions.
+//! KIP-734). Other negative timestamps belong to later versions: UNSUPPORTED_VERSION. For a reader of
+//! committed records the end is the last stable offset.
 
 use tidings_broker::{ListOffsetsPartition, OffsetAt, OffsetSpec};
 use tidings_wire::RequestHeader;
 use tidings_wire::list_offsets::{PartitionResponse, Request, Response, TopicResponse};
 
-use super::{by_topic, epoch};
+use super::{by_topic, epoch, isolation};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
@@ -44,7 +44,9 @@ impl Handler for Request {
                 }
             }
         }
-        let listed = context.ask(tidings_broker::ListOffsets { partitions: asked }).await?;
+        let isolation = isolation(self.isolation_level);
+        let ask = tidings_broker::ListOffsets { isolation, partitions: asked };
+        let listed = context.ask(ask).await?;
         let listed = listed.into_iter().map(|listed| {
             let outcome = listed.outcome.map_err(|refused| refused.code());
             (listed.topic, respond(listed.partition, outcome))

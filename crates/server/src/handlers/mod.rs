@@ -3,6 +3,7 @@
 pub(crate) mod api_versions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -23,6 +24,8 @@ mod sync_group;
 
 use std::collections::HashMap;
 
+use tidings_broker::Isolation;
+
 /// Puts partitions under their topics, both in the order of their first appearance.
 fn by_topic<P>(partitions: impl IntoIterator<Item = (String, P)>) -> Vec<(String, Vec<P>)> {
     let mut topics: Vec<(String, Vec<P>)> = Vec::new();
@@ -42,4 +45,9 @@ fn by_topic<P>(partitions: impl IntoIterator<Item = (String, P)>) -> Vec<(String
 /// An epoch as the wire says it: -1 for none.
 fn epoch(epoch: i32) -> Option<i32> {
     (epoch >= 0).then_some(epoch)
+}
+
+/// What the isolation level of a reader says: 1 is read committed.
+fn isolation(level: i8) -> Isolation {
+    if level == 1 { Isolation::Committed } else { Isolation::Uncommitted }
 }

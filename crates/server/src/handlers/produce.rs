@@ -7,8 +7,11 @@
 //! Versions 0 to 2 are refused per partition with UNSUPPORTED_VERSION in their own layout.
 
 use bytes::Bytes;
+use tidings_broker::log::{BatchRefused, RefusedRecord};
 use tidings_broker::{Acks, ProducePartition, ProduceRefused, Produced};
-use tidings_wire::produce::{PartitionResponse, Request, Response, TopicData, TopicResponse};
+use tidings_wire::produce::{
+    PartitionResponse, RecordError, Request, Response, TopicData, TopicResponse,
+};
 use tidings_wire::{DecodeError, EncodeError, Prefix, Reader, RequestHeader, Wire, Writer};
 
 use super::by_topic;
@@ -73,6 +76,7 @@ fn respond(produced: Produced) -> PartitionResponse {
         index: produced.partition,
         error_code,
         base_offset: -1,
+        record_errors: record_errors(&refused),
         error_message: Some(refused.text()),
         ..PartitionResponse::default()
     };
@@ -83,6 +87,16 @@ fn respond(produced: Produced) -> PartitionResponse {
         log_start_offset: at.log_start_offset,
         ..PartitionResponse::default()
     })
+}
+
+/// The records that a rule refused, as far as they are named.
+fn record_errors(refused: &ProduceRefused) -> Vec<RecordError> {
+    let ProduceRefused::Batch(BatchRefused { records, .. }) = refused else { return Vec::new() };
+    let error = |record: &RefusedRecord| RecordError {
+        batch_index: record.index,
+        batch_index_error_message: Some(record.message.clone()),
+    };
+    records.iter().map(error).collect()
 }
 
 fn refuse_each(topics: Vec<TopicData>, error: ErrorCode) -> Response {

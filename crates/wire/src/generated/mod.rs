@@ -4,6 +4,7 @@
 pub mod api_versions;
 pub mod create_topics;
 pub mod delete_groups;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
@@ -42,6 +43,7 @@ pub const APIS: &[crate::Api] = &[
     api_versions::API,
     create_topics::API,
     delete_topics::API,
+    delete_records::API,
     init_producer_id::API,
     describe_configs::API,
     delete_groups::API,
@@ -50,4 +52,4 @@ pub const APIS: &[crate::Api] = &[
 
 /// Calls a macro with the modules of every API, by key.
 #[macro_export]
-macro_rules! every_api { ($then:ident) => { $then! { produce, fetch, list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group, heartbeat, leave_group, sync_group, describe_groups, list_groups, api_versions, create_topics, delete_topics, init_producer_id, describe_configs, delete_groups, describe_cluster } }; }
+macro_rules! every_api { ($then:ident) => { $then! { produce, fetch, list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group, heartbeat, leave_group, sync_group, describe_groups, list_groups, api_versions, create_topics, delete_topics, delete_records, init_producer_id, describe_configs, delete_groups, describe_cluster } }; }

@@ -168,7 +168,7 @@ impl Sample for crate::fetch::PartitionResponse {
                 s.list(|s| crate::fetch::AbortedTransaction::sample(s, version))
             }),
             preferred_read_replica: if version >= 11 { s.i32() } else { -1 },
-            records: s.nullable(true, |s| s.bytes()),
+            records: s.nullable(true, |s| s.pieces()),
         }
     }
 }
@@ -897,6 +897,54 @@ impl Sample for crate::delete_topics::TopicResponse {
             error_code: s.i16(),
             error_message: if version >= 5 { s.nullable(true, |s| s.string()) } else { None },
         }
+    }
+}
+
+impl Sample for crate::delete_records::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topics: s.list(|s| crate::delete_records::Topic::sample(s, version)),
+            timeout_ms: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::delete_records::Topic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| crate::delete_records::Partition::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::delete_records::Partition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), offset: s.i64() }
+    }
+}
+
+impl Sample for crate::delete_records::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            topics: s.list(|s| crate::delete_records::TopicResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::delete_records::TopicResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| crate::delete_records::PartitionResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::delete_records::PartitionResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), low_watermark: s.i64(), error_code: s.i16() }
     }
 }
 

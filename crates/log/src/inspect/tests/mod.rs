@@ -13,7 +13,6 @@ use crate::{
     OpenMode, ProducerEntry,
 };
 
-mod bad_block;
 mod with_store;
 
 const FOLDER: &str = "orders-0";

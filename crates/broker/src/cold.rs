@@ -1,0 +1,84 @@
+//! Requests whose answer needs segments: read on another thread, then answered.
+//!
+//! A request becomes one job whatever number of partitions it reads. What it reads stays readable
+//! even if its segments are removed meanwhile.
+
+use tidings_log::{ColdRead, ColdSearch, Fault, ReadRefused, TimedOffset};
+
+use bytes::Bytes;
+
+use crate::broker::{Broker, Completion, Ticket};
+use crate::fetch::Filling;
+use crate::{Fetched, ListedOffset, Reply};
+
+/// One read or search, to do or done.
+#[derive(Debug)]
+pub(crate) enum Cold {
+    Read(ColdRead),
+    Search(ColdSearch),
+    Batches(Result<Vec<Bytes>, ReadRefused>),
+    Located(Result<Option<TimedOffset>, Fault>),
+    /// While it is being run.
+    Running,
+}
+
+impl Cold {
+    fn run(&mut self) {
+        *self = match std::mem::replace(self, Self::Running) {
+            Self::Read(read) => Self::Batches(read.run()),
+            Self::Search(search) => Self::Located(search.run()),
+            done => done,
+        };
+    }
+}
+
+/// The answers that are there, and which of them are still to be filled.
+#[derive(Debug)]
+pub(crate) enum ColdAnswers {
+    Fetch { answers: Vec<Fetched>, missing: Vec<(Filling, Cold)> },
+    ListOffsets { answers: Vec<ListedOffset>, missing: Vec<(usize, Cold)> },
+}
+
+#[derive(Debug)]
+pub(crate) struct ColdRequest {
+    pub(crate) ticket: Ticket,
+    pub(crate) answers: ColdAnswers,
+}
+
+impl ColdRequest {
+    pub(crate) fn run(&mut self) {
+        match &mut self.answers {
+            ColdAnswers::Fetch { missing, .. } => missing.iter_mut().for_each(|(_, c)| c.run()),
+            ColdAnswers::ListOffsets { missing, .. } => {
+                missing.iter_mut().for_each(|(_, cold)| cold.run());
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// Answers a request whose reads have been done.
+    pub(crate) fn answer_cold(&mut self, done: ColdRequest) {
+        let reply = match done.answers {
+            ColdAnswers::Fetch { mut answers, missing } => {
+                for (filling, cold) in missing {
+                    let Cold::Batches(batches) = cold else {
+                        unreachable!("a read that was run has its batches");
+                    };
+                    self.fill_fetched(&mut answers, filling, batches);
+                }
+                Reply::Fetch(answers)
+            }
+            ColdAnswers::ListOffsets { mut answers, missing } => {
+                for (index, cold) in missing {
+                    let Cold::Located(located) = cold else {
+                        unreachable!("a search that was run has its answer");
+                    };
+                    answers[index].outcome = crate::positions::located(located);
+                }
+                Reply::ListOffsets(answers)
+            }
+        };
+        self.completions.push_back(Completion { ticket: done.ticket, reply });
+    }
+}
