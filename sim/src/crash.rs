@@ -8,6 +8,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use tidings_log::{Fate, Unsynced};
 
@@ -15,6 +17,7 @@ use crate::disk::{Lie, Operation, SimDisk};
 use crate::history::{Books, Ended, Owner, Trouble};
 use crate::model::Answers;
 use crate::random::Random;
+use crate::sites::Sites;
 
 /// Power cuts one inside the recovery of the other, the first one included.
 pub const NESTED_MAX: usize = 3;
@@ -112,7 +115,9 @@ impl fmt::Display for Violation {
 pub struct Setting {
     pub lie: Option<Lie>,
     /// Notes the calls of uncut histories.
-    pub sites: Option<std::sync::Arc<crate::sites::Sites>>,
+    pub sites: Option<Arc<Sites>>,
+    /// Prints every step; the last ones before a violation tell how it came about.
+    pub tells: bool,
 }
 
 impl Setting {
@@ -124,6 +129,7 @@ impl Setting {
 /// One seed's exploration.
 struct Explorer<'a> {
     seed: u64,
+    tells: bool,
     random: Random,
     failed_call: Option<u64>,
     cuts: Vec<Cut>,
@@ -132,12 +138,17 @@ struct Explorer<'a> {
 
 /// Explores every power cut of the history of one seed.
 pub fn explore(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<(), Violation> {
+    without_panic(seed, || explore_cuts(seed, setting, figures))
+}
+
+fn explore_cuts(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<(), Violation> {
     let calls = run_whole(seed, setting, figures)?;
     for call in 0..calls {
         let disk = setting.disk();
         disk.cut_after(call);
         let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::None);
-        let mut explorer = Explorer::new(seed, call, figures);
+        owner.tells = setting.tells;
+        let mut explorer = Explorer::new(seed, setting, call, figures);
         if let Err(Ended::Violation(what)) = owner.run() {
             return Err(explorer.violation(what));
         }
@@ -154,13 +165,33 @@ pub fn explore_failures(
     setting: &Setting,
     figures: &mut Figures,
 ) -> Result<(), Violation> {
+    without_panic(seed, || explore_failing_calls(seed, setting, figures))
+}
+
+/// A panic is a violation, told after its message.
+fn without_panic(
+    seed: u64,
+    explore: impl FnOnce() -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    catch_unwind(AssertUnwindSafe(explore)).unwrap_or_else(|_| {
+        let what = "panicked".to_owned();
+        Err(Violation { seed, failed_call: None, cuts: Vec::new(), what })
+    })
+}
+
+fn explore_failing_calls(
+    seed: u64,
+    setting: &Setting,
+    figures: &mut Figures,
+) -> Result<(), Violation> {
     let mut unused = Figures::default();
     let calls = run_whole(seed, setting, &mut unused)?;
     for call in 0..calls {
         let disk = setting.disk();
         disk.fail_one_after(call);
         let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::OneFailure);
-        let mut explorer = Explorer::new(seed, call, figures);
+        owner.tells = setting.tells;
+        let mut explorer = Explorer::new(seed, setting, call, figures);
         explorer.failed_call = Some(call);
         if let Err(Ended::Violation(what)) = owner.run() {
             return Err(explorer.violation(what));
@@ -176,9 +207,10 @@ pub fn explore_failures(
 pub fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<u64, Violation> {
     let disk = setting.disk();
     if let Some(sites) = &setting.sites {
-        disk.listen(std::sync::Arc::clone(sites));
+        disk.listen(Arc::clone(sites));
     }
     let mut owner = Owner::new(disk.clone(), seed, Books::new(seed), Trouble::None);
+    owner.tells = setting.tells;
     let violation = |what| Violation { seed, failed_call: None, cuts: Vec::new(), what };
     match owner.run() {
         Ok(()) => {}
@@ -195,9 +227,9 @@ pub fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<
 }
 
 impl<'a> Explorer<'a> {
-    fn new(seed: u64, call: u64, figures: &'a mut Figures) -> Self {
+    fn new(seed: u64, setting: &Setting, call: u64, figures: &'a mut Figures) -> Self {
         let random = Random::new(seed ^ (call << 32));
-        Self { seed, random, failed_call: None, cuts: Vec::new(), figures }
+        Self { seed, tells: setting.tells, random, failed_call: None, cuts: Vec::new(), figures }
     }
 
     fn violation(&self, what: String) -> Violation {
@@ -219,6 +251,9 @@ impl<'a> Explorer<'a> {
                 continue;
             }
             self.cuts.push(Cut { call, fates });
+            if self.tells {
+                eprintln!("power cuts {:?}", self.cuts);
+            }
             self.check(&left, books)?;
             self.cuts.pop();
         }
@@ -286,7 +321,10 @@ impl<'a> Explorer<'a> {
     }
 
     fn owner(&mut self, disk: &SimDisk, books: &Books) -> Owner {
-        Owner::new(disk.clone(), self.random.number(), books.clone(), Trouble::None)
+        let mut owner =
+            Owner::new(disk.clone(), self.random.number(), books.clone(), Trouble::None);
+        owner.tells = self.tells;
+        owner
     }
 
     fn open_and_ask(&self, owner: &mut Owner) -> Result<Vec<Answers>, Violation> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tidings_log::{
     AppendAt, AppendRefused, Appended, Batch, Disk, Fault, FaultKind, JournalWrite, LogConfig,
-    LogId, LogKey, Moment, Store, StoreConfig, StoreRecovered, Work, WorkKind,
+    LogId, LogKey, Moment, Store, StoreConfig, StoreRecovered, Work,
 };
 
 use crate::batches::{self, Values};
@@ -132,6 +132,51 @@ pub enum Stop {
     Unclean,
 }
 
+/// What the owner does next, each as often as it is named.
+const STEPS: [(&str, fn(&mut Owner) -> Result<(), Ended>); 38] = {
+    const APPEND: (&str, fn(&mut Owner) -> Result<(), Ended>) = ("append", Owner::append);
+    [
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        APPEND,
+        ("take writes", Owner::take_writes),
+        ("take writes", Owner::take_writes),
+        ("take writes", Owner::take_writes),
+        ("run a write", Owner::run_a_write),
+        ("run a write", Owner::run_a_write),
+        ("run a write", Owner::run_a_write),
+        ("give a write back", Owner::give_a_write_back),
+        ("give a write back", Owner::give_a_write_back),
+        ("take work", Owner::take_work),
+        ("take work", Owner::take_work),
+        ("take work", Owner::take_work),
+        ("run a work", Owner::run_a_work),
+        ("run a work", Owner::run_a_work),
+        ("give a work back", Owner::give_a_work_back),
+        ("give a work back", Owner::give_a_work_back),
+        ("settle", Owner::settle),
+        ("tick", Owner::tick),
+        ("tick", Owner::tick),
+        ("flush everything", Owner::flush_everything),
+        ("send again", Owner::resend),
+        ("advance a start", Owner::advance_start),
+        ("ask", Owner::ask_one),
+        ("configure", Owner::configure),
+        ("remove or create", Owner::remove_or_create),
+        ("fill or free", Owner::fill_or_free),
+        ("stop and open", Owner::stop_and_open),
+    ]
+};
+
 /// A store with its owner.
 pub struct Owner {
     disk: SimDisk,
@@ -142,6 +187,8 @@ pub struct Owner {
     writes: Vec<OutWrite>,
     works: Vec<OutWork>,
     is_full: bool,
+    /// Prints each step and what the logs promise after it.
+    pub tells: bool,
 }
 
 impl Books {
@@ -156,8 +203,8 @@ impl Books {
             flush_bytes: [4_000, 16_000][random.below(2) as usize],
             unflushed_bytes_max: 40_000,
             flush_after_ms: 500,
+            open_files_max: [1, 8][random.below(2) as usize],
             cache_bytes: [0, 6_000, 60_000][random.below(3) as usize],
-            open_files_max: 4,
             retention_check_ms: 400,
             producer_expiry_ms: i64::MAX,
             scrub_bytes_per_second: [0, 10_000][random.below(2) as usize],
@@ -210,6 +257,7 @@ impl Owner {
             writes: Vec::new(),
             works: Vec::new(),
             is_full: false,
+            tells: false,
         }
     }
 
@@ -270,56 +318,29 @@ impl Owner {
     }
 
     fn step(&mut self) -> Result<(), Ended> {
-        match self.random.below(40) {
-            0..=12 => self.append(),
-            13..=15 => {
-                self.take_writes();
-                Ok(())
-            }
-            16..=18 => {
-                self.run_a_write();
-                Ok(())
-            }
-            19..=20 => {
-                self.give_a_write_back();
-                Ok(())
-            }
-            21..=23 => {
-                self.take_work();
-                Ok(())
-            }
-            24..=25 => {
-                self.run_a_work();
-                Ok(())
-            }
-            26..=27 => {
-                self.give_a_work_back();
-                Ok(())
-            }
-            28 => self.settle(),
-            29..=30 => {
-                self.tick();
-                Ok(())
-            }
-            31 => self.flush_everything(),
-            32 => self.resend(),
-            33 => self.advance_start(),
-            34 => self.ask_one(),
-            35 => {
-                self.configure();
-                Ok(())
-            }
-            36 => self.remove_or_create(),
-            37 => {
-                self.fill_or_free();
-                Ok(())
-            }
-            38 => {
-                self.books.leader_epoch += 1;
-                Ok(())
-            }
-            _ => self.stop_and_open(),
+        let (name, act) = STEPS[self.random.below(STEPS.len() as u64) as usize];
+        let outcome = act(self);
+        self.tell(name);
+        outcome
+    }
+
+    fn tell(&self, what: &str) {
+        if !self.tells {
+            return;
         }
+        let mut logs = String::new();
+        for slot in &self.books.slots {
+            match self.store.as_ref().and_then(|store| store.log(slot.id)) {
+                Some(log) => {
+                    let (start, durable_start) = (log.start_offset(), log.durable_start_offset());
+                    let (durable, end) = (log.durable_offset(), log.end_offset());
+                    let dir = &slot.model.dir;
+                    logs += &format!(" {dir} {durable_start}/{start}..{durable}/{end}");
+                }
+                None => logs += &format!(" {} {:?}", slot.model.dir, slot.stage),
+            }
+        }
+        eprintln!("call {:4} {what:18}{logs}", self.disk.calls());
     }
 
     fn store(&mut self) -> &mut Store {
@@ -413,6 +434,7 @@ impl Owner {
     }
 
     fn append(&mut self) -> Result<(), Ended> {
+        self.finish_removals()?;
         let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
         let now_ms = self.books.now.wall_ms;
         let slot = &self.books.slots[at];
@@ -499,35 +521,38 @@ impl Owner {
         }
     }
 
-    fn take_writes(&mut self) {
+    fn take_writes(&mut self) -> Result<(), Ended> {
         while let Some(write) = self.store().next_write() {
             self.writes.push(OutWrite { write, outcome: None });
             if self.random.once_in(2) {
                 break;
             }
         }
+        Ok(())
     }
 
-    fn run_a_write(&mut self) {
+    fn run_a_write(&mut self) -> Result<(), Ended> {
         let waiting: Vec<usize> =
             (0..self.writes.len()).filter(|&at| self.writes[at].outcome.is_none()).collect();
         if waiting.is_empty() {
-            return;
+            return Ok(());
         }
         let at = waiting[self.random.below(waiting.len() as u64) as usize];
         self.writes[at].outcome = Some(self.writes[at].write.run());
         if self.random.once_in(2) {
             self.give_back(at);
         }
+        Ok(())
     }
 
-    fn give_a_write_back(&mut self) {
+    fn give_a_write_back(&mut self) -> Result<(), Ended> {
         let ran: Vec<usize> =
             (0..self.writes.len()).filter(|&at| self.writes[at].outcome.is_some()).collect();
         let chosen = self.random.below(ran.len().max(1) as u64) as usize;
         if let Some(&at) = ran.get(chosen) {
             self.give_back(at);
         }
+        Ok(())
     }
 
     fn give_back(&mut self, at: usize) {
@@ -551,26 +576,29 @@ impl Owner {
         }
     }
 
-    fn take_work(&mut self) {
+    fn take_work(&mut self) -> Result<(), Ended> {
         let now = self.books.now;
         if let Some(work) = self.store().next_work(now) {
             self.works.push(OutWork { work, ran: false });
         }
+        Ok(())
     }
 
-    fn run_a_work(&mut self) {
-        let Some(at) = self.works.iter().position(|out| !out.ran) else { return };
+    fn run_a_work(&mut self) -> Result<(), Ended> {
+        let Some(at) = self.works.iter().position(|out| !out.ran) else { return Ok(()) };
         self.works[at].work.run();
         self.works[at].ran = true;
         if self.random.once_in(2) {
             self.give_work_back(at);
         }
+        Ok(())
     }
 
-    fn give_a_work_back(&mut self) {
+    fn give_a_work_back(&mut self) -> Result<(), Ended> {
         if let Some(at) = self.works.iter().position(|out| out.ran) {
             self.give_work_back(at);
         }
+        Ok(())
     }
 
     fn give_work_back(&mut self, at: usize) {
@@ -594,7 +622,9 @@ impl Owner {
         self.finish_works();
         let now = self.books.now;
         self.store().settle(now);
-        if self.disk.is_cut() || self.is_full || self.disk.has_failed() {
+        // After a full disk nothing is tried again for a while.
+        let waits = self.store().flush_fault().is_some();
+        if self.disk.is_cut() || self.is_full || self.disk.has_failed() || waits {
             return Ok(());
         }
         let store = self.store.as_ref().expect("the owner keeps its store open");
@@ -609,23 +639,29 @@ impl Owner {
         Ok(())
     }
 
-    /// Lets the time pass after which everything is flushed, and does all work that is due.
+    /// Does all work that is due, now and when the time has passed after which everything is flushed.
     fn flush_everything(&mut self) -> Result<(), Ended> {
-        self.finish_writes();
-        self.finish_works();
+        self.work_until_idle()?;
         self.books.now.mono_ms += self.books.config.flush_after_ms;
         self.books.now.wall_ms += self.books.config.flush_after_ms as i64;
         self.note_time();
+        self.work_until_idle()?;
+        self.note_kept()
+    }
+
+    fn work_until_idle(&mut self) -> Result<(), Ended> {
+        self.finish_writes();
+        self.finish_works();
         let now = self.books.now;
         for _ in 0..WORK_MAX {
             self.finish_writes();
-            let Some(mut work) = self.store().next_work(now) else {
-                return self.note_kept();
-            };
-            let is_upkeep = work.kind() == WorkKind::Upkeep;
+            let Some(mut work) = self.store().next_work(now) else { return Ok(()) };
             work.run();
+            if self.tells {
+                eprintln!("call {:4} {work:?}", self.disk.calls());
+            }
             self.store().work_done(now, work);
-            if self.disk.is_cut() || (is_upkeep && self.is_full) {
+            if self.disk.is_cut() {
                 return Ok(());
             }
         }
@@ -638,7 +674,8 @@ impl Owner {
     /// When nothing is left to be flushed, logs in memory keep what they have.
     fn note_kept(&mut self) -> Result<(), Ended> {
         if self.store().unflushed_bytes() > 0 {
-            if self.is_full || self.disk.has_failed() || self.disk.is_cut() {
+            let waits = self.store().flush_fault().is_some();
+            if self.is_full || self.disk.has_failed() || self.disk.is_cut() || waits {
                 return Ok(());
             }
             let left = self.store().unflushed_bytes();
@@ -652,7 +689,7 @@ impl Owner {
         Ok(())
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self) -> Result<(), Ended> {
         let passed = 50 + self.random.below(700);
         self.books.now.mono_ms += passed;
         self.books.now.wall_ms += match self.random.below(8) {
@@ -661,6 +698,8 @@ impl Owner {
             _ => passed as i64,
         };
         self.note_time();
+        self.books.leader_epoch += i32::from(self.random.once_in(3));
+        Ok(())
     }
 
     fn note_time(&mut self) {
@@ -677,13 +716,14 @@ impl Owner {
         Ok(())
     }
 
-    fn configure(&mut self) {
-        let Some(at) = self.pick(Stage::Live) else { return };
+    fn configure(&mut self) -> Result<(), Ended> {
+        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
         let mut config = self.books.slots[at].kind.config(&mut self.random);
         config.delete_retention_ms = self.books.slots[at].model.config.delete_retention_ms;
         self.books.slots[at].model.config = config;
         let id = self.books.slots[at].id;
         self.store().configure(id, config);
+        Ok(())
     }
 
     /// Removes a log, or creates again one that was removed, under another key.
@@ -707,10 +747,11 @@ impl Owner {
         self.finish_removals()
     }
 
-    /// Removes the folders of logs that were removed.
+    /// Removes the folders of logs that were removed and that no work is at.
     fn finish_removals(&mut self) -> Result<(), Ended> {
         for at in 0..self.books.slots.len() {
-            if self.books.slots[at].stage != Stage::Removed {
+            let id = self.books.slots[at].id;
+            if self.books.slots[at].stage != Stage::Removed || self.store().touches(id) {
                 continue;
             }
             let dir = self.books.slots[at].model.dir.clone();
@@ -726,11 +767,12 @@ impl Owner {
         Ok(())
     }
 
-    fn fill_or_free(&mut self) {
+    fn fill_or_free(&mut self) -> Result<(), Ended> {
         let room = self.random.below(NEARLY_FULL_BYTES);
         let bytes = if self.is_full { u64::MAX } else { self.disk.memory().used_bytes() + room };
         self.disk.memory().set_capacity(bytes);
         self.is_full = !self.is_full;
+        Ok(())
     }
 
     /// Ends the process, cleanly or not, and starts it again; the page cache outlives it.
@@ -747,9 +789,12 @@ impl Owner {
         self.finish_works();
         match self.store().close() {
             Ok(()) => {
+                let all_in_segments = self.store().unflushed_bytes() == 0;
                 for slot in &mut self.books.slots {
                     slot.model.durable = slot.model.end;
-                    slot.model.kept = slot.model.end;
+                    if all_in_segments {
+                        slot.model.kept = slot.model.end;
+                    }
                 }
                 Ok(())
             }

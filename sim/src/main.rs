@@ -1,4 +1,4 @@
-//! `tidings-sim [CHECK] [--seed S] [--histories N] [--threads N]`: explores crash states of N histories
+//! `tidings-sim [CHECK] [--seed S] [--histories N] [--threads N] [--tell]`: explores crash states of N histories
 //! from seed S on, lets every call of some fail, and damages data directories.
 //!
 //! Prints what was explored; exits with 1 and the violation when the store broke its word, with 2
@@ -17,7 +17,7 @@ use tidings_sim::disk::Operation;
 use tidings_sim::history::Stop;
 use tidings_sim::sites::{Sites, in_sources};
 
-const USAGE: &str = "usage: tidings-sim [all|crashes|failures|damage|sites] [--seed S] [--histories N] [--threads N]";
+const USAGE: &str = "usage: tidings-sim [all|crashes|failures|damage|sites] [--seed S] [--histories N] [--threads N] [--tell]";
 /// Histories whose crash states are explored when nothing else is asked for.
 const HISTORIES: u64 = 60;
 /// Of so many of them one is run again with each of its calls failing.
@@ -41,6 +41,7 @@ struct Arguments {
     seed: u64,
     histories: u64,
     threads: usize,
+    tells: bool,
 }
 
 fn main() -> ExitCode {
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
 
 fn crashes(arguments: &Arguments) -> Result<(), String> {
     let seeds = arguments.seed..arguments.seed + arguments.histories;
-    let setting = Setting::default();
+    let setting = Setting { tells: arguments.tells, ..Setting::default() };
     let figures =
         explored(seeds, arguments.threads, |seed, figures| explore(seed, &setting, figures));
     let (figures, violation) = figures;
@@ -90,7 +91,7 @@ fn crashes(arguments: &Arguments) -> Result<(), String> {
 fn failures(arguments: &Arguments) -> Result<(), String> {
     let histories = arguments.histories.div_ceil(FAILURES_ONE_IN);
     let seeds = arguments.seed..arguments.seed + histories;
-    let setting = Setting::default();
+    let setting = Setting { tells: arguments.tells, ..Setting::default() };
     let (figures, violation) = explored(seeds, arguments.threads, |seed, figures| {
         explore_failures(seed, &setting, figures)
     });
@@ -219,7 +220,8 @@ fn sites(arguments: &Arguments) -> Result<(), String> {
 
 fn arguments(words: impl Iterator<Item = String>) -> Option<Arguments> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut arguments = Arguments { check: Check::All, seed: 1, histories: HISTORIES, threads };
+    let mut arguments =
+        Arguments { check: Check::All, seed: 1, histories: HISTORIES, threads, tells: false };
     let mut words = words.peekable();
     if let Some(word) = words.next_if(|word| !word.starts_with("--")) {
         arguments.check = match word.as_str() {
@@ -232,6 +234,10 @@ fn arguments(words: impl Iterator<Item = String>) -> Option<Arguments> {
         };
     }
     while let Some(word) = words.next() {
+        if word == "--tell" {
+            arguments.tells = true;
+            continue;
+        }
         let number: u64 = words.next()?.parse().ok()?;
         match word.as_str() {
             "--seed" => arguments.seed = number,

@@ -52,7 +52,7 @@ impl Answers {
             last_stable: log.last_stable_offset(),
             producers: log.producers(),
             epochs: log.leader_epochs().to_vec(),
-            aborted: log.aborted(start, durable),
+            aborted: log.aborted(start, log.last_stable_offset()),
             read: read.into_iter().map(|batch| batch.bytes().clone()).collect(),
             times,
         })
@@ -215,7 +215,9 @@ impl Answers {
                 return Err(format!("transaction {producer_id} from {first} was not aborted"));
             }
         }
-        for aborted in settled.aborted.iter().filter(|aborted| aborted.last >= self.start) {
+        let told_of =
+            |aborted: &&Aborted| aborted.last >= self.start && aborted.first < self.last_stable;
+        for aborted in settled.aborted.iter().filter(told_of) {
             let in_it = |batch: &Batch| {
                 batch.header().producer_id == aborted.producer_id
                     && !batch.header().attributes.control()

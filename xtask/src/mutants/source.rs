@@ -11,6 +11,9 @@ use super::table::Mutant;
 /// What is copied from the root; the rest of the workspace is not needed.
 const COPIED: [&str; 4] = ["Cargo.lock", "rust-toolchain.toml", "crates/log", "sim"];
 const LOG: &str = "crates/log/src";
+/// Around the part of a mutant's text that is replaced; the rest says where it is.
+const OPEN: char = '«';
+const CLOSE: char = '»';
 
 /// Brings `tree` up to date. Files that have not changed are not written, so that cargo builds
 /// only what has.
@@ -60,28 +63,37 @@ fn small_workspace(manifest: &str) -> anyhow::Result<String> {
     Ok(format!("{before}members = [\"crates/log\", \"sim\"]\n\n[workspace.package]{after}"))
 }
 
-/// `text` with each mutant's own text replaced by a choice between it and what breaks it.
+/// Where a mutant's part is in `text`, and that part.
+fn place(text: &str, mutant: &Mutant) -> anyhow::Result<(usize, &'static str)> {
+    let (before, rest) = mutant.text.split_once(OPEN).unwrap_or(("", mutant.text));
+    let (part, after) = rest.split_once(CLOSE).unwrap_or((rest, ""));
+    let wanted = [before, part, after].concat();
+    let mut found = text.match_indices(&wanted);
+    match (found.next(), found.next()) {
+        (Some((at, _)), None) => Ok((at + before.len(), part)),
+        _ => {
+            let count = text.matches(&wanted).count();
+            anyhow::bail!("{}: its text is {count} times in {}", mutant.name, mutant.file)
+        }
+    }
+}
+
+/// `text` with each mutant's part replaced by a choice between it and what breaks it.
 fn with_mutants(text: &str, mutants: &[&Mutant]) -> anyhow::Result<String> {
     let mut places = Vec::new();
     for mutant in mutants {
-        let mut found = text.match_indices(mutant.text);
-        let (Some((at, _)), None) = (found.next(), found.next()) else {
-            let count = text.matches(mutant.text).count();
-            anyhow::bail!("{}: its text is {count} times in {}", mutant.name, mutant.file);
-        };
-        places.push((at, *mutant));
+        let (at, part) = place(text, mutant)?;
+        places.push((at, part, *mutant));
     }
-    places.sort_by_key(|(at, _)| *at);
+    places.sort_by_key(|(at, ..)| *at);
     let mut out = String::new();
     let mut from = 0;
-    for group in places.chunk_by(|(first, _), (second, _)| first == second) {
-        let (at, Mutant { text: sound, name, .. }) = group[0];
+    for group in places.chunk_by(|first, second| (first.0, first.1) == (second.0, second.1)) {
+        let (at, sound, Mutant { name, .. }) = group[0];
         anyhow::ensure!(at >= from, "{name}: its text overlaps with that of another mutant");
-        anyhow::ensure!(group.iter().all(|(_, m)| m.text == *sound), "{name}: overlaps");
         out.push_str(&text[from..at]);
         out.push_str("{ ");
-        for (_, mutant) in group {
-            let Mutant { name, instead, .. } = mutant;
+        for (.., Mutant { name, instead, .. }) in group {
             out.push_str(&format!("if crate::mutant::on(\"{name}\") {{ {instead} }} else "));
         }
         out.push_str(&format!("{{ {sound} }} }}"));
@@ -158,6 +170,11 @@ mod tests {
             let error = with_mutants(text, &[&mutant("lost", "b();", "")]).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
+        let same = [mutant("one", "a «b»", ""), mutant("two", "«b» c", "d")];
+        let same: Vec<&Mutant> = same.iter().collect();
+        let both = "a { if crate::mutant::on(\"one\") {  } else if crate::mutant::on(\"two\") { d } \
+                    else { b } } c";
+        assert_eq!(with_mutants("a b c", &same).unwrap(), both);
         let overlapping = [mutant("one", "a b", ""), mutant("two", "b c", "")];
         let overlapping: Vec<&Mutant> = overlapping.iter().collect();
         let error = with_mutants("a b c", &overlapping).unwrap_err();
