@@ -456,6 +456,11 @@ impl Journal {
         Ok(())
     }
 
+    /// The sequence of the first frame that the disk says is still needed.
+    pub(crate) fn start(&self) -> u64 {
+        self.control.start.sequence
+    }
+
     /// Bytes of the ring in use, and bytes there can be at most.
     pub(crate) fn used_bytes(&self) -> (u64, u64) {
         self.ring.used()

@@ -21,6 +21,7 @@ use crate::limits::{
     ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, FLUSH_SYNC_ALL_FILES, PLAN_BATCHES_PER_STEP,
     PLAN_LOGS_PER_STEP,
 };
+use crate::partition_log::PartitionLog;
 use crate::partition_log::flush::{LogFlush, Unsynced};
 use crate::partition_log::handles::Handles;
 use crate::{Fault, FaultKind, LogKey};
@@ -169,6 +170,10 @@ impl Store {
             }
             self.journal.retry_prepare();
         }
+        if let Some(sequence) = self.start_past_what_nobody_needs(now) {
+            self.flushing.start = Some(sequence);
+            return Some(Job::MoveStart(self.journal.move_start(sequence)));
+        }
         if let Some(prepare) = self.journal.prepare() {
             return Some(Job::Prepare(prepare));
         }
@@ -179,6 +184,20 @@ impl Store {
             self.flushing.since_ms = None;
         }
         self.plan_round().map(|round| Job::Round(Box::new(round)))
+    }
+
+    /// Where the start of a full journal may move although no log has anything to flush: its frames are of
+    /// logs that were removed, or were flushed before a crash that came before the start had moved.
+    fn start_past_what_nobody_needs(&self, now: Moment) -> Option<u64> {
+        let is_idle = self.flushing.planning.is_none() && self.dirty.is_empty();
+        if !is_idle || !self.journal.stalled() || now.mono_ms < self.flushing.retry_ms {
+            return None;
+        }
+        let of_logs = self.logs.values().filter_map(PartitionLog::first_sequence);
+        let of_others =
+            self.flushing.holders.values().copied().chain(self.unopened.first_sequence());
+        let needed = of_logs.chain(of_others).fold(self.journal.durable(), u64::min);
+        (needed > self.journal.start()).then_some(needed)
     }
 
     fn flush_is_due(&self, now: Moment) -> bool {

@@ -8,6 +8,7 @@ use crate::{
     Recovered, split,
 };
 
+mod full;
 mod straight;
 
 const CONFIG: LogConfig =
