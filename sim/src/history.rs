@@ -681,7 +681,8 @@ impl Owner {
             let left = self.store().unflushed_bytes();
             return Err(Ended::Violation(format!("{left} bytes were not flushed in time")));
         }
-        if !self.disk.has_failed() && !self.disk.is_cut() {
+        let checkpointed = self.store().flush_fault().is_none();
+        if checkpointed && !self.disk.has_failed() && !self.disk.is_cut() {
             for slot in &mut self.books.slots {
                 slot.model.kept = slot.model.end;
             }
@@ -789,7 +790,8 @@ impl Owner {
         self.finish_works();
         match self.store().close() {
             Ok(()) => {
-                let all_in_segments = self.store().unflushed_bytes() == 0;
+                let all_in_segments =
+                    self.store().unflushed_bytes() == 0 && self.store().flush_fault().is_none();
                 for slot in &mut self.books.slots {
                     slot.model.durable = slot.model.end;
                     if all_in_segments {
