@@ -9,6 +9,9 @@ use crate::journal::{JournalDump, read_journal};
 use crate::store::checkpoint::{Checkpoint, LogRecord};
 use crate::{Disk, Fault, FaultKind};
 
+/// Readings of a journal before what looks damaged is taken for it.
+const READINGS: usize = 3;
+
 /// What the files of the whole node say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Root {
@@ -61,7 +64,7 @@ pub fn root(disk: &dyn Disk) -> Result<Root, Fault> {
     );
     let records = found.checkpoint.records.into_values();
     root.claims = records.map(|record| (record.dir.to_string(), claims_of(record))).collect();
-    match read_journal(disk) {
+    match journal(disk) {
         Err(fault) if fault.kind == FaultKind::NotFound => {}
         read => {
             let journal = read?;
@@ -71,6 +74,21 @@ pub fn root(disk: &dyn Disk) -> Result<Root, Fault> {
         }
     }
     Ok(root)
+}
+
+/// The journal, with the faults that each of several readings finds: a frame that a running node is
+/// writing at the moment looks damaged once.
+fn journal(disk: &dyn Disk) -> Result<JournalDump, Fault> {
+    let mut journal = read_journal(disk)?;
+    for _ in 1..READINGS {
+        if journal.faults.is_empty() {
+            break;
+        }
+        let again = read_journal(disk)?;
+        let faults = std::mem::replace(&mut journal, again).faults;
+        journal.faults.retain(|fault| faults.contains(fault));
+    }
+    Ok(journal)
 }
 
 fn claims_of(record: LogRecord) -> Claims {

@@ -71,10 +71,12 @@ fn damaged(dir: &Path, damage: &[Damage]) -> Failure {
         .map(|(first, end)| end.abs_diff(first))
         .sum();
     let places = count(damage.len() as u64, "place");
-    let why = if lost == 0 {
-        "every record can be read".to_owned()
-    } else {
-        format!("at most {} cannot be read", count(lost, "record"))
+    let in_journal =
+        damage.iter().any(|damage| damage.kind == DamageKind::Records && damage.offsets.is_none());
+    let why = match (lost, in_journal) {
+        (0, false) => "every record can be read".to_owned(),
+        (0, true) => "the journal may have held records there".to_owned(),
+        (lost, _) => format!("at most {} cannot be read", count(lost, "record")),
     };
     let how = format!("stop the node, then `tidings log repair {}`", dir.display());
     Failure::failed(format!("damage in {places}")).why(why).hint(how)
