@@ -15,6 +15,7 @@ use crate::command::topic::agreed;
 use crate::failure::{Exit, Failure};
 use crate::output::{print, print_json};
 
+#[derive(Clone, Copy, Debug)]
 pub(super) struct How {
     pub(super) dry_run: bool,
     pub(super) yes: bool,
