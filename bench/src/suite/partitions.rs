@@ -24,6 +24,7 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
 
 fn append(round: &mut Round<'_>, count: u64) -> anyhow::Result<Measured> {
     let dir = round.dir.join("store");
+    give_back_memory();
     let (before, start) = (resident_bytes()?, Instant::now());
     let mut owner = Owner::open(&dir, store_config(), Logs { count, config: log_config() })?;
     if count > 1 {
@@ -45,6 +46,13 @@ fn append(round: &mut Round<'_>, count: u64) -> anyhow::Result<Measured> {
     owner.close()?;
     std::fs::remove_dir_all(&dir)?;
     Ok(measured)
+}
+
+/// What earlier rows used and freed must not hide what this one takes.
+fn give_back_memory() {
+    #[expect(unsafe_code, reason = "std cannot trim the heap")]
+    // SAFETY: the call takes no pointers, and only gives back memory that is free.
+    let _given = unsafe { libc::malloc_trim(0) };
 }
 
 /// Of this process.

@@ -28,6 +28,9 @@ pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const SNAPSHOTS_KEPT: usize = 2;
 /// Index entries held in memory before they are written to the index file.
 pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
+/// Bytes of a journal frame above which the next entry begins another one, while fewer writes are out
+/// than may be: writes that overlap cost little more than one.
+pub const JOURNAL_SPREAD_BYTES: usize = 16 * 1024;
 /// Bytes read at a time when a log is scanned.
 pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
 /// Files and folders above which a flush round syncs the whole disk at once.

@@ -41,7 +41,7 @@ use self::frame::{FrameHeader, Gathered, HEADER_BYTES, in_blocks};
 use self::recovery::RingReader;
 use self::ring::{Growth, Placed, Ring};
 pub use self::walk::{FrameState, JournalDump, JournalEntry, JournalFrame, read_journal};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, JOURNAL_SPREAD_BYTES};
 use crate::{Disk, Fault, File, OpenMode, StoreConfig};
 
 const DIR: &str = "journal";
@@ -270,8 +270,11 @@ impl Journal {
             return self.gathering();
         }
         let cost = Gathered::cost(len);
+        let idle = self.writes_out + self.gathered.len() < self.writes_out_max;
+        let spread = JOURNAL_SPREAD_BYTES.min(self.write_bytes_max);
+        let enough = if idle { spread } else { self.write_bytes_max };
         match self.gathered.back_mut() {
-            Some(last) if last.frame_len() + cost <= self.write_bytes_max => {
+            Some(last) if last.frame_len() + cost <= enough => {
                 last.add(key, kind, parts, len);
             }
             _ => {
