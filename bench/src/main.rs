@@ -3,7 +3,9 @@
 //! Each round measures raw limits and, right after, what stands beside them; the table shows the
 //! median of the rounds and the ratio to the limit, round by round. Disks vary tenfold from minute
 //! to minute, so a figure without the limit measured beside it says nothing. What is wanted of a
-//! ratio is printed beside it, and judged by who reads it.
+//! ratio is printed beside it, and judged by who reads it. Where other programs keep the processors
+//! busy, waiting for one of them is most of what small writes take: many short rounds
+//! (`--rounds 20 --span 100`) then tell more than few long ones.
 //!
 //! Limits: [`ROUNDS`] rounds of suites of a few measurements of [`SPAN`] each, some minutes in all; the
 //! data of a suite stays below [`sizes::LARGE_BYTES`], and is deleted when its round ends.
