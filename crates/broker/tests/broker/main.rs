@@ -10,3 +10,4 @@ mod produce;
 mod rig;
 mod room;
 mod topics;
+mod upkeep;

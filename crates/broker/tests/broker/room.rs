@@ -1,7 +1,9 @@
 //! Produce when the disk does not keep up, or runs out of room.
 
 use tidings_broker::log::{MemoryDisk, StoreConfig};
-use tidings_broker::{BrokerConfig, DiskRoom, Produce, ProduceRefused, Ticket, limits};
+use tidings_broker::{
+    BrokerConfig, DeleteTopics, DiskRoom, Produce, ProduceRefused, Ticket, TopicName, limits,
+};
 
 use crate::groups::commit;
 use crate::rig::{Rig, batch, config, produce};
@@ -141,4 +143,23 @@ fn what_waits_is_refused_at_once_when_the_reserve_is_reached() {
         };
         assert!(text.starts_with("the disk is full: "), "{text}");
     }
+}
+
+#[test]
+fn a_node_starts_on_a_full_disk_serves_reads_and_refuses_produce() {
+    let mut rig = Rig::on(MemoryDisk::new());
+    rig.topic("a");
+    rig.produce("a", 0, batch(&["kept"])).unwrap();
+    // As after a crash: what was accepted is in the journal alone.
+    let disk = rig.disk.fork();
+    disk.set_capacity(disk.used_bytes());
+    let mut rig = Rig::on(disk);
+    assert_eq!(rig.report.findings, Vec::<String>::new());
+    assert_eq!(rig.values("a", 0, 0), ["kept"]);
+    let Err(ProduceRefused::Storage(text)) = rig.produce("a", 0, batch(&["x"])) else {
+        panic!("there is no room")
+    };
+    assert!(text.starts_with("the disk is full: 0 bytes are free"), "{text}");
+    let topics = vec![TopicName::Name("a".into())];
+    rig.call(DeleteTopics { topics }).remove(0).outcome.expect("topics are still deleted");
 }
