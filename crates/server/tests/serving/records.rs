@@ -1,8 +1,11 @@
 //! Produce, Fetch and ListOffsets.
 
-use tidings_node::NewRecord;
 use tidings_node::broker::log::{BatchBuilder, Compression};
-use tidings_wire::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
+use tidings_node::{NewRecord, encode_batch};
+use tidings_wire::{
+    api_versions, create_topics, delete_records, fetch, init_producer_id, list_offsets, metadata,
+    produce,
+};
 
 use crate::client::{Served, appending, batch, fetching, values};
 
@@ -255,6 +258,89 @@ async fn offsets_are_listed_by_end_and_by_time() {
         let found = &response.topics[0].partitions[0];
         let found = (found.error_code, found.offset, found.timestamp);
         assert_eq!(found, expected, "v{version} {timestamp}");
+    }
+    served.stop().await;
+}
+
+fn deleting(topic: &str, offset: i64) -> delete_records::Request {
+    let partition = delete_records::Partition { partition_index: 0, offset };
+    let topic = delete_records::Topic { name: topic.into(), partitions: vec![partition] };
+    delete_records::Request { topics: vec![topic], timeout_ms: 1000 }
+}
+
+#[tokio::test]
+async fn records_below_an_offset_are_deleted_in_any_version() {
+    let (served, mut client) = Served::with_topic("t").await;
+    for value in ["a", "b", "c", "d"] {
+        client.append("t", &[value]).await;
+    }
+    let internal = "__consumer_offsets";
+    client
+        .call(
+            12,
+            &metadata::Request {
+                topics: Some(vec![metadata::RequestTopic {
+                    name: Some(internal.into()),
+                    ..Default::default()
+                }]),
+                ..Default::default()
+            },
+        )
+        .await;
+    for (version, topic, offset, low_watermark, error_code) in [
+        (0, "t", 1, 1, 0),
+        (1, "t", 0, 1, 0),
+        (2, "t", 5, -1, 1),
+        (2, "t", -2, -1, 1),
+        (2, "missing", 0, -1, 3),
+        (2, internal, 0, -1, 17),
+        (2, "t", -1, 4, 0),
+    ] {
+        let response = client.call(version, &deleting(topic, offset)).await;
+        let partition = &response.topics[0].partitions[0];
+        let seen = (partition.low_watermark, partition.error_code);
+        assert_eq!(seen, (low_watermark, error_code), "{topic} before {offset}");
+    }
+    let read = client.call(12, &fetching("t", 3, 0)).await;
+    assert_eq!(read.responses[0].partitions[0].error_code, 1);
+    let read = client.call(12, &fetching("t", 4, 0)).await;
+    assert_eq!(read.responses[0].partitions[0].log_start_offset, 4);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_batch_names_the_records_and_their_error() {
+    let served = Served::start().await;
+    let mut client = served.connect().await;
+    let config =
+        create_topics::Config { name: "cleanup.policy".into(), value: Some("compact".into()) };
+    let topic = create_topics::Topic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: vec![config],
+        ..Default::default()
+    };
+    let create =
+        create_topics::Request { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    assert_eq!(client.call(5, &create).await.topics[0].error_code, 0);
+    let record = |key: Option<&'static str>, timestamp| NewRecord {
+        timestamp,
+        key: key.map(Into::into),
+        value: Some("v".into()),
+        headers: Vec::new(),
+    };
+    let keyless = encode_batch(&[record(Some("k"), 1), record(None, 1)], None);
+    let early = encode_batch(&[record(Some("k"), i64::MAX / 2)], None);
+    for (version, records, error_code, named) in
+        [(8, keyless.clone(), 87, vec![1]), (7, keyless, 87, vec![]), (9, early, 32, vec![0])]
+    {
+        let response = client.call(version, &appending("t", records)).await;
+        let answered = &response.responses[0].partition_responses[0];
+        assert_eq!((answered.error_code, answered.base_offset), (error_code, -1), "{answered:?}");
+        let indexes: Vec<i32> = answered.record_errors.iter().map(|e| e.batch_index).collect();
+        assert_eq!(indexes, named, "v{version}: {answered:?}");
+        assert_eq!(answered.error_message.is_some(), version >= 8);
     }
     served.stop().await;
 }
