@@ -360,6 +360,11 @@ fn millionths(value: &str) -> Option<u32> {
     Some((fraction * 1e6).round() as u32)
 }
 
+/// The configuration of a topic that says nothing.
+pub fn topic_configs() -> Vec<ConfigEntry> {
+    TopicSettings::new(BTreeMap::new()).describe()
+}
+
 /// Where a broker config has its value from.
 enum BrokerValue {
     NodeId,

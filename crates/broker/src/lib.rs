@@ -29,7 +29,7 @@ mod topics;
 
 pub use admission::DiskRoom;
 pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
-pub use config::{ConfigEntry, ConfigKind, ConfigSource};
+pub use config::{ConfigEntry, ConfigKind, ConfigSource, topic_configs};
 pub use jobs::{Job, JobKind};
 pub use refused::{
     DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use tidings_broker::ConfigEntry;
+
 use crate::api::TABLE;
 use crate::error_code::ErrorCode;
 use crate::{limits, unimplemented};
@@ -19,6 +21,12 @@ pub fn protocol_page() -> String {
     page += "\n| key | request |\n|---|---|\n";
     for (key, name) in unimplemented::names() {
         let _ = writeln!(page, "| {key} | {name} |");
+    }
+    page += TOPIC_CONFIGS;
+    page += "\n| name | default | meaning |\n|---|---|---|\n";
+    for ConfigEntry { name, default, documentation, .. } in tidings_broker::topic_configs() {
+        let default = default.unwrap_or_default();
+        let _ = writeln!(page, "| {name} | {default} | {documentation} |");
     }
     page += "\n## Errors\n\n| code | name | again? | meaning |\n|---|---|---|---|\n";
     for error in ErrorCode::ALL {
@@ -53,6 +61,12 @@ These are not advertised. A client that sends one all the same gets a whole resp
 its version: with UNSUPPORTED_VERSION where that response has an error for the whole request, else
 without results. Requests between brokers get the error code alone. A key that is not Kafka's closes
 the connection.
+";
+
+const TOPIC_CONFIGS: &str = "
+## Configuration of topics
+
+Given when a topic is created. Others of Kafka's are refused with INVALID_CONFIG.
 ";
 
 fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
