@@ -65,7 +65,7 @@ impl Broker {
                     let Cold::Batches(batches) = cold else {
                         unreachable!("a read that was run has its batches");
                     };
-                    self.fill_fetched(&mut answers, filling, batches);
+                    self.fill_fetched(&mut answers, &filling, batches);
                 }
                 Reply::Fetch(answers)
             }

@@ -280,7 +280,7 @@ impl Broker {
     pub(crate) fn fill_fetched(
         &self,
         answers: &mut [Fetched],
-        filling: Filling,
+        filling: &Filling,
         batches: Result<Vec<Bytes>, ReadRefused>,
     ) {
         let Fetched { topic, partition, outcome } = &mut answers[filling.answer];

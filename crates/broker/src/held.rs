@@ -32,6 +32,9 @@ pub(crate) struct Wait {
     pub(crate) part: usize,
 }
 
+/// Offset, held reply, part.
+type WaitingPart = (i64, u64, usize);
+
 #[derive(Debug)]
 struct Held {
     ticket: Ticket,
@@ -43,8 +46,7 @@ struct Held {
 pub(crate) struct HeldReplies {
     next: u64,
     held: BTreeMap<u64, Held>,
-    /// Per log and mark: offset, held reply, part.
-    waiting: BTreeMap<(LogId, Mark), BTreeSet<(i64, u64, usize)>>,
+    waiting: BTreeMap<(LogId, Mark), BTreeSet<WaitingPart>>,
     ready: BTreeMap<u64, Completion>,
 }
 

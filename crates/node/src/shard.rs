@@ -36,7 +36,6 @@ use crate::{JournalIo, JournalIoEvent, Lane, NodeConfig, NodeError, Workers};
 /// What the shard is told. The channel is unbounded, its contents are not: a request carries its
 /// share of the allowances, the broker bounds the writes and jobs that are out, and there is one stop
 /// per caller.
-#[expect(clippy::large_enum_variant, reason = "nearly every message is a request")]
 #[derive(Debug)]
 pub(crate) enum Message {
     Request(Request, Asked),

@@ -15,7 +15,9 @@ fn rig() -> Rig {
     Rig::with(MemoryDisk::new(), BrokerConfig { store, ..config() })
 }
 
-fn configured(rig: &mut Rig, configs: &[(&str, &str)]) {
+type Configs<'a> = &'a [(&'a str, &'a str)];
+
+fn configured(rig: &mut Rig, configs: Configs) {
     let said = |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned()));
     let configs = configs.iter().map(said).collect();
     rig.create(NewTopic { name: "a".into(), partitions: Some(1), configs, ..NewTopic::default() })
@@ -50,7 +52,7 @@ fn some_time_passes(rig: &mut Rig) {
 #[test]
 fn records_go_when_their_topic_says_so() {
     let week_ago = 8 * 24 * HOUR_MS;
-    let cases: [(&[(&str, &str)], i64, i64); 5] = [
+    let cases: [(Configs, i64, i64); 5] = [
         (&[], HOUR_MS, 0),
         (&[], week_ago, 1),
         (&[("retention.ms", "-1")], week_ago, 0),

@@ -32,7 +32,7 @@ impl Handler for Request {
             }));
         }
         let deleted = context.ask(tidings_broker::DeleteRecords { partitions: asked }).await?;
-        let topics = by_topic(deleted.into_iter().map(|d| (d.topic.clone(), respond(d))))
+        let topics = by_topic(deleted.into_iter().map(|d| (d.topic.clone(), respond(&d))))
             .into_iter()
             .map(|(name, partitions)| TopicResponse { name, partitions })
             .collect();
@@ -44,7 +44,7 @@ impl Handler for Request {
     }
 }
 
-fn respond(deleted: DeletedRecords) -> PartitionResponse {
+fn respond(deleted: &DeletedRecords) -> PartitionResponse {
     PartitionResponse {
         partition_index: deleted.partition,
         low_watermark: *deleted.outcome.as_ref().unwrap_or(&-1),
