@@ -113,6 +113,10 @@ impl MemoryDisk {
                     Unsynced::Write { file: inode.id, offset: *offset, len: bytes.len() as u64 }
                 }
                 Change::Truncated { len } => Unsynced::Truncate { file: inode.id, len: *len },
+                Change::Lasting { .. } => {
+                    change.apply(Arc::make_mut(&mut bytes));
+                    continue;
+                }
             };
             match (choose(unsynced), change) {
                 (Fate::Kept, change) => change.apply(Arc::make_mut(&mut bytes)),

@@ -33,16 +33,39 @@ impl Content {
     }
 }
 
+impl Content {
+    /// What no sync covered will never be durable.
+    pub(super) fn forget_unsynced(&mut self) {
+        for change in self.unsynced.drain(..) {
+            if matches!(change, Change::Lasting { .. }) {
+                change.apply(Arc::make_mut(&mut self.durable));
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Written { offset: u64, bytes: Vec<u8> },
-    Truncated { len: u64 },
+    Written {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    /// Durable at once, but after changes that are not: a write whose fault left its bytes in doubt, for one.
+    Lasting {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Truncated {
+        len: u64,
+    },
 }
 
 impl Change {
     pub(super) fn apply(&self, content: &mut Vec<u8>) {
         match self {
-            Self::Written { offset, bytes } => put(content, bytes, *offset),
+            Self::Written { offset, bytes } | Self::Lasting { offset, bytes } => {
+                put(content, bytes, *offset);
+            }
             Self::Truncated { len } => content.resize(*len as usize, 0),
         }
     }
@@ -124,7 +147,11 @@ impl OpenFile {
         put(Arc::make_mut(&mut content.current), fitting, offset);
         if self.shared.crash_model && lasts {
             // Only what was written, not what else is in the file, becomes durable.
-            put(Arc::make_mut(&mut content.durable), fitting, offset);
+            if content.unsynced.is_empty() {
+                put(Arc::make_mut(&mut content.durable), fitting, offset);
+            } else {
+                content.unsynced.push(Change::Lasting { offset, bytes: fitting.to_vec() });
+            }
         } else if self.shared.crash_model {
             content.unsynced.push(Change::Written { offset, bytes: fitting.to_vec() });
         }

@@ -137,7 +137,7 @@ impl MemoryDisk {
     /// no sync covered will never be durable.
     pub fn forget_unsynced(&self, path: &str) {
         if let Some(inode) = self.inode(path) {
-            inode.content().unsynced.clear();
+            inode.content().forget_unsynced();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The double behaves like a disk, and crashes like one.
 
 use super::*;
+use crate::BLOCK_BYTES;
 
 fn written(disk: &MemoryDisk, path: &str, bytes: &[u8]) -> Arc<dyn File> {
     let file = disk.open(path, OpenMode::Create).unwrap();
@@ -115,4 +116,19 @@ fn bits_flip_and_files_are_cut_at_rest() {
     assert!(disk.truncate_raw("a", 1));
     assert!(!disk.truncate_raw("a", 2));
     assert_eq!(disk.used_bytes(), 1);
+}
+
+#[test]
+fn a_durable_write_outlasts_an_older_one_that_failed() {
+    let disk = MemoryDisk::with_crash_model();
+    let file = disk.open("a", OpenMode::Durable).unwrap();
+    disk.sync_dir("").unwrap();
+    disk.fail_after(0, FaultKind::Io("once".to_owned()));
+    file.write_at(&[1; BLOCK_BYTES], 0).unwrap_err();
+    disk.heal();
+    file.write_at(&[2; BLOCK_BYTES], 0).unwrap();
+    for fate in [Fate::Kept, Fate::Lost, Fate::Torn { sectors: 1 }] {
+        let left = disk.crash(&mut |_| fate);
+        assert_eq!(left.read_raw("a").unwrap(), [2; BLOCK_BYTES], "{fate:?}");
+    }
 }
