@@ -32,6 +32,8 @@ pub enum Fates {
     AnySubset,
     TornSectors,
     TornPages,
+    /// Only the process is killed: everything is readable, and what was not synced may be lost later.
+    NotYetDecided,
 }
 
 /// Each is tried at each call; those with chance in them more than once.
@@ -154,6 +156,8 @@ fn explore_cuts(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<(
         }
         explorer.figures.cuts += 1;
         explorer.crashes(&disk, call, &owner.books, &FATES)?;
+        disk.revive();
+        explorer.killed(&disk, call, &owner.books)?;
     }
     Ok(())
 }
@@ -260,13 +264,30 @@ impl<'a> Explorer<'a> {
         Ok(())
     }
 
+    /// The process is killed at `call` and started again; the power is cut only then.
+    fn killed(&mut self, disk: &SimDisk, call: u64, books: &Books) -> Result<(), Violation> {
+        self.cuts.push(Cut { call, fates: Fates::NotYetDecided });
+        self.check_recovery(disk, books)?;
+        self.cuts.pop();
+        Ok(())
+    }
+
     /// Recovers a disk, checks it, loses what is unsynced, goes on, and cuts the power again.
     fn check(&mut self, left: &SimDisk, books: &Books) -> Result<(), Violation> {
+        let recovery_calls = self.check_recovery(&left.fork(), books)?;
+        if self.cuts.len() < NESTED_MAX && recovery_calls > 0 {
+            self.cut_again(left, books, recovery_calls)?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many calls the recovery makes.
+    fn check_recovery(&mut self, disk: &SimDisk, books: &Books) -> Result<u64, Violation> {
         self.count();
-        let disk = left.fork();
-        let mut owner = self.owner(&disk, books);
+        let before = disk.calls();
+        let mut owner = self.owner(disk, books);
         let answers = self.open_and_ask(&mut owner)?;
-        let recovery_calls = disk.calls();
+        let recovery_calls = disk.calls() - before;
 
         self.count();
         let survived = disk.crash_without_unsynced();
@@ -277,12 +298,9 @@ impl<'a> Explorer<'a> {
             return Err(self.violation(what));
         }
         if self.random.once_in(3) {
-            self.go_on(&disk, owner)?;
+            self.go_on(disk, owner)?;
         }
-        if self.cuts.len() < NESTED_MAX && recovery_calls > 0 {
-            self.cut_again(left, books, recovery_calls)?;
-        }
-        Ok(())
+        Ok(recovery_calls)
     }
 
     /// The recovered store takes more, settles, and keeps it.
@@ -349,7 +367,7 @@ fn crash(disk: &SimDisk, fates: Fates, random: &mut Random) -> (SimDisk, Vec<(bo
         let is_write = matches!(unsynced, Unsynced::Write { .. });
         let fate = match fates {
             Fates::AllLost => Fate::Lost,
-            Fates::AllKept => Fate::Kept,
+            Fates::AllKept | Fates::NotYetDecided => Fate::Kept,
             Fates::AnySubset => half(random),
             Fates::TornSectors | Fates::TornPages if !is_write || random.once_in(3) => half(random),
             Fates::TornSectors => Fate::Torn { sectors: random.number() },

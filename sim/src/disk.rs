@@ -114,6 +114,14 @@ impl SimDisk {
         self.memory.fail_after(calls, FaultKind::Io("the power is cut".to_owned()));
     }
 
+    /// Ends the failing: nothing was cut but the process was killed, and what it wrote is there until the
+    /// power is cut. The disk has room again.
+    pub fn revive(&self) {
+        self.state().cut_at = None;
+        self.memory.heal();
+        self.memory.set_capacity(u64::MAX);
+    }
+
     pub fn is_cut(&self) -> bool {
         self.state().cut_at.is_some_and(|at| self.calls() > at)
     }

@@ -192,7 +192,8 @@ impl Journal {
             },
         };
         let recovered = recovery::recover(&mut reader, &control)?;
-        if !recovered.frames.is_empty() {
+        // Of a node that was killed, what is found may be in the page cache only, and the length as well.
+        if !recovered.frames.is_empty() || reader.len > control.ring_bytes {
             ring_file.sync()?;
         }
         damaged.extend(recovered.damaged);

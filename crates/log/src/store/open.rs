@@ -39,6 +39,9 @@ impl Store {
     /// Reads checkpoint and journal. Then the owner opens every log it knows, and says [`Self::begin`].
     pub fn open(disk: Arc<dyn Disk>, config: StoreConfig) -> Result<(Self, StoreRecovered), Fault> {
         let found = Checkpoint::read(&*disk)?;
+        // A node that was killed may have renamed the checkpoint and not made that durable. What follows
+        // relies on it.
+        disk.sync_dir("")?;
         let (journal, journaled) = Journal::open(&*disk, &config)?;
         let recovered = StoreRecovered {
             journal_entries: journaled.entries.len() as u64,

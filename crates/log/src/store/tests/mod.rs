@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod full;
+mod killed;
 mod straight;
 
 const CONFIG: LogConfig =
