@@ -35,6 +35,7 @@ const LENGTH_END: usize = 12;
 const MAGIC_AT: usize = 16;
 /// Where the checksummed part begins.
 const CRC_END: usize = 21;
+pub(crate) const CHECKED_FROM: usize = CRC_END;
 
 /// A batch whose length, magic, checksum, counts and attributes have been checked.
 #[derive(Clone, Debug)]
@@ -140,6 +141,16 @@ impl BatchHeader {
             base_sequence: i32::from_be_bytes(fields.take()),
             record_count: i32::from_be_bytes(fields.take()),
         })
+    }
+
+    /// The fields of what could be a batch, by its magic, its length and its counts.
+    pub(crate) fn read_plausible(bytes: &[u8]) -> Option<Self> {
+        if bytes.get(MAGIC_AT) != Some(&2) {
+            return None;
+        }
+        let header = Self::read(bytes)?;
+        let counts = (0..=header.last_offset_delta.checked_add(1)?).contains(&header.record_count);
+        (counts && header.total_bytes().is_some()).then_some(header)
     }
 
     /// Bytes of the whole batch; none when the length field cannot be one.

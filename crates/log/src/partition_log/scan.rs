@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::epochs::Epochs;
 use super::segment::corrupt;
-use crate::limits::SCAN_CHUNK_BYTES;
+use crate::limits::{BATCH_BYTES_MAX, SCAN_CHUNK_BYTES};
 use crate::{BatchError, BatchHeader, Fault, FaultKind, File, HEADER_BYTES, batch};
 
 /// A valid batch and where it is.
@@ -127,6 +127,45 @@ impl<'a> Scan<'a> {
         let total = BatchHeader::read(head).and_then(|header| header.total_bytes());
         let end = total.map(|total| self.position + total as u64);
         Ok(end.filter(|&end| end <= self.end))
+    }
+
+    /// Where the batch here ends if nothing but its length is wrong: where what its checksum covers
+    /// agrees with it, and a batch with a later offset or nothing follows.
+    pub(super) fn checked_end(&mut self) -> Result<Option<u64>, Fault> {
+        let (start, expected) = (self.position, self.expected);
+        let head = self.load(start, HEADER_BYTES)?;
+        let Some(header) = BatchHeader::read(head) else { return Ok(None) };
+        let last = self.end.min(start + BATCH_BYTES_MAX as u64);
+        let mut crc = 0;
+        let mut covered = start + batch::CHECKED_FROM as u64;
+        let mut end = start + HEADER_BYTES as u64;
+        while end <= last {
+            let window = self.load(end, SCAN_CHUNK_BYTES)?;
+            let held = window.len() as u64;
+            let follows = (0..).zip(window.windows(HEADER_BYTES)).find_map(|(at, next)| {
+                let next = BatchHeader::read_plausible(next)?;
+                (next.base_offset > expected).then_some(end + at)
+            });
+            let until = match follows {
+                Some(at) => at,
+                None if end + held >= last => last,
+                None => end + held - HEADER_BYTES as u64 + 1,
+            };
+            while covered < until {
+                let bytes = self.load(covered, SCAN_CHUNK_BYTES)?;
+                let wanted = bytes.len().min((until - covered) as usize);
+                crc = crc32c::crc32c_append(crc, &bytes[..wanted]);
+                covered += wanted as u64;
+                if wanted == 0 {
+                    return Ok(None);
+                }
+            }
+            if crc == header.crc && (follows.is_some() || until == self.end) {
+                return Ok(Some(until));
+            }
+            end = until + 1;
+        }
+        Ok(None)
     }
 
     fn check(&mut self, position: u64) -> Result<Result<(BatchHeader, usize), BatchError>, Fault> {

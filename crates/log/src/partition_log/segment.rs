@@ -229,7 +229,8 @@ impl Segment {
     }
 
     /// Goes on after the damage that `scan` stands before: by the damaged batch's length when that
-    /// leads to a valid batch, else at the next indexed batch. Tells whether there was a way; if
+    /// leads to a valid batch, by its checksum when only the length is wrong, else at the next indexed
+    /// batch. Tells whether there was a way; if
     /// not, the rest of the segment cannot be read. Bytes are never searched for batches, because a
     /// record's value may hold what looks like one.
     pub(super) fn skip_damage(
@@ -244,6 +245,16 @@ impl Segment {
                 return Ok(true);
             }
             let further = |header: &BatchHeader| header.base_offset > expected;
+            if scan.try_at(next, further)? {
+                return Ok(true);
+            }
+        }
+        if let Some(next) = scan.checked_end()? {
+            let further = |header: &BatchHeader| header.base_offset > expected;
+            if next == self.size {
+                scan.go_to(next, expected);
+                return Ok(true);
+            }
             if scan.try_at(next, further)? {
                 return Ok(true);
             }

@@ -7,6 +7,7 @@ impl Store {
     /// Runs writes and flushes here and now until everything appended is durable. What cannot become so
     /// stays as it is: see [`Self::failed`] and [`Self::flush_fault`].
     pub fn settle(&mut self, now: Moment) {
+        self.try_again();
         loop {
             while let Some(write) = self.next_write() {
                 let outcome = write.run();
@@ -17,6 +18,13 @@ impl Store {
                 return;
             }
         }
+    }
+
+    /// What a fault has put off is due now.
+    fn try_again(&mut self) {
+        self.flushing.fault = None;
+        self.flushing.retry_ms = 0;
+        self.journal.retry_prepare();
     }
 
     /// Runs the next work of flushing; tells whether there was some that got further.

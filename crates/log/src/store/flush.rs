@@ -41,7 +41,7 @@ pub(super) struct Flushing {
     /// Something has waited for a flush since.
     since_ms: Option<u64>,
     /// After a fault, not before.
-    retry_ms: u64,
+    pub(super) retry_ms: u64,
     /// When the journal was first seen idle.
     pub(super) idle_since_ms: Option<u64>,
     /// The journal's first frame that each log needs which cannot be flushed.
