@@ -21,7 +21,6 @@ use crate::limits::{
     ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, FLUSH_SYNC_ALL_FILES, PLAN_BATCHES_PER_STEP,
     PLAN_LOGS_PER_STEP,
 };
-use crate::partition_log::PartitionLog;
 use crate::partition_log::flush::{LogFlush, Unsynced};
 use crate::partition_log::handles::Handles;
 use crate::{Fault, FaultKind, LogKey};
@@ -193,11 +192,14 @@ impl Store {
         if !is_idle || !self.journal.stalled() || now.mono_ms < self.flushing.retry_ms {
             return None;
         }
-        let of_logs = self.logs.values().filter_map(PartitionLog::first_sequence);
-        let of_others =
-            self.flushing.holders.values().copied().chain(self.unopened.first_sequence());
-        let needed = of_logs.chain(of_others).fold(self.journal.durable(), u64::min);
+        let needed = self.journal_start(self.journal.durable());
         (needed > self.journal.start()).then_some(needed)
+    }
+
+    /// Where the journal may start when all logs but those that hold it need nothing below `flushed`.
+    fn journal_start(&self, flushed: u64) -> u64 {
+        let held = self.flushing.holders.values().copied().min();
+        [held, self.unopened.first_sequence()].into_iter().flatten().fold(flushed, u64::min)
     }
 
     fn flush_is_due(&self, now: Moment) -> bool {
@@ -289,10 +291,7 @@ impl Store {
             self.flushing.retry_ms = now.mono_ms + FLUSH_RETRY_MS;
         }
         if checkpointed {
-            let held = self.flushing.holders.values().copied().min();
-            let unopened = self.unopened.first_sequence();
-            let start = [held, unopened].into_iter().flatten().fold(start, u64::min);
-            self.flushing.start = Some(start);
+            self.flushing.start = Some(self.journal_start(start));
         }
         self.trim_cache();
     }
