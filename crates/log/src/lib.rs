@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod batch;
-mod commit_log;
 mod compaction;
 mod compression;
 mod config;
@@ -23,10 +22,6 @@ pub use batch::{
     Attributes, Batch, BatchBuilder, BatchError, BatchHeader, BatchRefused, EndMarker, Ending,
     HEADER_BYTES, ProducerRules, RefusalKind, RefusedRecord, split,
 };
-pub use commit_log::{
-    AppendAt, AppendRefused, Appended, CommitLog, ProducerBatch, ReadRefused, Recovered, SyncWork,
-    TimedOffset,
-};
 pub use compression::Compression;
 pub use config::{LogConfig, StoreConfig};
 pub use disk::{
@@ -36,7 +31,10 @@ pub use disk::{
 pub use journal::{
     FrameState, JournalDump, JournalEntry, JournalFrame, JournalWrite, LogKey, read_journal,
 };
-pub use partition_log::{PartitionLog, ProducerEntry, TransactionVersion};
+pub use partition_log::{
+    AppendAt, AppendRefused, Appended, PartitionLog, ProducerEntry, ReadRefused, Recovered,
+    TimedOffset, TransactionVersion,
+};
 pub use record::{Header, NewRecord, Record};
 pub use store::{
     ByTime, ColdRead, ColdSearch, LogId, Moment, Reading, Rot, Store, StoreRecovered, TimeSearch,

@@ -18,16 +18,12 @@ pub const PRODUCER_BATCHES_MAX: usize = 5;
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 16_384;
 /// Transactions open at a time per partition: no producer of one is forgotten, so this bounds memory.
 pub const OPEN_TRANSACTIONS_PER_PARTITION_MAX: usize = 8_192;
-/// Bytes made durable between two checkpoints; bounds what opening after a crash scans.
-pub const CHECKPOINT_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Leader epochs that a checkpoint remembers; older ones are checked only for being older.
 pub const LEADER_EPOCHS_MAX: usize = 32;
 /// Largest of Kafka's text checkpoints that is read: 10,000 lines with the longest topic names are 3 MB.
 pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Producer snapshots kept: the newest, and one to fall back to when it is damaged.
 pub const SNAPSHOTS_KEPT: usize = 2;
-/// Index entries held in memory before they are written to the index file.
-pub const INDEX_ENTRIES_BUFFERED_MAX: usize = 512;
 /// Bytes of a journal frame above which the next entry begins another one, while fewer writes are out
 /// than may be: writes that overlap cost little more than one.
 pub const JOURNAL_SPREAD_BYTES: usize = 16 * 1024;
@@ -40,6 +36,8 @@ pub const PLAN_LOGS_PER_STEP: usize = 512;
 pub const PLAN_BATCHES_PER_STEP: usize = 16_384;
 /// Milliseconds until a flush that met a fault is tried again.
 pub const FLUSH_RETRY_MS: u64 = 500;
+/// Milliseconds between two writings of Kafka's own checkpoints of all partitions.
+pub const KAFKA_FILES_EVERY_MS: u64 = 60_000;
 /// Milliseconds after which an idle journal notes how far it is durable.
 pub const ANNOUNCE_AFTER_MS: u64 = 100;
 /// Milliseconds until a log is looked at again that waits for its next flush.

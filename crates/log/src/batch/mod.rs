@@ -267,34 +267,11 @@ impl Batch {
     pub fn records(&self) -> Result<Vec<Record>, BatchError> {
         records::decode(&self.header, &self.bytes)
     }
-
-    /// The batch as it is stored: with its place in the log, and with the log's time when that
-    /// is set (which changes the checksum).
-    pub(crate) fn placed(
-        &self,
-        base_offset: i64,
-        leader_epoch: i32,
-        log_append_time_ms: Option<i64>,
-    ) -> (BatchHeader, Vec<u8>) {
-        let mut header = BatchHeader { base_offset, leader_epoch, ..self.header };
-        let mut bytes = self.bytes.to_vec();
-        bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
-        bytes[LENGTH_END..MAGIC_AT].copy_from_slice(&leader_epoch.to_be_bytes());
-        if let Some(now_ms) = log_append_time_ms {
-            header.attributes.0 |= Attributes::LOG_APPEND_TIME;
-            header.max_timestamp = now_ms;
-            bytes[21..23].copy_from_slice(&header.attributes.0.to_be_bytes());
-            bytes[35..43].copy_from_slice(&now_ms.to_be_bytes());
-            header.crc = crc32c::crc32c(&bytes[CRC_END..]);
-            bytes[17..21].copy_from_slice(&header.crc.to_be_bytes());
-        }
-        (header, bytes)
-    }
 }
 
 impl Batch {
-    /// The batch as it is stored, like [`Self::placed`], in two parts of which only the header is
-    /// copied.
+    /// The batch as it is stored: with its place in the log, and with the log's time when that is set
+    /// (which changes the checksum). In two parts, of which only the header is copied.
     pub(crate) fn placed_parts(
         &self,
         base_offset: i64,
@@ -315,6 +292,18 @@ impl Batch {
             head[17..21].copy_from_slice(&header.crc.to_be_bytes());
         }
         (header, [Bytes::from(head), records])
+    }
+
+    /// [`Self::placed_parts`] in one piece.
+    #[cfg(test)]
+    pub(crate) fn placed(
+        &self,
+        base_offset: i64,
+        leader_epoch: i32,
+        log_append_time_ms: Option<i64>,
+    ) -> (BatchHeader, Vec<u8>) {
+        let (header, parts) = self.placed_parts(base_offset, leader_epoch, log_append_time_ms);
+        (header, parts.concat())
     }
 }
 

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::epochs::Epochs;
 use super::handles::Handles;
-use super::names;
 use super::producers::Producers;
 use super::segment::{Segment, SegmentWriter};
 use super::snapshot;
 use super::tail::TailBatch;
 use super::transactions::AbortedTransaction;
 use super::{PartitionLog, end_marker};
+use super::{kafka_files, names};
 use crate::limits::SNAPSHOTS_KEPT;
-use crate::store::checkpoint::LogRecord;
+use crate::store::checkpoint::{LogRecord, TxnRecord};
 use crate::{Batch, BatchHeader, Disk, Ending, Fault, File, LogConfig, LogId, LogKey, OpenMode};
 
 /// What of one log goes into its segments.
@@ -32,13 +32,14 @@ pub(crate) struct LogFlush {
     cleaned_to: i64,
     /// The last segment takes no more.
     roll: bool,
+    /// The indexes of aborted transactions of all segments but the last.
+    txns: Vec<TxnRecord>,
     batches: Vec<TailBatch>,
     producers: Arc<Producers>,
     snapshots: Vec<i64>,
     snapshot_offset: Option<i64>,
     epochs: Arc<Epochs>,
     start_offset: i64,
-    from: i64,
     /// The offset after the last batch.
     until: i64,
     dir_unsynced: bool,
@@ -90,13 +91,13 @@ impl PartitionLog {
             sparse: self.sparse,
             cleaned_to: self.cleaned_to,
             roll: self.roll_due,
+            txns: self.segments.iter().rev().skip(1).rev().filter_map(|s| s.txn_record()).collect(),
             batches,
             producers: Arc::clone(&self.flushed_producers),
             snapshots: self.snapshots.clone(),
             snapshot_offset: self.snapshot_offset,
             epochs,
             start_offset: self.start_to_flush(),
-            from,
             until,
             dir_unsynced: self.dir_unsynced,
             removed: Arc::clone(&self.removed),
@@ -143,13 +144,24 @@ impl PartitionLog {
 
 impl LogFlush {
     /// Writes everything, and leaves in `unsynced` what must be synced before it counts.
-    pub(crate) fn write(&mut self, handles: &Handles, unsynced: &mut Unsynced) {
+    /// `known` is the log's record as it was checkpointed.
+    pub(crate) fn write(
+        &mut self,
+        handles: &Handles,
+        known: Option<&LogRecord>,
+        unsynced: &mut Unsynced,
+    ) {
         if !self.removed.load(Ordering::Acquire) {
-            self.outcome = Some(self.write_all(handles, unsynced));
+            self.outcome = Some(self.write_all(handles, known, unsynced));
         }
     }
 
-    fn write_all(&self, handles: &Handles, unsynced: &mut Unsynced) -> Result<Flushed, Fault> {
+    fn write_all(
+        &self,
+        handles: &Handles,
+        known: Option<&LogRecord>,
+        unsynced: &mut Unsynced,
+    ) -> Result<Flushed, Fault> {
         let disk = handles.disk();
         let mut made_names = self.dir_unsynced;
         if self.last.is_none() && !self.batches.is_empty() {
@@ -194,6 +206,7 @@ impl LogFlush {
             producers,
         };
         made_names |= self.write_snapshot(disk, &mut flushed, unsynced)?;
+        made_names |= self.write_epochs(disk, known, unsynced)?;
         flushed.record = self.record(&flushed);
         if made_names {
             unsynced.dirs.push(self.dir.to_string());
@@ -254,6 +267,26 @@ impl LogFlush {
         Ok(true)
     }
 
+    /// Writes Kafka's file of leader epochs when they have changed; tells whether a name was made.
+    fn write_epochs(
+        &self,
+        disk: &dyn Disk,
+        known: Option<&LogRecord>,
+        unsynced: &mut Unsynced,
+    ) -> Result<bool, Fault> {
+        let starts = self.epochs.starts();
+        let has_folder = self.last.is_some() || !self.batches.is_empty();
+        if !has_folder || known.is_some_and(|known| known.epochs == starts) {
+            return Ok(false);
+        }
+        let path = format!("{}/{}", self.dir, kafka_files::LEADER_EPOCHS_FILE);
+        let file = disk.open(&path, OpenMode::Create)?;
+        file.truncate(0)?;
+        file.write_at(kafka_files::encode_leader_epochs(starts).as_bytes(), 0)?;
+        unsynced.files.push(file);
+        Ok(true)
+    }
+
     /// What the checkpoint will say of this log.
     fn record(&self, flushed: &Flushed) -> LogRecord {
         let last = flushed.segments.last().or(self.last.as_ref());
@@ -262,6 +295,7 @@ impl LogFlush {
             sparse: self.sparse,
             cleaned_to: self.cleaned_to,
             snapshot_offset: flushed.snapshot_offset,
+            txns: self.txn_records(flushed),
             epochs: self.epochs.starts().to_vec(),
             ..LogRecord::ending(Arc::clone(&self.dir), self.until, last.map(|last| &**last))
         }
@@ -276,6 +310,13 @@ impl LogFlush {
 
     pub(crate) fn batch_count(&self) -> usize {
         self.batches.len()
+    }
+
+    fn txn_records(&self, flushed: &Flushed) -> Vec<TxnRecord> {
+        let replaced = flushed.segments.first().map(|segment| segment.base_offset);
+        let last = self.last.iter().filter(|last| Some(last.base_offset) != replaced);
+        let newest = last.chain(&flushed.segments).filter_map(|segment| segment.txn_record());
+        self.txns.iter().copied().chain(newest).collect()
     }
 
     /// The checkpoint that makes the flush count is durable.

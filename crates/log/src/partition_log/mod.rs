@@ -22,17 +22,14 @@ use tail::{Tail, TailBatch};
 use transactions::{AbortedTransaction, Undecided};
 
 use crate::limits::{READ_BYTES_MAX, SEGMENT_BYTES_MAX};
-use crate::{
-    AppendAt, AppendRefused, Batch, BatchHeader, ByTime, Ending, Fault, FaultKind, LogConfig,
-    LogKey, ReadRefused,
-};
+use crate::{Batch, BatchHeader, ByTime, Ending, Fault, FaultKind, LogConfig, LogKey};
 
+mod answers;
 mod aside;
 mod epochs;
 pub(crate) mod flush;
 pub(crate) mod handles;
 mod index;
-#[expect(dead_code, reason = "written with checkpoints")]
 pub(crate) mod kafka_files;
 pub(crate) mod names;
 mod producers;
@@ -47,6 +44,7 @@ pub(crate) mod times;
 pub(crate) mod transactions;
 pub(crate) mod upkeep;
 
+pub use answers::{AppendAt, AppendRefused, Appended, ReadRefused, Recovered, TimedOffset};
 pub use producers::{ProducerEntry, TransactionVersion};
 
 use handles::Handles;
@@ -196,9 +194,6 @@ impl PartitionLog {
     }
     pub(crate) fn configure(&mut self, config: LogConfig) {
         self.config = bounded(config);
-    }
-    pub(crate) fn flushed_offset(&self) -> i64 {
-        self.flushed_offset
     }
     pub(crate) fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes

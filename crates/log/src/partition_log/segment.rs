@@ -12,6 +12,7 @@ use super::names;
 use super::scan::Scan;
 use super::transactions::{AbortedTransaction, ENTRY_BYTES};
 use crate::retention::SegmentFacts;
+use crate::store::checkpoint::TxnRecord;
 use crate::{BatchHeader, Disk, Fault, FaultKind, File, LogConfig, OpenMode};
 
 /// The largest timestamp of a run of batches, and the last offset of the first batch that has it.
@@ -72,6 +73,8 @@ pub(crate) struct Segment {
     pub(crate) offset_entries: u32,
     pub(crate) time_entries: u32,
     pub(crate) txn_entries: u32,
+    /// Checksum of the index of aborted transactions.
+    pub(crate) txn_crc: u32,
     /// Timestamp in the last entry of the time index; -1: there is none.
     pub(crate) last_time_entry: i64,
     pub(crate) bytes_since_entry: u64,
@@ -93,6 +96,7 @@ impl Segment {
             offset_entries: 0,
             time_entries: 0,
             txn_entries: 0,
+            txn_crc: 0,
             last_time_entry: -1,
             bytes_since_entry: 0,
             first_timestamp: -1,
@@ -136,6 +140,12 @@ impl Segment {
             self.last_time_entry = last_time.map_or(-1, |last: TimeEntry| last.timestamp);
         }
         sane
+    }
+
+    /// What the checkpoint says of its index of aborted transactions, if it has one.
+    pub(super) fn txn_record(&self) -> Option<TxnRecord> {
+        let (base_offset, entries, crc) = (self.base_offset, self.txn_entries, self.txn_crc);
+        (entries > 0).then_some(TxnRecord { base_offset, entries, crc })
     }
 
     pub(crate) fn path(&self) -> String {
@@ -547,6 +557,7 @@ impl SegmentWriter {
             files.push(file);
             named |= segment.txn_entries == 0;
             segment.txn_entries += self.txns.1;
+            segment.txn_crc = crc32c::crc32c_append(segment.txn_crc, &self.txns.0);
         }
         segment.max_time = OnceLock::from(self.max_time);
         Ok((self.segment, named))

@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use super::epochs::Epochs;
 use super::handles::Handles;
-use super::scan::{Found, Scan};
+use super::scan::{Found, Scan, is_damage};
 use super::segment::Segment;
-use crate::{Batch, BatchHeader, ByTime, Fault, TimedOffset};
+use crate::{Batch, BatchHeader, ByTime, Fault, File, TimedOffset};
 
 /// A search in segments, and then in batches from memory.
 #[derive(Debug)]
@@ -38,13 +38,18 @@ impl TimeWanted {
 
     fn first_from(&self, timestamp: i64) -> Result<Option<TimedOffset>, Fault> {
         for segment in &self.segments {
-            let max = segment.max_time_below(&self.handles, self.until, &self.epochs)?;
-            if max.timestamp < timestamp {
+            let max = match segment.known_max_time(self.until) {
+                Some(known) => Some(known),
+                // What is before the start of the log need not be readable.
+                None if segment.base_offset < self.from => None,
+                None => Some(segment.max_time_below(&self.handles, self.until, &self.epochs)?),
+            };
+            if max.is_some_and(|max| max.timestamp < timestamp) {
                 continue;
             }
             let file = segment.open(&self.handles)?;
-            let mut scan = segment.scan_near_time(&self.handles, &file, timestamp, &self.epochs)?;
-            while let Some(found) = self.next(&mut scan)? {
+            let mut scan = self.scan_for(segment, &file, timestamp)?;
+            while let Some(found) = self.next(segment, &mut scan)? {
                 if found.header.max_timestamp >= timestamp
                     && let Some(record) = self.first_record(scan.bytes_of(&found), timestamp)
                 {
@@ -66,23 +71,39 @@ impl TimeWanted {
         Ok(best)
     }
 
+    /// A scan that comes by every batch of a segment that may be the first from a time on.
+    fn scan_for<'a>(
+        &'a self,
+        segment: &Segment,
+        file: &'a Arc<dyn File>,
+        timestamp: i64,
+    ) -> Result<Scan<'a>, Fault> {
+        match segment.scan_near_time(&self.handles, file, timestamp, &self.epochs) {
+            Ok(scan) if scan.expected() >= self.from => Ok(scan),
+            Ok(_) => segment.scan_near(&self.handles, file, self.from, &self.epochs),
+            Err(fault) if is_damage(&fault) => {
+                segment.scan_near(&self.handles, file, self.from, &self.epochs)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
     fn latest_in(&self, segment: &Segment) -> Result<Option<TimedOffset>, Fault> {
-        let max = segment.max_time_below(&self.handles, self.until, &self.epochs)?;
         let file = segment.open(&self.handles)?;
-        let mut scan = segment.scan_near(&self.handles, &file, max.last_offset, &self.epochs)?;
-        while let Some(found) = self.next(&mut scan)? {
-            let header = found.header;
-            if header.last_offset() >= max.last_offset {
-                if header.last_offset() == max.last_offset && header.base_offset >= self.from {
+        if segment.base_offset >= self.from {
+            let max = segment.max_time_below(&self.handles, self.until, &self.epochs)?;
+            let mut scan =
+                segment.scan_near(&self.handles, &file, max.last_offset, &self.epochs)?;
+            while let Some(found) = self.next(segment, &mut scan)? {
+                if found.header.last_offset() == max.last_offset {
                     return Ok(self.latest_record(scan.bytes_of(&found)));
                 }
-                break;
             }
+            return Ok(None);
         }
-        // The batch that has it is before the start of the log, or around it.
         let mut best: Option<TimedOffset> = None;
         let mut scan = segment.scan_near(&self.handles, &file, self.from, &self.epochs)?;
-        while let Some(found) = self.next(&mut scan)? {
+        while let Some(found) = self.next(segment, &mut scan)? {
             if best.is_none_or(|best| found.header.max_timestamp > best.timestamp) {
                 best = later(best, self.latest_record(scan.bytes_of(&found)));
             }
@@ -90,9 +111,21 @@ impl TimeWanted {
         Ok(best)
     }
 
-    /// The next batch that has something between start and end.
-    fn next(&self, scan: &mut Scan<'_>) -> Result<Option<Found>, Fault> {
-        while let Some(found) = scan.next()? {
+    /// The next batch that has something between start and end. Damage before the start is passed over.
+    fn next(&self, segment: &Segment, scan: &mut Scan<'_>) -> Result<Option<Found>, Fault> {
+        loop {
+            let found = match scan.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(None),
+                Err(fault) if is_damage(&fault) && scan.expected() < self.from => {
+                    let skipped = segment.skip_damage(&self.handles, scan)?;
+                    if !skipped || scan.expected() > self.from {
+                        return Err(fault);
+                    }
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
             if found.header.base_offset >= self.until {
                 return Ok(None);
             }
@@ -100,7 +133,6 @@ impl TimeWanted {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
     }
 
     /// The first record of a batch that is at or after a time.

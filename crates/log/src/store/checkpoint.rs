@@ -25,6 +25,15 @@ const RECORD_HEADER_BYTES: usize = 8;
 const SPARSE: u16 = 1;
 const HAS_SNAPSHOT: u16 = 2;
 
+/// What the checkpoint says of a segment's index of aborted transactions, which has no checksum of its
+/// own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TxnRecord {
+    pub(crate) base_offset: i64,
+    pub(crate) entries: u32,
+    pub(crate) crc: u32,
+}
+
 /// What the checkpoint says of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogRecord {
@@ -51,6 +60,8 @@ pub(crate) struct LogRecord {
     pub(crate) snapshot_offset: Option<i64>,
     /// Below it the log has been compacted.
     pub(crate) cleaned_to: i64,
+    /// By base offset, of the segments that have any.
+    pub(crate) txns: Vec<TxnRecord>,
     pub(crate) epochs: Vec<(i32, i64)>,
 }
 
@@ -73,6 +84,7 @@ impl LogRecord {
             max_time: MaxTime::NONE,
             snapshot_offset: None,
             cleaned_to: 0,
+            txns: Vec::new(),
             epochs: Vec::new(),
         }
     }
@@ -107,6 +119,11 @@ impl LogRecord {
             offset_entries: self.offset_entries,
             time_entries: self.time_entries,
             txn_entries: self.txn_entries,
+            txn_crc: self
+                .txns
+                .iter()
+                .find(|txn| txn.base_offset == self.segment_base)
+                .map_or(0, |txn| txn.crc),
             last_time_entry: self.last_time_entry,
             bytes_since_entry: u64::from(self.bytes_since_entry),
             first_timestamp: self.first_timestamp,
@@ -147,6 +164,12 @@ impl LogRecord {
             out.extend_from_slice(&epoch.to_be_bytes());
             out.extend_from_slice(&first.to_be_bytes());
         }
+        out.extend_from_slice(&(self.txns.len() as u32).to_be_bytes());
+        for txn in &self.txns {
+            out.extend_from_slice(&txn.base_offset.to_be_bytes());
+            out.extend_from_slice(&txn.entries.to_be_bytes());
+            out.extend_from_slice(&txn.crc.to_be_bytes());
+        }
         out.extend_from_slice(self.dir.as_bytes());
         let len = (out.len() - start) as u32;
         out[start + 4..start + RECORD_HEADER_BYTES].copy_from_slice(&len.to_be_bytes());
@@ -177,6 +200,14 @@ impl LogRecord {
         found.cleaned_to = fields.number()?;
         for _ in 0..epoch_count {
             found.epochs.push((i32::from_be_bytes(fields.array()?), fields.number()?));
+        }
+        let txn_count = u32::from_be_bytes(fields.array()?);
+        for _ in 0..txn_count {
+            found.txns.push(TxnRecord {
+                base_offset: fields.number()?,
+                entries: u32::from_be_bytes(fields.array()?),
+                crc: u32::from_be_bytes(fields.array()?),
+            });
         }
         found.dir = Arc::from(std::str::from_utf8(fields.rest).ok()?);
         Some((key, found))

@@ -1,6 +1,7 @@
 //! Running everything here and now, and closing.
 
-use super::{Moment, Store};
+use super::work::Job;
+use super::{Moment, Store, kafka};
 use crate::Fault;
 
 impl Store {
@@ -22,7 +23,6 @@ impl Store {
 
     /// What a fault has put off is due now.
     fn try_again(&mut self) {
-        self.flushing.fault = None;
         self.flushing.retry_ms = 0;
         self.journal.retry_prepare();
     }
@@ -31,9 +31,15 @@ impl Store {
     fn run_flush(&mut self, now: Moment) -> bool {
         loop {
             if let Some(mut work) = self.next_flush(now) {
+                let is_round = matches!(work.job, Job::Round(_));
+                let before = self.flushing.fault.take();
                 work.run();
                 self.work_done(now, work);
-                return self.flush_fault().is_none();
+                let went_well = self.flush_fault().is_none();
+                if went_well && !is_round {
+                    self.flushing.fault = before;
+                }
+                return went_well;
             }
             if !self.flush_has_more() {
                 return false;
@@ -73,7 +79,13 @@ impl Store {
             && self.pushed.is_empty()
             && !self.journal.stalled();
         if all_in_segments {
-            return self.journal.close();
+            self.journal.close()?;
+            if let Some(checkpoint) = self.checkpoint.as_ref().filter(|_| self.flushing.kafka_stale)
+            {
+                // Older ones cost nothing here.
+                drop(kafka::write(self.handles.disk(), checkpoint));
+            }
+            return Ok(());
         }
         match self.flush_fault() {
             Some(fault) => Err(fault.clone()),

@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
+use super::kafka;
 use super::work::{Job, Work};
 use super::{LogId, Moment, Store};
 use crate::journal::{MoveStart, PrepareRing};
 use crate::limits::{
-    ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, FLUSH_SYNC_ALL_FILES, PLAN_BATCHES_PER_STEP,
-    PLAN_LOGS_PER_STEP,
+    ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, FLUSH_SYNC_ALL_FILES, KAFKA_FILES_EVERY_MS,
+    PLAN_BATCHES_PER_STEP, PLAN_LOGS_PER_STEP,
 };
 use crate::partition_log::flush::{LogFlush, Unsynced};
 use crate::partition_log::handles::Handles;
@@ -47,6 +48,9 @@ pub(super) struct Flushing {
     holders: BTreeMap<LogId, u64>,
     /// Logs that were removed while a round had the checkpoint.
     pub(super) forgotten: Vec<LogKey>,
+    /// When Kafka's checkpoints are written next, and whether they are older than ours.
+    kafka_ms: u64,
+    pub(super) kafka_stale: bool,
     /// Flush although little waits.
     pub(super) urgent: bool,
     /// Why the last round did not come to its end.
@@ -84,6 +88,8 @@ pub(super) struct Round {
     flushes: Vec<LogFlush>,
     checkpoint: Checkpoint,
     durable: u64,
+    /// Kafka's checkpoints are to be written too.
+    kafka_files: bool,
     checkpointed: Result<(), Fault>,
 }
 
@@ -95,7 +101,8 @@ impl Round {
         let mut calls = 0;
         for flush in &mut self.flushes {
             let mut written = Unsynced::default();
-            flush.write(&self.handles, &mut written);
+            let known = self.checkpoint.records.get(&flush.key);
+            flush.write(&self.handles, known, &mut written);
             calls += written.files.len() + written.dirs.len();
             unsynced = unsynced.filter(|_| calls <= FLUSH_SYNC_ALL_FILES);
             if let Some(unsynced) = &mut unsynced {
@@ -119,6 +126,10 @@ impl Round {
         if self.checkpointed.is_ok() {
             for flush in &self.flushes {
                 flush.drop_old_snapshots(self.handles.disk());
+            }
+            if self.kafka_files {
+                // Older ones cost nothing here.
+                drop(kafka::write(self.handles.disk(), &self.checkpoint));
             }
         }
     }
@@ -236,12 +247,18 @@ impl Store {
             return None;
         }
         let checkpoint = self.checkpoint.take()?;
+        let kafka_files = self.flushing.asked_ms >= self.flushing.kafka_ms;
+        if kafka_files {
+            self.flushing.kafka_ms = self.flushing.asked_ms + KAFKA_FILES_EVERY_MS;
+        }
+        self.flushing.kafka_stale = !kafka_files;
         let planning = self.flushing.planning.take()?;
         Some(Round {
             handles: Arc::clone(&self.handles),
             flushes: planning.flushes,
             checkpoint,
             durable: planning.durable,
+            kafka_files,
             checkpointed: Ok(()),
         })
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use crate::journal::Journal;
 use crate::partition_log::PartitionLog;
 use crate::partition_log::handles::Handles;
-use crate::{Disk, Fault, LogConfig, LogKey, StoreConfig};
+use crate::{Fault, LogConfig, LogKey, StoreConfig};
 
 mod append;
 mod cache;
@@ -22,6 +22,7 @@ pub(crate) mod checkpoint;
 mod close;
 mod flush;
 mod io;
+mod kafka;
 mod open;
 mod read;
 mod scrub;
@@ -131,9 +132,5 @@ impl Store {
     /// Bytes accepted and not yet in segments.
     pub fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes
-    }
-
-    fn disk(&self) -> &dyn Disk {
-        self.handles.disk()
     }
 }
