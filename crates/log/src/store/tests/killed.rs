@@ -1,7 +1,7 @@
 //! A node that was killed, and a power cut after its next start.
 
 use super::*;
-use crate::OpenMode;
+use crate::{Disk as _, OpenMode};
 
 #[test]
 fn a_checkpoint_that_was_renamed_only_is_durable_once_it_was_read() {
