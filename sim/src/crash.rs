@@ -24,6 +24,9 @@ pub const NESTED_MAX: usize = 3;
 /// Steps after a recovery before everything unsynced is lost again.
 const STEPS_AFTER: u64 = 6;
 
+/// Of so many recoveries one is listened to; a backtrace takes as long as several calls.
+const LISTENED_ONE_IN: u64 = 50;
+
 /// How the unsynced changes of a crash fare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fates {
@@ -116,7 +119,7 @@ impl fmt::Display for Violation {
 #[derive(Clone, Debug, Default)]
 pub struct Setting {
     pub lie: Option<Lie>,
-    /// Notes the calls of uncut histories.
+    /// Notes the calls of uncut histories and of one recovery in [`LISTENED_ONE_IN`].
     pub sites: Option<Arc<Sites>>,
     /// Prints every step; the last ones before a violation tell how it came about.
     pub tells: bool,
@@ -131,7 +134,7 @@ impl Setting {
 /// One seed's exploration.
 struct Explorer<'a> {
     seed: u64,
-    tells: bool,
+    setting: &'a Setting,
     random: Random,
     failed_call: Option<u64>,
     cuts: Vec<Cut>,
@@ -231,9 +234,9 @@ pub fn run_whole(seed: u64, setting: &Setting, figures: &mut Figures) -> Result<
 }
 
 impl<'a> Explorer<'a> {
-    fn new(seed: u64, setting: &Setting, call: u64, figures: &'a mut Figures) -> Self {
+    fn new(seed: u64, setting: &'a Setting, call: u64, figures: &'a mut Figures) -> Self {
         let random = Random::new(seed ^ (call << 32));
-        Self { seed, tells: setting.tells, random, failed_call: None, cuts: Vec::new(), figures }
+        Self { seed, setting, random, failed_call: None, cuts: Vec::new(), figures }
     }
 
     fn violation(&self, what: String) -> Violation {
@@ -255,7 +258,7 @@ impl<'a> Explorer<'a> {
                 continue;
             }
             self.cuts.push(Cut { call, fates });
-            if self.tells {
+            if self.setting.tells {
                 eprintln!("power cuts {:?}", self.cuts);
             }
             self.check(&left, books)?;
@@ -284,6 +287,11 @@ impl<'a> Explorer<'a> {
     /// Returns how many calls the recovery makes.
     fn check_recovery(&mut self, disk: &SimDisk, books: &Books) -> Result<u64, Violation> {
         self.count();
+        if let Some(sites) = &self.setting.sites
+            && self.random.once_in(LISTENED_ONE_IN)
+        {
+            disk.listen(Arc::clone(sites));
+        }
         let before = disk.calls();
         let mut owner = self.owner(disk, books);
         let answers = self.open_and_ask(&mut owner)?;
@@ -341,7 +349,7 @@ impl<'a> Explorer<'a> {
     fn owner(&mut self, disk: &SimDisk, books: &Books) -> Owner {
         let mut owner =
             Owner::new(disk.clone(), self.random.number(), books.clone(), Trouble::None);
-        owner.tells = self.tells;
+        owner.tells = self.setting.tells;
         owner
     }
 

@@ -17,7 +17,7 @@ use crate::model::{Answers, LogModel};
 use crate::random::Random;
 
 const STEPS_MIN: u64 = 25;
-const STEPS_MAX: u64 = 60;
+const STEPS_MAX: u64 = 90;
 /// Work done one after another when all of it is asked for; more means that it never ends.
 const WORK_MAX: usize = 100;
 /// Bytes that are left on a disk that is said to be full, at most.
@@ -47,7 +47,7 @@ impl Kind {
     /// Small segments with many index entries, so that a history rolls several times.
     fn config(self, random: &mut Random) -> LogConfig {
         let plain = LogConfig {
-            segment_bytes: 1_500 + random.below(4) as u32 * 1_500,
+            segment_bytes: [400, 1_500, 4_500][random.below(3) as usize],
             index_interval_bytes: [150, 600][random.below(2) as usize],
             segment_index_bytes: [64, 10_000][random.below(2) as usize],
             retention_ms: -1,

@@ -48,8 +48,15 @@ pub(crate) fn run(root: &Path, names: &[String]) -> anyhow::Result<bool> {
     Ok(good)
 }
 
+/// Each mutant once, by the first entry of its name.
 pub(crate) fn all() -> Vec<&'static Mutant> {
-    MUTANTS.iter().collect()
+    let mut all: Vec<&Mutant> = Vec::new();
+    for mutant in MUTANTS {
+        if !all.iter().any(|known| known.name == mutant.name) {
+            all.push(mutant);
+        }
+    }
+    all
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Mutant>> {

@@ -1,6 +1,6 @@
 //! The mutants: what is broken, where, and which check of the simulator must notice.
 
-/// One way to break the log.
+/// One way to break the log; entries of one name are broken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mutant {
     pub(crate) name: &'static str,
@@ -65,11 +65,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         instead: "self.epoch().max(1)",
         caught_by: "crashes",
     },
+    // Either alone is enough to tell an old frame.
     Mutant {
-        name: "forget-the-epoch-of-frames",
+        name: "forget-epoch-and-chain-of-frames",
         file: "journal/control.rs",
         text: "Some(&(epoch, _)) => «frame.epoch == epoch»,",
         instead: "epoch > 0",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "forget-epoch-and-chain-of-frames",
+        file: "journal/recovery.rs",
+        text: "«header.previous == previous»\n                && control.owns(header)",
+        instead: "previous == previous",
         caught_by: "crashes",
     },
     Mutant {
@@ -84,6 +92,97 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "journal/recovery.rs",
         text: "let Some(frame) = found else { «return Ok(run)» };",
         instead: "run.pop(); return Ok(run)",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "segments-not-synced",
+        file: "store/flush.rs",
+        text: "«unsynced.files.iter().try_for_each(|file| file.sync())»",
+        instead: "let _ = unsynced; Ok(())",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "folder-of-a-new-segment-not-synced",
+        file: "partition_log/flush.rs",
+        text: "«unsynced.dirs.push(self.dir.to_string());»",
+        instead: "",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "checkpoint-not-synced",
+        file: "store/checkpoint.rs",
+        text: "file.sync()?;",
+        instead: "",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "folder-of-the-checkpoint-not-synced",
+        file: "store/checkpoint.rs",
+        text: "disk.rename(UNFINISHED_FILE, CHECKPOINT_FILE)?;\n        «disk.sync_dir(\"\")»",
+        instead: "Ok(())",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "believe-a-failed-checkpoint",
+        file: "store/flush.rs",
+        text: "let checkpointed = «round.checkpointed.is_ok()»;",
+        instead: "true",
+        caught_by: "failures",
+    },
+    Mutant {
+        name: "go-on-after-a-failed-flush",
+        file: "store/flush.rs",
+        text: "«log.poison(fault);»\n                    self.flushing.holders.insert(flush.id, log.first_sequence().unwrap_or(start));",
+        instead: "drop(fault);",
+        caught_by: "failures",
+    },
+    Mutant {
+        name: "serve-past-durable",
+        file: "partition_log/mod.rs",
+        text: "let until = «until.min(self.durable_offset)»;\n        if from >= until {",
+        instead: "until.min(self.end_offset)",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "transactions-decided-before-their-end-is-durable",
+        file: "partition_log/mod.rs",
+        text: "«open.into_iter().chain(self.undecided.first())».fold",
+        instead: "open.into_iter().chain(None)",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "producers-not-restored",
+        file: "partition_log/recovery.rs",
+        text: "                        «self.producers = producers;»\n                        from = Some(offset);",
+        instead: "drop(producers);",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "start-offset-not-restored",
+        file: "partition_log/recovery.rs",
+        text: "let start_offset = «flushed_start_offset.max(journaled.unwrap_or(0))»;",
+        instead: "flushed_start_offset",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "cut-what-the-journal-has-lost",
+        file: "partition_log/recovery.rs",
+        text: "if «trust_journal» {",
+        instead: "trust_journal || !self.keep_all",
+        caught_by: "damage",
+    },
+    Mutant {
+        name: "files-go-before-the-start-is-durable",
+        file: "partition_log/upkeep.rs",
+        text: "let start = «self.durable_start_offset»;",
+        instead: "self.start_offset",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "compaction-forgets-the-folder",
+        file: "compaction/swap.rs",
+        text: "        } else if !has(LOG, SWAP) {\n            return Ok(());\n        }\n        «disk.sync_dir(self.segment.dir())?;»",
+        instead: "",
         caught_by: "crashes",
     },
 ];
