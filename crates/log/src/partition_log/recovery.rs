@@ -258,7 +258,10 @@ impl Recovery {
     fn load_claimed(&mut self, exists: bool) -> Result<(), Fault> {
         let (known, dir) = (self.known.clone(), Arc::clone(self.dir()));
         let path = names::log(&dir, known.segment_base);
-        if known.position == 0 {
+        // The files of a segment below the start may be gone, and the record of before.
+        let passed =
+            self.journal.start_offset.is_some_and(|(start, _)| known.recovery_offset <= start);
+        if known.position == 0 || passed && !exists {
             return Ok(());
         }
         let disk = Arc::clone(&self.handles);
