@@ -7,6 +7,7 @@
 
 mod admission;
 mod broker;
+mod broker_config;
 mod catalog;
 mod cold;
 mod config;

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use tidings_log::{Disk, Fault, FaultKind, LogId};
 
 use crate::broker::{Broker, Now, Ticket};
+use crate::broker_config::describe_broker;
 use crate::catalog::{CATALOG, log_key};
-use crate::config::{TopicSettings, describe_broker};
+use crate::config::TopicSettings;
 use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
 use crate::partition::{Partition, storage_trouble};
