@@ -132,6 +132,9 @@ impl Broker {
         let at = AppendAt { now_ms: now.wall_ms, leader_epoch: LEADER_EPOCH, log_append_time };
         let log = self.logs.writable(id).map_err(ProduceRefused::Storage)?;
         let log_start_offset = log.start_offset();
+        if !self.logs.store.makes_room(size) {
+            return Err(Untaken::Congested);
+        }
         let appended = self.logs.store.append(id, &batch, at);
         let (base_offset, last_offset, log_append_time_ms) = match appended {
             Ok(Appended::Written { base_offset, last_offset }) => {

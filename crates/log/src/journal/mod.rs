@@ -42,7 +42,7 @@ use self::recovery::RingReader;
 use self::ring::{Growth, Placed, Ring};
 pub use self::walk::{FrameState, JournalDump, JournalEntry, JournalFrame, read_journal};
 use crate::limits::{BATCH_BYTES_MAX, JOURNAL_SPREAD_BYTES};
-use crate::{Disk, Fault, File, OpenMode, StoreConfig};
+use crate::{BLOCK_BYTES, Disk, Fault, File, OpenMode, StoreConfig};
 
 const DIR: &str = "journal";
 const RING_FILE: &str = "journal/ring";
@@ -161,6 +161,8 @@ pub(crate) struct Journal {
     begun: bool,
     preparing: bool,
     prepare_failed: Option<Fault>,
+    /// Bytes in the ring that somebody would push if there were a place for them.
+    wanted: Option<u64>,
     failed: Option<Fault>,
 }
 
@@ -221,6 +223,7 @@ impl Journal {
             begun: false,
             preparing: false,
             prepare_failed: None,
+            wanted: None,
             failed: None,
         };
         Ok((journal, found))
@@ -253,12 +256,21 @@ impl Journal {
         self.gathered.is_empty() || self.gathered_bytes + Gathered::cost(bytes) <= bound
     }
 
-    /// Whether the ring has room for an entry of so many bytes beside all that has been gathered, without
-    /// more of it being prepared.
-    pub(crate) fn fits_ring(&self, bytes: usize) -> bool {
-        let frames = HEADER_BYTES * (self.gathered.len() + 1);
-        let together = self.gathered_bytes + Gathered::cost(bytes) + frames;
-        self.ring.place(in_blocks(together as u64)).is_some()
+    /// Whether an entry of so many bytes can be pushed now and its frame has a place in the ring already,
+    /// so that no full disk can keep it waiting. If not, the room is asked for.
+    pub(crate) fn makes_room(&mut self, bytes: usize) -> bool {
+        if self.failed.is_some() {
+            return true;
+        }
+        if !self.has_room(bytes) {
+            return false;
+        }
+        // What is gathered may become as many frames more as writes may be out.
+        let frames = (HEADER_BYTES + BLOCK_BYTES) * (self.gathered.len() + self.writes_out_max);
+        let together = in_blocks((self.gathered_bytes + Gathered::cost(bytes) + frames) as u64);
+        let fits = self.ring.place(together).is_some();
+        self.wanted = if fits { None } else { self.wanted.max(Some(together)) };
+        fits
     }
 
     /// Adds an entry made of `parts`, of at most [`BATCH_BYTES_MAX`] together, to the frame that is being
@@ -389,11 +401,13 @@ impl Journal {
         }
     }
 
-    /// Whether the next frame waits for room in the ring: for [`Self::prepare`]'s work, or, when that has
+    /// Whether the next frame, or what is wanted, waits for room in the ring: for [`Self::prepare`]'s work, or, when that has
     /// nothing to do, for the start to move.
     pub(crate) fn stalled(&self) -> bool {
+        let has_no_place = |bytes: u64| self.ring.place(bytes).is_none();
         self.failed.is_none()
-            && self.next_bytes().is_some_and(|bytes| self.ring.place(bytes).is_none())
+            && (self.next_bytes().is_some_and(has_no_place)
+                || self.wanted.is_some_and(has_no_place))
     }
 
     /// Pre-writing that should be done now; one at a time.
@@ -401,7 +415,7 @@ impl Journal {
         if self.preparing || self.prepare_failed.is_some() || self.failed.is_some() {
             return None;
         }
-        let growth = self.ring.wants(self.next_bytes())?;
+        let growth = self.ring.wants(self.next_bytes().max(self.wanted))?;
         self.preparing = true;
         Some(PrepareRing { file: Arc::clone(&self.ring.file), growth, outcome: None })
     }
@@ -412,7 +426,11 @@ impl Journal {
         self.preparing = false;
         match work.outcome {
             Some(Ok(())) => self.ring.grown(work.growth),
-            Some(Err(fault)) => self.prepare_failed = Some(fault),
+            Some(Err(fault)) => {
+                self.prepare_failed = Some(fault);
+                // Whoever wanted it may be told, and others may want less.
+                self.wanted = None;
+            }
             None => {}
         }
     }

@@ -30,13 +30,16 @@ impl Store {
         batch: &Batch,
         at: AppendAt,
     ) -> Result<Appended, AppendRefused> {
-        let bytes = batch.bytes().len();
-        // On a full disk the ring does not grow: what it has no room for would wait for its write.
-        let stuck = self.flush_fault().is_some() && !self.journal.fits_ring(bytes);
-        if self.failed().is_none() && (stuck || !self.journal.has_room(bytes)) {
+        if self.failed().is_none() && !self.journal.has_room(batch.bytes().len()) {
             return Err(AppendRefused::Congested);
         }
         self.append_anyway(id, batch, at)
+    }
+
+    /// Whether a batch of so many bytes would have its place in the journal's ring at once. If not,
+    /// the room is asked for; an owner that waits for it never has a full disk under what it accepted.
+    pub fn makes_room(&mut self, bytes: usize) -> bool {
+        self.journal.makes_room(bytes)
     }
 
     /// [`Self::append`], however much waits for its write already: for what the owner itself must keep,
