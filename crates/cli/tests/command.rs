@@ -1,5 +1,6 @@
 //! The built binary, as its users and their scripts see it.
 
+mod log;
 mod node;
 
 use std::io::{BufRead, BufReader, Write};

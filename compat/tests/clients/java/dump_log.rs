@@ -1,22 +1,28 @@
 //! Kafka's own `kafka-dump-log` over everything that a clean stop leaves: it finds nothing wrong, and
-//! it reads the records that a consumer reads.
+//! it reads the records that a consumer reads. Its readers of checkpoints read ours.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tidings_compat::{Finished, handed_over, run};
+use tidings_compat::{Finished, handed_over, own_file, run};
 
 use super::PATIENCE;
-use super::written::{KINDS, Written};
+use super::written::{KINDS, Kind, Written};
+
+/// A program for Kafka's classes, on their class path.
+fn java() -> Command {
+    let mut command = Command::new("java");
+    command.args(["-XX:TieredStopAtLevel=1", "-cp"]);
+    command.arg(handed_over("TIDINGS_COMPAT_JARS").join("*"));
+    command
+}
 
 /// What the tool says of these files, line by line; it must end well and say nothing on the side.
 fn dump_log(options: &[&str], files: &[PathBuf]) -> Vec<String> {
     let names: Vec<&str> = files.iter().map(|file| file.to_str().expect("a name")).collect();
-    let mut command = Command::new("java");
-    command.args(["-XX:TieredStopAtLevel=1", "-cp"]);
-    command.arg(handed_over("TIDINGS_COMPAT_JARS").join("*")).arg("kafka.tools.DumpLogSegments");
-    command.args(options).args(["--files", &names.join(",")]);
+    let mut command = java();
+    command.arg("kafka.tools.DumpLogSegments").args(options).args(["--files", &names.join(",")]);
     let ended = run(&mut command, "", PATIENCE).expect("it ends");
     assert_eq!(ended.stderr, "");
     Finished::success(ended).expect("it ends well")
@@ -111,6 +117,48 @@ fn every_file_of_a_stopped_server_is_as_kafka_wants_it() {
 
     check_snapshots(&written);
     check_offsets(&written);
+    check_checkpoints(&written);
+}
+
+/// Kafka's own readers find each partition's end in the node's checkpoints, and its leader epochs.
+fn check_checkpoints(written: &Written) {
+    let root = |name: &str| written.server.data().join(name);
+    let ends = ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"].map(root);
+    let mut files = ends.to_vec();
+    files.push(root("log-start-offset-checkpoint"));
+    let partitions = || KINDS.iter().flat_map(|kind| (0..kind.partitions).map(move |p| (kind, p)));
+    let epochs = |kind: &Kind, partition| {
+        written.folder(kind.topic, partition).join("leader-epoch-checkpoint")
+    };
+    files.extend(partitions().map(|(kind, partition)| epochs(kind, partition)));
+    let entries = checkpoints(&files);
+    for (kind, read) in KINDS.iter().zip(&written.read) {
+        for partition in 0..kind.partitions {
+            let end = read.iter().filter(|item| item.partition == partition).count();
+            let wanted = format!("{}-{partition} {end}", kind.topic);
+            for file in &ends {
+                assert!(entries[file].contains(&wanted), "no {wanted} in {}", file.display());
+            }
+            let first = entries[&epochs(kind, partition)].first().expect("a leader epoch");
+            assert!(first.ends_with(" 0"), "{first}");
+        }
+    }
+}
+
+/// The entries of checkpoint files, as Kafka's readers have them.
+fn checkpoints(files: &[PathBuf]) -> BTreeMap<PathBuf, Vec<String>> {
+    let mut command = java();
+    command.arg(own_file("java/Checkpoints.java")).args(files);
+    let ended = run(&mut command, "", PATIENCE).expect("it ends");
+    let mut entries: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    let mut file = PathBuf::new();
+    for line in Finished::success(ended).expect("Kafka reads them") {
+        match line.strip_prefix("file ") {
+            Some(name) => file = PathBuf::from(name),
+            None => entries.entry(file.clone()).or_default().push(line),
+        }
+    }
+    entries
 }
 
 /// The newest snapshot of a partition ends with its producer's last batch.

@@ -3,6 +3,7 @@
 //! Indexes are read here apart from the code that writes and uses them, so that the one checks the
 //! other.
 
+use super::source::Source;
 use crate::partition_log::{kafka_files, snapshot};
 use crate::{Disk, Fault, OpenMode, ProducerEntry};
 
@@ -71,14 +72,12 @@ pub(super) fn path(folder: &str, offset: i64, suffix: &str) -> String {
     format!("{folder}/{offset:0DIGITS$}{suffix}")
 }
 
-/// All bytes of a file that is small by its nature.
+/// All bytes of a file that is small by its nature; blocks that cannot be read are zeros.
 pub(super) fn read_whole(disk: &dyn Disk, path: &str) -> Result<Vec<u8>, Fault> {
     let file = disk.open(path, OpenMode::Existing)?;
     let len = file.len()?.min(WHOLE_FILE_BYTES_MAX);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
+    let mut source = Source::new(&*file, len);
+    Ok(source.bytes(0, usize::try_from(len).unwrap_or(0))?.to_vec())
 }
 
 /// Why a file is not what its name says: where, and what.

@@ -246,15 +246,21 @@ impl Indexes {
         offset.map(Entry::last_offset).max(time.map(Entry::last_offset))
     }
 
-    pub(super) fn report(self, may_have_more: bool, report: &mut PartitionReport) {
+    pub(super) fn report(mut self, may_have_more: bool, report: &mut PartitionReport) {
         if let Some(offset) = self.left_out {
-            report.damage.push(Damage {
-                kind: DamageKind::Derived,
-                path: self.aborted_path,
-                bytes: (0, self.aborted.as_ref().map_or(0, |index| index.bytes)),
-                offsets: None,
-                what: format!("the transaction aborted at offset {offset} is not in it"),
-            });
+            let what = format!("the transaction aborted at offset {offset} is not in it");
+            match &mut self.aborted {
+                Some(index) => {
+                    index.wrong.get_or_insert(Wrong { at: 0, what });
+                }
+                None => report.damage.push(Damage {
+                    kind: DamageKind::Derived,
+                    path: self.aborted_path,
+                    bytes: (0, 0),
+                    offsets: None,
+                    what,
+                }),
+            }
         }
         self.offsets.into_iter().for_each(|index| index.report(may_have_more, report));
         self.times.into_iter().for_each(|index| index.report(may_have_more, report));

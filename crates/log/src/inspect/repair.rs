@@ -197,26 +197,20 @@ impl Repair<'_> {
             }
         }
         let file = match self.disk.open(&log, OpenMode::Existing) {
+            // It would have been made.
             Err(Fault { kind: FaultKind::NotFound, .. }) if self.mode == Mode::Plan => None,
             opened => Some(opened?),
         };
-        let mut sorted = match &file {
+        let sorted = match &file {
             Some(file) => self.sort(base, &**file, damage)?,
             None => Sorted::default(),
         };
-        let lost: Vec<(i64, i64)> =
-            damage.iter().filter(|d| !self.sets_aside(d)).filter_map(|d| d.offsets).collect();
-        if file.is_none() {
-            lost.iter().for_each(|&offsets| sorted.empty(offsets, None));
-        }
-        let fields = damage.iter().filter(|damage| damage.kind == DamageKind::Field).count();
-        let restored =
-            |action: &&Action| matches!(action, Action::Restored { path, .. } if *path == log);
-        debug_assert_eq!(self.report.actions.iter().filter(restored).count(), fields);
-        for damage in damage.iter().filter(|damage| damage.kind == DamageKind::Records) {
-            if let Some(offsets) = damage.offsets.filter(|_| !self.sets_aside(damage)) {
-                self.report.actions.push(Action::Lost { path: log.clone(), offsets });
-            }
+        let without_bytes = damage
+            .iter()
+            .filter(|damage| damage.kind == DamageKind::Records && !self.sets_aside(damage));
+        let lost: Vec<(i64, i64)> = without_bytes.filter_map(|damage| damage.offsets).collect();
+        for offsets in lost {
+            self.report.actions.push(Action::Lost { path: log.clone(), offsets });
         }
         if let Some(file) = file.filter(|_| self.mode == Mode::Apply) {
             for &(from, to) in &sorted.aside {

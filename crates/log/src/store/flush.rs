@@ -158,7 +158,7 @@ fn sync_files(unsynced: &Unsynced) -> Result<(), Fault> {
 
 impl Store {
     pub(super) fn next_flush(&mut self, now: Moment) -> Option<Work> {
-        if self.dirty.is_empty() {
+        if self.dirty.is_empty() && self.unflushed_bytes == 0 {
             self.flushing.since_ms = None;
         } else {
             self.flushing.since_ms.get_or_insert(self.flushing.asked_ms);
@@ -191,7 +191,10 @@ impl Store {
             let left = std::mem::take(&mut self.dirty);
             let durable = self.journal.durable();
             self.flushing.planning = Some(Planning { left, flushes: Vec::new(), durable });
-            self.flushing.since_ms = None;
+            // What is on its way to the journal has not waited long, unless the journal is full.
+            if !self.journal.stalled() {
+                self.flushing.since_ms = None;
+            }
         }
         self.plan_round().map(|round| Job::Round(Box::new(round)))
     }
@@ -365,9 +368,10 @@ impl Store {
         }
         let planning = flushing.planning.is_some().then_some(0);
         let waits = match flushing.since_ms {
-            Some(since) => Some(since + self.config.flush_after_ms),
-            None if self.dirty.is_empty() => None,
+            None if self.unflushed_bytes > 0 => Some(0),
+            _ if self.dirty.is_empty() => None,
             None => Some(0),
+            Some(since) => Some(since + self.config.flush_after_ms),
         };
         let retries = flushing.start.is_some() || self.journal.prepare_failed().is_some();
         let retry = retries.then_some(flushing.retry_ms);

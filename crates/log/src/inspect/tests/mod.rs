@@ -13,6 +13,7 @@ use crate::{
     OpenMode, ProducerEntry,
 };
 
+mod bad_block;
 mod with_store;
 
 const FOLDER: &str = "orders-0";
