@@ -14,7 +14,7 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// Epochs to be learnt from the log itself, with [`Self::learn`] for each batch.
+    /// Of a log whose table is lost: whatever its batches carry is allowed.
     pub(super) fn learning() -> Self {
         Self { starts: Vec::new(), learning: true }
     }
@@ -30,17 +30,6 @@ impl Epochs {
     /// Oldest first.
     pub(super) fn starts(&self) -> &[(i32, i64)] {
         &self.starts
-    }
-
-    pub(super) fn learn(&mut self, offset: i64, epoch: i32) {
-        if self.learning && self.starts.last().is_none_or(|&(last, _)| last != epoch) {
-            self.begin(offset, epoch);
-        }
-    }
-
-    /// From now on only what is known is allowed.
-    pub(super) fn learnt(&mut self) {
-        self.learning = false;
     }
 
     /// Whether a batch at `offset` may carry `epoch`.
@@ -76,19 +65,6 @@ impl Epochs {
         let before = self.starts.len();
         self.starts.retain(|&(_, start)| start < end);
         self.starts.len() < before
-    }
-
-    /// The log begins at `start` now: forgets epochs that wrote only what is gone, and says of the one
-    /// that wrote `start` that it began there. Tells whether anything changed.
-    pub(super) fn advance_start(&mut self, start: i64) -> bool {
-        let gone = self.starts.partition_point(|&(_, first)| first <= start);
-        let Some(kept) = gone.checked_sub(1) else {
-            return false;
-        };
-        let changed = kept > 0 || self.starts[kept].1 < start;
-        self.starts.drain(..kept);
-        self.starts[0].1 = start;
-        changed
     }
 
     /// For a reader who was last in `epoch`: the newest known epoch that is not newer, and the offset
@@ -138,16 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn epochs_are_learnt_from_batches_until_they_are_learnt() {
-        let mut epochs = Epochs::learning();
-        for (offset, epoch) in [(0, 2), (5, 2), (9, 4), (12, 4)] {
-            assert!(epochs.allow(offset, epoch));
-            epochs.learn(offset, epoch);
-        }
-        epochs.learnt();
-        epochs.learn(20, 9);
-        assert_eq!(epochs, table(&[(2, 0), (4, 9)]));
-        assert!(!epochs.allow(20, 9));
+    fn before_anything_is_known_every_epoch_is_allowed() {
+        let epochs = Epochs::learning();
+        assert!(epochs.allow(0, 2) && epochs.allow(5, 1));
     }
 
     #[test]
@@ -181,27 +150,6 @@ mod tests {
         ] {
             assert_eq!(Epochs::restore(starts.clone()), None, "{starts:?}");
         }
-    }
-
-    #[test]
-    fn the_start_of_the_log_is_written_by_an_epoch_that_begins_there() {
-        let three = [(1, 0), (3, 10), (5, 20)];
-        type Starts = &'static [(i32, i64)];
-        let steps: [(i64, bool, Starts); 5] = [
-            (0, false, &[(1, 0), (3, 10), (5, 20)]),
-            (4, true, &[(1, 4), (3, 10), (5, 20)]),
-            (10, true, &[(3, 10), (5, 20)]),
-            (19, true, &[(3, 19), (5, 20)]),
-            (99, true, &[(5, 99)]),
-        ];
-        for (start, changed, expected) in steps {
-            let mut epochs = table(&three);
-            assert_eq!(epochs.advance_start(start), changed, "start {start}");
-            assert_eq!(epochs.starts(), expected, "start {start}");
-        }
-        let mut later = table(&[(3, 10)]);
-        assert!(!later.advance_start(5));
-        assert_eq!(later.starts(), [(3, 10)]);
     }
 
     #[test]

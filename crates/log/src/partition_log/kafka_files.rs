@@ -78,6 +78,7 @@ pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Vec<PartitionOffset>, Unrea
 }
 
 /// `topic_id` in Kafka's notation.
+#[cfg(test)]
 pub(crate) fn encode_metadata(topic_id: &str) -> String {
     format!("version: {VERSION}\ntopic_id: {topic_id}")
 }

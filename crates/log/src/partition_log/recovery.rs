@@ -168,6 +168,8 @@ struct Recovery {
     producers: Producers,
     aborted: Vec<AbortedTransaction>,
     snapshots: Vec<i64>,
+    /// All that were there.
+    found_snapshots: Vec<i64>,
     snapshot_offset: Option<i64>,
     /// The offset after the last batch in segments.
     end_offset: i64,
@@ -205,6 +207,7 @@ impl Recovery {
             producers: Producers::default(),
             aborted: Vec::new(),
             snapshots: Vec::new(),
+            found_snapshots: files.snapshots.clone(),
             snapshot_offset: None,
             end_offset: known.recovery_offset,
             known,
@@ -573,15 +576,22 @@ impl Recovery {
     fn take_segment(&mut self, segment: Segment, is_last: bool) -> Result<Option<u64>, Fault> {
         let file = self.handles.disk().open(&segment.path(), OpenMode::Existing)?;
         let bytes = file.len()?;
-        let mut whole = segment.clone();
-        whole.size = bytes;
         let new = segment.size == 0;
+        let mut whole = segment.clone();
+        if new && self.keep_all {
+            // Its indexes, sound or not, show ways around damage.
+            let (dir, base) = (segment.dir(), segment.base_offset);
+            whole = Segment::load(&self.handles, dir, base, i64::MAX)?.0;
+            whole.sparse = segment.sparse;
+        }
+        whole.size = bytes;
         let (from, expected) = (segment.size, self.end_offset.max(segment.base_offset));
         let believed = Epochs::learning();
         let mut scan = Scan::new(&file, from, bytes, expected, &believed).sparse(segment.sparse);
         let mut writer =
             if new { SegmentWriter::create(segment) } else { SegmentWriter::new(segment) };
         let mut cut_at = None;
+        let mut lost = false;
         loop {
             match scan.next() {
                 Ok(Some(found)) => {
@@ -604,18 +614,25 @@ impl Recovery {
                     let goes_on = self.keep_all
                         && whole.skip_damage(&self.handles, &mut scan)?
                         && scan.position() < bytes;
-                    if !goes_on {
+                    let known_end = self.known_end(&whole, is_last);
+                    if !goes_on && known_end.is_none() {
                         cut_at = Some(at);
                         break;
                     }
                     self.report(fault);
+                    if !goes_on {
+                        // What there was is lost, and its offsets are not given again.
+                        self.end_offset = known_end.unwrap_or(self.end_offset);
+                        lost = true;
+                        break;
+                    }
                 }
                 Err(fault) => return Err(fault),
             }
         }
         let end = cut_at.unwrap_or(bytes);
         writer.segment.size = end;
-        if !is_last && cut_at.is_none() {
+        if lost || !is_last && cut_at.is_none() {
             writer.seal();
         }
         whole.forget_handles(&self.handles);
@@ -624,6 +641,24 @@ impl Recovery {
         self.unsynced.files.push(file);
         self.segments.push(segment);
         Ok(cut_at)
+    }
+
+    /// How far a segment that cannot be read further has gone, by its indexes and the producer snapshots;
+    /// none when they do not know, or the journal knows better.
+    fn known_end(&self, segment: &Segment, is_last: bool) -> Option<i64> {
+        let journaled = self.journal.batches.last_key_value();
+        let in_journal =
+            journaled.is_some_and(|(_, (batch, _))| batch.last_offset() >= self.end_offset);
+        if !self.keep_all || in_journal {
+            return None;
+        }
+        let indexed = segment.last_indexed_offset(&self.handles).map(|offset| offset + 1);
+        if !is_last {
+            // The next one says where it begins.
+            return Some(self.end_offset.max(indexed.unwrap_or(0)));
+        }
+        let snapshot = self.found_snapshots.last().copied();
+        indexed.max(snapshot).filter(|&end| end > self.end_offset)
     }
 
     /// Ends the log at `position` of the last segment. A copy is made first if a valid batch would go.

@@ -206,6 +206,12 @@ impl Segment {
         entry.map(|(_, entry)| entry)
     }
 
+    /// The last offset of the last batch that the offset index has.
+    pub(super) fn last_indexed_offset(&self, handles: &Handles) -> Option<i64> {
+        let last = self.offsets(handles).entry(self.offset_entries.checked_sub(1)?)?;
+        Some(self.base_offset + i64::from(last.relative))
+    }
+
     /// A scan from the nearest indexed batch that is not past the one with `offset`, or from the
     /// segment's beginning. Only an entry that its batch confirms is followed.
     pub(super) fn scan_near<'a>(

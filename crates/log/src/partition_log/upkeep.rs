@@ -168,7 +168,7 @@ impl PartitionLog {
         self.aborted.splice(from..to, aborted);
     }
 
-    pub(crate) fn cleaned(&mut self, outcome: Outcome) {
+    pub(crate) fn cleaned(&mut self, outcome: &Outcome) {
         self.cleaned_to = outcome.cleaned_to;
         self.record_due = true;
     }

@@ -50,6 +50,7 @@ impl Store {
     }
 
     /// Takes a write's outcome, in whatever order they come.
+    #[expect(clippy::needless_pass_by_value, reason = "the write is over, and its memory goes")]
     pub fn write_done(&mut self, write: JournalWrite, outcome: Result<(), Fault>) {
         self.journal.write_done(&write, outcome);
         if let Some(fault) = self.journal.failed() {

@@ -162,6 +162,11 @@ impl Store {
         }
     }
 
+    /// Files of segments that are open for readers, at most [`crate::StoreConfig::open_files_max`].
+    pub fn open_files(&self) -> usize {
+        self.handles.count()
+    }
+
     /// Rot that was found since the last call, by the scrubber or by anybody's read.
     pub fn take_rot(&mut self) -> Vec<Rot> {
         std::mem::take(&mut self.rots.found().new)

@@ -117,24 +117,24 @@ impl Compacting {
         if self.removed.load(Ordering::Acquire) {
             return;
         }
-        let step = self.job.run();
-        self.outcome = Some(step.and_then(|step| match step {
-            Step::Replaced(replacement) => {
-                self.swap(&replacement)?;
-                Ok(Step::Replaced(replacement))
-            }
+        self.outcome = Some(self.job.run().and_then(|step| match step {
+            Step::Replaced(replacement) => self.swap(replacement).map(Step::Replaced),
             other => Ok(other),
         }));
     }
 
     /// Whoever has begun to read a source goes on with its open file.
-    fn swap(&self, replacement: &Replacement) -> Result<(), Fault> {
-        for segment in &self.segments {
-            if replacement.sources.contains(&segment.base_offset) {
-                segment.file.pin(self.handles.disk())?;
-            }
+    fn swap(&self, replacement: Replacement) -> Result<Replacement, Fault> {
+        let disk = self.handles.disk();
+        let is_source =
+            |segment: &&Arc<Segment>| replacement.sources.contains(&segment.base_offset);
+        let mut sources = self.segments.iter().filter(is_source);
+        if let Err(fault) = sources.try_for_each(|segment| segment.file.pin(disk)) {
+            replacement.abandon(disk)?;
+            return Err(fault);
         }
-        replacement.swap(self.handles.disk())
+        replacement.swap(disk)?;
+        Ok(replacement)
     }
 }
 
@@ -269,7 +269,7 @@ impl Store {
                     let next = log.segment_end(*base_offset);
                     self.rots.report(id, (*base_offset, next), fault);
                 }
-                log.cleaned(outcome);
+                log.cleaned(&outcome);
                 self.dirty.insert(id);
             }
             // The files that a swap left in between are brought to one side when the log is opened; until

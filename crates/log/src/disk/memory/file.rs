@@ -181,7 +181,8 @@ impl File for OpenFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
         if self.durable {
-            let whole = bytes.len() % BLOCK_BYTES == 0 && offset % BLOCK_BYTES as u64 == 0;
+            let whole = bytes.len().is_multiple_of(BLOCK_BYTES)
+                && offset.is_multiple_of(BLOCK_BYTES as u64);
             assert!(whole, "a durable write is whole blocks: {} at {offset}", bytes.len());
         }
         match self.shared.enter("write", &self.path) {

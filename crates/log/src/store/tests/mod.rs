@@ -11,6 +11,7 @@ use crate::{
 mod full;
 mod killed;
 mod straight;
+mod trouble;
 
 const CONFIG: LogConfig =
     LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 200, ..LogConfig::KAFKA };
