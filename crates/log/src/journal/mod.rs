@@ -8,7 +8,6 @@
 //!
 //! Pure: the journal hands out [`JournalWrite`]s, of which several may be out at once, and takes
 //! their outcomes in any order. After one has failed nothing is durable any more, ever.
-
 //!
 //! Invariants:
 //! 1. A frame's bytes in the ring are written to again only when the control file says, durably,
@@ -379,6 +378,12 @@ impl Journal {
     /// take no more entries.
     pub(crate) fn gathering(&self) -> u64 {
         self.next + (self.gathered.len() as u64).saturating_sub(1)
+    }
+
+    /// Entries that are pushed from now on, or have been and are in no sealed frame, are in frames from this
+    /// one on.
+    pub(crate) fn unsealed(&self) -> u64 {
+        self.next
     }
 
     /// What ended the journal.

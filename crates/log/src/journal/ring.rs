@@ -166,8 +166,17 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// Writes the zeros. What is there after a fault is not used.
+    /// Writes the zeros. After a fault, which is a full disk mostly, the room that they took is given back.
     pub(super) fn run(&self, file: &Arc<dyn File>) -> Result<(), Fault> {
+        let written = self.write_zeros(file);
+        if written.is_err() {
+            // What stays there is not used.
+            drop(file.truncate(self.offset));
+        }
+        written
+    }
+
+    fn write_zeros(&self, file: &Arc<dyn File>) -> Result<(), Fault> {
         let zeros = BlockBuffer::zeroed(self.bytes.min(JOURNAL_PREPARE_BYTES as u64) as usize);
         let end = self.offset + self.bytes;
         let mut at = self.offset;

@@ -21,6 +21,7 @@ use segment::Segment;
 use tail::{Tail, TailBatch};
 use transactions::{AbortedTransaction, Undecided};
 
+use crate::journal::EntryKind;
 use crate::limits::{READ_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::{Batch, BatchHeader, ByTime, Ending, Fault, FaultKind, LogConfig, LogKey};
 
@@ -124,6 +125,8 @@ pub struct PartitionLog {
     end_offset: i64,
     /// Bytes accepted and not in segments.
     unflushed_bytes: u64,
+    /// Batches below it that are not in segments may be in no frame of the journal.
+    loose_until: i64,
     /// Sequence of the journal's first frame with something of this log that is in no checkpoint.
     first_sequence: Option<u64>,
     /// Names in the folder may not be durable.
@@ -200,8 +203,12 @@ impl PartitionLog {
     pub(crate) fn configure(&mut self, config: LogConfig) {
         self.config = bounded(config);
     }
-    pub(crate) fn unflushed_bytes(&self) -> u64 {
-        self.unflushed_bytes
+    /// Bytes that a flush will put into segments: none of a log that takes part in no flush any more.
+    pub(crate) fn counted_bytes(&self) -> u64 {
+        if self.is_poisoned() { 0 } else { self.unflushed_bytes }
+    }
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.is_some()
     }
     /// Sequence of the journal's first frame that is still needed for this log.
     pub(crate) fn first_sequence(&self) -> Option<u64> {
@@ -237,6 +244,12 @@ impl PartitionLog {
             Verdict::New => {
                 let base_offset = self.end_offset;
                 let delta = i64::from(batch.header().last_offset_delta);
+                if let Some(&(newest, _)) = self.epochs.starts().last()
+                    && at.leader_epoch < newest
+                {
+                    let why = format!("leader epoch {} is older than {newest}", at.leader_epoch);
+                    return Err(self.fault("append to", &why).into());
+                }
                 // One past the last offset must be an offset too.
                 if base_offset.checked_add(delta).is_none_or(|last| last == i64::MAX) {
                     return Err(self.fault("append to", "there are no offsets left").into());
@@ -260,9 +273,36 @@ impl PartitionLog {
         }
         self.end_offset = header.last_offset() + 1;
         self.unflushed_bytes += batch.bytes().len() as u64;
-        if sequence.is_some() {
-            self.first_sequence = self.first_sequence.or(sequence);
+        if sequence.is_none() {
+            self.loose_until = self.end_offset;
         }
+        self.needs_frame(sequence);
+    }
+
+    /// The batches that skipped the journal and are in no segment, oldest first: the caller puts them into
+    /// the journal.
+    pub(crate) fn take_loose(&mut self) -> Vec<Bytes> {
+        let until = std::mem::take(&mut self.loose_until);
+        let loose = self.tail.from(self.flushed_offset);
+        loose.take_while(|batch| batch.base_offset < until).map(|b| b.bytes.clone()).collect()
+    }
+
+    /// What of it is in the journal only.
+    pub(crate) fn held(&self) -> Vec<(EntryKind, Bytes)> {
+        let moved = self.flushed_start_offset < self.start_offset;
+        let start = Bytes::copy_from_slice(&self.start_offset.to_be_bytes());
+        let start = moved.then_some((EntryKind::StartOffset, start));
+        let batches = self.tail.from(self.flushed_offset);
+        start.into_iter().chain(batches.map(|b| (EntryKind::Batch, b.bytes.clone()))).collect()
+    }
+
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.unflushed_bytes
+    }
+
+    /// Something of this log that is in no checkpoint is in the journal's frame `sequence`, if it is in one.
+    pub(crate) fn needs_frame(&mut self, sequence: Option<u64>) {
+        self.first_sequence = self.first_sequence.into_iter().chain(sequence).min();
     }
 
     fn complete(&mut self, completed: CompletedTransaction) {
@@ -286,7 +326,7 @@ impl PartitionLog {
     /// The start offset moves for readers; it is in the journal's frame `sequence`, if it is in one.
     pub(crate) fn move_start(&mut self, offset: i64, sequence: Option<u64>) {
         self.start_offset = self.start_offset.max(offset);
-        self.first_sequence = self.first_sequence.or(sequence);
+        self.needs_frame(sequence);
         self.start_loose |= sequence.is_none();
     }
 
@@ -302,7 +342,7 @@ impl PartitionLog {
     /// The log is no more: work that has not begun leaves its folder alone.
     pub(crate) fn removed(&self, handles: &Handles) {
         self.removed.store(true, Ordering::Release);
-        self.segments.iter().for_each(|segment| segment.forget_handles(handles));
+        self.segments.iter().for_each(|segment| segment.file.removed(handles));
     }
 
     /// Lets go of batches of units up to `unit`, as far as they are in segments.

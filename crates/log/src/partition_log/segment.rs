@@ -3,6 +3,7 @@
 //! A [`Segment`] is a value that never changes: whoever adds batches makes the next one, with a
 //! [`SegmentWriter`], and readers keep the one they have. Several values share a [`SegmentFile`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::epochs::Epochs;
@@ -42,12 +43,21 @@ pub(crate) struct SegmentFile {
     base_offset: i64,
     /// The open file, once its name is about to go: whoever still reads keeps reading it.
     pinned: OnceLock<Arc<dyn File>>,
+    /// The log was removed, and the path may be somebody else's.
+    removed: AtomicBool,
 }
 
 impl SegmentFile {
     pub(crate) fn new(handles: &Handles, dir: &Arc<str>, base_offset: i64) -> Arc<Self> {
         let (id, dir) = (handles.new_id(), Arc::clone(dir));
-        Arc::new(Self { id, dir, base_offset, pinned: OnceLock::new() })
+        let (pinned, removed) = (OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { id, dir, base_offset, pinned, removed })
+    }
+
+    /// Must be called before the file's folder is given to another log.
+    pub(crate) fn removed(&self, handles: &Handles) {
+        self.removed.store(true, Ordering::Release);
+        handles.forget(self.id);
     }
 
     /// Must be called before the file is removed or replaced.
@@ -164,6 +174,12 @@ impl Segment {
         // The name may have gone to another file meanwhile; then this one was pinned before.
         match self.file.pinned.get() {
             Some(pinned) => Ok(Arc::clone(pinned)),
+            // What was opened may be another log's.
+            None if self.file.removed.load(Ordering::Acquire) => {
+                self.forget_handles(handles);
+                let (path, kind) = (self.path(), FaultKind::NotFound);
+                Err(Fault { operation: "open", path, offset: None, kind })
+            }
             None => opened,
         }
     }
@@ -303,15 +319,23 @@ impl Segment {
             }
             known => known,
         };
-        Ok(SegmentFacts {
+        Ok(self.facts_with_times(first_timestamp, max_time.timestamp))
+    }
+
+    pub(super) fn facts_with_times(
+        &self,
+        first_timestamp: i64,
+        max_timestamp: i64,
+    ) -> SegmentFacts {
+        SegmentFacts {
             base_offset: self.base_offset,
             next_offset: self.next_offset,
             bytes: self.size,
             offset_index_bytes: u64::from(self.offset_entries) * OffsetEntry::BYTES as u64,
             time_index_bytes: u64::from(self.time_entries) * TimeEntry::BYTES as u64,
             first_timestamp,
-            max_timestamp: max_time.timestamp,
-        })
+            max_timestamp,
+        }
     }
 
     /// Removes its files; whoever reads it keeps it open.

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::epochs::Epochs;
 use super::handles::Handles;
+use super::scan::is_damage;
 use super::segment::Segment;
 use super::transactions::AbortedTransaction;
 use super::{PartitionLog, TailFacts};
@@ -30,12 +31,16 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// Damage where timestamps are read ends the look: nothing goes on the word of what is left.
+    /// A segment whose timestamps cannot be read for damage is as old as the next one, and the log is not
+    /// compacted. Bytes that cannot be had at all end the look.
     pub(crate) fn run(&mut self) {
-        let Some(segments) = self.facts() else { return };
+        let Some((segments, damaged)) = self.facts() else { return };
         let start_offset = self.start_offset;
         let facts = RetentionFacts { segments: &segments, start_offset, limit: self.limit };
         self.retention = expired(facts, &self.config, self.wall_ms);
+        if damaged {
+            return;
+        }
         let facts = CompactFacts {
             segments: &segments,
             start_offset,
@@ -45,10 +50,18 @@ impl Look {
         self.compaction = plan(facts, &self.config, self.wall_ms);
     }
 
-    fn facts(&self) -> Option<Vec<SegmentFacts>> {
+    /// Of every segment, and whether one is damaged.
+    fn facts(&self) -> Option<(Vec<SegmentFacts>, bool)> {
         let mut facts = Vec::with_capacity(self.segments.len() + 1);
+        let mut damaged = false;
         for segment in &self.segments {
-            facts.push(segment.facts(&self.handles, &self.epochs).ok()?);
+            facts.push(match segment.facts(&self.handles, &self.epochs) {
+                Err(fault) if is_damage(&fault) => {
+                    damaged = true;
+                    segment.facts_with_times(-1, -1)
+                }
+                facts => facts.ok()?,
+            });
         }
         // What is in memory belongs to the active segment, which there may be none of yet.
         let tail = &self.tail;
@@ -68,7 +81,7 @@ impl Look {
                 max_timestamp: tail.max_timestamp,
             }),
         }
-        Some(facts)
+        Some((facts, damaged))
     }
 }
 

@@ -10,15 +10,11 @@ use crate::{AppendAt, AppendRefused, Appended, Batch, BatchHeader, Fault, FaultK
 
 /// An entry of the journal that is not in a sealed frame yet.
 #[derive(Debug)]
-pub(super) struct Pushed {
-    pub(super) id: LogId,
-    pub(super) entry: PushedEntry,
-}
-
-#[derive(Debug)]
-pub(super) enum PushedEntry {
-    Batch(BatchHeader),
-    StartOffset(i64),
+pub(super) enum Pushed {
+    Batch(LogId, BatchHeader),
+    StartOffset(LogId, i64),
+    /// A copy: its log has it already, and waits for nothing.
+    Again,
 }
 
 impl Store {
@@ -69,9 +65,15 @@ impl Store {
             self.dirty.insert(id);
             self.advanced.insert(id);
         } else {
+            // Nothing may be durable here without what came before it.
+            for earlier in log.take_loose() {
+                let sequence = self.journal.push(log.key(), EntryKind::Batch, &[earlier]);
+                log.needs_frame(Some(sequence));
+                self.pushed.push_back(Pushed::Again);
+            }
             let sequence = self.journal.push(log.key(), EntryKind::Batch, &placed.parts);
             log.accept(batch, &header, Some(sequence));
-            self.pushed.push_back(Pushed { id, entry: PushedEntry::Batch(header) });
+            self.pushed.push_back(Pushed::Batch(id, header));
         }
         self.unflushed_bytes += bytes as u64;
         let (base_offset, last_offset) = (header.base_offset, header.last_offset());
@@ -99,7 +101,7 @@ impl Store {
         let bytes = Bytes::copy_from_slice(&offset.to_be_bytes());
         let sequence = self.journal.push(log.key(), EntryKind::StartOffset, &[bytes]);
         log.move_start(offset, Some(sequence));
-        self.pushed.push_back(Pushed { id, entry: PushedEntry::StartOffset(offset) });
+        self.pushed.push_back(Pushed::StartOffset(id, offset));
         Ok(true)
     }
 

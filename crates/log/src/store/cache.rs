@@ -2,7 +2,8 @@
 //!
 //! A unit is what is let go of together, because it is one piece of memory: a frame of the journal,
 //! what opening a log found in the journal, or a run of batches that skipped it. Units go oldest first
-//! when they are over budget, once everything in them is in segments.
+//! when they are over budget, once everything in them is in segments; those that a failed log needs are
+//! passed over.
 
 use std::collections::VecDeque;
 
@@ -67,6 +68,11 @@ impl Cache {
         }
     }
 
+    /// The next batch that skips the journal begins a unit, so that a flush covers all of the last one.
+    pub(super) fn end_loose_unit(&mut self) {
+        self.loose = None;
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -76,14 +82,20 @@ impl Cache {
 impl Store {
     /// Lets go of what is over budget and in segments.
     pub(super) fn trim_cache(&mut self) {
+        let mut at = 0;
         while self.cache.bytes() > self.config.cache_bytes {
-            let Some(unit) = self.cache.units.front() else { return };
-            let needed =
-                |id: &LogId| self.logs.get(id).is_some_and(|log| log.needs_unit(unit.number));
-            if unit.logs.iter().any(needed) {
-                return;
+            let Some(unit) = self.cache.units.get(at) else { return };
+            let logs = unit.logs.iter().filter_map(|id| self.logs.get(id));
+            let mut needed = logs.filter(|log| log.needs_unit(unit.number)).peekable();
+            if needed.peek().is_some() {
+                if needed.any(|log| !log.is_poisoned()) {
+                    return;
+                }
+                // It never goes, and those after it need not wait for it.
+                at += 1;
+                continue;
             }
-            let Some(unit) = self.cache.units.pop_front() else { return };
+            let Some(unit) = self.cache.units.remove(at) else { return };
             self.cache.bytes -= unit.bytes;
             for id in &unit.logs {
                 if let Some(log) = self.logs.get_mut(id) {

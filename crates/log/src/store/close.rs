@@ -24,7 +24,7 @@ impl Store {
     /// What a fault has put off is due now.
     fn try_again(&mut self) {
         self.flushing.retry_ms = 0;
-        self.journal.retry_prepare();
+        self.flushing.prepare_retry_ms = 0;
     }
 
     /// Runs the next work of flushing; tells whether there was some that got further.
@@ -32,10 +32,16 @@ impl Store {
         loop {
             if let Some(mut work) = self.next_flush(now) {
                 let is_round = matches!(work.job, Job::Round(_));
+                let is_prepare = matches!(work.job, Job::Prepare(_));
                 let before = self.flushing.fault.take();
                 work.run();
                 self.work_done(now, work);
-                let went_well = self.flush_fault().is_none();
+                if is_prepare && self.journal.prepare_failed().is_some() {
+                    // It is not tried again at this moment, and flushing may do without.
+                    self.flushing.fault = before;
+                    continue;
+                }
+                let went_well = self.flushing.fault.is_none();
                 if went_well && !is_round {
                     self.flushing.fault = before;
                 }

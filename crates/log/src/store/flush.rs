@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::again::Again;
 use super::checkpoint::Checkpoint;
 use super::kafka;
 use super::work::{Job, Work};
@@ -42,10 +43,15 @@ pub(super) struct Flushing {
     since_ms: Option<u64>,
     /// After a fault, not before.
     pub(super) retry_ms: u64,
+    /// The ring could not be made larger when that was last tried; not again before that time.
+    prepare_failing: bool,
+    pub(super) prepare_retry_ms: u64,
     /// When the journal was first seen idle.
     pub(super) idle_since_ms: Option<u64>,
     /// The journal's first frame that each log needs which cannot be flushed.
-    holders: BTreeMap<LogId, u64>,
+    pub(super) holders: BTreeMap<LogId, u64>,
+    /// Copies of what they need.
+    pub(super) again: Option<Again>,
     /// Logs that were removed while a round had the checkpoint.
     pub(super) forgotten: Vec<LogKey>,
     /// When Kafka's checkpoints are written next, and whether they are older than ours.
@@ -164,6 +170,7 @@ impl Store {
             self.flushing.since_ms.get_or_insert(self.flushing.asked_ms);
         }
         self.flushing.asked_ms = now.mono_ms;
+        self.copy_what_holds();
         if self.flushing.out {
             return None;
         }
@@ -173,18 +180,20 @@ impl Store {
     }
 
     fn next_flush_job(&mut self, now: Moment) -> Option<Job> {
-        if now.mono_ms >= self.flushing.retry_ms {
-            if let Some(sequence) = self.flushing.start.filter(|_| self.journal.failed().is_none())
-            {
-                return Some(Job::MoveStart(self.journal.move_start(sequence)));
-            }
-            self.journal.retry_prepare();
+        if now.mono_ms >= self.flushing.retry_ms
+            && self.journal.failed().is_none()
+            && let Some(sequence) = self.flushing.start
+        {
+            return Some(Job::MoveStart(self.journal.move_start(sequence)));
         }
         if let Some(sequence) = self.start_past_what_nobody_needs(now) {
             self.flushing.start = Some(sequence);
             return Some(Job::MoveStart(self.journal.move_start(sequence)));
         }
-        if let Some(prepare) = self.journal.prepare() {
+        // Without room for more of the ring what is in it must go on to segments all the same.
+        if !self.flushing.prepare_failing
+            && let Some(prepare) = self.journal.prepare()
+        {
             return Some(Job::Prepare(prepare));
         }
         if self.flushing.planning.is_none() && self.flush_is_due(now) {
@@ -195,8 +204,16 @@ impl Store {
             if !self.journal.stalled() {
                 self.flushing.since_ms = None;
             }
+            self.cache.end_loose_unit();
         }
-        self.plan_round().map(|round| Job::Round(Box::new(round)))
+        if self.flushing.planning.is_some() {
+            return self.plan_round().map(|round| Job::Round(Box::new(round)));
+        }
+        if !self.flushing.prepare_failing || now.mono_ms < self.flushing.prepare_retry_ms {
+            return None;
+        }
+        self.journal.retry_prepare();
+        self.journal.prepare().map(Job::Prepare)
     }
 
     /// Where the start of a full journal may move although no log has anything to flush: its frames are of
@@ -210,10 +227,13 @@ impl Store {
         (needed > self.journal.start()).then_some(needed)
     }
 
-    /// Where the journal may start when all logs but those that hold it need nothing below `flushed`.
+    /// Where the journal may start when all logs but the dirty ones and those that hold it need nothing
+    /// below `flushed`.
     fn journal_start(&self, flushed: u64) -> u64 {
-        let held = self.flushing.holders.values().copied().min();
-        [held, self.unopened.first_sequence()].into_iter().flatten().fold(flushed, u64::min)
+        // Those that became dirty, or were opened, while a round was out were not part of it.
+        let dirty = self.dirty.iter().filter_map(|id| self.logs.get(id)?.first_sequence());
+        let held = self.flushing.holders.values().copied();
+        dirty.chain(held).chain(self.unopened.first_sequence()).fold(flushed, u64::min)
     }
 
     fn flush_is_due(&self, now: Moment) -> bool {
@@ -293,18 +313,22 @@ impl Store {
                     }
                 }
                 Some(Err(fault)) if fault.kind != FaultKind::NoSpace => {
+                    // What it keeps in memory stays, and keeps nobody else waiting.
+                    self.unflushed_bytes -= log.counted_bytes();
                     log.poison(fault);
-                    self.flushing.holders.insert(flush.id, log.first_sequence().unwrap_or(start));
+                    if let Some(sequence) = log.first_sequence() {
+                        self.flushing.holders.insert(flush.id, sequence);
+                    }
                     self.advanced.insert(flush.id);
+                    continue;
                 }
                 Some(Err(fault)) => self.flushing.fault = Some(fault),
                 None => {}
             }
-            if log.failed().is_none() || log.is_dirty() {
-                start = start.min(log.first_sequence().unwrap_or(start));
-            }
             if log.is_dirty() {
                 self.dirty.insert(flush.id);
+            } else {
+                start = start.min(log.first_sequence().unwrap_or(start));
             }
         }
         if self.flushing.fault.is_some() {
@@ -319,9 +343,8 @@ impl Store {
     pub(super) fn ring_prepared(&mut self, now: Moment, prepare: PrepareRing) {
         self.flushing.out = false;
         self.journal.prepared(prepare);
-        if self.journal.prepare_failed().is_some() {
-            self.flushing.retry_ms = now.mono_ms + FLUSH_RETRY_MS;
-        }
+        self.flushing.prepare_failing = self.journal.prepare_failed().is_some();
+        self.flushing.prepare_retry_ms = now.mono_ms + FLUSH_RETRY_MS;
     }
 
     pub(super) fn start_moved(&mut self, now: Moment, start: MoveStart) {
@@ -348,6 +371,10 @@ impl Store {
 
     /// An idle journal says on disk how far it is durable.
     pub(super) fn note_idle(&mut self, now: Moment) {
+        if self.journal.failed().is_some() {
+            self.flushing.idle_since_ms = None;
+            return;
+        }
         if !self.frames_out.is_empty() || !self.pushed.is_empty() {
             self.flushing.idle_since_ms = Some(now.mono_ms);
             return;
@@ -367,16 +394,17 @@ impl Store {
             return idle;
         }
         let planning = flushing.planning.is_some().then_some(0);
+        let works = self.journal.failed().is_none();
         let waits = match flushing.since_ms {
-            None if self.unflushed_bytes > 0 => Some(0),
+            None if works && self.unflushed_bytes > 0 => Some(0),
             _ if self.dirty.is_empty() => None,
             None => Some(0),
             Some(since) => Some(since + self.config.flush_after_ms),
         };
-        let retries = flushing.start.is_some() || self.journal.prepare_failed().is_some();
-        let retry = retries.then_some(flushing.retry_ms);
+        let start = (works && flushing.start.is_some()).then_some(flushing.retry_ms);
+        let prepare = (works && flushing.prepare_failing).then_some(flushing.prepare_retry_ms);
         let flush = waits.map(|at| at.max(flushing.retry_ms));
-        [idle, planning, flush, retry].into_iter().flatten().min()
+        [idle, planning, flush, start, prepare].into_iter().flatten().min()
     }
 
     pub(super) fn flush_is_out(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The journal's writes: what goes out, and what their return makes durable.
 
-use super::append::PushedEntry;
+use super::append::Pushed;
 use super::{LogId, Store};
 use crate::partition_log::tail::TailBatch;
 use crate::{Fault, JournalWrite};
@@ -28,18 +28,18 @@ impl Store {
         let mut entries = Vec::with_capacity(write.entries.len());
         for range in &write.entries {
             let pushed = self.pushed.pop_front().expect("the store knows what it pushed");
-            let reached = match pushed.entry {
-                PushedEntry::StartOffset(offset) => Reached::StartOffset(offset),
-                PushedEntry::Batch(header) => {
+            entries.push(match pushed {
+                Pushed::Again => continue,
+                Pushed::StartOffset(id, offset) => (id, Reached::StartOffset(offset)),
+                Pushed::Batch(id, header) => {
                     // A log that was removed meanwhile needs nothing.
-                    if let Some(log) = self.logs.get_mut(&pushed.id) {
+                    if let Some(log) = self.logs.get_mut(&id) {
                         let bytes = write.bytes.slice(range.clone());
                         log.keep(TailBatch::new(&header, bytes, unit));
                     }
-                    Reached::End(header.last_offset() + 1)
+                    (id, Reached::End(header.last_offset() + 1))
                 }
-            };
-            entries.push((pushed.id, reached));
+            });
         }
         if !entries.is_empty() {
             let ids = entries.iter().map(|&(id, _)| id);

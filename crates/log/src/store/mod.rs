@@ -16,6 +16,7 @@ use crate::partition_log::PartitionLog;
 use crate::partition_log::handles::Handles;
 use crate::{Fault, LogConfig, LogKey, StoreConfig};
 
+mod again;
 mod append;
 mod cache;
 pub(crate) mod checkpoint;

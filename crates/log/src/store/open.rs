@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
 use super::cache::Cache;
 use super::checkpoint::{Checkpoint, LogRecord};
 use super::flush::Flushing;
 use super::read::Rots;
 use super::upkeep::Upkeep;
 use super::{LogId, Store, StoreRecovered};
-use crate::journal::{FoundEntry, Journal};
+use crate::journal::{EntryKind, FoundEntry, Journal};
 use crate::partition_log::handles::Handles;
 use crate::partition_log::recovery::Opening;
 use crate::{Disk, Fault, FaultKind, LogConfig, LogKey, Recovered, StoreConfig};
@@ -32,6 +34,29 @@ impl Unopened {
     pub(super) fn first_sequence(&self) -> Option<u64> {
         let first = |entries: &Vec<FoundEntry>| entries.first().map(|entry| entry.sequence);
         self.entries.values().filter_map(first).min()
+    }
+
+    pub(super) fn entry_bytes(&self) -> u64 {
+        self.entries.values().flatten().map(|entry| entry.bytes.len() as u64).sum()
+    }
+
+    /// Everything of them that is in the journal.
+    pub(super) fn held(&self) -> Vec<(LogKey, Vec<(EntryKind, Bytes)>)> {
+        let held = |entries: &Vec<FoundEntry>| {
+            entries.iter().map(|entry| (entry.kind, entry.bytes.clone())).collect()
+        };
+        self.entries.iter().map(|(&key, entries)| (key, held(entries))).collect()
+    }
+
+    /// Each entry is in the frame of these, as well.
+    pub(super) fn copied(&mut self, frames: &BTreeMap<LogKey, Vec<u64>>) {
+        for (key, sequences) in frames {
+            for (entry, sequence) in self.entries.entry(*key).or_default().iter_mut().zip(sequences)
+            {
+                entry.sequence = *sequence;
+            }
+        }
+        self.entries.retain(|_, entries| !entries.is_empty());
     }
 }
 
@@ -118,7 +143,7 @@ impl Store {
         self.unopened.records.remove(&key);
         self.unopened.entries.remove(&key);
         self.unopened.failed.remove(&key);
-        let held = log.unflushed_bytes();
+        let held = log.counted_bytes();
         self.unflushed_bytes += held;
         if held > 0 {
             self.cache.add(unit, usize::try_from(held).unwrap_or(usize::MAX), [id].into_iter());
@@ -166,7 +191,7 @@ impl Store {
     pub fn remove_log(&mut self, id: LogId) {
         let Some(log) = self.logs.remove(&id) else { return };
         self.ids.remove(&log.key());
-        self.unflushed_bytes -= log.unflushed_bytes();
+        self.unflushed_bytes -= log.counted_bytes();
         self.dirty.remove(&id);
         self.advanced.remove(&id);
         log.removed(&self.handles);

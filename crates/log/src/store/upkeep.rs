@@ -141,6 +141,7 @@ impl Compacting {
 impl Removal {
     fn run(&self) -> Result<(), Fault> {
         if self.removed.load(Ordering::Acquire) {
+            self.segments.iter().for_each(|segment| segment.file.removed(&self.handles));
             return Ok(());
         }
         self.segments.iter().try_for_each(|segment| segment.remove_files(&self.handles))

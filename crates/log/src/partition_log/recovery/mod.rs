@@ -195,7 +195,9 @@ impl Recovery {
         let keep_all = record.is_none() && first_file.is_some() && !copies;
         let known = record.unwrap_or_else(|| {
             let base = if keep_all { first_file } else { None };
-            LogRecord::nothing(Arc::clone(&opening.dir), base.unwrap_or(0))
+            let nothing = LogRecord::nothing(Arc::clone(&opening.dir), base.unwrap_or(0));
+            // Compaction may have been here.
+            LogRecord { sparse: keep_all && opening.config.compact, ..nothing }
         });
         let epochs = Epochs::restore(known.epochs.clone()).unwrap_or_default();
         let mut recovered = Recovered::default();
@@ -465,6 +467,7 @@ impl Recovery {
             durable_offset: end_offset,
             end_offset,
             unflushed_bytes: 0,
+            loose_until: 0,
             first_sequence,
             dir_unsynced: self.dir_unsynced,
             record_due: self.record_due,
@@ -474,7 +477,7 @@ impl Recovery {
         };
         if flushed_start_offset < start_offset {
             let sequence = self.journal.start_offset.map(|(_, sequence)| sequence);
-            log.first_sequence = log.first_sequence.or(sequence);
+            log.needs_frame(sequence);
         }
         let damaged = log.take_journaled(self.journal.batches, self.opening.unit);
         self.recovered.damaged.extend(damaged);

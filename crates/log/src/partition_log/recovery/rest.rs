@@ -64,13 +64,15 @@ impl Recovery {
                 if !(self.keep_all && base_offset > self.end_offset) {
                     return self.cut_later(&later[number..]);
                 }
-                let why = format!("offsets {}..{base_offset} are missing", self.end_offset);
-                let path = names::log(self.dir(), base_offset);
-                self.report(recovery_damage(&path, 0, why));
+                if !self.known.sparse {
+                    let why = format!("offsets {}..{base_offset} are missing", self.end_offset);
+                    let path = names::log(self.dir(), base_offset);
+                    self.report(recovery_damage(&path, 0, why));
+                }
                 self.end_offset = base_offset;
             }
             let mut segment = Segment::empty(&self.handles, self.dir(), base_offset);
-            segment.sparse = self.known.sparse || self.keep_all && self.opening.config.compact;
+            segment.sparse = self.known.sparse;
             let is_last = number + 1 == later.len();
             if let Some(position) = self.take_segment(segment, is_last)? {
                 return self.cut(position, &later[number + 1..]);

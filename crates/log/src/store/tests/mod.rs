@@ -8,10 +8,15 @@ use crate::{
     Recovered, split,
 };
 
+mod failed;
 mod full;
 mod killed;
+mod opened;
+mod removed;
+mod retained;
 mod straight;
 mod trouble;
+mod volatile;
 
 const CONFIG: LogConfig =
     LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 200, ..LogConfig::KAFKA };
@@ -21,6 +26,8 @@ const SMALL: LogConfig =
 const AT: AppendAt = AppendAt { now_ms: 0, leader_epoch: 0, log_append_time: false };
 const NOW: Moment = Moment { wall_ms: 0, mono_ms: 1_000_000 };
 const LOG: LogId = LogId(1);
+const B: LogId = LogId(2);
+const VOLATILE: LogConfig = LogConfig { volatile: true, ..CONFIG };
 
 /// A store on a memory disk, with some logs.
 struct Node {
@@ -150,4 +157,28 @@ fn producer_batch(texts: &[&str], timestamp: i64, producer: Option<(i64, i16, i3
 /// What is left when the power goes and nothing unsynced lasts.
 fn power_cut(disk: &MemoryDisk) -> MemoryDisk {
     disk.crash(&mut |_| Fate::Lost)
+}
+
+fn at(mono_ms: u64) -> Moment {
+    Moment { wall_ms: 0, mono_ms }
+}
+
+/// Big values, so that a ring fills with few frames.
+fn big() -> String {
+    "x".repeat(400 * 1024)
+}
+
+/// The owner's loop until nothing is due, for a while.
+fn turn(store: &mut Store, from_ms: u64, steps: u64) {
+    for step in 0..steps {
+        while let Some(write) = store.next_write() {
+            let outcome = write.run();
+            store.write_done(write, outcome);
+        }
+        let now = at(from_ms + step * 1000);
+        if let Some(mut work) = store.next_work(now) {
+            work.run();
+            store.work_done(now, work);
+        }
+    }
 }

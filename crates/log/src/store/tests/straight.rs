@@ -145,3 +145,14 @@ fn reads_return_whole_batches_within_bounds() {
         assert_eq!(cold, !cached);
     }
 }
+
+#[test]
+fn an_older_leader_epoch_leaves_what_is_there_readable() {
+    let config = StoreConfig { cache_bytes: 0, ..small_store() };
+    let mut node = Node::try_open(&MemoryDisk::new(), config, CONFIG, 1).expect("it opens");
+    node.store.append(LOG, &batch_of(&["a"], 0), AppendAt { leader_epoch: 5, ..AT }).expect("ok");
+    let older = node.store.append(LOG, &batch_of(&["b"], 0), AppendAt { leader_epoch: 3, ..AT });
+    assert!(matches!(older, Err(crate::AppendRefused::Fault(_))), "{older:?}");
+    node.flush();
+    assert_eq!(node.texts()[0], "a");
+}

@@ -1,0 +1,44 @@
+//! Logs that skip the journal.
+
+use super::*;
+use crate::store::work::Job;
+
+#[test]
+fn a_volatile_log_that_trickles_does_not_keep_the_cache_from_shrinking() {
+    let config = StoreConfig { cache_bytes: 64 << 10, ..small_store() };
+    let disk = MemoryDisk::new();
+    let (mut store, _) = Store::open(Arc::new(disk), config).expect("opens");
+    store.open_log(LOG, key(LOG), &dir(LOG), CONFIG).expect("opens");
+    store.open_log(B, key(B), &dir(B), VOLATILE).expect("opens");
+    store.begin(false).expect("begins");
+    let value = "x".repeat(10_000);
+    store.append(B, &batch_of(&["v"], 0), AT).expect("appended");
+    for step in 0..400_u64 {
+        store.append(LOG, &batch_of(&[&value], 0), AT).expect("appended");
+        store.settle(NOW);
+        store.flushing.urgent = true;
+        let now = at(1_000_000 + step);
+        while let Some(mut work) = store.next_work(now) {
+            work.run();
+            // A small batch arrives while the round is out.
+            if matches!(work.job, Job::Round(_)) {
+                store.append(B, &batch_of(&["v"], 0), AT).expect("appended");
+                store.flushing.urgent = false;
+            }
+            store.work_done(now, work);
+        }
+    }
+    let held = store.cache.bytes();
+    assert!(held <= 128 << 10, "{held} bytes are held where 65536 are allowed");
+}
+
+#[test]
+fn a_log_that_ceases_to_be_volatile_reports_no_damage_after_a_power_cut() {
+    let disk = MemoryDisk::with_crash_model();
+    let mut node = Node::open_with(&disk, VOLATILE, 1);
+    node.accept(LOG, &["v"], 0);
+    node.store.configure(LOG, CONFIG);
+    node.append(&["d"], 0);
+    let left = Node::open_with(&power_cut(&disk), CONFIG, 1);
+    assert_eq!(left.logs[0].damaged, [], "a power cut is no damage");
+}
