@@ -435,7 +435,12 @@ impl Owner {
 
     fn append(&mut self) -> Result<(), Ended> {
         self.finish_removals()?;
-        let Some(at) = self.pick(Stage::Live) else { return Ok(()) };
+        let Some(mut at) = self.pick(Stage::Live) else { return Ok(()) };
+        // Compaction needs many segments to have a choice.
+        let is_compacted = |slot: &Slot| slot.kind == Kind::Compacted && slot.stage == Stage::Live;
+        if self.random.once_in(4) {
+            at = self.books.slots.iter().position(is_compacted).unwrap_or(at);
+        }
         let now_ms = self.books.now.wall_ms;
         let slot = &self.books.slots[at];
         let batch = batches::next(&mut self.random, &slot.model, now_ms, self.books.values);
@@ -792,11 +797,9 @@ impl Owner {
             Ok(()) => {
                 let all_in_segments =
                     self.store().unflushed_bytes() == 0 && self.store().flush_fault().is_none();
-                for slot in &mut self.books.slots {
+                for slot in self.books.slots.iter_mut().filter(|_| all_in_segments) {
                     slot.model.durable = slot.model.end;
-                    if all_in_segments {
-                        slot.model.kept = slot.model.end;
-                    }
+                    slot.model.kept = slot.model.end;
                 }
                 Ok(())
             }

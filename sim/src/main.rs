@@ -17,13 +17,11 @@ use tidings_sim::disk::Operation;
 use tidings_sim::history::Stop;
 use tidings_sim::sites::{Sites, in_sources};
 
-const USAGE: &str = "usage: tidings-sim [all|crashes|failures|damage|sites] [--seed S] [--histories N] [--threads N] [--tell]";
+const USAGE: &str = "usage: tidings-sim [all|crashes|failures|damage] [--seed S] [--histories N] [--threads N] [--tell]";
 /// Histories whose crash states are explored when nothing else is asked for.
 const HISTORIES: u64 = 60;
 /// Of so many of them one is run again with each of its calls failing.
 const FAILURES_ONE_IN: u64 = 4;
-/// Uncut histories whose calls are looked at, to see that every call site is reached.
-const SITES_HISTORIES: u64 = 40;
 /// The history that fills the directory that is damaged.
 const DIRECTORY_SEED: u64 = 1;
 
@@ -33,7 +31,6 @@ enum Check {
     Crashes,
     Failures,
     Damage,
-    Sites,
 }
 
 struct Arguments {
@@ -44,39 +41,48 @@ struct Arguments {
     tells: bool,
 }
 
+impl Arguments {
+    fn setting(&self, sites: &Arc<Sites>) -> Setting {
+        let sites = (self.check == Check::All).then(|| Arc::clone(sites));
+        Setting { sites, tells: self.tells, ..Setting::default() }
+    }
+}
+
 fn main() -> ExitCode {
     let Some(arguments) = arguments(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let checks: [(Check, fn(&Arguments) -> Result<(), String>); 4] = [
-        (Check::Sites, sites),
-        (Check::Crashes, crashes),
-        (Check::Failures, failures),
-        (Check::Damage, damage),
-    ];
+    let sites = Arc::new(Sites::default());
+    let checks: [(Check, fn(&Arguments, &Arc<Sites>) -> Result<(), String>); 3] =
+        [(Check::Crashes, crashes), (Check::Failures, failures), (Check::Damage, damage)];
     let mut good = true;
     for (check, run) in checks {
         if arguments.check != Check::All && arguments.check != check {
             continue;
         }
         let started = Instant::now();
-        let outcome = run(&arguments);
+        let outcome = run(&arguments, &sites);
         println!("  in {:.1} s", started.elapsed().as_secs_f64());
         if let Err(what) = outcome {
             eprintln!("violation: {what}");
             good = false;
         }
     }
+    if arguments.check == Check::All
+        && let Err(what) = coverage(&sites)
+    {
+        eprintln!("violation: {what}");
+        good = false;
+    }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn crashes(arguments: &Arguments) -> Result<(), String> {
+fn crashes(arguments: &Arguments, sites: &Arc<Sites>) -> Result<(), String> {
     let seeds = arguments.seed..arguments.seed + arguments.histories;
-    let setting = Setting { tells: arguments.tells, ..Setting::default() };
-    let figures =
+    let setting = arguments.setting(sites);
+    let (figures, violation) =
         explored(seeds, arguments.threads, |seed, figures| explore(seed, &setting, figures));
-    let (figures, violation) = figures;
     println!(
         "crashes: {} histories, {} power cuts, {} crash states ({} of them cut again), trace \
          {:016x}",
@@ -88,10 +94,10 @@ fn crashes(arguments: &Arguments) -> Result<(), String> {
     told("crashes", violation)
 }
 
-fn failures(arguments: &Arguments) -> Result<(), String> {
+fn failures(arguments: &Arguments, sites: &Arc<Sites>) -> Result<(), String> {
     let histories = arguments.histories.div_ceil(FAILURES_ONE_IN);
     let seeds = arguments.seed..arguments.seed + histories;
-    let setting = Setting { tells: arguments.tells, ..Setting::default() };
+    let setting = arguments.setting(sites);
     let (figures, violation) = explored(seeds, arguments.threads, |seed, figures| {
         explore_failures(seed, &setting, figures)
     });
@@ -143,9 +149,9 @@ fn explored(
     total.into_inner().expect("no holder of the total panics")
 }
 
-fn damage(arguments: &Arguments) -> Result<(), String> {
+fn damage(arguments: &Arguments, sites: &Arc<Sites>) -> Result<(), String> {
     for stop in [Stop::Clean, Stop::Unclean] {
-        let directory = Directory::new(DIRECTORY_SEED, stop)?;
+        let directory = Directory::new(DIRECTORY_SEED, stop, Some(sites))?;
         let (bytes, files) = (directory.bytes(), directory.files());
         let damages: Vec<Damage> = directory.damages().collect();
         let (damaged, outcome) = damaged(&directory, &damages, arguments.threads);
@@ -195,17 +201,11 @@ fn damaged(
     total.into_inner().expect("no holder of the total panics")
 }
 
-fn sites(arguments: &Arguments) -> Result<(), String> {
+/// Whether everything that was run reached every call site.
+fn coverage(sites: &Sites) -> Result<(), String> {
     let sources = Path::new("crates/log/src");
     let all = in_sources(sources).map_err(|error| format!("{}: {error}", sources.display()))?;
-    let hit = Arc::new(Sites::default());
-    let setting = Setting { sites: Some(Arc::clone(&hit)), ..Setting::default() };
-    let seeds = arguments.seed..arguments.seed + SITES_HISTORIES;
-    let (_, violation) = explored(seeds, arguments.threads, |seed, figures| {
-        tidings_sim::crash::run_whole(seed, &setting, figures).map(|_| ())
-    });
-    told("sites", violation)?;
-    let coverage = hit.coverage(&all);
+    let coverage = sites.coverage(&all);
     let missed = coverage.missed;
     println!("sites: {} of {} call sites", coverage.sites - missed.len(), coverage.sites);
     if missed.is_empty() && coverage.sites > 0 {
@@ -229,7 +229,6 @@ fn arguments(words: impl Iterator<Item = String>) -> Option<Arguments> {
             "crashes" => Check::Crashes,
             "failures" => Check::Failures,
             "damage" => Check::Damage,
-            "sites" => Check::Sites,
             _ => return None,
         };
     }

@@ -59,7 +59,8 @@ fn broken_disks_are_caught() {
 
 #[test]
 fn damage_to_every_kind_of_file_is_detected_or_harmless() {
-    let directory = Directory::new(1, Stop::Unclean).expect("an undamaged directory is sound");
+    let directory =
+        Directory::new(1, Stop::Unclean, None).expect("an undamaged directory is sound");
     let mut figures = Damaged::default();
     let mut kinds = BTreeSet::new();
     for damage in directory.damages().step_by(997) {

@@ -58,6 +58,11 @@ impl Answers {
         })
     }
 
+    /// Whether only look-ups by time are answered differently.
+    pub fn agrees_but_for_times(&self, other: &Self) -> bool {
+        Self { times: Vec::new(), ..self.clone() } == Self { times: Vec::new(), ..other.clone() }
+    }
+
     /// The first answer that differs, in short.
     pub fn difference(&self, other: &Self) -> String {
         let pairs = [
