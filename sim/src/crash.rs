@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use tidings_log::{Fate, Unsynced};
 
+use crate::books::Books;
 use crate::disk::{Lie, Operation, SimDisk};
-use crate::history::{Books, Ended, Owner, Trouble};
+use crate::history::{Ended, Owner, Trouble};
 use crate::model::Answers;
 use crate::random::Random;
 use crate::sites::Sites;

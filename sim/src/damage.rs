@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use tidings_log::{Batch, Disk, MemoryDisk, OpenMode, ReadRefused, Store, split};
 
+use crate::books::{Books, Slot, Stage};
 use crate::disk::SimDisk;
-use crate::history::{Books, Owner, Slot, Stage, Stop};
+use crate::history::{Owner, Stop};
 use crate::model::Answers;
 use crate::sites::Sites;
 
@@ -30,6 +31,9 @@ const BATCHES_BEFORE_INDEXED: usize = 4;
 
 /// Of so many damaged directories the opening of one is listened to.
 const LISTENED_ONE_IN: u64 = 100;
+
+/// Bytes of a file.
+type Place = (String, Range<usize>);
 
 /// One way to damage a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +101,7 @@ struct Told {
     answers: Answers,
     /// For each batch that is served, by base offset: the bytes, and every place whose damage may
     /// make it unreadable.
-    batches: BTreeMap<i64, (Batch, Vec<(String, Range<usize>)>)>,
+    batches: BTreeMap<i64, (Batch, Vec<Place>)>,
 }
 
 impl Directory {
@@ -171,7 +175,7 @@ impl Directory {
             Damage::Truncate { .. } => figures.truncations += 1,
             Damage::Swap { .. } => figures.swaps += 1,
         }
-        let listened = figures.tried() % LISTENED_ONE_IN == 0;
+        let listened = figures.tried().is_multiple_of(LISTENED_ONE_IN);
         let disk = SimDisk::over(disk);
         if let Some(sites) = self.sites.as_ref().filter(|_| listened) {
             disk.listen(Arc::clone(sites));
@@ -246,10 +250,10 @@ enum Met {
 }
 
 /// Ranges of files that the damage changed.
-struct Touched(Vec<(String, Range<usize>)>);
+struct Touched(Vec<Place>);
 
 impl Touched {
-    fn meets(&self, places: &[(String, Range<usize>)]) -> bool {
+    fn meets(&self, places: &[Place]) -> bool {
         self.0.iter().any(|(path, range)| {
             places.iter().any(|(other, place)| {
                 path == other && range.start < place.end && place.start < range.end
@@ -390,11 +394,7 @@ impl Told {
 
 /// Where a batch is: in segments from a few batches before it on (the damage to a length hides those
 /// after it), in the journal with its whole frame.
-fn places_of(
-    batch: &[u8],
-    dir: &str,
-    files: &BTreeMap<String, Vec<u8>>,
-) -> Vec<(String, Range<usize>)> {
+fn places_of(batch: &[u8], dir: &str, files: &BTreeMap<String, Vec<u8>>) -> Vec<Place> {
     let mut places = Vec::new();
     for (path, content) in files {
         let is_segment = path.starts_with(&format!("{dir}/")) && path.ends_with(".log");

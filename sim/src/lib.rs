@@ -7,6 +7,7 @@
 //! bit of a data directory.
 
 pub mod batches;
+pub mod books;
 pub mod crash;
 pub mod damage;
 pub mod disk;
@@ -14,3 +15,4 @@ pub mod history;
 pub mod model;
 pub mod random;
 pub mod sites;
+mod steps;

@@ -20,6 +20,8 @@ use tidings_sim::sites::{Sites, in_sources};
 const USAGE: &str = "usage: tidings-sim [all|crashes|failures|damage] [--seed S] [--histories N] [--threads N] [--tell]";
 /// Histories whose crash states are explored when nothing else is asked for.
 const HISTORIES: u64 = 60;
+/// What `all` must explore at least.
+const CRASH_STATES_MIN: u64 = 200_000;
 /// Of so many of them one is run again with each of its calls failing.
 const FAILURES_ONE_IN: u64 = 4;
 /// The history that fills the directory that is damaged.
@@ -32,6 +34,9 @@ enum Check {
     Failures,
     Damage,
 }
+
+/// Runs a check and prints what it did; an error is a violation.
+type Run = fn(&Arguments, &Arc<Sites>) -> Result<(), String>;
 
 struct Arguments {
     check: Check,
@@ -54,7 +59,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let sites = Arc::new(Sites::default());
-    let checks: [(Check, fn(&Arguments, &Arc<Sites>) -> Result<(), String>); 3] =
+    let checks: [(Check, Run); 3] =
         [(Check::Crashes, crashes), (Check::Failures, failures), (Check::Damage, damage)];
     let mut good = true;
     for (check, run) in checks {
@@ -91,7 +96,11 @@ fn crashes(arguments: &Arguments, sites: &Arc<Sites>) -> Result<(), String> {
     let calls = Operation::ALL.iter().zip(figures.calls);
     let calls: Vec<String> = calls.map(|((_, name), count)| format!("{count} {name}")).collect();
     println!("  calls: {}", calls.join(", "));
-    told("crashes", violation)
+    told("crashes", violation)?;
+    if arguments.check == Check::All && figures.crash_states < CRASH_STATES_MIN {
+        return Err(format!("fewer than {CRASH_STATES_MIN} crash states"));
+    }
+    Ok(())
 }
 
 fn failures(arguments: &Arguments, sites: &Arc<Sites>) -> Result<(), String> {
