@@ -247,12 +247,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether an entry of so many bytes can be pushed now. If not, it can when what has been gathered
-    /// is written: that is bounded by what may be out twice over, or one entry if that is larger.
-    /// The ring being full does not count here but in [`Self::stalled`].
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let bound = 2 * self.writes_out_max * self.write_bytes_max;
-        self.gathered.is_empty() || self.gathered_bytes + Gathered::cost(bytes) <= bound
+    /// Whether an entry can be pushed now, of whatever size, so that many small ones do not starve a large
+    /// one. If not, it can when what has been gathered is written: that is bounded by what may be out
+    /// twice over, and one entry more. The ring being full does not count here but in [`Self::stalled`].
+    pub(crate) fn has_room(&self) -> bool {
+        self.gathered_bytes < 2 * self.writes_out_max * self.write_bytes_max
     }
 
     /// Whether an entry of so many bytes can be pushed now and its frame has a place in the ring already,
@@ -261,7 +260,7 @@ impl Journal {
         if self.failed.is_some() {
             return true;
         }
-        if !self.has_room(bytes) {
+        if !self.has_room() {
             return false;
         }
         // What is gathered may become as many frames more as writes may be out.

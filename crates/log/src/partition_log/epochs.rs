@@ -6,6 +6,9 @@
 
 use crate::limits::LEADER_EPOCHS_MAX;
 
+/// What batches carry that were written before their partition had an epoch.
+const NO_EPOCH: i32 = -1;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epochs {
     starts: Vec<(i32, i64)>,
@@ -22,7 +25,7 @@ impl Epochs {
     /// The table that [`Self::starts`] gave; none when the invariants do not hold.
     pub(super) fn restore(starts: Vec<(i32, i64)>) -> Option<Self> {
         let grows = starts.is_sorted_by(|before, after| before.0 < after.0 && before.1 < after.1);
-        let begins = starts.first().is_none_or(|&(epoch, offset)| epoch >= 0 && offset >= 0);
+        let begins = starts.first().is_none_or(|&(epoch, offset)| epoch >= NO_EPOCH && offset >= 0);
         let fits = starts.len() <= LEADER_EPOCHS_MAX;
         (grows && begins && fits).then_some(Self { starts, learning: false })
     }
@@ -144,7 +147,7 @@ mod tests {
             vec![(3, 0), (3, 5)],
             vec![(3, 5), (4, 5)],
             vec![(4, 0), (3, 5)],
-            vec![(-1, 0)],
+            vec![(-2, 0)],
             vec![(0, -1)],
             (0..=LEADER_EPOCHS_MAX as i32).map(|epoch| (epoch, i64::from(epoch))).collect(),
         ] {

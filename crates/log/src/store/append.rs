@@ -26,7 +26,7 @@ impl Store {
         batch: &Batch,
         at: AppendAt,
     ) -> Result<Appended, AppendRefused> {
-        if self.failed().is_none() && !self.journal.has_room(batch.bytes().len()) {
+        if self.failed().is_none() && !self.journal.has_room() {
             return Err(AppendRefused::Congested);
         }
         self.append_anyway(id, batch, at)
@@ -98,6 +98,9 @@ impl Store {
             self.dirty.insert(id);
             return Ok(true);
         }
+        if !self.journal.has_room() {
+            return Err(AppendRefused::Congested);
+        }
         let bytes = Bytes::copy_from_slice(&offset.to_be_bytes());
         let sequence = self.journal.push(log.key(), EntryKind::StartOffset, &[bytes]);
         log.move_start(offset, Some(sequence));
@@ -109,7 +112,7 @@ impl Store {
     pub fn congested(&self) -> bool {
         self.unflushed_bytes >= self.config.unflushed_bytes_max
             || self.journal.stalled()
-            || !self.journal.has_room(1)
+            || !self.journal.has_room()
     }
 
     fn begun(&self) -> Result<(), Fault> {

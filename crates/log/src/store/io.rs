@@ -3,7 +3,7 @@
 use super::append::Pushed;
 use super::{LogId, Store};
 use crate::partition_log::tail::TailBatch;
-use crate::{Fault, JournalWrite};
+use crate::{BLOCK_BYTES, Fault, JournalWrite};
 
 /// A sealed frame that is not durable.
 #[derive(Debug)]
@@ -43,7 +43,8 @@ impl Store {
         }
         if !entries.is_empty() {
             let ids = entries.iter().map(|&(id, _)| id);
-            self.cache.add(unit, write.bytes.len(), ids);
+            // The memory of a frame is aligned within one block more.
+            self.cache.add(unit, write.bytes.len() + BLOCK_BYTES, ids);
         }
         self.frames_out.push_back(FrameOut { sequence: write.sequence, entries });
         Some(write)

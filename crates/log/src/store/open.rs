@@ -187,7 +187,8 @@ impl Store {
     }
 
     /// Forgets a log. Its files are the owner's to remove, after this and once [`Self::touches`] says
-    /// that no work is at them.
+    /// that no work is at them; their removal must be durable before another log gets their folder's name,
+    /// or a power cut may bring them back into it.
     pub fn remove_log(&mut self, id: LogId) {
         let Some(log) = self.logs.remove(&id) else { return };
         self.ids.remove(&log.key());

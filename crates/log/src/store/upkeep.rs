@@ -22,6 +22,9 @@ use crate::partition_log::segment::Segment;
 use crate::partition_log::upkeep::Look;
 use crate::retention::{PlausibleClock, Retention};
 
+/// One kind of upkeep's next step, if it is due, at a moment and its plausible wall-clock time.
+type NextUpkeep = fn(&mut Store, Moment, i64) -> Option<UpkeepJob>;
+
 /// Where the upkeep of a store is.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
@@ -32,6 +35,8 @@ pub(super) struct Upkeep {
     clock: Option<PlausibleClock>,
     /// The log whose compaction has more steps.
     compacting: Option<(LogId, Box<CompactJob>)>,
+    /// A compaction goes before everything else, this time.
+    turn: bool,
     /// The log that the work which is out is at.
     at: Option<LogId>,
     pub(super) scrubbing: super::scrub::Scrubbing,
@@ -161,24 +166,41 @@ impl Store {
     }
 
     fn next_upkeep_job(&mut self, now: Moment, wall_ms: i64) -> Option<UpkeepJob> {
-        if let Some((id, job)) = self.upkeep.compacting.take()
-            && let Some(log) = self.logs.get(&id)
-        {
-            self.upkeep.at = Some(id);
-            return Some(UpkeepJob::Compact(Box::new(Compacting {
-                id,
-                handles: Arc::clone(&self.handles),
-                job,
-                segments: log.sealed_segments().to_vec(),
-                removed: log.removed_flag(),
-                outcome: None,
-            })));
-        }
+        // A long compaction takes turns with everything else.
+        self.upkeep.turn = !self.upkeep.turn;
+        let (first, second): (NextUpkeep, NextUpkeep) = match self.upkeep.turn {
+            true => (Self::next_compaction, Self::next_look),
+            false => (Self::next_look, Self::next_compaction),
+        };
+        first(self, now, wall_ms).or_else(|| second(self, now, wall_ms))
+    }
+
+    fn next_compaction(&mut self, _now: Moment, _wall_ms: i64) -> Option<UpkeepJob> {
+        let (id, job) = self.upkeep.compacting.take()?;
+        let log = self.logs.get(&id)?;
+        self.upkeep.at = Some(id);
+        Some(UpkeepJob::Compact(Box::new(Compacting {
+            id,
+            handles: Arc::clone(&self.handles),
+            job,
+            segments: log.sealed_segments().to_vec(),
+            removed: log.removed_flag(),
+            outcome: None,
+        })))
+    }
+
+    fn next_look(&mut self, now: Moment, wall_ms: i64) -> Option<UpkeepJob> {
+        let compacted = self.upkeep.compacting.as_ref().map(|&(id, _)| id);
         for _ in 0..PLAN_LOGS_PER_STEP {
             let Some(id) = self.upkeep.pop_due(now.mono_ms) else { break };
             let Some(log) = self.logs.get_mut(&id) else { continue };
             self.upkeep.schedule(id, now.mono_ms + self.config.retention_check_ms.max(1));
             log.expire_producers(wall_ms, self.config.producer_expiry_ms);
+            if compacted == Some(id) {
+                // Its segments are not to go while they are read.
+                self.upkeep.schedule(id, now.mono_ms + UPKEEP_SOON_MS);
+                continue;
+            }
             if log.failed().is_some() {
                 continue;
             }
@@ -244,6 +266,11 @@ impl Store {
     }
 
     fn compact(&mut self, now: Moment, id: LogId, plan: &CompactPlan) {
+        if self.upkeep.compacting.is_some() {
+            // One log at a time.
+            self.upkeep.schedule(id, now.mono_ms + UPKEEP_SOON_MS);
+            return;
+        }
         let Some(log) = self.logs.get_mut(&id) else { return };
         if !log.may_have_gaps() {
             self.dirty.insert(id);

@@ -74,7 +74,7 @@ impl Run<'_> {
 
     fn step(&mut self, journal: &mut Journal) -> Result<(), Fault> {
         match self.dice.roll(10) {
-            0..3 if journal.has_room(1) => self.push(journal),
+            0..3 if journal.has_room() => self.push(journal),
             3..5 => {
                 if let Some(write) = journal.next_write() {
                     self.out.push(write);
