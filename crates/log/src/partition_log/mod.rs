@@ -49,7 +49,7 @@ pub use answers::{AppendAt, AppendRefused, Appended, ReadRefused, Recovered, Tim
 pub use producers::{ProducerEntry, TransactionVersion};
 
 use handles::Handles;
-use read::SegmentRead;
+use read::{PastGap, SegmentRead};
 use segment::corrupt;
 use times::TimeWanted;
 
@@ -388,16 +388,37 @@ impl PartitionLog {
             from,
             until,
             max_bytes,
+            past_gap: self.past_gap(at, until, max_bytes),
         }))
     }
 
-    /// The offsets from `from` on were lost to damage.
+    /// What follows the segment numbered `at`, which may hold nothing of what is asked for.
+    fn past_gap(&self, at: usize, until: i64, max_bytes: usize) -> PastGap {
+        if !self.sparse {
+            return PastGap::NOTHING;
+        }
+        if let Some(next) = self.segments[at + 1..].iter().find(|segment| segment.size > 0) {
+            return PastGap::Segment(Arc::clone(next));
+        }
+        let batches = self.tail.read(self.flushed_offset, until, max_bytes);
+        if batches.is_empty() && self.flushed_offset < until {
+            let (fault, lost_until) = self.lost(self.flushed_offset);
+            return PastGap::Missing(fault, lost_until);
+        }
+        PastGap::Batches(batches)
+    }
+
     fn missing(&self, from: i64) -> ReadRefused {
+        self.lost(from).0.into()
+    }
+
+    /// The offsets from `from` on were lost to damage: the fault, and the first that were not.
+    fn lost(&self, from: i64) -> (Fault, i64) {
         let segments = self.segments.iter().map(|segment| segment.base_offset);
         let held = segments.chain(self.tail.from(from).next().map(|batch| batch.base_offset));
         let until = held.filter(|&offset| offset > from).min().unwrap_or(self.end_offset);
         let why = format!("offsets {from}..{until} are missing");
-        corrupt(&names::log(&self.dir, from), 0, why).into()
+        (corrupt(&names::log(&self.dir, from), 0, why), until)
     }
 
     /// What must be looked at to answer a question by time; none when the answer is none.

@@ -1,5 +1,5 @@
 //! Reading a segment: whole batches from the one that holds an offset, verified, in one piece of
-//! memory.
+//! memory. Where compaction left none from that offset on, the next batches of the log.
 //!
 //! The usual way follows the index, hops over batches by their headers and reads what is asked for
 //! in one call. Whatever does not add up there is left to the slow way, which checks every batch
@@ -29,6 +29,22 @@ pub(crate) struct SegmentRead {
     pub(super) from: i64,
     pub(super) until: i64,
     pub(super) max_bytes: usize,
+    pub(super) past_gap: PastGap,
+}
+
+/// What comes next where compaction has left nothing in a segment from the first offset on.
+#[derive(Clone, Debug)]
+pub(super) enum PastGap {
+    /// The next one that holds a batch.
+    Segment(Arc<Segment>),
+    /// From memory: no later segment holds a batch.
+    Batches(Vec<Bytes>),
+    /// What should be in memory was lost, up to that offset.
+    Missing(Fault, i64),
+}
+
+impl PastGap {
+    pub(super) const NOTHING: Self = Self::Batches(Vec::new());
 }
 
 /// Why a segment cannot be read from an offset on, and the first offset past that which can.
@@ -40,8 +56,20 @@ pub(crate) struct Damage {
 
 impl SegmentRead {
     /// Batches from the one that holds the first offset, or, where compaction has been, from the first
-    /// one after it; empty when that is past the segment.
-    pub(crate) fn run(&self) -> Result<Bytes, Damage> {
+    /// one after it; empty when there is none below the limit.
+    pub(crate) fn run(self) -> Result<Vec<Bytes>, Damage> {
+        let bytes = self.read_segment()?;
+        if !bytes.is_empty() {
+            return Ok(vec![bytes]);
+        }
+        match self.past_gap {
+            PastGap::Segment(segment) => Self { segment, past_gap: PastGap::NOTHING, ..self }.run(),
+            PastGap::Batches(batches) => Ok(batches),
+            PastGap::Missing(fault, until) => Err(Damage { fault, until }),
+        }
+    }
+
+    fn read_segment(&self) -> Result<Bytes, Damage> {
         let unreadable = |fault| Damage { fault, until: self.segment.next_offset };
         let file = self.segment.open(&self.handles).map_err(unreadable)?;
         if let Some(position) = self.hop(&*file).map_err(unreadable)?

@@ -9,7 +9,7 @@ use super::append::unknown;
 use super::{ByTime, LogId, Store};
 use crate::limits::ROTS_REMEMBERED_MAX;
 use crate::partition_log::ReadPlan;
-use crate::partition_log::read::SegmentRead;
+use crate::partition_log::read::{Damage, SegmentRead};
 use crate::partition_log::times::TimeWanted;
 use crate::{Fault, FaultKind, ReadRefused, TimedOffset};
 
@@ -35,15 +35,10 @@ pub struct ColdRead {
 impl ColdRead {
     /// The same answer that [`Store::read`] would have given; checksums are verified.
     pub fn run(self) -> Result<Vec<Bytes>, ReadRefused> {
-        match self.read.run() {
-            Ok(bytes) if bytes.is_empty() => Ok(Vec::new()),
-            Ok(bytes) => Ok(vec![bytes]),
-            Err(damage) => {
-                let fault = damage.fault;
-                self.rots.report(self.id, (self.from, damage.until), &fault);
-                Err(fault.into())
-            }
-        }
+        self.read.run().map_err(|Damage { fault, until }| {
+            self.rots.report(self.id, (self.from, until), &fault);
+            fault.into()
+        })
     }
 }
 

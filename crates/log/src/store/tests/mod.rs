@@ -10,6 +10,7 @@ use crate::{
 
 mod failed;
 mod full;
+mod gaps;
 mod killed;
 mod opened;
 mod removed;
