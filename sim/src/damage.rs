@@ -26,6 +26,7 @@ const FRAME_ALIGNMENT: usize = 4096;
 const FRAME_MAGIC: &[u8; 4] = b"TDJF";
 const RING: &str = "journal/ring";
 const CONTROL: &str = "journal/control";
+const CHECKPOINT: &str = "checkpoint";
 /// What is not served around a damaged length field: up to the next indexed batch.
 const BATCHES_BEFORE_INDEXED: usize = 4;
 
@@ -261,6 +262,22 @@ impl Touched {
         })
     }
 
+    /// Without the checkpoint nothing says how far a segment goes past its own damage.
+    fn is_behind_damage(&self, places: &[Place]) -> bool {
+        self.0.iter().any(|(path, _)| path == CHECKPOINT)
+            && self.0.iter().any(|(path, range)| {
+                places.iter().any(|(other, place)| path == other && range.start < place.start)
+            })
+    }
+
+    /// A lost frame of the journal does not say whose batches it held, so nothing tells a log that it was
+    /// longer when its last batch was in there and nowhere else.
+    fn has_lost_the_end_of(&self, batches: &BTreeMap<i64, (Batch, Vec<Place>)>) -> bool {
+        let last = batches.last_key_value();
+        let is_in_ring = self.0.iter().any(|(path, _)| path == RING);
+        is_in_ring && last.is_some_and(|(_, (_, places))| self.meets(places))
+    }
+
     /// An entry that another batch confirms too makes a look-up by time begin too late;
     /// docs/guarantees.md names the gap.
     fn is_time_index(&self) -> bool {
@@ -320,7 +337,14 @@ impl Told {
         let model = &self.slot.model;
         let said = |what: String| format!("{}: {what}", model.dir);
         let log = store.log(self.slot.id).ok_or_else(|| said("is not open".to_owned()))?;
-        if log.end_offset() < self.answers.end {
+        let untold =
+            touched.has_lost_the_end_of(&self.batches) && (reported || touched.0.len() > 1);
+        if untold && !reported {
+            // The last frame went together with the one that says it was durable: a torn tail.
+            self.read_what_is_left(store, log.start_offset(), moved)?;
+            return Ok(false);
+        }
+        if log.end_offset() < self.answers.end && !untold {
             let (end, was) = (log.end_offset(), self.answers.end);
             return Err(said(format!("offsets from {end} to {was} would be given again")));
         }
@@ -338,7 +362,9 @@ impl Told {
             return Err(said("does not answer, but refuses no read".to_owned()));
         }
         for (base, (_, places)) in &self.batches {
-            let may_be_lost = touched.meets(places) || (reported && touched.control_is_lost());
+            let may_be_lost = touched.meets(places)
+                || reported && touched.control_is_lost()
+                || reported && touched.is_behind_damage(places);
             if !served.contains(base) && !may_be_lost {
                 return Err(said(format!("batch {base} is lost, but is at {places:?}")));
             }

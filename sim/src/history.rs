@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use tidings_log::limits::ANNOUNCE_AFTER_MS;
 use tidings_log::{Disk, Fault, FaultKind, JournalWrite, Store, StoreRecovered, Work};
 
 use crate::batches::{self, Values};
@@ -114,10 +115,25 @@ impl Owner {
             }
         }
         self.note()?;
-        if stop == Stop::Clean {
-            self.close()?;
+        match stop {
+            Stop::Clean => self.close(),
+            Stop::Unclean => self.fall_idle(),
         }
-        Ok(())
+    }
+
+    /// Waits until the journal has told on disk that its last frames are durable.
+    fn fall_idle(&mut self) -> Result<(), Ended> {
+        let now_ms = self.books.now.wall_ms;
+        let model = &self.books.slots[0].model;
+        let last = batches::next(&mut self.random, model, now_ms, Values::Small);
+        self.append_batch(0, &last)?;
+        // The owner asks for work while the frame is on its way.
+        self.take_work()?;
+        self.work_until_idle()?;
+        self.books.now.mono_ms += ANNOUNCE_AFTER_MS;
+        self.work_until_idle()?;
+        self.finish_writes();
+        self.note()
     }
 
     /// Runs the seed's whole history, or until the power is cut.
@@ -366,7 +382,9 @@ impl Owner {
             Ok(()) => {
                 let all_in_segments =
                     self.store().unflushed_bytes() == 0 && self.store().flush_fault().is_none();
-                for slot in self.books.slots.iter_mut().filter(|_| all_in_segments) {
+                // A log whose flush failed is left as it is.
+                let all_kept = all_in_segments && !self.disk.has_failed();
+                for slot in self.books.slots.iter_mut().filter(|_| all_kept) {
                     slot.model.durable = slot.model.end;
                     slot.model.kept = slot.model.end;
                 }
