@@ -248,7 +248,7 @@ pub(crate) struct CheckpointFound {
 
 impl Checkpoint {
     /// Without the file nothing was ever checkpointed here, or the file was lost: then everything that
-    /// segments hold counts.
+    /// segments hold counts. One of a later version is refused.
     pub(crate) fn read(disk: &dyn Disk) -> Result<CheckpointFound, Fault> {
         let file = match disk.open(CHECKPOINT_FILE, OpenMode::Existing) {
             Err(fault) if fault.kind == FaultKind::NotFound => {
@@ -261,13 +261,18 @@ impl Checkpoint {
         let mut bytes = vec![0; len];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
-        let (checkpoint, damaged_at) = Self::decode(&bytes);
-        let damaged = damaged_at.map(|offset| Fault {
+        let fault = |offset: usize, why: String| Fault {
             operation: "read",
             path: CHECKPOINT_FILE.to_owned(),
             offset: Some(offset as u64),
-            kind: FaultKind::Corrupt("the checkpoint is damaged".to_owned()),
-        });
+            kind: FaultKind::Corrupt(why),
+        };
+        // Taken as damage, all that a later program wrote would be scanned and written anew.
+        if let Some(version) = header_version(&bytes).filter(|&version| version > VERSION) {
+            return Err(fault(0, format!("format version {version} is not known here")));
+        }
+        let (checkpoint, damaged_at) = Self::decode(&bytes);
+        let damaged = damaged_at.map(|at| fault(at, "the checkpoint is damaged".to_owned()));
         let lost = damaged.is_some();
         Ok(CheckpointFound { checkpoint, lost, missing: false, damaged })
     }
@@ -328,11 +333,18 @@ impl Checkpoint {
     }
 }
 
-fn header_count(bytes: &[u8]) -> Option<u32> {
+/// The format of a file whose header is whole.
+fn header_version(bytes: &[u8]) -> Option<u16> {
     let header = bytes.get(..HEADER_BYTES)?;
     let crc = u32::from_be_bytes(*header.first_chunk()?);
     let version = u16::from_be_bytes(*header.get(8..)?.first_chunk()?);
-    let sound = crc == crc32c::crc32c(&header[4..]) && header[4..8] == MAGIC && version == VERSION;
+    let sound = crc == crc32c::crc32c(&header[4..]) && header[4..8] == MAGIC;
+    sound.then_some(version)
+}
+
+fn header_count(bytes: &[u8]) -> Option<u32> {
+    let header = bytes.get(..HEADER_BYTES)?;
+    let sound = header_version(bytes) == Some(VERSION);
     let rest = u64::from_be_bytes(*header.get(16..)?.first_chunk()?);
     let whole = usize::try_from(rest).is_ok_and(|rest| bytes.len() - HEADER_BYTES == rest);
     let count = u32::from_be_bytes(*header.get(12..)?.first_chunk()?);

@@ -33,6 +33,7 @@ impl Store {
             if let Some(mut work) = self.next_flush(now) {
                 let is_round = matches!(work.job, Job::Round(_));
                 let is_prepare = matches!(work.job, Job::Prepare(_));
+                let start_failed = self.flushing.start_failed;
                 let before = self.flushing.fault.take();
                 work.run();
                 self.work_done(now, work);
@@ -42,7 +43,8 @@ impl Store {
                     continue;
                 }
                 let went_well = self.flushing.fault.is_none();
-                if went_well && !is_round {
+                let start_moved = start_failed && !self.flushing.start_failed;
+                if went_well && !is_round && !start_moved {
                     self.flushing.fault = before;
                 }
                 return went_well;

@@ -59,8 +59,10 @@ pub(super) struct Flushing {
     pub(super) kafka_stale: bool,
     /// Flush although little waits.
     pub(super) urgent: bool,
-    /// Why the last round did not come to its end.
+    /// Why the last round, or the move of the journal's start after it, did not come to its end.
     pub(super) fault: Option<Fault>,
+    /// It is that the journal's start could not be moved.
+    pub(super) start_failed: bool,
 }
 
 impl Flushing {
@@ -297,6 +299,7 @@ impl Store {
         let checkpointed = round.checkpointed.is_ok();
         let mut start = round.durable;
         self.flushing.fault = round.checkpointed.err();
+        self.flushing.start_failed = false;
         for mut flush in round.flushes {
             let Some(log) = self.logs.get_mut(&flush.id).filter(|log| log.key() == flush.key)
             else {
@@ -352,9 +355,15 @@ impl Store {
         match &start.outcome {
             Some(Err(fault)) => {
                 self.flushing.fault = Some(fault.clone());
+                self.flushing.start_failed = true;
                 self.flushing.retry_ms = now.mono_ms + FLUSH_RETRY_MS;
             }
-            _ => self.flushing.start = None,
+            _ => {
+                self.flushing.start = None;
+                if std::mem::take(&mut self.flushing.start_failed) {
+                    self.flushing.fault = None;
+                }
+            }
         }
         self.journal.start_moved(start);
     }
