@@ -29,6 +29,9 @@ pub const SNAPSHOTS_KEPT: usize = 2;
 pub const JOURNAL_SPREAD_BYTES: usize = 16 * 1024;
 /// Bytes read at a time when a log is scanned.
 pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
+/// Places at which a batch with a wrong length may seem to end that are tried, each at the cost of two
+/// reads: hostile records can hold as many as they like.
+pub const CHECKED_ENDS_MAX: usize = 64;
 /// Files and folders above which a flush round syncs the whole disk at once.
 pub const FLUSH_SYNC_ALL_FILES: usize = 64;
 /// Logs, and batches, that one step of putting a flush round together looks at: about a millisecond.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::epochs::Epochs;
 use super::segment::corrupt;
-use crate::limits::{BATCH_BYTES_MAX, SCAN_CHUNK_BYTES};
+use crate::limits::{BATCH_BYTES_MAX, CHECKED_ENDS_MAX, SCAN_CHUNK_BYTES};
 use crate::{BatchError, BatchHeader, Fault, FaultKind, File, HEADER_BYTES, batch};
 
 /// A valid batch and where it is.
@@ -130,7 +130,8 @@ impl<'a> Scan<'a> {
     }
 
     /// Where the batch here ends if nothing but its length is wrong: where what its checksum covers
-    /// agrees with it, and a batch with a later offset or nothing follows.
+    /// agrees with it, and a batch with a later offset or nothing follows. Of the places where one seems
+    /// to follow, the first [`CHECKED_ENDS_MAX`] are tried.
     pub(super) fn checked_end(&mut self) -> Result<Option<u64>, Fault> {
         let (start, expected) = (self.position, self.expected);
         let head = self.load(start, HEADER_BYTES)?;
@@ -139,7 +140,8 @@ impl<'a> Scan<'a> {
         let mut crc = 0;
         let mut covered = start + batch::CHECKED_FROM as u64;
         let mut end = start + HEADER_BYTES as u64;
-        while end <= last {
+        let mut tried = 0;
+        while end <= last && tried < CHECKED_ENDS_MAX {
             let window = self.load(end, SCAN_CHUNK_BYTES)?;
             let held = window.len() as u64;
             let follows = (0..).zip(window.windows(HEADER_BYTES)).find_map(|(at, next)| {
@@ -163,6 +165,7 @@ impl<'a> Scan<'a> {
             if crc == header.crc && (follows.is_some() || until == self.end) {
                 return Ok(Some(until));
             }
+            tried += usize::from(follows.is_some());
             end = until + 1;
         }
         Ok(None)
@@ -201,4 +204,35 @@ impl<'a> Scan<'a> {
 /// Whether a fault says that the bytes are wrong, rather than that reading failed.
 pub(super) fn is_damage(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Corrupt(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Batch, BatchBuilder, Disk as _, MemoryDisk, NewRecord, OpenMode};
+
+    fn batch_at(base_offset: i64, value: Vec<u8>) -> Vec<u8> {
+        let mut builder = BatchBuilder::new();
+        builder.push(&NewRecord { value: Some(Bytes::from(value)), ..NewRecord::default() });
+        let batch: Batch = builder.build();
+        batch.placed(base_offset, 0, None).1.into()
+    }
+
+    #[test]
+    fn a_batch_whose_length_is_wrong_ends_at_one_of_the_first_places_that_look_like_it() {
+        for (decoys, found) in [(0, true), (CHECKED_ENDS_MAX - 1, true), (CHECKED_ENDS_MAX, false)]
+        {
+            let mut bytes = batch_at(0, batch_at(9, Vec::new()).repeat(decoys));
+            let end = bytes.len() as u64;
+            bytes[8..12].fill(0);
+            bytes.extend(batch_at(1, Vec::new()));
+            let file = MemoryDisk::new().open("s", OpenMode::Create).unwrap();
+            file.write_at(&bytes, 0).unwrap();
+            let epochs = Epochs::learning();
+            let mut scan = Scan::new(&file, 0, bytes.len() as u64, 0, &epochs);
+            assert_eq!(scan.checked_end(), Ok(found.then_some(end)), "{decoys} decoys");
+        }
+    }
 }

@@ -233,3 +233,28 @@ fn files_open_for_readers_are_bounded() {
         assert_eq!(node.store.open_files(), 3);
     }
 }
+
+#[test]
+fn a_start_of_the_journal_that_could_not_be_moved_is_told_of_until_it_was() {
+    let disk = MemoryDisk::new();
+    let mut node = Node::open(&disk);
+    node.append(&["a"], 1);
+    let store = &mut node.store;
+    store.flushing.urgent = true;
+    let mut work = loop {
+        let mut work = store.next_work(NOW).expect("the start moves after the round");
+        if matches!(work.job, work::Job::MoveStart(_)) {
+            break work;
+        }
+        work.run();
+        store.work_done(NOW, work);
+    };
+    store.flushing.urgent = false;
+    disk.fail_after(0, FaultKind::Io("broken".to_owned()));
+    work.run();
+    store.work_done(NOW, work);
+    assert!(store.flush_fault().is_some());
+    disk.heal();
+    turn(store, NOW.mono_ms + 10_000, 3);
+    assert_eq!(store.flush_fault(), None);
+}
