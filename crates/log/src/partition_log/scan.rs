@@ -217,7 +217,7 @@ mod tests {
         let mut builder = BatchBuilder::new();
         builder.push(&NewRecord { value: Some(Bytes::from(value)), ..NewRecord::default() });
         let batch: Batch = builder.build();
-        batch.placed(base_offset, 0, None).1.into()
+        batch.placed(base_offset, 0, None).1
     }
 
     #[test]
