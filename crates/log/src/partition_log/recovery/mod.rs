@@ -116,7 +116,6 @@ struct Journaled {
     /// By base offset.
     batches: BTreeMap<i64, (Batch, u64)>,
     start_offset: Option<(i64, u64)>,
-    first_sequence: Option<u64>,
     damaged: Vec<Fault>,
 }
 
@@ -125,7 +124,6 @@ impl Journaled {
         let mut journaled = Self::default();
         for entry in entries {
             let sequence = entry.sequence;
-            journaled.first_sequence = journaled.first_sequence.or(Some(sequence));
             match entry.kind {
                 EntryKind::Batch => match Batch::parse(entry.bytes.clone()) {
                     Ok(batch) => {
