@@ -178,11 +178,4 @@ pub(super) const MUTANTS: &[Mutant] = &[
         instead: "self.start_offset",
         caught_by: "crashes",
     },
-    Mutant {
-        name: "compaction-forgets-the-folder",
-        file: "compaction/swap.rs",
-        text: "        } else if !has(LOG, SWAP) {\n            return Ok(());\n        }\n        «disk.sync_dir(self.segment.dir())?;»",
-        instead: "",
-        caught_by: "crashes",
-    },
 ];

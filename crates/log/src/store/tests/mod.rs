@@ -8,6 +8,7 @@ use crate::{
     Recovered, split,
 };
 
+mod cut;
 mod failed;
 mod full;
 mod gaps;
