@@ -132,7 +132,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "go-on-after-a-failed-flush",
         file: "store/flush.rs",
-        text: "«log.poison(fault);»\n                    self.flushing.holders.insert(flush.id, log.first_sequence().unwrap_or(start));",
+        text: "«log.poison(fault);»",
         instead: "drop(fault);",
         caught_by: "failures",
     },
@@ -152,21 +152,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "producers-not-restored",
-        file: "partition_log/recovery.rs",
+        file: "partition_log/recovery/mod.rs",
         text: "                        «self.producers = producers;»\n                        from = Some(offset);",
         instead: "drop(producers);",
         caught_by: "crashes",
     },
     Mutant {
         name: "start-offset-not-restored",
-        file: "partition_log/recovery.rs",
+        file: "partition_log/recovery/mod.rs",
         text: "let start_offset = «flushed_start_offset.max(journaled.unwrap_or(0))»;",
         instead: "flushed_start_offset",
         caught_by: "crashes",
     },
     Mutant {
         name: "cut-what-the-journal-has-lost",
-        file: "partition_log/recovery.rs",
+        file: "partition_log/recovery/rest.rs",
         text: "if «trust_journal» {",
         instead: "trust_journal || !self.keep_all",
         caught_by: "damage",
