@@ -81,13 +81,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: "crashes",
     },
     Mutant {
-        name: "one-control-slot",
-        file: "journal/control.rs",
-        text: "«SLOTS_AT.iter()».try_for_each",
-        instead: "SLOTS_AT[..1].iter()",
-        caught_by: "damage",
-    },
-    Mutant {
         name: "stop-one-frame-early",
         file: "journal/recovery.rs",
         text: "let Some(frame) = found else { «return Ok(run)» };",
@@ -162,20 +155,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "partition_log/recovery/mod.rs",
         text: "let start_offset = «flushed_start_offset.max(journaled.unwrap_or(0))»;",
         instead: "flushed_start_offset",
-        caught_by: "crashes",
-    },
-    Mutant {
-        name: "cut-what-the-journal-has-lost",
-        file: "partition_log/recovery/rest.rs",
-        text: "if «trust_journal» {",
-        instead: "trust_journal || !self.keep_all",
-        caught_by: "damage",
-    },
-    Mutant {
-        name: "files-go-before-the-start-is-durable",
-        file: "partition_log/upkeep.rs",
-        text: "let start = «self.durable_start_offset»;",
-        instead: "self.start_offset",
         caught_by: "crashes",
     },
 ];
