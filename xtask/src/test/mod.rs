@@ -21,7 +21,7 @@ use report::{Outcome, Report};
 use steps::Built;
 
 pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
-    let mut report = Report::new(10);
+    let mut report = Report::new(11);
     report.step("format", || steps::format(root))?;
     report.step("codegen: generated code is what the definitions say", steps::codegen)?;
     report.step("tidy: the project's own habits", || steps::tidy(root))?;
