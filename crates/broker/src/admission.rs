@@ -4,7 +4,8 @@
 //!    there is no room on the disk, they are refused at once.
 //! 2. With less free than [`limits::THROTTLE_RESERVES`] times the reserve they are taken at the
 //!    pace of a share of what is left above the reserve per second, so that it runs out slowly.
-//! 3. With less free than the reserve they are refused at once.
+//! 3. What would leave less free than the reserve is refused at once, and everything after it until
+//!    [`limits::RESUME_SHARE`] of the reserve is free above it.
 //!
 //! Invariants: requests are taken in the order in which they came; none waits longer than
 //! [`limits::PRODUCE_WAIT_MAX_MS`]. How many may wait, and of how many bytes, is the owner's to
@@ -27,6 +28,8 @@ pub(crate) struct Admission {
     next_at_ms: u64,
     /// The first one waits for the store, and not for the pace.
     is_blocked: bool,
+    /// The disk was full, and has not enough room since.
+    is_full: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,11 @@ pub enum DiskRoom {
     /// So many bytes are left above the reserve.
     Low(u64),
     None,
+}
+
+/// Free bytes with which produce that was refused is taken again.
+fn resume_bytes(reserve: u64) -> u64 {
+    reserve + reserve / limits::RESUME_SHARE
 }
 
 impl DiskRoom {
@@ -88,13 +96,15 @@ impl Broker {
             let room = self.disk_room();
             // What does not fit is refused by the rule that wants room.
             let left = self.free_bytes.saturating_sub(first.producing.bytes());
-            let has_room = left >= self.config.disk_reserve_bytes;
+            let has_room = !self.admission.is_full && left >= self.config.disk_reserve_bytes;
             let is_early = has_room && now.mono_ms < self.admission.next_at_ms;
             let store = &self.logs.store;
             self.admission.is_blocked = has_room && store.failed().is_none() && store.congested();
             if !is_early && !self.admission.is_blocked {
                 if self.produce_now(now, &mut first.producing) == Progress::Done {
-                    let pause_ms = room.pause_ms(first.producing.bytes());
+                    // What is refused does not use up anything.
+                    let taken = if has_room { first.producing.bytes() } else { 0 };
+                    let pause_ms = room.pause_ms(taken);
                     let from = self.admission.next_at_ms.max(now.mono_ms);
                     self.admission.next_at_ms = from + pause_ms;
                     continue;
@@ -120,7 +130,26 @@ impl Broker {
 
     /// What is left of the disk for produce.
     pub fn disk_room(&self) -> DiskRoom {
+        if self.admission.is_full {
+            return DiskRoom::None;
+        }
         DiskRoom::of(self.free_bytes, self.config.disk_reserve_bytes)
+    }
+
+    /// Whether there is room for so many bytes above the reserve; or what to tell.
+    pub(crate) fn check_room(&mut self, bytes: u64) -> Result<(), String> {
+        let (free, reserve) = (self.free_bytes, self.config.disk_reserve_bytes);
+        let fits = free.saturating_sub(bytes) >= reserve;
+        self.admission.is_full |= !fits && free < resume_bytes(reserve);
+        if fits && !self.admission.is_full { Ok(()) } else { Err(below_reserve(free, reserve)) }
+    }
+
+    /// Tells the broker how much room the disk has; until told again it counts what it takes. It
+    /// refuses what would not leave its reserve.
+    pub fn set_free_bytes(&mut self, now: Now, free: u64) {
+        self.free_bytes = free.saturating_sub(self.logs.store.unwritten_bytes());
+        self.admission.is_full &= self.free_bytes < resume_bytes(self.config.disk_reserve_bytes);
+        self.admit(now);
     }
 
     /// What to tell a client whose request waited too long.
@@ -138,6 +167,13 @@ impl Broker {
             ),
         }
     }
+}
+
+fn below_reserve(free: u64, reserve: u64) -> String {
+    format!(
+        "the disk is full: {free} bytes are free and {reserve} are kept in reserve; free some \
+         space on the data directory's disk, and producing goes on by itself"
+    )
 }
 
 #[cfg(test)]

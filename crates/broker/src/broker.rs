@@ -164,13 +164,6 @@ impl Broker {
         self.admit(now);
     }
 
-    /// Tells the broker how much room the disk has; until told again it counts what it takes. It
-    /// refuses what would not leave its reserve.
-    pub fn set_free_bytes(&mut self, now: Now, free: u64) {
-        self.free_bytes = free.saturating_sub(self.logs.store.unflushed_bytes());
-        self.admit(now);
-    }
-
     /// Bytes accepted and not yet in segments.
     pub fn unflushed_bytes(&self) -> u64 {
         self.logs.store.unflushed_bytes()

@@ -31,6 +31,9 @@ pub const DAMAGE_KEPT_MAX: usize = 1_000;
 pub const PRODUCE_WAIT_MAX_MS: u64 = 20_000;
 /// Produce is slowed when less is free than this many times the reserve.
 pub const THROTTLE_RESERVES: u64 = 2;
+/// Produce that was refused for want of room is taken again with this share of the reserve free above it:
+/// right at the reserve every file that comes or goes would turn the answer.
+pub const RESUME_SHARE: u64 = 16;
 /// Slowed produce takes this share of what is left above the reserve per second.
 pub const THROTTLE_SHARE: u64 = 8;
 /// Longest pause between two slowed produce requests.

@@ -177,13 +177,6 @@ pub(crate) fn no_space() -> String {
         .to_owned()
 }
 
-pub(crate) fn below_reserve(free: u64, reserve: u64) -> String {
-    format!(
-        "the disk is full: {free} bytes are free and {reserve} are kept in reserve; free some \
-         space on the data directory's disk, and producing goes on by itself"
-    )
-}
-
 /// What to tell when the journal has failed.
 pub(crate) fn journal_trouble(fault: &Fault) -> String {
     format!(

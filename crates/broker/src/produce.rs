@@ -9,7 +9,7 @@ use tidings_log::{AppendAt, AppendRefused, Appended, Batch, LogId, ProducerRules
 
 use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::held::{Mark, Wait};
-use crate::partition::{LEADER_EPOCH, below_reserve, storage_trouble};
+use crate::partition::{LEADER_EPOCH, storage_trouble};
 use crate::{Acks, Produce, ProducePartition, ProduceRefused, Produced, ProducedAt, Reply};
 
 /// A request on its way: some of its partitions may have been decided.
@@ -125,10 +125,7 @@ impl Broker {
         if batch.header().attributes.transactional() {
             return Err(no_transactions().into());
         }
-        let (free, reserve) = (self.free_bytes, self.config.disk_reserve_bytes);
-        if free.saturating_sub(size as u64) < reserve {
-            return Err(ProduceRefused::Storage(below_reserve(free, reserve)).into());
-        }
+        self.check_room(size as u64).map_err(ProduceRefused::Storage)?;
         let at = AppendAt { now_ms: now.wall_ms, leader_epoch: LEADER_EPOCH, log_append_time };
         let log = self.logs.writable(id).map_err(ProduceRefused::Storage)?;
         let log_start_offset = log.start_offset();
@@ -139,7 +136,7 @@ impl Broker {
         let (base_offset, last_offset, log_append_time_ms) = match appended {
             Ok(Appended::Written { base_offset, last_offset }) => {
                 // Until the disk is looked at again.
-                self.free_bytes = free.saturating_sub(size as u64);
+                self.free_bytes = self.free_bytes.saturating_sub(size as u64);
                 self.logs.count(id, size);
                 (base_offset, last_offset, log_append_time.then_some(now.wall_ms))
             }

@@ -360,17 +360,22 @@ impl Shard {
     fn tell_of_room(&mut self, free: u64) {
         let room = self.broker.disk_room();
         let before = std::mem::replace(&mut self.room, room);
+        let unflushed = self.broker.unflushed_bytes();
         match (before, room) {
             (DiskRoom::None, DiskRoom::None) | (DiskRoom::Plenty, DiskRoom::Plenty) => {}
             (_, DiskRoom::None) => {
-                tracing::error!(free, "the disk is full: produce is refused until there is room");
+                tracing::error!(
+                    free,
+                    unflushed,
+                    "the disk is full: produce is refused until there is room"
+                );
             }
             (DiskRoom::Plenty, DiskRoom::Low(left)) => {
-                tracing::warn!(free, left, "the disk is nearly full: produce is slowed");
+                tracing::warn!(free, unflushed, left, "the disk is nearly full: produce is slowed");
             }
             (DiskRoom::Low(_), DiskRoom::Low(_)) => {}
             (DiskRoom::None, DiskRoom::Low(_)) | (_, DiskRoom::Plenty) => {
-                tracing::warn!(free, "the disk has room again: produce is taken");
+                tracing::warn!(free, unflushed, "the disk has room again: produce is taken");
             }
         }
     }

@@ -131,6 +131,32 @@ fn a_disk_that_is_nearly_full_slows_produce_down() {
 }
 
 #[test]
+fn a_disk_that_was_full_takes_nothing_until_more_than_the_reserve_is_free() {
+    let reserve = 1 << 20;
+    let config = BrokerConfig { disk_reserve_bytes: reserve, ..config() };
+    let mut rig = Rig::with(MemoryDisk::new(), config);
+    rig.topic("a");
+    rig.settle();
+    let resume = reserve + reserve / limits::RESUME_SHARE;
+    let free = |rig: &mut Rig, free| {
+        let unwritten = rig.broker.unflushed_bytes();
+        rig.broker.set_free_bytes(rig.now(), free + unwritten);
+        rig.pass(limits::PRODUCE_WAIT_MAX_MS);
+    };
+    // One that is too large for what is left keeps no others out.
+    free(&mut rig, resume);
+    rig.call(large(&"x".repeat(10))).remove(0).outcome.expect_err("it does not fit");
+    rig.produce("a", 0, batch(&["fits"])).unwrap();
+    free(&mut rig, reserve);
+    rig.produce("a", 0, batch(&["x"])).unwrap_err();
+    free(&mut rig, resume - 1);
+    assert_eq!(rig.broker.disk_room(), DiskRoom::None);
+    rig.produce("a", 0, batch(&["x"])).unwrap_err();
+    free(&mut rig, resume);
+    rig.produce("a", 0, batch(&["x"])).unwrap();
+}
+
+#[test]
 fn what_waits_is_refused_at_once_when_the_reserve_is_reached() {
     let mut rig = narrow();
     let waiting = until_two_wait(&mut rig);

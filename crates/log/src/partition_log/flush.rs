@@ -4,7 +4,7 @@
 //! writes the same bytes again. Nothing of it counts before a checkpoint says so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::epochs::Epochs;
 use super::handles::Handles;
@@ -144,15 +144,16 @@ impl PartitionLog {
 
 impl LogFlush {
     /// Writes everything, and leaves in `unsynced` what must be synced before it counts.
-    /// `known` is the log's record as it was checkpointed.
+    /// `known` is the log's record as it was checkpointed; `written` counts the bytes of batches.
     pub(crate) fn write(
         &mut self,
         handles: &Handles,
         known: Option<&LogRecord>,
         unsynced: &mut Unsynced,
+        written: &AtomicU64,
     ) {
         if !self.removed.load(Ordering::Acquire) {
-            self.outcome = Some(self.write_all(handles, known, unsynced));
+            self.outcome = Some(self.write_all(handles, known, unsynced, written));
         }
     }
 
@@ -161,6 +162,7 @@ impl LogFlush {
         handles: &Handles,
         known: Option<&LogRecord>,
         unsynced: &mut Unsynced,
+        written: &AtomicU64,
     ) -> Result<Flushed, Fault> {
         let disk = handles.disk();
         let mut made_names = self.dir_unsynced;
@@ -192,6 +194,7 @@ impl LogFlush {
                 current.seal();
             }
             unsynced.files.push(write_batches(disk, &current.segment.path(), start, filled)?);
+            written.fetch_add(current.segment.size - start, Ordering::Relaxed);
             let (segment, named) = current.finish(disk, &mut unsynced.files)?;
             made_names |= named;
             segments.push(Arc::new(segment));

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::again::Again;
 use super::checkpoint::Checkpoint;
@@ -35,6 +36,8 @@ pub(super) struct Flushing {
     /// Logs that the round being planned, or out, may touch.
     touched: BTreeSet<LogId>,
     planning: Option<Planning>,
+    /// Bytes that the round that is out has put into segments.
+    written: Arc<AtomicU64>,
     /// The journal's start may move here.
     start: Option<u64>,
     /// When work was last asked for: what waits now may have come right after that.
@@ -74,6 +77,10 @@ impl Flushing {
         }
     }
 
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
     /// Every log's batches may go into segments.
     pub(super) fn holds_nothing(&self) -> bool {
         self.holders.is_empty()
@@ -96,6 +103,7 @@ pub(super) struct Round {
     flushes: Vec<LogFlush>,
     checkpoint: Checkpoint,
     durable: u64,
+    written: Arc<AtomicU64>,
     /// Kafka's checkpoints are to be written too.
     kafka_files: bool,
     checkpointed: Result<(), Fault>,
@@ -108,13 +116,13 @@ impl Round {
         let mut unsynced = Some(Vec::new());
         let mut calls = 0;
         for flush in &mut self.flushes {
-            let mut written = Unsynced::default();
+            let mut to_sync = Unsynced::default();
             let known = self.checkpoint.records.get(&flush.key);
-            flush.write(&self.handles, known, &mut written);
-            calls += written.files.len() + written.dirs.len();
+            flush.write(&self.handles, known, &mut to_sync, &self.written);
+            calls += to_sync.files.len() + to_sync.dirs.len();
             unsynced = unsynced.filter(|_| calls <= FLUSH_SYNC_ALL_FILES);
             if let Some(unsynced) = &mut unsynced {
-                unsynced.push(written);
+                unsynced.push(to_sync);
             }
         }
         match unsynced {
@@ -283,6 +291,7 @@ impl Store {
             flushes: planning.flushes,
             checkpoint,
             durable: planning.durable,
+            written: Arc::clone(&self.flushing.written),
             kafka_files,
             checkpointed: Ok(()),
         })
@@ -291,6 +300,7 @@ impl Store {
     pub(super) fn round_done(&mut self, now: Moment, round: Round) {
         self.flushing.out = false;
         self.flushing.touched.clear();
+        self.flushing.written.store(0, Ordering::Relaxed);
         let mut checkpoint = round.checkpoint;
         for key in self.flushing.forgotten.drain(..) {
             checkpoint.records.remove(&key);

@@ -134,4 +134,9 @@ impl Store {
     pub fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes
     }
+
+    /// Those of them that the disk has no space set aside for yet: a flush that is out has written the rest.
+    pub fn unwritten_bytes(&self) -> u64 {
+        self.unflushed_bytes.saturating_sub(self.flushing.written_bytes())
+    }
 }

@@ -8,6 +8,7 @@
 mod aligned;
 mod open_file;
 mod page_cache;
+mod past_cache;
 mod read_only;
 
 use std::ffi::CString;

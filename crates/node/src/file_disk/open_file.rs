@@ -4,11 +4,11 @@
 //! (`O_DIRECT`) where the file system can do that. Reads and writes of such a file may come from and
 //! go to any place in memory; what is not aligned as the kernel wants it is copied on the way.
 //!
-//! A long read of another file that is not in the page cache goes past it too: that takes half the
-//! time, and a reader of old data does not drive everybody else's out of memory.
+//! A long read of another file that is not in the page cache goes past it too, and so does every long
+//! write: that takes a fraction of the time, and what is read and written once does not drive
+//! everybody else's out of memory.
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -16,11 +16,11 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use tidings_broker::log::{BLOCK_BYTES, Fault, File, OpenMode};
+use tidings_broker::log::{Fault, File, OpenMode};
 
 use super::aligned::{AlignedBuffer, is_aligned};
-use super::{fault, page_cache};
-use crate::limits::{DIRECT_READ_BYTES, LONG_READ_BYTES, WRITE_PARTS_MAX};
+use super::{fault, page_cache, past_cache};
+use crate::limits::{LONG_READ_BYTES, LONG_WRITE_BYTES, WRITE_PARTS_MAX};
 
 /// What the system wants as an offset; larger ones than it knows it refuses.
 type SystemOffset = libc::off_t;
@@ -31,14 +31,8 @@ pub(crate) struct OpenFile {
     path: String,
     /// Reads and writes are whole blocks in length and in both places.
     direct: bool,
-    /// The same file for reads past the page cache, from the first one on; none where that cannot be.
+    /// The same file past the page cache, from the first need on; none where that cannot be.
     past_cache: OnceLock<Option<fs::File>>,
-}
-
-thread_local! {
-    /// Where direct reads go before they are copied to where they are wanted. Kept, because memory that
-    /// is new to a process costs more than the copy.
-    static BLOCKS: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::zeroed(DIRECT_READ_BYTES));
 }
 
 impl OpenFile {
@@ -78,13 +72,13 @@ impl OpenFile {
 
     fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.direct {
-            return fill_by_blocks(&self.file, buffer, offset);
+            return past_cache::read(&self.file, buffer, offset);
         }
         if buffer.len() >= LONG_READ_BYTES
             && !page_cache::holds(&self.file, offset, buffer.len() as u64)
             && let Some(past_cache) = self.past_cache()
         {
-            return fill_by_blocks(past_cache, buffer, offset);
+            return past_cache::read(past_cache, buffer, offset);
         }
         fill(&self.file, buffer, offset)
     }
@@ -94,12 +88,18 @@ impl OpenFile {
             // By its descriptor: the file may have another name by now.
             let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             let mut options = fs::File::options();
-            options.read(true).custom_flags(libc::O_DIRECT).open(same).ok()
+            options.read(true).write(true).custom_flags(libc::O_DIRECT).open(same).ok()
         };
         self.past_cache.get_or_init(open).as_ref()
     }
 
     fn write_parts(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
+        if bytes >= LONG_WRITE_BYTES
+            && let Some(past_cache) = self.past_cache()
+        {
+            return past_cache::write(&self.file, past_cache, parts, offset);
+        }
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut rest = &mut slices[..];
         // Takes away empty parts at the front, of which a call would write nothing.
@@ -136,42 +136,6 @@ fn fill(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// [`fill`] of a file that reads whole blocks.
-fn fill_by_blocks(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    BLOCKS.with_borrow_mut(|blocks| {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let at = offset + filled as u64;
-            let skip = (at % BLOCK_BYTES as u64) as usize;
-            let want = (skip + buffer.len() - filled).next_multiple_of(BLOCK_BYTES);
-            let want = want.min(blocks.len());
-            let got = fill_blocks(file, &mut blocks[..want], at - skip as u64)?;
-            let Some(read) = blocks.get(skip..got) else { break };
-            let read = &read[..read.len().min(buffer.len() - filled)];
-            buffer[filled..filled + read.len()].copy_from_slice(read);
-            filled += read.len();
-            if got < want {
-                break;
-            }
-        }
-        Ok(filled)
-    })
-}
-
-/// [`fill`], which ends at the first read that does not end at a block: only a file's end is there.
-fn fill_blocks(file: &fs::File, blocks: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < blocks.len() && filled.is_multiple_of(BLOCK_BYTES) {
-        match file.read_at(&mut blocks[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 /// Writes some of `slices` at `offset`; returns how many bytes.
 fn write_vectored(file: &fs::File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
     let count = i32::try_from(slices.len()).map_err(io::Error::other)?;
@@ -190,7 +154,9 @@ impl File for OpenFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
-        let written = if self.takes_in_place(bytes) {
+        let written = if !self.direct {
+            self.write_parts(&[bytes], offset)
+        } else if is_aligned(bytes) {
             self.file.write_all_at(bytes, offset)
         } else {
             self.file.write_all_at(&AlignedBuffer::holding(bytes), offset)
@@ -232,10 +198,11 @@ impl File for OpenFile {
 mod tests {
     use std::sync::Arc;
 
-    use tidings_broker::log::Disk as _;
+    use tidings_broker::log::{BLOCK_BYTES, Disk as _};
 
     use super::*;
     use crate::FileDisk;
+    use crate::limits::DIRECT_BYTES;
 
     fn pattern(len: usize) -> Vec<u8> {
         (0..len).map(|at| (at % 251) as u8).collect()
@@ -251,7 +218,7 @@ mod tests {
     #[test]
     fn a_durable_file_is_read_from_any_place_to_any_place() {
         let (_dir, file) = open(OpenMode::Durable);
-        let len = DIRECT_READ_BYTES + 3 * BLOCK_BYTES;
+        let len = DIRECT_BYTES + 3 * BLOCK_BYTES;
         let bytes = pattern(len);
         file.write_at(&bytes, 0).unwrap();
         let block = BLOCK_BYTES;
@@ -260,7 +227,7 @@ mod tests {
             (0, 1),
             (1, 1),
             (block - 1, 2),
-            (block + 7, DIRECT_READ_BYTES + 5),
+            (block + 7, DIRECT_BYTES + 5),
             (len - 1, 1),
             (len - 1, 2 * block),
             (len, 10),
@@ -339,6 +306,28 @@ mod tests {
         assert_eq!(buffer[..bytes.len()], bytes);
         file.write_vectored_at(&[], 0).unwrap();
         assert_eq!(file.len().unwrap(), bytes.len() as u64 + 3);
+    }
+
+    #[test]
+    fn a_long_write_begins_and_ends_anywhere() {
+        let long = 2 * DIRECT_BYTES + 17;
+        for (start, parts) in [
+            (0, vec![BLOCK_BYTES, long]),
+            (5, vec![1, BLOCK_BYTES, long, 0, 3]),
+            (BLOCK_BYTES - 1, vec![LONG_WRITE_BYTES]),
+            (3 * BLOCK_BYTES, vec![7; LONG_WRITE_BYTES / 7 + 1]),
+        ] {
+            let (_dir, file) = open(OpenMode::Create);
+            let bytes = pattern(start + parts.iter().sum::<usize>());
+            let mut rest = &bytes[start..];
+            let parts: Vec<&[u8]> =
+                parts.iter().map(|len| rest.split_off(..*len).unwrap()).collect();
+            file.write_at(&bytes[..start], 0).unwrap();
+            file.write_vectored_at(&parts, start as u64).unwrap();
+            let mut buffer = vec![0; bytes.len() + 1];
+            assert_eq!(file.read_at(&mut buffer, 0).unwrap(), bytes.len(), "from {start}");
+            assert!(buffer[..bytes.len()] == bytes, "from {start}");
+        }
     }
 
     #[test]

@@ -76,19 +76,50 @@ fn a_full_ring_whose_log_is_removed_is_released() {
     assert!(appended.is_ok() && !node.store.congested(), "{appended:?}: stalled for ever");
 }
 
+/// Asks for work until there is some, and does it.
+fn one_round(store: &mut Store) {
+    let mut round = next_round(store);
+    round.run();
+    store.work_done(at(1_000_000), round);
+}
+
+fn next_round(store: &mut Store) -> Work {
+    loop {
+        if let Some(work) = store.next_work(at(1_000_000)) {
+            return work;
+        }
+    }
+}
+
+#[test]
+fn what_a_flush_has_written_is_not_waiting_for_room_any_more() {
+    let mut node = Node::open(&MemoryDisk::new());
+    node.append(&["a"], 0);
+    let bytes = node.store.unflushed_bytes();
+    assert_eq!(node.store.unwritten_bytes(), bytes);
+    // The ring may be prepared first.
+    let round = loop {
+        let mut work = next_round(&mut node.store);
+        work.run();
+        if node.store.unwritten_bytes() == 0 {
+            break work;
+        }
+        node.store.work_done(at(1_000_000), work);
+    };
+    assert_eq!(node.store.unflushed_bytes(), bytes);
+    node.append(&["b"], 0);
+    let more = node.store.unwritten_bytes();
+    node.store.work_done(at(1_000_000), round);
+    assert_eq!((node.store.unflushed_bytes(), node.store.unwritten_bytes()), (more, more));
+}
+
 #[test]
 fn a_ring_that_is_full_of_what_is_in_segments_is_released_after_a_crash() {
     let disk = MemoryDisk::with_crash_model();
     let mut node = Node::try_open(&disk, ring(), CONFIG, 1).expect("it opens");
     fill(&mut node.store, LOG);
     // The round comes to its end; the power goes before the journal's start moves.
-    let mut round = loop {
-        if let Some(work) = node.store.next_work(at(1_000_000)) {
-            break work;
-        }
-    };
-    round.run();
-    node.store.work_done(at(1_000_000), round);
+    one_round(&mut node.store);
     let left = power_cut(&disk);
     let mut node = Node::try_open(&left, ring(), CONFIG, 1).expect("it opens");
     node.store.append(LOG, &batch_of(&[&big()], 0), AT).expect("appended");
@@ -114,13 +145,7 @@ fn closing_says_so_when_it_could_not_write_everything() {
     let disk = MemoryDisk::with_crash_model();
     let mut node = Node::try_open(&disk, ring(), CONFIG, 1).expect("it opens");
     fill(&mut node.store, LOG);
-    let mut round = loop {
-        if let Some(work) = node.store.next_work(at(1_000_000)) {
-            break work;
-        }
-    };
-    round.run();
-    node.store.work_done(at(1_000_000), round);
+    one_round(&mut node.store);
     let left = power_cut(&disk);
     for life in 0..3 {
         let mut node = Node::try_open(&left, ring(), CONFIG, 1).expect("it opens");

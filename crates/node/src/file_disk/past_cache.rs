@@ -1,0 +1,110 @@
+//! Long reads and writes that go past the page cache, at any place and from and to anywhere in memory.
+//!
+//! The kernel wants whole blocks at block boundaries in the file and in memory, so everything goes
+//! through a buffer of the thread's own. That copy costs little: memory that is new to the kernel, as
+//! most of the page cache is, costs ten times as much where the machine is a virtual one.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use tidings_broker::log::BLOCK_BYTES;
+
+use super::aligned::AlignedBuffer;
+use crate::limits::DIRECT_BYTES;
+
+thread_local! {
+    /// Between the disk and where bytes are wanted, or come from. Kept, because memory that is new to a
+    /// process costs more than the copy.
+    static BLOCKS: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::zeroed(DIRECT_BYTES));
+}
+
+/// Reads from `file`, which reads whole blocks, until `buffer` is full or the file ends.
+pub(super) fn read(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    BLOCKS.with_borrow_mut(|blocks| {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = offset + filled as u64;
+            let skip = (at % BLOCK_BYTES as u64) as usize;
+            let want = (skip + buffer.len() - filled).next_multiple_of(BLOCK_BYTES);
+            let want = want.min(blocks.len());
+            let got = fill_blocks(file, &mut blocks[..want], at - skip as u64)?;
+            let Some(read) = blocks.get(skip..got) else { break };
+            let read = &read[..read.len().min(buffer.len() - filled)];
+            buffer[filled..filled + read.len()].copy_from_slice(read);
+            filled += read.len();
+            if got < want {
+                break;
+            }
+        }
+        Ok(filled)
+    })
+}
+
+/// Ends at the first read that does not end at a block: only a file's end is there.
+fn fill_blocks(file: &fs::File, blocks: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < blocks.len() && filled.is_multiple_of(BLOCK_BYTES) {
+        match file.read_at(&mut blocks[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes `parts` one after the other. Both files are the same one; what is not a whole block, at the
+/// front and at the end, goes to `cached`.
+pub(super) fn write(
+    cached: &fs::File,
+    past_cache: &fs::File,
+    parts: &[&[u8]],
+    offset: u64,
+) -> io::Result<()> {
+    BLOCKS.with_borrow_mut(|blocks| {
+        let mut bytes = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut parts = Parts { first: &[], rest: parts };
+        let mut at = offset;
+        while bytes > 0 {
+            let over = (at % BLOCK_BYTES as u64) as usize;
+            let whole = bytes - bytes % BLOCK_BYTES;
+            let (file, len) = match (over, whole) {
+                (0, 0) => (cached, bytes),
+                (0, _) => (past_cache, whole.min(blocks.len())),
+                _ => (cached, bytes.min(BLOCK_BYTES - over)),
+            };
+            parts.take(&mut blocks[..len]);
+            file.write_all_at(&blocks[..len], at)?;
+            at += len as u64;
+            bytes -= len;
+        }
+        Ok(())
+    })
+}
+
+/// Bytes that lie in several places.
+struct Parts<'a> {
+    first: &'a [u8],
+    rest: &'a [&'a [u8]],
+}
+
+impl Parts<'_> {
+    /// Fills `buffer`, for which there must be enough left.
+    fn take(&mut self, mut buffer: &mut [u8]) {
+        while !buffer.is_empty() {
+            if self.first.is_empty() {
+                let Some((first, rest)) = self.rest.split_first() else { return };
+                (self.first, self.rest) = (first, rest);
+                continue;
+            }
+            let len = self.first.len().min(buffer.len());
+            let (now, later) = self.first.split_at(len);
+            buffer[..len].copy_from_slice(now);
+            self.first = later;
+            buffer = &mut buffer[len..];
+        }
+    }
+}
