@@ -15,6 +15,7 @@ use crate::process;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-wire", &[]),
     ("tidings-log", &[]),
+    ("tidings-inspect", &["tidings-log"]),
     ("tidings-coordinator", &[]),
     ("tidings-schema", &[]),
     ("tidings-broker", &["tidings-log", "tidings-coordinator", "tidings-schema"]),
@@ -35,8 +36,14 @@ const UNBOUND: &[&str] =
     &["tidings-cli", "tidings-sim", "tidings-compat", "tidings-bench", "xtask"];
 
 /// Pure crates: values in, values out.
-pub(super) const PURE: &[&str] =
-    &["tidings-wire", "tidings-log", "tidings-coordinator", "tidings-schema", "tidings-broker"];
+pub(super) const PURE: &[&str] = &[
+    "tidings-wire",
+    "tidings-log",
+    "tidings-inspect",
+    "tidings-coordinator",
+    "tidings-schema",
+    "tidings-broker",
+];
 
 /// What a pure crate may use from outside: libraries that only compute.
 const PURE_MAY_USE: &[&str] = &[

@@ -17,7 +17,6 @@ use crate::{Compression, Record, limits};
 mod builder;
 mod control;
 mod records;
-#[allow(dead_code, reason = "taken into use by the store")]
 pub(crate) mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -120,7 +119,7 @@ pub enum BatchError {
 impl BatchHeader {
     /// Reads the fields without judging them; `None` when there are fewer than
     /// [`HEADER_BYTES`].
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
         let mut fields = Fields { rest: head };
         let base_offset = i64::from_be_bytes(fields.take());
@@ -154,13 +153,13 @@ impl BatchHeader {
     }
 
     /// Bytes of the whole batch; none when the length field cannot be one.
-    pub(crate) fn total_bytes(&self) -> Option<usize> {
+    pub fn total_bytes(&self) -> Option<usize> {
         let total = usize::try_from(self.batch_length).ok()?.checked_add(LENGTH_END)?;
         (HEADER_BYTES..=limits::BATCH_BYTES_MAX).contains(&total).then_some(total)
     }
 
     /// The offset of the last record; saturates, as the field may be anything.
-    pub(crate) fn last_offset(&self) -> i64 {
+    pub fn last_offset(&self) -> i64 {
         self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
@@ -190,7 +189,7 @@ impl Fields<'_> {
 
 /// Checks the batch that `bytes` begin with; also tells how long it is. Bytes after it are not
 /// looked at.
-pub(crate) fn check_first(bytes: &[u8]) -> Result<(BatchHeader, usize), BatchError> {
+pub fn check_first(bytes: &[u8]) -> Result<(BatchHeader, usize), BatchError> {
     if let Some(&magic) = bytes.get(MAGIC_AT)
         && magic != 2
     {

@@ -169,7 +169,7 @@ pub(crate) fn put_with<'a>(
 
 /// Appends to `out` the batch of `header` without records, as Kafka writes it: no codec, no base
 /// timestamp, no horizon.
-pub(crate) fn put_emptied(header: &BatchHeader, out: &mut Vec<u8>) -> BatchHeader {
+pub fn put_emptied(header: &BatchHeader, out: &mut Vec<u8>) -> BatchHeader {
     let kept = Attributes::LOG_APPEND_TIME | Attributes::TRANSACTIONAL | Attributes::CONTROL;
     let after = BatchHeader {
         attributes: Attributes(header.attributes.0 & kept),

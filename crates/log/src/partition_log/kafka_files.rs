@@ -14,11 +14,11 @@ use std::fmt::Write as _;
 
 use crate::limits::CHECKPOINT_FILE_BYTES_MAX;
 
-pub(crate) const LEADER_EPOCHS_FILE: &str = "leader-epoch-checkpoint";
-pub(crate) const RECOVERY_POINTS_FILE: &str = "recovery-point-offset-checkpoint";
-pub(crate) const START_OFFSETS_FILE: &str = "log-start-offset-checkpoint";
-pub(crate) const HIGH_WATERMARKS_FILE: &str = "replication-offset-checkpoint";
-pub(crate) const METADATA_FILE: &str = "partition.metadata";
+pub const LEADER_EPOCHS_FILE: &str = "leader-epoch-checkpoint";
+pub const RECOVERY_POINTS_FILE: &str = "recovery-point-offset-checkpoint";
+pub const START_OFFSETS_FILE: &str = "log-start-offset-checkpoint";
+pub const HIGH_WATERMARKS_FILE: &str = "replication-offset-checkpoint";
+pub const METADATA_FILE: &str = "partition.metadata";
 
 const VERSION: &str = "0";
 /// Characters of a topic's id in Kafka's notation: 16 bytes in URL-safe base64.
@@ -26,7 +26,7 @@ const TOPIC_ID_CHARS: usize = 22;
 
 /// Why a file is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     #[error("the file is no text of at most {CHECKPOINT_FILE_BYTES_MAX} bytes")]
     NoText,
     #[error("version {0:?} is not supported, only 0")]
@@ -39,10 +39,10 @@ pub(crate) enum Unreadable {
 
 /// A line of the files in the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionOffset {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+pub struct PartitionOffset {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
 }
 
 pub(crate) fn encode_leader_epochs(starts: &[(i32, i64)]) -> String {
@@ -51,7 +51,7 @@ pub(crate) fn encode_leader_epochs(starts: &[(i32, i64)]) -> String {
 }
 
 /// Epochs with the first offset each wrote, as the lines have them.
-pub(crate) fn decode_leader_epochs(bytes: &[u8]) -> Result<Vec<(i32, i64)>, Unreadable> {
+pub fn decode_leader_epochs(bytes: &[u8]) -> Result<Vec<(i32, i64)>, Unreadable> {
     decode(bytes, |line| {
         let (epoch, offset) = line.split_once(' ')?;
         Some((number(epoch)?, number(offset)?))
@@ -64,7 +64,7 @@ pub(crate) fn encode_offsets(offsets: &[PartitionOffset]) -> String {
     encode(offsets.len(), lines)
 }
 
-pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Vec<PartitionOffset>, Unreadable> {
+pub fn decode_offsets(bytes: &[u8]) -> Result<Vec<PartitionOffset>, Unreadable> {
     decode(bytes, |line| {
         let mut fields = line.split(' ');
         let (topic, partition, offset) = (fields.next()?, fields.next()?, fields.next()?);
@@ -84,7 +84,7 @@ pub(crate) fn encode_metadata(topic_id: &str) -> String {
 }
 
 /// The topic's id, in Kafka's notation.
-pub(crate) fn decode_metadata(bytes: &[u8]) -> Result<String, Unreadable> {
+pub fn decode_metadata(bytes: &[u8]) -> Result<String, Unreadable> {
     let mut lines = text(bytes)?.lines();
     let version = lines.next().and_then(|line| line.strip_prefix("version: "));
     let version = version.ok_or(Unreadable::Line { number: 1 })?;

@@ -19,7 +19,7 @@ const NO_TRANSACTION: i64 = -1;
 pub(super) const SNAPSHOT_BYTES_MAX: usize =
     ENTRIES_AT + PRODUCERS_PER_PARTITION_MAX * PRODUCER_BATCHES_MAX * ENTRY_BYTES;
 
-pub(crate) fn encode(entries: impl Iterator<Item = ProducerEntry>) -> Vec<u8> {
+pub fn encode(entries: impl Iterator<Item = ProducerEntry>) -> Vec<u8> {
     let mut bytes = VERSION.to_be_bytes().to_vec();
     bytes.resize(ENTRIES_AT, 0);
     let mut count = 0_u32;
@@ -42,7 +42,7 @@ pub(crate) fn encode(entries: impl Iterator<Item = ProducerEntry>) -> Vec<u8> {
 }
 
 /// The entries of a snapshot; none when it is not a whole, undamaged snapshot.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<ProducerEntry>> {
+pub fn decode(bytes: &[u8]) -> Option<Vec<ProducerEntry>> {
     let (version, rest) = bytes.split_first_chunk()?;
     let (crc, rest) = rest.split_first_chunk()?;
     if i16::from_be_bytes(*version) != VERSION || u32::from_be_bytes(*crc) != crc32c::crc32c(rest) {

@@ -14,6 +14,8 @@ use crate::partition_log::handles::Handles;
 use crate::partition_log::segment::{MaxTime, Segment};
 use crate::{Disk, Fault, FaultKind, LogKey, OpenMode};
 
+pub(crate) mod claims;
+
 pub(crate) const CHECKPOINT_FILE: &str = "checkpoint";
 const UNFINISHED_FILE: &str = "checkpoint.new";
 const MAGIC: [u8; 4] = *b"TDCP";

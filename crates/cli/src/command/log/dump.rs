@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tidings_node::ReadOnlyDisk;
-use tidings_node::broker::log::inspect::{
-    self, FileKind, JournalEntry, Listed, Wrong, aborted_entries, file_kind, leader_epochs,
+use tidings_inspect::{
+    FileKind, JournalEntry, Listed, Wrong, aborted_entries, file_kind, leader_epochs,
     offset_entries, partition_offsets, snapshot_entries, time_entries, topic_id,
 };
+use tidings_node::ReadOnlyDisk;
 use tidings_node::broker::log::{Batch, BatchHeader, Disk, Fault, FaultKind, OpenMode, Record};
 
 use super::verify::damage_line;
@@ -135,7 +135,7 @@ impl Dump {
     fn segment(&mut self, file: &str) -> Result<(), Failure> {
         let mut outcome = Ok(());
         let disk = ReadOnlyDisk::clone(&self.disk);
-        let walked = inspect::batches(&disk, file, &mut |listed| {
+        let walked = tidings_inspect::batches(&disk, file, &mut |listed| {
             outcome = match listed {
                 Listed::Damage(damage) => self.item(
                     file,
@@ -189,7 +189,7 @@ impl Dump {
     }
 
     fn journal(&mut self, file: &str) -> Result<(), Failure> {
-        let dump = match inspect::read_journal(&self.disk) {
+        let dump = match tidings_inspect::read_journal(&self.disk) {
             Err(Fault { kind: FaultKind::NotFound, .. }) => return Ok(()),
             read => read.map_err(|fault| not_readable(&fault))?,
         };
@@ -240,7 +240,7 @@ impl Dump {
     }
 
     fn checkpoint(&mut self, file: &str) -> Result<(), Failure> {
-        let root = inspect::root(&self.disk).map_err(|fault| not_readable(&fault))?;
+        let root = tidings_inspect::root(&self.disk).map_err(|fault| not_readable(&fault))?;
         for (folder, claims) in root.all_claims() {
             let text = format!(
                 "{folder}: start {}, in segments up to {}, which is byte {} of segment {}",
@@ -323,7 +323,7 @@ fn entries(kind: FileKind, base: i64, bytes: &[u8]) -> (Vec<Item>, Option<Wrong>
     match kind {
         FileKind::OffsetIndex => {
             let (entries, wrong) = offset_entries(base, bytes);
-            let view = |e: &inspect::OffsetEntry| {
+            let view = |e: &tidings_inspect::OffsetEntry| {
                 let text = format!("offset {} at byte {}", e.last_offset, e.position);
                 (text, json!({ "last_offset": e.last_offset, "position": e.position }))
             };
@@ -331,7 +331,7 @@ fn entries(kind: FileKind, base: i64, bytes: &[u8]) -> (Vec<Item>, Option<Wrong>
         }
         FileKind::TimeIndex => {
             let (entries, wrong) = time_entries(base, bytes);
-            let view = |e: &inspect::TimeEntry| {
+            let view = |e: &tidings_inspect::TimeEntry| {
                 let text = format!("time {} at offset {}", e.timestamp, e.last_offset);
                 (text, json!({ "timestamp": e.timestamp, "last_offset": e.last_offset }))
             };
@@ -370,7 +370,7 @@ fn entries(kind: FileKind, base: i64, bytes: &[u8]) -> (Vec<Item>, Option<Wrong>
     }
 }
 
-fn aborted_view(entry: &inspect::AbortedEntry) -> Item {
+fn aborted_view(entry: &tidings_inspect::AbortedEntry) -> Item {
     let text = format!(
         "producer {} aborted offsets {} to {}, last stable offset {}",
         entry.producer_id, entry.first_offset, entry.last_offset, entry.last_stable_offset

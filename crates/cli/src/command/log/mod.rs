@@ -8,8 +8,8 @@ mod verify;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use tidings_inspect::{Damage, Root, partition_folders};
 use tidings_node::ReadOnlyDisk;
-use tidings_node::broker::log::inspect::{Damage, Root, partition_folders};
 use tidings_node::broker::log::{Disk, Fault, FaultKind};
 
 use crate::args::{Log, Which};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidings_node::broker::log::inspect::{self, Action, Mode, RepairReport, Root};
+use tidings_inspect::{Action, Mode, RepairReport, Root};
 use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::{FileDisk, NodeError};
 
@@ -30,7 +30,7 @@ pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure>
     } else {
         Arc::new(FileDisk::open(dir).map_err(|error| locked(&error))?)
     };
-    let root = inspect::root(&*disk).map_err(|fault| not_readable(&fault))?;
+    let root = tidings_inspect::root(&*disk).map_err(|fault| not_readable(&fault))?;
     let folders = folders(&*disk, &root, dir, which)?;
     let planned = each(&*disk, &folders, &root, Mode::Plan)?;
     let to_do = planned.iter().any(|report| !report.actions.is_empty());
@@ -50,7 +50,7 @@ pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure>
         }
     }
     let done = each(&*disk, &folders, &root, Mode::Apply)?;
-    inspect::write_claims(&*disk, &done).map_err(|fault| stopped(&fault))?;
+    tidings_inspect::write_claims(&*disk, &done).map_err(|fault| stopped(&fault))?;
     show(&done, "was", how.output)
 }
 
@@ -74,7 +74,7 @@ fn each(
     mode: Mode,
 ) -> Result<Vec<RepairReport>, Failure> {
     let repair = |folder: &String| {
-        inspect::repair(disk, folder, root.claims(folder).as_ref(), mode)
+        tidings_inspect::repair(disk, folder, root.claims(folder).as_ref(), mode)
             .map_err(|fault| stopped(&fault))
     };
     folders.iter().map(repair).collect()

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use tidings_node::broker::log::inspect::{self, Damage, DamageKind, Depth, PartitionReport};
+use tidings_inspect::{Damage, DamageKind, Depth, PartitionReport};
 
 use super::progress::Progress;
 use super::{
@@ -20,7 +20,7 @@ use crate::table::{Align, heading, table};
 pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Result<(), Failure> {
     let disk = open(dir)?;
     let depth = if deep { Depth::Records } else { Depth::Batches };
-    let root = inspect::root(&disk).map_err(|fault| not_readable(&fault))?;
+    let root = tidings_inspect::root(&disk).map_err(|fault| not_readable(&fault))?;
     let folders = folders(&disk, &root, dir, which)?;
     let mut total = 0;
     for folder in &folders {
@@ -31,7 +31,7 @@ pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Resul
     for folder in &folders {
         let claims = root.claims(folder);
         let mut walked = |bytes| progress.add(bytes, folder);
-        let report = inspect::verify(&disk, folder, claims.as_ref(), depth, &mut walked);
+        let report = tidings_inspect::verify(&disk, folder, claims.as_ref(), depth, &mut walked);
         let report = report.map_err(|fault| not_readable(&fault))?;
         if form == Form::Json {
             print_json(&report_json(&report))?;

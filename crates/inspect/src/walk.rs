@@ -10,32 +10,34 @@
 //! in the same record, comes at least the number of its headers.
 
 use bytes::Bytes;
+use tidings_log::format::check_first;
+use tidings_log::limits::BATCH_BYTES_MAX;
+use tidings_log::{BatchError, BatchHeader, Fault, HEADER_BYTES};
 
-use super::damage::{Damage, DamageKind};
-use super::source::Source;
+use crate::damage::{Damage, DamageKind};
 use crate::limits::SCAN_CHUNK_BYTES;
-use crate::{BatchError, BatchHeader, Fault, HEADER_BYTES, batch};
+use crate::source::Source;
 
 const MAGIC: u8 = 2;
 const MAGIC_AT: usize = 16;
 /// Bytes up to and with the magic: what the checksum does not cover, but for itself.
-pub(super) const UNCOVERED_BYTES: usize = 17;
+pub(crate) const UNCOVERED_BYTES: usize = 17;
 
 /// What is known of a segment besides its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
-    pub(super) base_offset: i64,
+pub(crate) struct Known<'a> {
+    pub(crate) base_offset: i64,
     /// Every offset is below this: the next segment's base, or the end of the log where it is known.
-    pub(super) until: Option<i64>,
+    pub(crate) until: Option<i64>,
     /// Last offset and position of batches, by the index.
-    pub(super) index: &'a [(i64, u64)],
+    pub(crate) index: &'a [(i64, u64)],
     /// Leader epochs with the first offset of each; none when nobody knows.
-    pub(super) epochs: Option<&'a [(i32, i64)]>,
+    pub(crate) epochs: Option<&'a [(i32, i64)]>,
 }
 
 /// A run of a segment's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Batch {
         header: BatchHeader,
         position: u64,
@@ -60,7 +62,7 @@ pub(super) enum Piece {
 
 impl Piece {
     /// Where it begins, and its length.
-    pub(super) fn range(&self) -> (u64, usize) {
+    pub(crate) fn range(&self) -> (u64, usize) {
         match *self {
             Self::Batch { position, bytes, .. } | Self::Restorable { position, bytes, .. } => {
                 (position, bytes)
@@ -72,7 +74,7 @@ impl Piece {
     }
 
     /// Of the batch that it is, as it must have been.
-    pub(super) fn header(&self) -> Option<&BatchHeader> {
+    pub(crate) fn header(&self) -> Option<&BatchHeader> {
         match self {
             Self::Batch { header, .. } | Self::Restorable { header, .. } => Some(header),
             Self::Damage { .. } => None,
@@ -80,7 +82,7 @@ impl Piece {
     }
 
     /// What is wrong in it.
-    pub(super) fn damage(self, log: &str) -> Option<Damage> {
+    pub(crate) fn damage(self, log: &str) -> Option<Damage> {
         let (position, bytes) = self.range();
         let (kind, offsets, what) = match self {
             Self::Batch { .. } => return None,
@@ -102,7 +104,7 @@ enum Checked {
 }
 
 /// Where a walk is.
-pub(super) struct Walk<'a, 'b> {
+pub(crate) struct Walk<'a, 'b> {
     source: &'b mut Source<'a>,
     known: Known<'b>,
     position: u64,
@@ -112,17 +114,17 @@ pub(super) struct Walk<'a, 'b> {
 }
 
 impl<'a, 'b> Walk<'a, 'b> {
-    pub(super) fn new(source: &'b mut Source<'a>, known: Known<'b>) -> Self {
+    pub(crate) fn new(source: &'b mut Source<'a>, known: Known<'b>) -> Self {
         Self { source, known, position: 0, expected: known.base_offset, epoch: None }
     }
 
     /// One past the last offset seen.
-    pub(super) fn expected(&self) -> i64 {
+    pub(crate) fn expected(&self) -> i64 {
         self.expected
     }
 
     /// The batch that [`Self::next`] returned, as it was written; none for damage.
-    pub(super) fn content(&mut self, piece: &Piece) -> Result<Option<Bytes>, Fault> {
+    pub(crate) fn content(&mut self, piece: &Piece) -> Result<Option<Bytes>, Fault> {
         let Some(header) = piece.header() else { return Ok(None) };
         let (position, len) = piece.range();
         let mut bytes = self.source.bytes(position, len)?.to_vec();
@@ -133,7 +135,7 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// The next piece; none at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Piece>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<Piece>, Fault> {
         if self.position >= self.source.end() {
             return Ok(None);
         }
@@ -159,7 +161,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         let head = self.source.bytes(position, HEADER_BYTES)?;
         let total = BatchHeader::read(head).and_then(|header| header.total_bytes());
         let bytes = self.source.bytes(position, total.unwrap_or(HEADER_BYTES))?;
-        Ok(match batch::check_first(bytes) {
+        Ok(match check_first(bytes) {
             Ok((header, total)) => Checked::Valid(header, total),
             Err(error) => Checked::Wrong(error),
         })
@@ -330,14 +332,14 @@ impl<'a, 'b> Walk<'a, 'b> {
         what: String,
         change: impl Fn(&mut [u8; UNCOVERED_BYTES]),
     ) -> Result<Option<Piece>, Fault> {
-        let Some(total) = total.filter(|&total| total <= crate::limits::BATCH_BYTES_MAX) else {
+        let Some(total) = total.filter(|&total| total <= BATCH_BYTES_MAX) else {
             return Ok(None);
         };
         let mut bytes = self.source.bytes(position, total)?.to_vec();
         let Some(head) = bytes.first_chunk_mut::<UNCOVERED_BYTES>() else { return Ok(None) };
         change(head);
         let (expected, until) = (self.expected, self.known.until);
-        Ok(match batch::check_first(&bytes) {
+        Ok(match check_first(&bytes) {
             Ok((header, bytes))
                 if bytes == total
                     && header.base_offset >= expected
@@ -423,12 +425,12 @@ impl<'a, 'b> Walk<'a, 'b> {
 }
 
 /// The epoch that wrote an offset; none when it is older than all that are known.
-pub(super) fn epoch_at(epochs: &[(i32, i64)], offset: i64) -> Option<i32> {
+pub(crate) fn epoch_at(epochs: &[(i32, i64)], offset: i64) -> Option<i32> {
     epochs.iter().rev().find(|&&(_, start)| start <= offset).map(|&(epoch, _)| epoch)
 }
 
 /// The first bytes of a batch, with the fields that the checksum does not cover as they must be.
-pub(super) fn head_of(header: &BatchHeader, bytes: usize) -> [u8; UNCOVERED_BYTES] {
+pub(crate) fn head_of(header: &BatchHeader, bytes: usize) -> [u8; UNCOVERED_BYTES] {
     let mut head = [0; UNCOVERED_BYTES];
     head[..8].copy_from_slice(&header.base_offset.to_be_bytes());
     let length = i32::try_from(bytes.saturating_sub(12)).unwrap_or(header.batch_length);

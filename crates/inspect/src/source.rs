@@ -1,12 +1,13 @@
 //! A file's bytes for a walk: in chunks, and past blocks that the disk will not give.
 
+use tidings_log::{BLOCK_BYTES, Fault, FaultKind, File};
+
 use crate::limits::SCAN_CHUNK_BYTES;
-use crate::{BLOCK_BYTES, Fault, FaultKind, File};
 
 /// Reads a file from its beginning to `end`. A block that cannot be read counts as zeros, which no
 /// check takes for a batch, and is remembered.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     file: &'a dyn File,
     end: u64,
     chunk: Vec<u8>,
@@ -15,17 +16,17 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(file: &'a dyn File, end: u64) -> Self {
+    pub(crate) fn new(file: &'a dyn File, end: u64) -> Self {
         Self { file, end, chunk: Vec::new(), chunk_at: 0, unreadable: Vec::new() }
     }
 
     /// One past the last byte.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// `wanted` bytes from `position` on, or as many as there are before the end.
-    pub(super) fn bytes(&mut self, position: u64, wanted: usize) -> Result<&[u8], Fault> {
+    pub(crate) fn bytes(&mut self, position: u64, wanted: usize) -> Result<&[u8], Fault> {
         let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
         let wanted = wanted.min(left);
         let held_to = self.chunk_at + self.chunk.len() as u64;
@@ -38,7 +39,7 @@ impl<'a> Source<'a> {
     }
 
     /// Why a block at or past `from` and before `to` could not be read.
-    pub(super) fn unreadable(&self, from: u64, to: u64) -> Option<&str> {
+    pub(crate) fn unreadable(&self, from: u64, to: u64) -> Option<&str> {
         let block = BLOCK_BYTES as u64;
         let touches = |&&(at, _): &&(u64, String)| at < to && at + block > from;
         self.unreadable.iter().find(touches).map(|(_, why)| why.as_str())

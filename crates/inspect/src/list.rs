@@ -1,11 +1,12 @@
 //! What a segment holds, for people.
 
-use super::partition::Inventory;
-use super::source::Source;
-use super::walk::{Known, Piece, Walk};
-use super::{Damage, file_kind};
-use crate::{BatchHeader, Disk, Fault, OpenMode};
 use bytes::Bytes;
+use tidings_log::{BatchHeader, Disk, Fault, OpenMode};
+
+use crate::partition::Inventory;
+use crate::source::Source;
+use crate::walk::{Known, Piece, Walk};
+use crate::{Damage, file_kind};
 
 /// One thing in a segment, in the order of its bytes.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub enum Listed {
     Batch {
         header: BatchHeader,
         position: u64,
-        /// The whole batch, for [`crate::Batch::parse`].
+        /// The whole batch, for [`tidings_log::Batch::parse`].
         bytes: Bytes,
     },
     Damage(Damage),

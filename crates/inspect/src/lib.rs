@@ -17,10 +17,12 @@
 //!
 //! Segments and indexes are read apart from the code that writes them; `docs/log-format.md` is what
 //! both go by.
+#![forbid(unsafe_code)]
 
 mod damage;
 mod files;
 mod indexes;
+pub mod limits;
 mod list;
 mod partition;
 mod repair;
@@ -30,13 +32,15 @@ mod source;
 mod tests;
 mod walk;
 
-pub use crate::journal::{FrameState, JournalDump, JournalEntry, JournalFrame, read_journal};
 pub use damage::{Damage, DamageKind};
 pub use files::{
     AbortedEntry, FileKind, OffsetEntry, TimeEntry, Wrong, aborted_entries, file_kind,
     leader_epochs, offset_entries, partition_offsets, snapshot_entries, time_entries, topic_id,
 };
 pub use list::{Listed, batches};
-pub use partition::{Claims, Depth, PartitionReport, partition_folders, verify};
+pub use partition::{Depth, PartitionReport, partition_folders, verify};
 pub use repair::{Action, Mode, RepairReport, repair};
 pub use root::{Root, root, write_claims};
+pub use tidings_log::format::{
+    Claims, FrameState, JournalDump, JournalEntry, JournalFrame, read_journal,
+};

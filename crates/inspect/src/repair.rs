@@ -12,17 +12,18 @@
 
 use std::collections::BTreeMap;
 
-use super::damage::{Damage, DamageKind};
-use super::files::{AbortedEntry, path, read_whole};
-use super::indexes::{Aborted, Transactions};
-use super::partition::{Claims, Depth, Inventory, PartitionReport, known, verify};
-use super::source::Source;
-use super::walk::{Piece, UNCOVERED_BYTES, Walk, epoch_at, head_of};
-use crate::batch::rewrite::put_emptied;
-use crate::limits::SCAN_CHUNK_BYTES;
-use crate::{
+use tidings_log::format::{Claims, put_emptied};
+use tidings_log::{
     Attributes, Batch, BatchHeader, Disk, EndMarker, Fault, FaultKind, File, LogConfig, OpenMode,
 };
+
+use crate::damage::{Damage, DamageKind};
+use crate::files::{AbortedEntry, path, read_whole};
+use crate::indexes::{Aborted, Transactions};
+use crate::limits::SCAN_CHUNK_BYTES;
+use crate::partition::{Depth, Inventory, PartitionReport, known, verify};
+use crate::source::Source;
+use crate::walk::{Piece, UNCOVERED_BYTES, Walk, epoch_at, head_of};
 
 /// Whether to repair, or to say what would be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +143,7 @@ impl Repair<'_> {
         let mut bases = self.inventory.logs.clone();
         let of_records = |damage: &&Damage| damage.kind == DamageKind::Records;
         let named = found.damage.iter().filter(of_records);
-        bases.extend(named.filter_map(|damage| super::file_kind(&damage.path).1));
+        bases.extend(named.filter_map(|damage| crate::file_kind(&damage.path).1));
         bases.sort_unstable();
         bases.dedup();
         self.seal()?;
@@ -182,7 +183,7 @@ impl Repair<'_> {
     fn claimed(&self, base: i64, len: u64) -> u64 {
         match self.sealed {
             Some((sealed, position)) if sealed == base => len.min(position),
-            _ => super::partition::claimed_bytes(self.claims.as_ref(), base, len),
+            _ => crate::partition::claimed_bytes(self.claims.as_ref(), base, len),
         }
     }
 
@@ -365,7 +366,7 @@ impl Repair<'_> {
             return Ok(());
         }
         let there = if self.inventory.has(base, ".txnindex") {
-            super::aborted_entries(&read_whole(self.disk, &path)?).0
+            crate::aborted_entries(&read_whole(self.disk, &path)?).0
         } else {
             Vec::new()
         };

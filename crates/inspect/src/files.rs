@@ -3,13 +3,10 @@
 //! Indexes are read here apart from the code that writes and uses them, so that the one checks the
 //! other.
 
-use super::source::Source;
-use crate::partition_log::{kafka_files, snapshot};
-use crate::{Disk, Fault, OpenMode, ProducerEntry};
+use tidings_log::{Disk, Fault, OpenMode, ProducerEntry, format};
 
-/// Bytes of the largest file that is read in one piece: an index of the largest segment, or the
-/// snapshot of as many producers as a partition remembers.
-const WHOLE_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+use crate::limits::WHOLE_FILE_BYTES_MAX;
+use crate::source::Source;
 
 /// What a file is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +43,11 @@ pub fn file_kind(path: &str) -> (FileKind, Option<i64>) {
         _ => {}
     }
     match name {
-        kafka_files::LEADER_EPOCHS_FILE => return (FileKind::LeaderEpochs, None),
-        kafka_files::METADATA_FILE => return (FileKind::PartitionMetadata, None),
-        kafka_files::RECOVERY_POINTS_FILE
-        | kafka_files::START_OFFSETS_FILE
-        | kafka_files::HIGH_WATERMARKS_FILE => return (FileKind::OffsetCheckpoint, None),
+        format::LEADER_EPOCHS_FILE => return (FileKind::LeaderEpochs, None),
+        format::METADATA_FILE => return (FileKind::PartitionMetadata, None),
+        format::RECOVERY_POINTS_FILE
+        | format::START_OFFSETS_FILE
+        | format::HIGH_WATERMARKS_FILE => return (FileKind::OffsetCheckpoint, None),
         _ => {}
     }
     let (digits, rest) = name.split_at_checked(DIGITS).unwrap_or((name, ""));
@@ -68,12 +65,12 @@ pub fn file_kind(path: &str) -> (FileKind, Option<i64>) {
     (kind, Some(offset))
 }
 
-pub(super) fn path(folder: &str, offset: i64, suffix: &str) -> String {
+pub(crate) fn path(folder: &str, offset: i64, suffix: &str) -> String {
     format!("{folder}/{offset:0DIGITS$}{suffix}")
 }
 
 /// All bytes of a file that is small by its nature; blocks that cannot be read are zeros.
-pub(super) fn read_whole(disk: &dyn Disk, path: &str) -> Result<Vec<u8>, Fault> {
+pub(crate) fn read_whole(disk: &dyn Disk, path: &str) -> Result<Vec<u8>, Fault> {
     let file = disk.open(path, OpenMode::Existing)?;
     let len = file.len()?.min(WHOLE_FILE_BYTES_MAX);
     let mut source = Source::new(&*file, len);
@@ -111,7 +108,7 @@ pub struct AbortedEntry {
 }
 
 impl AbortedEntry {
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = 0_i16.to_be_bytes().to_vec();
         let fields =
             [self.producer_id, self.first_offset, self.last_offset, self.last_stable_offset];
@@ -195,23 +192,23 @@ fn entries<T>(
 /// The entries of a producer snapshot.
 pub fn snapshot_entries(bytes: &[u8]) -> Result<Vec<ProducerEntry>, Wrong> {
     let why = "not a whole snapshot whose checksum holds";
-    snapshot::decode(bytes).ok_or_else(|| Wrong { at: 0, what: why.to_owned() })
+    format::decode_snapshot(bytes).ok_or_else(|| Wrong { at: 0, what: why.to_owned() })
 }
 
 /// An offset per topic and partition, as Kafka's `*-offset-checkpoint` files have it.
 pub fn partition_offsets(bytes: &[u8]) -> Result<Vec<(String, i32, i64)>, Wrong> {
-    let offsets = kafka_files::decode_offsets(bytes).map_err(|error| wrong(&error))?;
+    let offsets = format::decode_offsets(bytes).map_err(|error| wrong(&error))?;
     Ok(offsets.into_iter().map(|at| (at.topic, at.partition, at.offset)).collect())
 }
 
 /// Leader epochs with the first offset of each, as `leader-epoch-checkpoint` has them.
 pub fn leader_epochs(bytes: &[u8]) -> Result<Vec<(i32, i64)>, Wrong> {
-    kafka_files::decode_leader_epochs(bytes).map_err(|error| wrong(&error))
+    format::decode_leader_epochs(bytes).map_err(|error| wrong(&error))
 }
 
 /// The topic's id in `partition.metadata`, in Kafka's notation.
 pub fn topic_id(bytes: &[u8]) -> Result<String, Wrong> {
-    kafka_files::decode_metadata(bytes).map_err(|error| wrong(&error))
+    format::decode_metadata(bytes).map_err(|error| wrong(&error))
 }
 
 fn wrong(error: &dyn std::fmt::Display) -> Wrong {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-
-use super::super::*;
-use super::builder;
-use crate::{
+use tidings_log::{
     AppendAt, Appended, Disk, LogConfig, LogId, LogKey, MemoryDisk, Moment, Store, StoreConfig,
     split,
 };
+
+use super::builder;
+use crate::*;
 
 const FOLDER: &str = "orders-0";
 const LOG: LogId = LogId(1);

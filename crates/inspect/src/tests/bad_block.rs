@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::super::files::path;
-use super::super::*;
+use tidings_log::{BLOCK_BYTES, Disk, Entry, Fault, FaultKind, File, MemoryDisk, OpenMode};
+
 use super::{END, FOLDER, SEGMENTS, look, partition, records};
-use crate::{BLOCK_BYTES, Disk, Entry, Fault, FaultKind, File, MemoryDisk, OpenMode};
+use crate::files::path;
+use crate::*;
 
 /// Reads of the first block of one file fail.
 #[derive(Debug)]

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::files::{self, FileKind, Wrong};
-use super::partition::Claims;
-use super::{Damage, DamageKind, RepairReport};
-use crate::journal::{JournalDump, read_journal};
-use crate::store::checkpoint::{Checkpoint, LogRecord};
-use crate::{Disk, Fault, FaultKind};
+use tidings_log::format::{self, Claims, JournalDump, read_claims, read_journal};
+use tidings_log::{Disk, Fault, FaultKind};
 
-/// Readings of a journal before what looks damaged is taken for it.
-const READINGS: usize = 3;
+use crate::files::{self, FileKind, Wrong};
+use crate::limits::JOURNAL_READINGS_MAX;
+use crate::{Damage, DamageKind, RepairReport};
 
 /// What the files of the whole node say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,16 +51,13 @@ pub fn root(disk: &dyn Disk) -> Result<Root, Fault> {
             }
         }
     }
-    let found = Checkpoint::read(disk)?;
-    root.checkpointed = !found.lost;
-    if root.checkpointed || found.damaged.is_some() {
-        root.files += 1;
-    }
+    let claims = read_claims(disk)?;
+    root.checkpointed = !claims.missing && claims.damaged.is_none();
+    root.claims = claims.by_folder;
+    root.files += u64::from(!claims.missing);
     root.damage.extend(
-        found.damaged.map(|fault| Damage { kind: DamageKind::Derived, ..of_journal(&fault) }),
+        claims.damaged.map(|fault| Damage { kind: DamageKind::Derived, ..of_journal(&fault) }),
     );
-    let records = found.checkpoint.records.into_values();
-    root.claims = records.map(|record| (record.dir.to_string(), claims_of(record))).collect();
     match journal(disk) {
         Err(fault) if fault.kind == FaultKind::NotFound => {}
         read => {
@@ -80,7 +74,7 @@ pub fn root(disk: &dyn Disk) -> Result<Root, Fault> {
 /// writing at the moment looks damaged once.
 fn journal(disk: &dyn Disk) -> Result<JournalDump, Fault> {
     let mut journal = read_journal(disk)?;
-    for _ in 1..READINGS {
+    for _ in 1..JOURNAL_READINGS_MAX {
         if journal.faults.is_empty() {
             break;
         }
@@ -91,47 +85,14 @@ fn journal(disk: &dyn Disk) -> Result<JournalDump, Fault> {
     Ok(journal)
 }
 
-fn claims_of(record: LogRecord) -> Claims {
-    Claims {
-        start_offset: record.start_offset,
-        recovery_offset: record.recovery_offset,
-        segment_base: record.segment_base,
-        position: record.position,
-        sparse: record.sparse,
-        leader_epochs: record.epochs,
-    }
-}
-
 /// Writes a checkpoint that says what repairs have made true; the others' records stay as they are. A
-/// damaged checkpoint keeps its other records, and the next start reads the segments of those that
-/// are lost.
+/// damaged checkpoint stays, and the next start reads the segments of those it does not know.
 pub fn write_claims(disk: &dyn Disk, repaired: &[RepairReport]) -> Result<(), Fault> {
     let claims = repaired.iter().filter_map(|report| {
         let claims = report.claims.as_ref()?;
         Some((report.folder.as_str(), claims))
     });
-    let claims: BTreeMap<&str, &Claims> = claims.collect();
-    let mut found = Checkpoint::read(disk)?;
-    if claims.is_empty() || found.lost {
-        return Ok(());
-    }
-    for record in found.checkpoint.records.values_mut() {
-        let Some(claims) = claims.get(&*record.dir) else { continue };
-        record.sparse = claims.sparse;
-        if (record.segment_base, record.position) != (claims.segment_base, claims.position) {
-            let empty = LogRecord::nothing(record.dir.clone(), claims.segment_base);
-            *record = LogRecord {
-                start_offset: record.start_offset,
-                recovery_offset: claims.recovery_offset,
-                sparse: claims.sparse,
-                snapshot_offset: record.snapshot_offset,
-                cleaned_to: record.cleaned_to,
-                epochs: std::mem::take(&mut record.epochs),
-                ..empty
-            };
-        }
-    }
-    found.checkpoint.write(disk)
+    format::write_claims(disk, &claims.collect())
 }
 
 fn of_journal(fault: &Fault) -> Damage {

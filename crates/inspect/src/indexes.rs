@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::damage::{Damage, DamageKind};
-use super::files::{self, AbortedEntry, OffsetEntry, TimeEntry, Wrong, path};
-use super::partition::{Inventory, PartitionReport};
-use crate::{BatchHeader, Disk, EndMarker, Ending, Fault, FaultKind};
+use tidings_log::{BatchHeader, Disk, EndMarker, Ending, Fault, FaultKind};
+
+use crate::damage::{Damage, DamageKind};
+use crate::files::{self, AbortedEntry, OffsetEntry, TimeEntry, Wrong, path};
+use crate::partition::{Inventory, PartitionReport};
 
 /// The transactions of a log, as its batches tell them.
 #[derive(Debug, Default)]
-pub(super) struct Transactions {
+pub(crate) struct Transactions {
     /// First offset of the open one, by producer.
     open: BTreeMap<i64, i64>,
     end: Option<EndMarker>,
@@ -18,7 +19,7 @@ pub(super) struct Transactions {
 
 /// How a batch ends a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Aborted {
+pub(crate) enum Aborted {
     No,
     /// The transaction began in the log.
     Known(AbortedEntry),
@@ -28,11 +29,11 @@ pub(super) enum Aborted {
 
 impl Transactions {
     /// Says how the control batch that is taken in next ends its transaction.
-    pub(super) fn control(&mut self, header: &BatchHeader, end: Option<EndMarker>) {
+    pub(crate) fn control(&mut self, header: &BatchHeader, end: Option<EndMarker>) {
         self.end = end.filter(|_| header.attributes.control());
     }
 
-    pub(super) fn take_in(&mut self, header: &BatchHeader) -> Aborted {
+    pub(crate) fn take_in(&mut self, header: &BatchHeader) -> Aborted {
         let end = self.end.take();
         if !header.attributes.control() {
             if header.attributes.transactional() {
@@ -177,7 +178,7 @@ impl<E: Entry> Check<E> {
 
 /// The indexes of a segment.
 #[derive(Debug)]
-pub(super) struct Indexes {
+pub(crate) struct Indexes {
     offsets: Option<Check<OffsetEntry>>,
     times: Option<Check<TimeEntry>>,
     aborted: Option<Check<AbortedEntry>>,
@@ -190,7 +191,7 @@ pub(super) struct Indexes {
 }
 
 impl Indexes {
-    pub(super) fn load(disk: &dyn Disk, inventory: &Inventory, base: i64) -> Result<Self, Fault> {
+    pub(crate) fn load(disk: &dyn Disk, inventory: &Inventory, base: i64) -> Result<Self, Fault> {
         Ok(Self {
             offsets: Check::load(disk, inventory, base, |b| files::offset_entries(base, b))?,
             times: Check::load(disk, inventory, base, |b| files::time_entries(base, b))?,
@@ -202,7 +203,7 @@ impl Indexes {
         })
     }
 
-    pub(super) fn batch(&mut self, header: &BatchHeader, position: u64, aborted: Aborted) {
+    pub(crate) fn batch(&mut self, header: &BatchHeader, position: u64, aborted: Aborted) {
         let last_offset = header.last_offset();
         if let Some(offsets) = &mut self.offsets {
             offsets.confirm(last_offset, |entry| entry.position == position);
@@ -227,12 +228,12 @@ impl Indexes {
     }
 
     /// Passes offsets without batches. The end of a transaction that was lost counts all the same.
-    pub(super) fn gap(&mut self, from: i64, until: i64) {
+    pub(crate) fn gap(&mut self, from: i64, until: i64) {
         self.aborted.iter_mut().for_each(|index| index.pass_gap(from, until));
     }
 
     /// Passes damage after which offsets from `until` on follow.
-    pub(super) fn damage(&mut self, until: i64) {
+    pub(crate) fn damage(&mut self, until: i64) {
         self.uncertain = true;
         self.offsets.iter_mut().for_each(|index| index.pass(until));
         self.times.iter_mut().for_each(|index| index.pass(until));
@@ -240,13 +241,13 @@ impl Indexes {
     }
 
     /// The largest offset that the offset and the time index name.
-    pub(super) fn names_up_to(&self) -> Option<i64> {
+    pub(crate) fn names_up_to(&self) -> Option<i64> {
         let offset = self.offsets.as_ref().and_then(|index| index.entries.last());
         let time = self.times.as_ref().and_then(|index| index.entries.last());
         offset.map(Entry::last_offset).max(time.map(Entry::last_offset))
     }
 
-    pub(super) fn report(mut self, may_have_more: bool, report: &mut PartitionReport) {
+    pub(crate) fn report(mut self, may_have_more: bool, report: &mut PartitionReport) {
         if let Some(offset) = self.left_out {
             let what = format!("the transaction aborted at offset {offset} is not in it");
             match &mut self.aborted {

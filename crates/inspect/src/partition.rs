@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use tidings_log::format::Claims;
+use tidings_log::{Batch, BatchHeader, Disk, EndMarker, Fault, FaultKind, OpenMode};
 
-use super::damage::{Damage, DamageKind};
-use super::files::{self, FileKind, Wrong, path};
-use super::indexes::{Indexes, Transactions};
-use super::source::Source;
-use super::walk::{Known, Walk};
-use crate::{Batch, BatchHeader, Disk, EndMarker, Fault, FaultKind, OpenMode};
+use crate::damage::{Damage, DamageKind};
+use crate::files::{self, FileKind, Wrong, path};
+use crate::indexes::{Indexes, Transactions};
+use crate::source::Source;
+use crate::walk::{Known, Walk};
 
 /// How closely [`verify`] looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,22 +19,6 @@ pub enum Depth {
     Batches,
     /// Every record is decompressed and decoded as well.
     Records,
-}
-
-/// What the node's checkpoint says of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims {
-    pub start_offset: i64,
-    /// Everything below this offset is in the segments.
-    pub recovery_offset: i64,
-    /// The segment and the byte in it where that offset is. What is past it is a stale copy of what the
-    /// journal has, or nothing.
-    pub segment_base: i64,
-    pub position: u64,
-    /// Compaction or a repair has taken batches out: offsets without batches are no damage.
-    pub sparse: bool,
-    /// Leader epochs with the first offset of each.
-    pub leader_epochs: Vec<(i32, i64)>,
 }
 
 /// What [`verify`] found.
@@ -111,17 +96,17 @@ pub fn verify(
 
 /// A partition's files by what they are.
 #[derive(Debug, Default)]
-pub(super) struct Inventory {
-    pub(super) folder: String,
+pub(crate) struct Inventory {
+    pub(crate) folder: String,
     /// Base offsets of the segments, ascending.
-    pub(super) logs: Vec<i64>,
+    pub(crate) logs: Vec<i64>,
     names: BTreeSet<String>,
-    pub(super) snapshots: Vec<i64>,
+    pub(crate) snapshots: Vec<i64>,
     others: Vec<String>,
 }
 
 impl Inventory {
-    pub(super) fn take(disk: &dyn Disk, folder: &str) -> Result<Self, Fault> {
+    pub(crate) fn take(disk: &dyn Disk, folder: &str) -> Result<Self, Fault> {
         let mut inventory = Self { folder: folder.to_owned(), ..Self::default() };
         let entries = match disk.list(folder) {
             Err(Fault { kind: FaultKind::NotFound, .. }) => Vec::new(),
@@ -143,13 +128,13 @@ impl Inventory {
         Ok(inventory)
     }
 
-    pub(super) fn has(&self, base: i64, suffix: &str) -> bool {
+    pub(crate) fn has(&self, base: i64, suffix: &str) -> bool {
         let path = path(&self.folder, base, suffix);
         path.rsplit_once('/').is_some_and(|(_, name)| self.names.contains(name))
     }
 
     /// Base offsets that files of this kind have and no segment does.
-    pub(super) fn without_log(&self, suffix: &str) -> Vec<i64> {
+    pub(crate) fn without_log(&self, suffix: &str) -> Vec<i64> {
         let bases = self.names.iter().filter(|name| name.ends_with(suffix));
         bases
             .filter_map(|name| files::file_kind(name).1)
@@ -158,7 +143,7 @@ impl Inventory {
     }
 
     /// Counts a segment in; tells whether it was there.
-    pub(super) fn add_log(&mut self, base: i64) -> bool {
+    pub(crate) fn add_log(&mut self, base: i64) -> bool {
         match self.logs.binary_search(&base) {
             Ok(_) => true,
             Err(at) => {
@@ -169,14 +154,14 @@ impl Inventory {
     }
 
     /// What is below the base of the segment after this one.
-    pub(super) fn next_base(&self, base: i64) -> Option<i64> {
+    pub(crate) fn next_base(&self, base: i64) -> Option<i64> {
         let after = self.logs.partition_point(|&other| other <= base);
         self.logs.get(after).copied()
     }
 
     /// Positions of batches by their last offsets, as the index of a segment has them: hints that a
     /// walk confirms before it follows them.
-    pub(super) fn hints(&self, disk: &dyn Disk, base: i64) -> Vec<(i64, u64)> {
+    pub(crate) fn hints(&self, disk: &dyn Disk, base: i64) -> Vec<(i64, u64)> {
         let bytes = files::read_whole(disk, &path(&self.folder, base, ".index"));
         let Ok(bytes) = bytes else { return Vec::new() };
         let mut hints: Vec<(i64, u64)> = bytes
@@ -191,7 +176,7 @@ impl Inventory {
 }
 
 /// What is known of a segment before it is walked.
-pub(super) fn known<'a>(
+pub(crate) fn known<'a>(
     inventory: &Inventory,
     claims: Option<&'a Claims>,
     base_offset: i64,
@@ -207,7 +192,7 @@ pub(super) fn known<'a>(
 }
 
 /// Bytes of a segment that the checkpoint answers for.
-pub(super) fn claimed_bytes(claims: Option<&Claims>, base: i64, bytes: u64) -> u64 {
+pub(crate) fn claimed_bytes(claims: Option<&Claims>, base: i64, bytes: u64) -> u64 {
     match claims {
         Some(claims) if base == claims.segment_base => bytes.min(claims.position),
         Some(claims) if base > claims.segment_base => 0,

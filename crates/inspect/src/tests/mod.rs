@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-
-use super::files::path;
-use super::*;
-use crate::partition_log::{kafka_files, snapshot};
-use crate::{
-    Batch, BatchBuilder, Compression, Disk, EndMarker, Ending, FaultKind, MemoryDisk, NewRecord,
-    OpenMode, ProducerEntry,
+use tidings_log::format::{LEADER_EPOCHS_FILE, METADATA_FILE, encode_snapshot};
+use tidings_log::{
+    Batch, BatchBuilder, BatchHeader, Compression, Disk, EndMarker, Ending, FaultKind, MemoryDisk,
+    NewRecord, OpenMode, ProducerEntry,
 };
+
+use crate::files::path;
+use crate::*;
 
 mod bad_block;
 mod with_store;
@@ -53,7 +53,10 @@ impl Log {
 
     /// Adds a batch, with entries in both indexes when it is asked for.
     fn add(&mut self, batch: &Batch, epoch: i32, indexed: bool) {
-        let (header, bytes) = batch.placed(self.next, epoch, None);
+        let header = BatchHeader { base_offset: self.next, ..*batch.header() };
+        let mut bytes = batch.bytes().to_vec();
+        bytes[..8].copy_from_slice(&self.next.to_be_bytes());
+        bytes[12..16].copy_from_slice(&epoch.to_be_bytes());
         if indexed {
             let relative = i32::try_from(header.last_offset() - self.base).unwrap();
             self.index.extend(relative.to_be_bytes());
@@ -130,13 +133,12 @@ fn partition() -> (MemoryDisk, Claims) {
         coordinator_epoch: 0,
         transaction_offset: None,
     };
-    let snapshot = snapshot::encode([producer].into_iter());
+    let snapshot = encode_snapshot([producer].into_iter());
     put(&disk, &path(FOLDER, END, ".snapshot"), &snapshot);
     let leader_epochs = vec![(0, 10), (1, 21)];
-    let epochs = kafka_files::encode_leader_epochs(&leader_epochs);
-    put(&disk, &format!("{FOLDER}/{}", kafka_files::LEADER_EPOCHS_FILE), epochs.as_bytes());
-    let metadata = kafka_files::encode_metadata("MkU3OEVBNTcwNTJENDM2Qk");
-    put(&disk, &format!("{FOLDER}/{}", kafka_files::METADATA_FILE), metadata.as_bytes());
+    put(&disk, "orders-0/leader-epoch-checkpoint", b"0\n2\n0 10\n1 21\n");
+    let metadata = b"version: 0\ntopic_id: MkU3OEVBNTcwNTJENDM2Qk";
+    put(&disk, "orders-0/partition.metadata", metadata);
     let position = last.bytes.len() as u64;
     let claims = Claims {
         start_offset: SEGMENTS[0],
@@ -229,8 +231,8 @@ fn check_repair(
 fn every_flipped_bit_is_told_and_repair_loses_at_most_its_batch() {
     let (disk, claims) = partition();
     let before = records(&disk);
-    let metadata = format!("{FOLDER}/{}", kafka_files::METADATA_FILE);
-    let epochs = format!("{FOLDER}/{}", kafka_files::LEADER_EPOCHS_FILE);
+    let metadata = format!("{FOLDER}/{METADATA_FILE}");
+    let epochs = format!("{FOLDER}/{LEADER_EPOCHS_FILE}");
     for file in disk.files() {
         let bits = disk.read_raw(&file).unwrap().len() as u64 * 8;
         for bit in 0..bits {
