@@ -12,7 +12,5 @@ pub use crate::partition_log::kafka_files::{
     HIGH_WATERMARKS_FILE, LEADER_EPOCHS_FILE, METADATA_FILE, PartitionOffset, RECOVERY_POINTS_FILE,
     START_OFFSETS_FILE, Unreadable, decode_leader_epochs, decode_metadata, decode_offsets,
 };
-pub use crate::partition_log::snapshot::{
-    decode as decode_snapshot, encode as encode_snapshot,
-};
+pub use crate::partition_log::snapshot::{decode as decode_snapshot, encode as encode_snapshot};
 pub use crate::store::checkpoint::claims::{AllClaims, Claims, read_claims, write_claims};

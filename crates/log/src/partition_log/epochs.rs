@@ -69,20 +69,6 @@ impl Epochs {
         self.starts.retain(|&(_, start)| start < end);
         self.starts.len() < before
     }
-
-    /// For a reader who was last in `epoch`: the newest known epoch that is not newer, and the offset
-    /// where it ended, in a log that ends at `end`. None: the epoch is newer than all, or nothing is
-    /// known.
-    pub(super) fn end_of(&self, epoch: i32, end: i64) -> Option<(i32, i64)> {
-        let newer = self.starts.partition_point(|&(known, _)| known <= epoch);
-        let floor = newer.checked_sub(1).and_then(|at| self.starts.get(at));
-        match (floor, self.starts.get(newer)) {
-            (Some(&(floor, _)), Some(&(_, next))) => Some((floor, next)),
-            (Some(&(floor, _)), None) => (floor == epoch).then_some((floor, end)),
-            (None, Some(&(_, first))) => (epoch >= 0).then_some((epoch, first)),
-            (None, None) => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -153,23 +139,5 @@ mod tests {
         ] {
             assert_eq!(Epochs::restore(starts.clone()), None, "{starts:?}");
         }
-    }
-
-    #[test]
-    fn an_epoch_ends_where_the_next_begins() {
-        let epochs = table(&[(2, 5), (4, 10), (7, 20)]);
-        let expected = [
-            (-1, None),
-            (0, Some((0, 5))),
-            (2, Some((2, 10))),
-            (3, Some((2, 10))),
-            (6, Some((4, 20))),
-            (7, Some((7, 33))),
-            (8, None),
-        ];
-        for (epoch, end) in expected {
-            assert_eq!(epochs.end_of(epoch, 33), end, "epoch {epoch}");
-        }
-        assert_eq!(Epochs::default().end_of(0, 0), None);
     }
 }

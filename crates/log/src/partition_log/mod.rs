@@ -177,11 +177,6 @@ impl PartitionLog {
     pub fn leader_epochs(&self) -> &[(i32, i64)] {
         self.epochs.starts()
     }
-    /// For a reader who was last in leader epoch `epoch`: the newest known epoch that is not newer, and the
-    /// offset where it ended. None: the epoch is newer than all, or nothing is known.
-    pub fn epoch_end(&self, epoch: i32) -> Option<(i32, i64)> {
-        self.epochs.end_of(epoch, self.durable_offset)
-    }
     /// Aborted transactions that a reader of `from..until` must know: producer and first offset, by
     /// first offset.
     pub fn aborted(&self, from: i64, until: i64) -> Vec<(i64, i64)> {

@@ -144,19 +144,6 @@ impl Store {
         })
     }
 
-    /// [`Self::search`], done here and now.
-    pub fn search_now(
-        &self,
-        id: LogId,
-        by: ByTime,
-        until: i64,
-    ) -> Result<Option<TimedOffset>, Fault> {
-        match self.search(id, by, until)? {
-            TimeSearch::Ready(found) => Ok(found),
-            TimeSearch::Cold(cold) => cold.run(),
-        }
-    }
-
     /// Files of segments that are open for readers, at most [`crate::StoreConfig::open_files_max`].
     pub fn open_files(&self) -> usize {
         self.handles.count()

@@ -15,8 +15,6 @@ pub(super) struct Scrubbing {
     at: Option<(LogId, ScrubAt)>,
     /// Not before.
     next_ms: u64,
-    /// Since the store was opened.
-    bytes: u64,
 }
 
 /// A piece to read again.
@@ -71,15 +69,9 @@ impl Store {
     pub(super) fn scrubbed(&mut self, now: Moment, job: &ScrubJob) {
         let scrubbing = &mut self.upkeep.scrubbing;
         let read = job.scrub.bytes_read();
-        scrubbing.bytes += read;
         scrubbing.at = Some((job.id, job.scrub.at()));
         let rate = self.config.scrub_bytes_per_second.max(1);
         scrubbing.next_ms = now.mono_ms + (read * 1000).div_ceil(rate).max(1);
-    }
-
-    /// Bytes that the scrubber has read again since the store was opened.
-    pub fn scrubbed_bytes(&self) -> u64 {
-        self.upkeep.scrubbing.bytes
     }
 
     pub(super) fn scrub_due_ms(&self) -> Option<u64> {

@@ -46,6 +46,13 @@ fn cut(disk: &MemoryDisk, base: i64, batches: usize) {
     }
 }
 
+fn search(store: &Store, by: ByTime, until: i64) -> Result<Option<TimedOffset>, Fault> {
+    match store.search(LOG, by, until)? {
+        TimeSearch::Ready(found) => Ok(found),
+        TimeSearch::Cold(cold) => cold.run(),
+    }
+}
+
 /// From every offset, what is left from there on, in one go and limited to what is durable; and by time.
 fn check(node: &Node, gone: &dyn Fn(i64) -> bool, what: &str) {
     for from in 0..RECORDS {
@@ -60,13 +67,13 @@ fn check(node: &Node, gone: &dyn Fn(i64) -> bool, what: &str) {
             let nothing = node.store.read_now(LOG, from, expected, 1);
             assert_eq!(nothing, Ok(Vec::new()), "{what}: read from {from} below {expected}");
         }
-        let found = node.store.search_now(LOG, ByTime::FirstFrom(from), RECORDS);
+        let found = search(&node.store, ByTime::FirstFrom(from), RECORDS);
         let timed = expected.map(|offset| TimedOffset { offset, timestamp: offset });
         assert_eq!(found, Ok(timed), "{what}: search from {from}");
     }
     let last = (0..RECORDS).rev().find(|&offset| !gone(offset));
     let timed = last.map(|offset| TimedOffset { offset, timestamp: offset });
-    assert_eq!(node.store.search_now(LOG, ByTime::Latest, RECORDS), Ok(timed), "{what}: latest");
+    assert_eq!(search(&node.store, ByTime::Latest, RECORDS), Ok(timed), "{what}: latest");
 }
 
 #[test]
