@@ -195,7 +195,7 @@ impl Owner {
     }
 
     pub(crate) fn is_excused(&self, fault: &Fault) -> bool {
-        (self.is_full && fault.kind == FaultKind::NoSpace)
+        (self.is_full && matches!(fault.kind, FaultKind::NoSpace | FaultKind::Lost { .. }))
             || (self.trouble == Trouble::OneFailure && self.disk.has_failed())
     }
 

@@ -22,9 +22,10 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault.kind {
             FaultKind::Corrupt(_) => Self::Corrupt(fault.to_string()),
-            FaultKind::NoSpace | FaultKind::NotFound | FaultKind::Io(_) => {
-                Self::Storage(fault.to_string())
-            }
+            FaultKind::NoSpace
+            | FaultKind::NotFound
+            | FaultKind::Io(_)
+            | FaultKind::Lost { .. } => Self::Storage(fault.to_string()),
         }
     }
 }

@@ -88,4 +88,12 @@ pub enum FaultKind {
     Corrupt(String),
     #[error("{0}")]
     Io(String),
+    /// Records that were in memory only, as their topic has it, will never be in a file: these of this
+    /// log, and some of so many others.
+    #[error("offsets {first}..{end} were in memory only and are lost{}", of_others(*.others))]
+    Lost { first: i64, end: i64, others: usize },
+}
+
+fn of_others(logs: usize) -> String {
+    if logs == 0 { String::new() } else { format!(", and some of {logs} other logs") }
 }

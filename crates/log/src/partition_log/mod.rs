@@ -10,6 +10,7 @@
 //! A log has no open files and makes none before its first flush; 10,000 empty ones cost memory only,
 //! about a kilobyte each.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -125,8 +126,8 @@ pub struct PartitionLog {
     end_offset: i64,
     /// Bytes accepted and not in segments.
     unflushed_bytes: u64,
-    /// Batches below it that are not in segments may be in no frame of the journal.
-    loose_until: i64,
+    /// Batches in here that are not in segments are in no frame of the journal.
+    loose: Range<i64>,
     /// Sequence of the journal's first frame with something of this log that is in no checkpoint.
     first_sequence: Option<u64>,
     /// Names in the folder may not be durable.
@@ -269,7 +270,10 @@ impl PartitionLog {
         self.end_offset = header.last_offset() + 1;
         self.unflushed_bytes += batch.bytes().len() as u64;
         if sequence.is_none() {
-            self.loose_until = self.end_offset;
+            if self.loose.end <= self.flushed_offset {
+                self.loose.start = header.base_offset;
+            }
+            self.loose.end = self.end_offset;
         }
         self.needs_frame(sequence);
     }
@@ -277,9 +281,15 @@ impl PartitionLog {
     /// The batches that skipped the journal and are in no segment, oldest first: the caller puts them into
     /// the journal.
     pub(crate) fn take_loose(&mut self) -> Vec<Bytes> {
-        let until = std::mem::take(&mut self.loose_until);
+        let until = std::mem::take(&mut self.loose).end;
         let loose = self.tail.from(self.flushed_offset);
         loose.take_while(|batch| batch.base_offset < until).map(|b| b.bytes.clone()).collect()
+    }
+
+    /// Offsets of records that nobody deleted and that are neither in segments nor in the journal.
+    pub(crate) fn only_in_memory(&self) -> Option<Range<i64>> {
+        let first = self.loose.start.max(self.flushed_offset).max(self.start_offset);
+        (first < self.loose.end).then_some(first..self.loose.end)
     }
 
     /// What of it is in the journal only.

@@ -2,7 +2,7 @@
 
 use super::work::Job;
 use super::{Moment, Store, kafka};
-use crate::Fault;
+use crate::{Fault, FaultKind};
 
 impl Store {
     /// Runs writes and flushes here and now until everything appended is durable. What cannot become so
@@ -68,7 +68,8 @@ impl Store {
 
     /// Flushes everything, writes the checkpoint and Kafka's checkpoint files. Needs that no write and no
     /// work is out. A fault, a full disk for one, means that some of it stays in the journal, where the
-    /// next opening finds it; only logs that skip the journal lose what they have not flushed.
+    /// next opening finds it. [`FaultKind::Lost`] means more: a log that skips the journal could not be
+    /// flushed, and what it had in memory only is gone.
     pub fn close(&mut self) -> Result<(), Fault> {
         assert!(!self.flush_is_out() && !self.upkeep_is_out(), "closed when no work is out");
         let now = Moment { wall_ms: 0, mono_ms: u64::MAX / 2 };
@@ -93,11 +94,20 @@ impl Store {
                 // Older ones cost nothing here.
                 drop(kafka::write(self.handles.disk(), checkpoint));
             }
-            return Ok(());
         }
-        match self.flush_fault() {
+        if let Some(lost) = self.lost_by_closing() {
+            return Err(lost);
+        }
+        match self.flush_fault().filter(|_| !all_in_segments) {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }
+    }
+
+    fn lost_by_closing(&self) -> Option<Fault> {
+        let mut losses = self.logs.values().filter_map(|log| Some((log, log.only_in_memory()?)));
+        let (log, lost) = losses.next()?;
+        let kind = FaultKind::Lost { first: lost.start, end: lost.end, others: losses.count() };
+        Some(Fault { operation: "close", path: log.dir().to_string(), offset: None, kind })
     }
 }

@@ -465,7 +465,7 @@ impl Recovery {
             durable_offset: end_offset,
             end_offset,
             unflushed_bytes: 0,
-            loose_until: 0,
+            loose: 0..0,
             first_sequence,
             dir_unsynced: self.dir_unsynced,
             record_due: self.record_due,

@@ -1,6 +1,7 @@
 //! Logs that skip the journal.
 
 use super::*;
+use crate::Disk as _;
 use crate::store::work::Job;
 
 #[test]
@@ -41,4 +42,47 @@ fn a_log_that_ceases_to_be_volatile_reports_no_damage_after_a_power_cut() {
     node.append(&["d"], 0);
     let left = Node::open_with(&power_cut(&disk), CONFIG, 1);
     assert_eq!(left.logs[0].damaged, [], "a power cut is no damage");
+}
+
+#[test]
+fn closing_says_what_was_in_memory_only_and_is_lost() {
+    type Case = (&'static str, fn(&MemoryDisk), Option<(i64, i64)>);
+    let table: [Case; 3] = [
+        ("all is well", |_| {}, None),
+        (
+            "the flush of the log fails",
+            |disk| disk.create_dir_all("t-0/00000000000000000000.log").expect("made"),
+            Some((1, 4)),
+        ),
+        ("the disk is full", |disk| disk.set_capacity(disk.used_bytes()), Some((1, 4))),
+    ];
+    for (what, trouble, lost) in table {
+        let disk = MemoryDisk::new();
+        let (mut store, _) = Store::open(Arc::new(disk.clone()), small_store()).expect("opens");
+        store.open_log(LOG, key(LOG), &dir(LOG), CONFIG).expect("opens");
+        store.open_log(B, key(B), &dir(B), CONFIG).expect("opens");
+        store.begin(false).expect("begins");
+        // The journal has the first batch; those after it skip it.
+        store.append(LOG, &batch_of(&["kept"], 0), AT).expect("appended");
+        store.append(B, &batch_of(&["kept"], 0), AT).expect("appended");
+        store.settle(NOW);
+        store.configure(LOG, VOLATILE);
+        store.append(LOG, &batch_of(&["x"], 0), AT).expect("appended");
+        store.append(LOG, &batch_of(&["y", "z"], 0), AT).expect("appended");
+        trouble(&disk);
+        let said = lost.map(|(first, end)| Fault {
+            operation: "close",
+            path: "t-0".to_owned(),
+            offset: None,
+            kind: FaultKind::Lost { first, end, others: 0 },
+        });
+        assert_eq!(store.close().err(), said, "{what}");
+        drop(store);
+        disk.set_capacity(u64::MAX);
+        disk.remove_dir_all("t-0/00000000000000000000.log").ok();
+        let node = Node::open_with(&disk, CONFIG, 2);
+        let left = if lost.is_some() { vec!["kept"] } else { vec!["kept", "x", "y", "z"] };
+        assert_eq!(node.texts_of(LOG), left, "{what}");
+        assert_eq!(node.texts_of(B), ["kept"], "{what}");
+    }
 }
