@@ -2,6 +2,8 @@
 
 mod broker;
 mod dump_log;
+mod dump_stored;
+mod stored;
 mod written;
 
 use std::process::Command;

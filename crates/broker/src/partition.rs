@@ -24,11 +24,13 @@ pub(crate) struct Partition {
     pub(crate) settles_at: i64,
     /// Bytes appended since the node started.
     pub(crate) appended_bytes: u64,
+    /// The latest that [`Logs::append_time`] gave.
+    append_time_ms: i64,
 }
 
 impl Partition {
     pub(crate) fn new(folder: String, settles_at: i64) -> Self {
-        Self { folder, unopened: None, settles_at, appended_bytes: 0 }
+        Self { folder, unopened: None, settles_at, appended_bytes: 0, append_time_ms: 0 }
     }
 }
 
@@ -65,6 +67,14 @@ impl Logs {
             Some(trouble) => Err(trouble),
             None => Ok(log),
         }
+    }
+
+    /// The time that the log gives a batch when the wall clock says `wall_ms`: while the node lives, never
+    /// less than one before it got.
+    pub(crate) fn append_time(&mut self, id: LogId, wall_ms: i64) -> i64 {
+        let Some(partition) = self.by_id.get_mut(&id) else { return wall_ms };
+        partition.append_time_ms = partition.append_time_ms.max(wall_ms);
+        partition.append_time_ms
     }
 
     /// Why a log takes no more appends, and what to do.

@@ -126,7 +126,11 @@ impl Broker {
             return Err(no_transactions().into());
         }
         self.check_room(size as u64).map_err(ProduceRefused::Storage)?;
-        let at = AppendAt { now_ms: now.wall_ms, leader_epoch: LEADER_EPOCH, log_append_time };
+        let now_ms = match log_append_time {
+            true => self.logs.append_time(id, now.wall_ms),
+            false => now.wall_ms,
+        };
+        let at = AppendAt { now_ms, leader_epoch: LEADER_EPOCH, log_append_time };
         let log = self.logs.writable(id).map_err(ProduceRefused::Storage)?;
         let log_start_offset = log.start_offset();
         if !self.logs.store.makes_room(size) {
@@ -138,7 +142,7 @@ impl Broker {
                 // Until the disk is looked at again.
                 self.free_bytes = self.free_bytes.saturating_sub(size as u64);
                 self.logs.count(id, size);
-                (base_offset, last_offset, log_append_time.then_some(now.wall_ms))
+                (base_offset, last_offset, log_append_time.then_some(now_ms))
             }
             // When the first copy was appended is not known any more.
             Ok(Appended::Duplicate { base_offset, last_offset }) => {

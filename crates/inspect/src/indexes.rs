@@ -208,7 +208,7 @@ impl Indexes {
         if let Some(offsets) = &mut self.offsets {
             offsets.confirm(last_offset, |entry| entry.position == position);
         }
-        let timestamp = header.max_timestamp;
+        let timestamp = header.newest_record_ms();
         let is_largest = timestamp > self.largest_timestamp || self.uncertain;
         self.largest_timestamp = self.largest_timestamp.max(timestamp);
         if let Some(times) = &mut self.times {

@@ -544,8 +544,9 @@ struct NewIndexes {
 
 impl NewIndexes {
     fn add(&mut self, base: i64, header: &BatchHeader, position: u64, bytes: u64) {
-        if header.max_timestamp > self.largest.map_or(-1, |(timestamp, _)| timestamp) {
-            self.largest = Some((header.max_timestamp, header.last_offset()));
+        let timestamp = header.newest_record_ms();
+        if timestamp > self.largest.map_or(-1, |(timestamp, _)| timestamp) {
+            self.largest = Some((timestamp, header.last_offset()));
         }
         if self.bytes_since_entry > u64::from(LogConfig::KAFKA.index_interval_bytes)
             && let Ok(relative) = i32::try_from(header.last_offset() - base)

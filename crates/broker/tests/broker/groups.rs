@@ -40,7 +40,7 @@ pub(crate) fn join(group: &str, member_id: &str) -> JoinGroup {
     }
 }
 
-fn sync(group: &str, member_id: &str, assignment: &'static [u8]) -> SyncGroup {
+pub(crate) fn sync(group: &str, member_id: &str, assignment: &'static [u8]) -> SyncGroup {
     SyncGroup {
         group: group.into(),
         generation: 1,

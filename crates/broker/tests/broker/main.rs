@@ -1,5 +1,6 @@
 //! The broker as its owner sees it, on a disk in memory.
 
+mod clock;
 mod crash;
 mod deletion;
 mod failing_disk;

@@ -17,6 +17,8 @@ pub(crate) struct Rig {
     pub(crate) disk: MemoryDisk,
     pub(crate) broker: Broker,
     pub(crate) report: OpenReport,
+    /// What the wall clock says after so many milliseconds.
+    pub(crate) clock: fn(u64) -> i64,
     now_ms: u64,
     last: u64,
     done: BTreeMap<u64, Reply>,
@@ -49,7 +51,8 @@ impl Rig {
         let (broker, report) =
             Broker::open(Arc::new(disk.clone()), config, now).expect("the disk is healthy");
         let (done, order) = (BTreeMap::new(), Vec::new());
-        Self { disk, broker, report, now_ms: 0, last: 0, done, order }
+        let clock = |mono_ms| WALL_MS + i64::try_from(mono_ms).expect("short tests");
+        Self { disk, broker, report, clock, now_ms: 0, last: 0, done, order }
     }
 
     /// Closes and opens again.
@@ -62,7 +65,7 @@ impl Rig {
 
     pub(crate) fn now(&self) -> Now {
         let mono_ms = self.now_ms;
-        Now { wall_ms: WALL_MS + i64::try_from(mono_ms).expect("short tests"), mono_ms }
+        Now { wall_ms: (self.clock)(mono_ms), mono_ms }
     }
 
     pub(crate) fn submit<C: Call>(&mut self, request: C) -> Ticket {

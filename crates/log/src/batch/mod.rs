@@ -168,6 +168,11 @@ impl BatchHeader {
         self.producer_id >= 0 && !self.attributes.control()
     }
 
+    /// The largest timestamp of its records; -1 when compaction has left it none.
+    pub fn newest_record_ms(&self) -> i64 {
+        if self.record_count == 0 { -1 } else { self.max_timestamp }
+    }
+
     /// When compaction may remove the tombstones and the end of a transaction that are in here.
     pub fn delete_horizon_ms(&self) -> Option<i64> {
         self.attributes.delete_horizon().then_some(self.base_timestamp)

@@ -111,7 +111,7 @@ struct Producer {
     /// Oldest first.
     batches: VecDeque<Remembered>,
     /// When [`Producers::expire`] first saw it as it is; not part of the fold.
-    idle_since_ms: Option<i64>,
+    idle_since_ms: Option<u64>,
 }
 
 impl Producer {
@@ -332,14 +332,16 @@ impl Producers {
         self.open.first().map(|&(first_offset, _)| first_offset)
     }
 
-    /// Forgets the producers that have written nothing for `expiry_ms`, as far as calls of this
-    /// function have seen: a timestamp that a client chose does not shorten the time.
-    pub(super) fn expire(&mut self, now_ms: i64, expiry_ms: i64) {
+    /// Forgets the producers that have written nothing for `expiry_ms` by a clock that never goes back, as
+    /// far as calls of this function have seen: neither a timestamp that a client chose nor a wall
+    /// clock that leaps shortens the time.
+    pub(super) fn expire(&mut self, mono_ms: u64, expiry_ms: i64) {
+        let expiry_ms = u64::try_from(expiry_ms).unwrap_or(0);
         let (by_id, by_age) = (&mut self.by_id, &mut self.by_age);
         by_id.retain(|&producer_id, producer| {
-            let since = *producer.idle_since_ms.get_or_insert(now_ms);
-            let keep = producer.transaction_offset.is_some()
-                || now_ms.saturating_sub(since) < expiry_ms.max(0);
+            let since = *producer.idle_since_ms.get_or_insert(mono_ms);
+            let keep =
+                producer.transaction_offset.is_some() || mono_ms.saturating_sub(since) < expiry_ms;
             if !keep {
                 by_age.remove(&(producer.last_timestamp, producer_id));
             }

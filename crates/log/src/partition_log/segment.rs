@@ -393,7 +393,7 @@ impl Segment {
             if found.header.base_offset >= until {
                 break;
             }
-            max_time.take_in(found.header.max_timestamp, found.header.last_offset());
+            max_time.take_in(found.header.newest_record_ms(), found.header.last_offset());
         }
         if until >= self.next_offset {
             // Another caller may have been first, with the same answer.
@@ -431,7 +431,7 @@ impl Segment {
             let (position, expected) = (scan.position(), scan.expected());
             let Some(found) = scan.next()? else { break };
             let header = found.header;
-            if header.last_offset() == offset && header.max_timestamp == entry.timestamp {
+            if header.last_offset() == offset && header.newest_record_ms() == entry.timestamp {
                 scan.go_to(position, expected);
                 return Ok(scan);
             }

@@ -35,6 +35,8 @@ impl TailBatch {
             base_offset: self.base_offset,
             last_offset: self.last_offset,
             max_timestamp: self.max_timestamp,
+            // Only compaction leaves a batch without records.
+            newest_record_ms: self.max_timestamp,
             bytes: self.bytes.len(),
         }
     }

@@ -50,7 +50,7 @@ impl TimeWanted {
             let file = segment.open(&self.handles)?;
             let mut scan = self.scan_for(segment, &file, timestamp)?;
             while let Some(found) = self.next(segment, &mut scan)? {
-                if found.header.max_timestamp >= timestamp
+                if found.header.newest_record_ms() >= timestamp
                     && let Some(record) = self.first_record(scan.bytes_of(&found), timestamp)
                 {
                     return Ok(Some(record));
@@ -104,7 +104,7 @@ impl TimeWanted {
         let mut best: Option<TimedOffset> = None;
         let mut scan = segment.scan_near(&self.handles, &file, self.from, &self.epochs)?;
         while let Some(found) = self.next(segment, &mut scan)? {
-            if best.is_none_or(|best| found.header.max_timestamp > best.timestamp) {
+            if best.is_none_or(|best| found.header.newest_record_ms() > best.timestamp) {
                 best = later(best, self.latest_record(scan.bytes_of(&found)));
             }
         }

@@ -192,10 +192,10 @@ impl PartitionLog {
         found.map_or(base_offset + 1, |segment| segment.next_offset)
     }
 
-    pub(crate) fn expire_producers(&mut self, now_ms: i64, expiry_ms: i64) {
+    pub(crate) fn expire_producers(&mut self, mono_ms: u64, expiry_ms: i64) {
         if !self.producers.is_empty() {
-            self.producers.expire(now_ms, expiry_ms);
-            Arc::make_mut(&mut self.flushed_producers).expire(now_ms, expiry_ms);
+            self.producers.expire(mono_ms, expiry_ms);
+            Arc::make_mut(&mut self.flushed_producers).expire(mono_ms, expiry_ms);
         }
     }
 

@@ -195,7 +195,7 @@ impl Store {
             let Some(id) = self.upkeep.pop_due(now.mono_ms) else { break };
             let Some(log) = self.logs.get_mut(&id) else { continue };
             self.upkeep.schedule(id, now.mono_ms + self.config.retention_check_ms.max(1));
-            log.expire_producers(wall_ms, self.config.producer_expiry_ms);
+            log.expire_producers(now.mono_ms, self.config.producer_expiry_ms);
             if compacted == Some(id) {
                 // Its segments are not to go while they are read.
                 self.upkeep.schedule(id, now.mono_ms + UPKEEP_SOON_MS);

@@ -213,10 +213,10 @@ fn check_cleaned(disk: &MemoryDisk, segment: &Cleaned) {
     assert_eq!(read(".txnindex"), transactions::encode(&segment.aborted));
     assert_eq!(log.len() as u64, segment.size);
     let batches: Vec<Batch> = split(Bytes::from(log)).map(Result::unwrap).collect();
-    let max = batches.iter().map(|batch| batch.header().max_timestamp).max().unwrap();
-    let first = batches.iter().find(|batch| batch.header().max_timestamp == max).unwrap();
-    assert_eq!(segment.max_time.timestamp, max);
-    assert_eq!(segment.max_time.last_offset, first.last_offset());
+    let max = batches.iter().map(|batch| batch.header().newest_record_ms()).max().unwrap();
+    let first = batches.iter().find(|batch| batch.header().newest_record_ms() == max);
+    let first = first.filter(|_| max >= 0).map_or(-1, Batch::last_offset);
+    assert_eq!(segment.max_time, MaxTime { timestamp: max, last_offset: first });
     assert_eq!(segment.first_timestamp, batches[0].header().max_timestamp);
     assert_eq!(segment.next_offset, batches.last().unwrap().last_offset() + 1);
     assert_eq!(offsets.len(), segment.offset_entries as usize * 8);
@@ -235,7 +235,7 @@ fn check_cleaned(disk: &MemoryDisk, segment: &Cleaned) {
         let timestamp = i64::from_be_bytes(entry[..8].try_into().unwrap());
         let offset = segment.base_offset + number(&entry[8..]);
         let batch = batches.iter().find(|batch| batch.last_offset() == offset).unwrap();
-        assert_eq!(batch.header().max_timestamp, timestamp);
+        assert_eq!(batch.header().newest_record_ms(), timestamp);
     }
     let last_time = times.chunks(12).last().map(|entry| entry[..8].try_into().unwrap());
     assert_eq!(last_time.map(i64::from_be_bytes), (max >= 0).then_some(max));

@@ -293,6 +293,30 @@ fn what_a_live_producer_rests_on_stays() {
     assert_eq!(left, [(2, 1, 0), (3, 3, 0), (4, -1, 1), (7, -1, 2), (8, -1, 1), (9, -1, 1)]);
 }
 
+/// It holds no record of that time: nobody who asks for one is to be sent there.
+#[test]
+fn a_batch_that_is_left_without_records_has_no_time() {
+    let disk = disk();
+    let batches = [
+        batch(plain().producer(1, 0, 0), 0, &[record(90, "a", Some("1"))]),
+        batch(plain(), 1, &[record(20, "b", Some("1"))]),
+        batch(plain(), 2, &[record(30, "a", Some("2"))]),
+    ];
+    let segments = [write_segment(&disk, &batches)];
+    let mut live = LiveProducers::default();
+    live.add(1, 0, Some(0));
+    let mut job = job_with(&disk, plan_of(&segments, 0, 100), Vec::new(), live);
+    let (cleaned, _) = run(&disk, &mut job);
+    let bytes = disk.read_raw(&names::log(DIR, 0)).unwrap();
+    let left: Vec<(i64, i32)> = split(Bytes::from(bytes))
+        .map(|batch| *batch.unwrap().header())
+        .map(|header| (header.base_offset, header.record_count))
+        .collect();
+    assert_eq!(left, [(0, 0), (1, 1), (2, 1)]);
+    assert_eq!(cleaned[0].max_time, MaxTime { timestamp: 30, last_offset: 2 });
+    check_cleaned(&disk, &cleaned[0]);
+}
+
 /// Three segments of one batch each, with the same keys, and a flipped bit in the one of that number.
 fn damaged(number: usize) -> (MemoryDisk, Vec<SegmentFacts>) {
     let disk = disk();

@@ -279,23 +279,22 @@ fn producers_expire_when_nothing_came_for_long_enough_and_no_transaction_is_open
         end(4, 0, COMMIT, 13),
     ]);
     let known = |producers: &Producers| producers.by_id.keys().copied().collect::<Vec<_>>();
-    let day = 24 * 3600 * 1000;
-    // The timestamps are ancient and do not matter.
-    let start = 1_700_000_000_000;
-    producers.expire(start, day);
+    let (start, days) = (1_000_000, |count: u64| count * 24 * 3600 * 1000);
+    let expiry = 24 * 3600 * 1000;
+    producers.expire(start, expiry);
     assert_eq!(known(&producers), [1, 2, 3, 4]);
-    producers.expire(start + day - 1, day);
+    producers.expire(start + days(1) - 1, expiry);
     assert_eq!(known(&producers), [1, 2, 3, 4]);
     producers.apply(&data(1, 0, 1, 1, 14), None);
-    producers.expire(start + day, day);
+    producers.expire(start + days(1), expiry);
     assert_eq!(known(&producers), [1, 3]);
-    producers.expire(start + 3 * day, day);
+    producers.expire(start + days(3), expiry);
     assert_eq!(known(&producers), [3]);
     assert!(producers.by_age.is_empty());
     let (header, marker) = end(3, 0, ABORT, 15);
     producers.apply(&header, marker);
-    producers.expire(start + 4 * day, day);
-    producers.expire(start + 5 * day, day);
+    producers.expire(start + days(4), expiry);
+    producers.expire(start + days(5), expiry);
     assert!(producers.is_empty());
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Added {
     pub(crate) base_offset: i64,
     pub(crate) last_offset: i64,
     pub(crate) max_timestamp: i64,
+    /// -1 when there is no record of that time.
+    pub(crate) newest_record_ms: i64,
     pub(crate) bytes: usize,
 }
 
@@ -23,6 +25,7 @@ impl Added {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
             max_timestamp: header.max_timestamp,
+            newest_record_ms: header.newest_record_ms(),
             bytes,
         }
     }
@@ -74,7 +77,7 @@ impl SegmentWriter {
     /// Takes in the batch that is (to be) at [`Segment::size`].
     pub(crate) fn add(&mut self, added: &Added, config: &LogConfig) {
         let segment = &mut self.segment;
-        self.max_time.take_in(added.max_timestamp, added.last_offset);
+        self.max_time.take_in(added.newest_record_ms, added.last_offset);
         if segment.size == 0 {
             segment.first_timestamp = added.max_timestamp;
         }
