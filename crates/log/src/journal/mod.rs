@@ -21,7 +21,7 @@
 //! Limits: a frame has entries of about `write_bytes_max` together, or one entry of up to
 //! `BATCH_BYTES_MAX`; the ring takes a frame of that however small `journal_bytes` is. What waits in
 //! memory for its write is at most [`Journal::has_room`]'s bound. A read error while opening fails the
-//! opening: what cannot be read may have been acknowledged.
+//! opening where what cannot be read may have been acknowledged.
 
 mod control;
 mod frame;

@@ -9,6 +9,9 @@
 //!    there is the rest of writes that were out together, of which nobody was told.
 //!
 //! A journal that was closed clean holds nothing and is not read.
+//!
+//! A block that cannot be read fails the opening if the run leads to it, or if anything is missing: it
+//! may have held that, and may be readable the next time. Elsewhere it is passed over and reported.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,12 +86,30 @@ impl RingReader {
             let space = (self.len.saturating_sub(offset)).min(self.window.len() as u64) as usize;
             self.window_at = offset;
             self.window_len = 0;
-            self.window_len =
-                self.file.read_at(&mut self.window.as_mut_slice()[..space], offset)?;
+            self.window_len = self.fill(offset, space, (wanted - offset) as usize)?;
         }
         let start = (offset - self.window_at) as usize;
         let end = self.window_len.min(start + len);
         Ok(self.window.as_slice().get(start..end).unwrap_or_default())
+    }
+
+    /// Reads `space` bytes at `offset` into the window, or those before a block that cannot be read if
+    /// they are `needed` bytes.
+    fn fill(&mut self, offset: u64, space: usize, needed: usize) -> Result<usize, Fault> {
+        let window = &mut self.window.as_mut_slice()[..space];
+        match self.file.read_at(window, offset) {
+            Err(Fault { kind: FaultKind::Io(_), .. }) => {}
+            read => return read,
+        }
+        let mut filled = 0;
+        for block in window.chunks_mut(BLOCK_BYTES) {
+            match self.file.read_at(block, offset + filled as u64) {
+                Err(fault) if filled < needed => return Err(fault),
+                Err(_) => break,
+                Ok(read) => filled += read,
+            }
+        }
+        Ok(filled)
     }
 
     /// The header at `offset`, if a frame that names this place and fits the ring may be there.
@@ -133,22 +154,27 @@ impl RingReader {
     }
 
     /// Visits all whole frames of interest that begin in `from..until`, none of which is inside another.
+    /// `unreadable` says whether to go on behind a block that cannot be read.
     pub(super) fn scan(
         &mut self,
         from: u64,
         until: u64,
         wanted: &dyn Fn(&FrameHeader) -> bool,
         found: &mut dyn FnMut(FoundFrame),
+        unreadable: &mut dyn FnMut(Fault) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut at = from;
         while at < until.min(self.len) {
-            match self.frame_at(at, wanted)? {
-                Some(frame) => {
+            match self.frame_at(at, wanted) {
+                Ok(Some(frame)) => {
                     at = frame.header.end();
                     found(frame);
+                    continue;
                 }
-                None => at += BLOCK,
+                Ok(None) => {}
+                Err(fault) => unreadable(fault)?,
             }
+            at += BLOCK;
         }
         Ok(())
     }
@@ -167,20 +193,38 @@ pub(super) fn recover(reader: &mut RingReader, control: &Control) -> Result<Reco
     let mut find = |frame: FoundFrame| {
         later.insert(frame.header.sequence, frame);
     };
+    let mut unread = Vec::new();
+    let mut pass = |fault| pass_over(fault, &mut unread);
     // What is in use goes, in ring order, from the run's first byte to the hole.
     let used_from = run.first().map(|first| first.header.offset);
     match used_from {
         Some(start) if hole.offset <= start => {
-            reader.scan(hole.offset, start, &wanted, &mut find)?;
+            reader.scan(hole.offset, start, &wanted, &mut find, &mut pass)?;
         }
         start => {
-            reader.scan(hole.offset, reader.len, &wanted, &mut find)?;
-            reader.scan(0, start.unwrap_or(hole.offset), &wanted, &mut find)?;
+            reader.scan(hole.offset, reader.len, &wanted, &mut find, &mut pass)?;
+            reader.scan(0, start.unwrap_or(hole.offset), &wanted, &mut find, &mut pass)?;
         }
     }
     // The frame that should have been at the hole was refused there.
     later.remove(&hole.sequence);
-    Ok(settle(reader.len, control, run, later))
+    let told = run.iter().chain(later.values()).map(|frame| frame.header.durable).max();
+    let acknowledged = control.durable.sequence.max(told.unwrap_or(0));
+    if let Some(fault) = unread.first().filter(|_| acknowledged > hole.sequence) {
+        return Err(fault.clone());
+    }
+    let mut recovered = settle(reader.len, control, run, later, acknowledged);
+    recovered.damaged.extend(unread);
+    Ok(recovered)
+}
+
+/// Notes a block that cannot be read; other faults stay faults.
+pub(super) fn pass_over(fault: Fault, noted: &mut Vec<Fault>) -> Result<(), Fault> {
+    if !matches!(fault.kind, FaultKind::Io(_)) {
+        return Err(fault);
+    }
+    noted.push(fault);
+    Ok(())
 }
 
 fn after(frame: &FoundFrame) -> Place {
@@ -214,9 +258,8 @@ fn settle(
     control: &Control,
     run: Vec<FoundFrame>,
     later: BTreeMap<u64, FoundFrame>,
+    acknowledged: u64,
 ) -> Recovered {
-    let told = run.iter().chain(later.values()).map(|frame| frame.header.durable).max();
-    let acknowledged = control.durable.sequence.max(told.unwrap_or(0));
     let mut damaged = Vec::new();
     if ring_len < control.ring_bytes {
         let missing = format!("ends at byte {ring_len} instead of {}", control.ring_bytes);
@@ -277,7 +320,7 @@ fn corrupt(path: &str, offset: Option<u64>, what: String) -> Fault {
 /// there are none.
 pub(super) fn without_control(reader: &mut RingReader) -> Result<Option<(Control, Fault)>, Fault> {
     let mut all = Vec::new();
-    reader.scan(0, reader.len, &|_| true, &mut |frame| all.push(frame))?;
+    reader.scan(0, reader.len, &|_| true, &mut |frame| all.push(frame), &mut Err)?;
     all.sort_by_key(|frame| (frame.header.epoch, frame.header.sequence));
     let Some(newest) = all.last().map(|frame| frame.header) else { return Ok(None) };
     all.retain(|frame| frame.header.journal == newest.journal);

@@ -24,7 +24,7 @@ pub struct JournalDump {
     pub ring_bytes: u64,
     /// Every whole frame in the ring, by its place.
     pub frames: Vec<JournalFrame>,
-    /// Damage that the next opening would report.
+    /// Damage that the next opening would report, and blocks of the ring that cannot be read.
     pub faults: Vec<Fault>,
 }
 
@@ -94,10 +94,12 @@ pub fn read_journal(disk: &dyn Disk) -> Result<JournalDump, Fault> {
             FrameState::Old
         }
     };
-    reader.scan(0, reader.len, &|_| true, &mut |frame| {
-        dump.frames.push(describe(&frame, state(&frame)));
-    })?;
-    dump.faults.extend(recovered.damaged);
+    let mut unread = Vec::new();
+    let mut find = |frame| dump.frames.push(describe(&frame, state(&frame)));
+    let mut pass = |fault| recovery::pass_over(fault, &mut unread);
+    reader.scan(0, reader.len, &|_| true, &mut find, &mut pass)?;
+    unread.retain(|fault| !recovered.damaged.contains(fault));
+    dump.faults.extend(recovered.damaged.into_iter().chain(unread));
     Ok(JournalDump {
         journal: control.journal,
         epoch: control.epoch(),

@@ -167,7 +167,7 @@ impl OpenFile {
 
 impl File for OpenFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        if self.shared.trouble().reads_fail {
+        if self.shared.trouble().fails_read(&self.path, offset, buffer.len()) {
             let kind = FaultKind::Io("read failed".to_owned());
             return Err(Fault { offset: Some(offset), ..fault("read", &self.path, kind) });
         }

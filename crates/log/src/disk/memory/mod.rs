@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Disk, Entry, Fault, FaultKind, File, OpenMode};
+use super::{BLOCK_BYTES, Disk, Entry, Fault, FaultKind, File, OpenMode};
 
 mod crash;
 mod file;
@@ -89,8 +89,20 @@ struct Trouble {
     fail_from_call: Option<(u64, FaultKind)>,
     syncs_fail: bool,
     reads_fail: bool,
+    /// A file, and which block of it.
+    bad_block: Option<(String, u64)>,
     capacity_bytes: Option<u64>,
     used_bytes: u64,
+}
+
+impl Trouble {
+    fn fails_read(&self, path: &str, offset: u64, len: usize) -> bool {
+        let block = BLOCK_BYTES as u64;
+        let touches = |(bad, number): &(String, u64)| {
+            bad == path && offset < (number + 1) * block && offset + len as u64 > number * block
+        };
+        self.reads_fail || self.bad_block.as_ref().is_some_and(touches)
+    }
 }
 
 impl MemoryDisk {
@@ -125,12 +137,18 @@ impl MemoryDisk {
         self.trouble().reads_fail = true;
     }
 
+    /// Fails every read that touches this block of the file until [`Self::heal`].
+    pub fn fail_reads_of(&self, path: &str, block: u64) {
+        self.trouble().bad_block = Some((path.to_owned(), block));
+    }
+
     /// Ends all failing; the capacity stays.
     pub fn heal(&self) {
         let mut trouble = self.trouble();
         trouble.fail_from_call = None;
         trouble.syncs_fail = false;
         trouble.reads_fail = false;
+        trouble.bad_block = None;
     }
 
     /// What a kernel may do when a sync failed: readers see everything written to the file, and what

@@ -269,6 +269,52 @@ fn a_ring_that_cannot_be_read_is_not_an_empty_one() {
     assert_eq!(numbers(&open(&disk).1), [1]);
 }
 
+/// Every block of a ring in turn: the frames in use and the place of the next one cannot be done without.
+#[test]
+fn only_a_block_that_may_hold_something_acknowledged_must_be_readable() {
+    let disk = MemoryDisk::new();
+    let (mut journal, _) = start(&disk);
+    for number in 1..=3 {
+        put(&mut journal, number, 5000);
+    }
+    let next = journal.ring.head() / BLOCK;
+    let blocks = journal.ring.prepared() / BLOCK;
+    assert_eq!((next, blocks), (6, 12));
+    for block in 0..blocks {
+        let disk = disk.fork();
+        disk.fail_reads_of(RING_FILE, block);
+        let unread = Fault {
+            operation: "read",
+            path: RING_FILE.to_owned(),
+            offset: Some(block * BLOCK),
+            kind: FaultKind::Io("read failed".to_owned()),
+        };
+        if block <= next {
+            assert!(
+                matches!(Journal::open(&disk, &tiny()).unwrap_err().kind, FaultKind::Io(_)),
+                "block {block}"
+            );
+            disk.heal();
+            assert_eq!(numbers(&open(&disk).1), [1, 2, 3], "block {block}, readable again");
+            continue;
+        }
+        assert_eq!(
+            read_journal(&disk).unwrap().faults,
+            std::slice::from_ref(&unread),
+            "block {block}"
+        );
+        let (mut journal, found) = start(&disk);
+        assert_eq!((numbers(&found), found.damaged), (vec![1, 2, 3], vec![unread]), "{block}");
+        put(&mut journal, 4, 8);
+        disk.heal();
+        assert_eq!(numbers(&open(&disk).1), [1, 2, 3, 4], "block {block}");
+        // What is acknowledged and missing may be in the block.
+        assert!(disk.flip_bit(RING_FILE, 8 * 100));
+        disk.fail_reads_of(RING_FILE, block);
+        assert!(Journal::open(&disk, &tiny()).is_err(), "block {block} with a frame missing");
+    }
+}
+
 #[test]
 fn tools_see_every_frame_and_change_nothing() {
     let disk = MemoryDisk::new();
