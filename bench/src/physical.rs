@@ -8,9 +8,10 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use io_uring::{IoUring, opcode, squeue, types};
 
 use crate::measured::Measured;
@@ -19,6 +20,8 @@ use crate::measured::Measured;
 const RING_BYTES: usize = 256 << 20;
 /// Of one read, and of one write that only fills a file.
 const LARGE: usize = 1 << 20;
+/// Longer than a file gets.
+const ENDLESS: usize = 1 << 40;
 /// What direct I/O is a multiple of.
 const BLOCK: usize = 4096;
 
@@ -132,6 +135,24 @@ pub(crate) fn durable_writes(
     span: Duration,
 ) -> anyhow::Result<Measured> {
     Overlapped::new(path, libc::O_DSYNC, size, depth)?.run(Direction::Write, RING_BYTES, Some(span))
+}
+
+/// Durable writes of 1 MiB, four at once, into what [`prepare_ring`] made, beside one append of 2 MiB
+/// after another to the file at `growing`: what a disk can do that gets everything twice. The bytes are
+/// those of either, on average.
+pub(crate) fn writes_beside_appends(
+    ring: &Path,
+    growing: &Path,
+    span: Duration,
+) -> anyhow::Result<Measured> {
+    let append =
+        || Overlapped::new(growing, 0, 2 * LARGE, 1)?.run(Direction::Write, ENDLESS, Some(span));
+    thread::scope(|scope| {
+        let appending = scope.spawn(append);
+        let writes = durable_writes(ring, LARGE, 4, span)?;
+        let Ok(appends) = appending.join() else { bail!("the appending thread panicked") };
+        Ok(Measured { bytes: u64::midpoint(writes.bytes, appends?.bytes), ..writes })
+    })
 }
 
 /// Reads of 1 MiB past the page cache, `depth` at once, from one end of the file to the other.

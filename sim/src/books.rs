@@ -91,6 +91,7 @@ impl Books {
             writes_in_flight_max: 1 + random.below(4) as usize,
             write_bytes_max: [4_096, 8_192][random.below(2) as usize],
             flush_bytes: [4_000, 16_000][random.below(2) as usize],
+            flush_part_bytes: [1, 20_000, 100_000][random.below(3) as usize],
             unflushed_bytes_max: 40_000,
             flush_after_ms: 500,
             open_files_max: [1, 8][random.below(2) as usize],

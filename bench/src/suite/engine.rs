@@ -22,13 +22,18 @@ struct Load {
     size: usize,
 }
 
-const LOADS: [Load; 5] = [
+const LOADS: [Load; 6] = [
     Load { topic: "one", clients: 1, count: 1, size: 100 },
     Load { topic: "many", clients: 64, count: 1, size: 100 },
     Load { topic: "crowd", clients: 512, count: 1, size: 100 },
     Load { topic: "batches", clients: 1, count: 100, size: 1000 },
-    Load { topic: "overlapping", clients: 8, count: 100, size: 1000 },
+    Load { topic: VOLATILE, clients: 8, count: 100, size: 1000 },
+    Load { topic: AS_VOLATILE, clients: 8, count: 100, size: 1000 },
 ];
+/// The topic whose appends wait for no disk, and the one with the same load that is compared with it.
+const VOLATILE: &str = "volatile";
+const AS_VOLATILE: &str = "overlapping";
+const DURABILITY_OFF: &str = ", durability off";
 /// Of each topic. Clients take them in turn.
 const PARTITIONS: i32 = 4;
 
@@ -48,7 +53,8 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         let engine = Engine::open(dir.join("engine")).await?;
         for load in LOADS {
             let partitions = Some(PARTITIONS);
-            let topic = NewTopic { name: load.topic.to_owned(), partitions, configs: Vec::new() };
+            let topic =
+                NewTopic { name: load.topic.to_owned(), partitions, configs: load.configs() };
             engine.create_topic(topic).await?;
             round.put(load.heading(), append(&engine, load, span).await?);
         }
@@ -60,14 +66,25 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
 }
 
 impl Load {
+    fn configs(self) -> Vec<(String, String)> {
+        let volatile = ("tidings.durability".to_owned(), "memory".to_owned());
+        if self.topic == VOLATILE { vec![volatile] } else { Vec::new() }
+    }
+
     fn heading(self) -> Heading {
-        let Self { clients, count, size, .. } = self;
-        let limit = if count == 1 {
-            Limit::Operations(SMALL_SYNCS.to_owned())
-        } else {
-            Limit::Bytes(LARGE_SYNCS.to_owned())
-        };
-        Heading::against(format!("append {count} x {size} B, {clients} clients"), limit, "")
+        let Self { topic, clients, count, size } = self;
+        let name = format!("append {count} x {size} B, {clients} clients");
+        match topic {
+            VOLATILE => Heading::plain(name + DURABILITY_OFF),
+            AS_VOLATILE => {
+                let limit = Limit::Bytes(name.clone() + DURABILITY_OFF);
+                Heading::against(name, limit, ">= 90 %")
+            }
+            _ if count == 1 => {
+                Heading::against(name, Limit::Operations(SMALL_SYNCS.to_owned()), "")
+            }
+            _ => Heading::against(name, Limit::Bytes(LARGE_SYNCS.to_owned()), ""),
+        }
     }
 }
 

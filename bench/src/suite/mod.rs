@@ -64,15 +64,21 @@ impl<'a> Round<'a> {
         self.table.note(name, text);
     }
 
+    /// A file for raw durable writes.
+    fn raw_ring(&self) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join("raw");
+        if !path.exists() {
+            physical::prepare_ring(&path)?;
+        }
+        Ok(path)
+    }
+
     /// Measures raw durable writes of `size` bytes, `depth` at once, if this round has not; returns the
     /// row's name.
     fn raw_writes(&mut self, size: usize, depth: usize) -> anyhow::Result<String> {
         let name = format!("raw: {} KiB durable writes, {depth} at once", size / 1024);
         if self.table.rounds(&name) <= self.number {
-            let path = self.dir.join("raw");
-            if !path.exists() {
-                physical::prepare_ring(&path)?;
-            }
+            let path = self.raw_ring()?;
             let measured = physical::durable_writes(&path, size, depth, self.span)?;
             self.put(Heading::plain(&name), measured);
         }

@@ -1,6 +1,6 @@
 //! What the owner carries out for the broker: durable writes of the journal, and jobs that block.
 //!
-//! Invariants: of the store's works at most one of each kind is out; at most
+//! Invariants: as many of the store's works are out as it hands out; at most
 //! [`limits::READS_OUT_MAX`] reads are; a folder is removed only when no work is out that began
 //! before its log was forgotten and may still write there.
 
@@ -33,7 +33,7 @@ enum Task {
 /// What a [`Job`] should run beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
-    /// What appends wait for; at most one is out.
+    /// What appends wait for; at most [`FLUSH_PARTS_MAX`](tidings_log::limits::FLUSH_PARTS_MAX) are out.
     Flush,
     /// Retention, compaction, scrubbing; at most one is out.
     Upkeep,

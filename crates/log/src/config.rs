@@ -73,7 +73,9 @@ pub struct StoreConfig {
     pub write_bytes_max: usize,
     /// Bytes accepted and not yet in segments above which a flush starts.
     pub flush_bytes: u64,
-    /// The same after which [`crate::Store::congested`] says that appends should wait.
+    /// A flush of several logs is divided into parts of at least so many bytes, done side by side.
+    pub flush_part_bytes: u64,
+    /// Bytes accepted and not yet in segments after which [`crate::Store::congested`] says that appends should wait.
     pub unflushed_bytes_max: u64,
     /// Milliseconds after which accepted bytes are flushed even if there are few.
     pub flush_after_ms: u64,
@@ -98,6 +100,7 @@ impl Default for StoreConfig {
             writes_in_flight_max: 4,
             write_bytes_max: 1 << 20,
             flush_bytes: 64 << 20,
+            flush_part_bytes: 4 << 20,
             unflushed_bytes_max: 192 << 20,
             flush_after_ms: 5_000,
             cache_bytes: 256 << 20,

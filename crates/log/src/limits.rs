@@ -32,7 +32,9 @@ pub const SCAN_CHUNK_BYTES: usize = 256 * 1024;
 /// Places at which a batch with a wrong length may seem to end that are tried, each at the cost of two
 /// reads: hostile records can hold as many as they like.
 pub const CHECKED_ENDS_MAX: usize = 64;
-/// Files and folders above which a flush round syncs the whole disk at once.
+/// Parts of a flush round that are done side by side: one waits for the disk most of its time.
+pub const FLUSH_PARTS_MAX: usize = 8;
+/// Files and folders above which the part of a flush round leaves them to one sync of the whole disk.
 pub const FLUSH_SYNC_ALL_FILES: usize = 64;
 /// Logs, and batches, that one step of putting a flush round together looks at: about a millisecond.
 pub const PLAN_LOGS_PER_STEP: usize = 512;

@@ -1,5 +1,5 @@
-//! The threads for what would block the shard: one that flushes, one for upkeep, some that read what
-//! is no longer in memory.
+//! The threads for what would block the shard: some that flush, one for upkeep, some that read what is
+//! no longer in memory.
 //!
 //! A job sends its own result to whoever waits for it. A job that panics sends nothing; the panic is
 //! reported instead. Jobs that have not begun when the workers are dropped never do.
@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tidings_broker::log::Fault;
+use tidings_broker::log::limits::FLUSH_PARTS_MAX;
 
 use crate::limits::COLD_READERS;
 use crate::pool::{Lost, Pool};
@@ -15,7 +16,7 @@ use crate::pool::{Lost, Pool};
 /// Which threads a job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Moves accepted batches into segments; one job at a time.
+    /// Moves accepted batches into segments; [`FLUSH_PARTS_MAX`] at a time.
     Flush,
     /// Retention, compaction, scrubbing; one job at a time.
     Upkeep,
@@ -38,7 +39,7 @@ impl Workers {
         let lost: Lost = Arc::new(lost);
         let start = |name, threads| Pool::start(name, threads, &lost, |job: Job| job());
         Ok(Self {
-            flush: start("tidings-flush", 1)?,
+            flush: start("tidings-flush", FLUSH_PARTS_MAX)?,
             upkeep: start("tidings-upkeep", 1)?,
             read: start("tidings-read", COLD_READERS)?,
         })

@@ -89,9 +89,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "segments-not-synced",
-        file: "store/flush.rs",
+        file: "store/round.rs",
         text: "«unsynced.files.iter().try_for_each(|file| file.sync())»",
-        instead: "let _ = unsynced; Ok(())",
+        instead: "Ok::<(), Fault>(())",
+        caught_by: "crashes",
+    },
+    Mutant {
+        name: "checkpoint-before-every-part-is-done",
+        file: "store/round.rs",
+        text: "let is_done = «self.round.parts.is_empty() && self.parts_out == 0»;",
+        instead: "self.round.parts.is_empty()",
         caught_by: "crashes",
     },
     Mutant {

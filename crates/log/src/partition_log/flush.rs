@@ -39,6 +39,8 @@ pub(crate) struct LogFlush {
     snapshots: Vec<i64>,
     snapshot_offset: Option<i64>,
     epochs: Arc<Epochs>,
+    /// They are in the file already.
+    epochs_known: bool,
     start_offset: i64,
     /// The offset after the last batch.
     until: i64,
@@ -69,8 +71,9 @@ pub(crate) struct Unsynced {
 }
 
 impl PartitionLog {
-    /// What is durable and not in segments, or none when that is nothing.
-    pub(crate) fn flush(&mut self, id: LogId) -> Option<LogFlush> {
+    /// What is durable and not in segments, or none when that is nothing. `known` is the log's record as it
+    /// was checkpointed.
+    pub(crate) fn flush(&mut self, id: LogId, known: Option<&LogRecord>) -> Option<LogFlush> {
         if !self.is_dirty() || self.poison.is_some() {
             return None;
         }
@@ -96,6 +99,7 @@ impl PartitionLog {
             producers: Arc::clone(&self.flushed_producers),
             snapshots: self.snapshots.clone(),
             snapshot_offset: self.snapshot_offset,
+            epochs_known: known.is_some_and(|known| known.epochs == epochs.starts()),
             epochs,
             start_offset: self.start_to_flush(),
             until,
@@ -125,7 +129,7 @@ impl PartitionLog {
         self.snapshot_offset = done.snapshot_offset;
         self.flushed_offset = flush.until;
         self.dir_unsynced = false;
-        let bytes: u64 = flush.batches.iter().map(|batch| batch.bytes.len() as u64).sum();
+        let bytes = flush.batch_bytes();
         self.unflushed_bytes -= bytes;
         self.roll_due &= !flush.roll;
         let changed = self.sparse != flush.sparse || self.cleaned_to != flush.cleaned_to;
@@ -144,23 +148,21 @@ impl PartitionLog {
 
 impl LogFlush {
     /// Writes everything, and leaves in `unsynced` what must be synced before it counts.
-    /// `known` is the log's record as it was checkpointed; `written` counts the bytes of batches.
+    /// `written` counts the bytes of batches.
     pub(crate) fn write(
         &mut self,
         handles: &Handles,
-        known: Option<&LogRecord>,
         unsynced: &mut Unsynced,
         written: &AtomicU64,
     ) {
         if !self.removed.load(Ordering::Acquire) {
-            self.outcome = Some(self.write_all(handles, known, unsynced, written));
+            self.outcome = Some(self.write_all(handles, unsynced, written));
         }
     }
 
     fn write_all(
         &self,
         handles: &Handles,
-        known: Option<&LogRecord>,
         unsynced: &mut Unsynced,
         written: &AtomicU64,
     ) -> Result<Flushed, Fault> {
@@ -209,7 +211,7 @@ impl LogFlush {
             producers,
         };
         made_names |= self.write_snapshot(disk, &mut flushed, unsynced)?;
-        made_names |= self.write_epochs(disk, known, unsynced)?;
+        made_names |= self.write_epochs(disk, unsynced)?;
         flushed.record = self.record(&flushed);
         if made_names {
             unsynced.dirs.push(self.dir.to_string());
@@ -271,21 +273,15 @@ impl LogFlush {
     }
 
     /// Writes Kafka's file of leader epochs when they have changed; tells whether a name was made.
-    fn write_epochs(
-        &self,
-        disk: &dyn Disk,
-        known: Option<&LogRecord>,
-        unsynced: &mut Unsynced,
-    ) -> Result<bool, Fault> {
-        let starts = self.epochs.starts();
+    fn write_epochs(&self, disk: &dyn Disk, unsynced: &mut Unsynced) -> Result<bool, Fault> {
         let has_folder = self.last.is_some() || !self.batches.is_empty();
-        if !has_folder || known.is_some_and(|known| known.epochs == starts) {
+        if !has_folder || self.epochs_known {
             return Ok(false);
         }
         let path = format!("{}/{}", self.dir, kafka_files::LEADER_EPOCHS_FILE);
         let file = disk.open(&path, OpenMode::Create)?;
         file.truncate(0)?;
-        file.write_at(kafka_files::encode_leader_epochs(starts).as_bytes(), 0)?;
+        file.write_at(kafka_files::encode_leader_epochs(self.epochs.starts()).as_bytes(), 0)?;
         unsynced.files.push(file);
         Ok(true)
     }
@@ -315,6 +311,10 @@ impl LogFlush {
         self.batches.len()
     }
 
+    pub(crate) fn batch_bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.bytes.len() as u64).sum()
+    }
+
     fn txn_records(&self, flushed: &Flushed) -> Vec<TxnRecord> {
         let replaced = flushed.segments.first().map(|segment| segment.base_offset);
         let last = self.last.iter().filter(|last| Some(last.base_offset) != replaced);
@@ -325,6 +325,9 @@ impl LogFlush {
     /// The checkpoint that makes the flush count is durable.
     pub(crate) fn drop_old_snapshots(&self, disk: &dyn Disk) {
         let Some(Ok(flushed)) = &self.outcome else { return };
+        if self.removed.load(Ordering::Acquire) {
+            return;
+        }
         for &offset in &flushed.old_snapshots {
             // One that stays behind costs its bytes until the next open and nothing else.
             drop(disk.remove_file(&names::snapshot(&self.dir, offset)));

@@ -2,8 +2,8 @@
 //! journal's start moves.
 //!
 //! 1. The owner takes from every dirty log what is durable and not in segments, some logs at a time.
-//! 2. The round, on another thread, writes it, syncs it (each file, or everything at once where there
-//!    are many), and writes the checkpoint.
+//! 2. The round, on other threads, writes it and syncs it, in parts when it is a long one, then writes
+//!    the checkpoint.
 //! 3. The owner installs the new segments. Everything below the sequence that was durable when step 1
 //!    began is in segments now, except for logs whose flush failed, so the journal's start moves there.
 //!
@@ -15,17 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::again::Again;
-use super::checkpoint::Checkpoint;
-use super::kafka;
+use super::round::{Part, Round, Split};
 use super::work::{Job, Work};
 use super::{LogId, Moment, Store};
 use crate::journal::{MoveStart, PrepareRing};
 use crate::limits::{
-    ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, FLUSH_SYNC_ALL_FILES, KAFKA_FILES_EVERY_MS,
-    PLAN_BATCHES_PER_STEP, PLAN_LOGS_PER_STEP,
+    ANNOUNCE_AFTER_MS, FLUSH_RETRY_MS, KAFKA_FILES_EVERY_MS, PLAN_BATCHES_PER_STEP,
+    PLAN_LOGS_PER_STEP,
 };
-use crate::partition_log::flush::{LogFlush, Unsynced};
-use crate::partition_log::handles::Handles;
+use crate::partition_log::flush::LogFlush;
 use crate::{Fault, FaultKind, LogKey};
 
 /// Where the flushing of a store is.
@@ -36,6 +34,8 @@ pub(super) struct Flushing {
     /// Logs that the round being planned, or out, may touch.
     touched: BTreeSet<LogId>,
     planning: Option<Planning>,
+    /// The round that is out, while its parts are.
+    split: Option<Split>,
     /// Bytes that the round that is out has put into segments.
     written: Arc<AtomicU64>,
     /// The journal's start may move here.
@@ -96,82 +96,6 @@ struct Planning {
     durable: u64,
 }
 
-/// A flush of many logs.
-#[derive(Debug)]
-pub(super) struct Round {
-    handles: Arc<Handles>,
-    flushes: Vec<LogFlush>,
-    checkpoint: Checkpoint,
-    durable: u64,
-    written: Arc<AtomicU64>,
-    /// Kafka's checkpoints are to be written too.
-    kafka_files: bool,
-    checkpointed: Result<(), Fault>,
-}
-
-impl Round {
-    pub(super) fn run(&mut self) {
-        // By flush; none once there are so many that everything is synced at once, so that no more files
-        // are open than that.
-        let mut unsynced = Some(Vec::new());
-        let mut calls = 0;
-        for flush in &mut self.flushes {
-            let mut to_sync = Unsynced::default();
-            let known = self.checkpoint.records.get(&flush.key);
-            flush.write(&self.handles, known, &mut to_sync, &self.written);
-            calls += to_sync.files.len() + to_sync.dirs.len();
-            unsynced = unsynced.filter(|_| calls <= FLUSH_SYNC_ALL_FILES);
-            if let Some(unsynced) = &mut unsynced {
-                unsynced.push(to_sync);
-            }
-        }
-        match unsynced {
-            Some(unsynced) => self.sync(&unsynced),
-            None => {
-                if let Err(fault) = self.handles.disk().sync_all() {
-                    self.flushes.iter_mut().for_each(|flush| flush.fail(&fault));
-                }
-            }
-        }
-        for flush in &self.flushes {
-            if let Some(Ok(flushed)) = &flush.outcome {
-                self.checkpoint.records.insert(flush.key, flushed.record.clone());
-            }
-        }
-        self.checkpointed = self.checkpoint.write(self.handles.disk());
-        if self.checkpointed.is_ok() {
-            for flush in &self.flushes {
-                flush.drop_old_snapshots(self.handles.disk());
-            }
-            if self.kafka_files {
-                // Older ones cost nothing here.
-                drop(kafka::write(self.handles.disk(), &self.checkpoint));
-            }
-        }
-    }
-
-    /// Each file and folder by itself; `unsynced` is in the order of the flushes.
-    fn sync(&mut self, unsynced: &[Unsynced]) {
-        let disk = self.handles.disk();
-        let mut dirs: BTreeMap<&str, Result<(), Fault>> = BTreeMap::new();
-        for (flush, unsynced) in self.flushes.iter_mut().zip(unsynced) {
-            if let Some(fault) = sync_files(unsynced).err() {
-                flush.fail(&fault);
-            }
-            for dir in &unsynced.dirs {
-                let synced = dirs.entry(dir).or_insert_with(|| disk.sync_dir(dir));
-                if let Err(fault) = synced {
-                    flush.fail(fault);
-                }
-            }
-        }
-    }
-}
-
-fn sync_files(unsynced: &Unsynced) -> Result<(), Fault> {
-    unsynced.files.iter().try_for_each(|file| file.sync())
-}
-
 impl Store {
     pub(super) fn next_flush(&mut self, now: Moment) -> Option<Work> {
         if self.dirty.is_empty() && self.unflushed_bytes == 0 {
@@ -181,6 +105,9 @@ impl Store {
         }
         self.flushing.asked_ms = now.mono_ms;
         self.copy_what_holds();
+        if self.flushing.split.is_some() {
+            return self.next_of_split().map(|job| Work { job });
+        }
         if self.flushing.out {
             return None;
         }
@@ -217,13 +144,40 @@ impl Store {
             self.cache.end_loose_unit();
         }
         if self.flushing.planning.is_some() {
-            return self.plan_round().map(|round| Job::Round(Box::new(round)));
+            let round = Box::new(self.plan_round()?);
+            if round.parts.len() <= 1 {
+                return Some(Job::Round(round));
+            }
+            self.flushing.split = Some(Split::new(round));
+            return self.next_of_split();
         }
         if !self.flushing.prepare_failing || now.mono_ms < self.flushing.prepare_retry_ms {
             return None;
         }
         self.journal.retry_prepare();
         self.journal.prepare().map(Job::Prepare)
+    }
+
+    /// A part of the round that is out; the round, when all of them are done.
+    fn next_of_split(&mut self) -> Option<Job> {
+        let mut split = self.flushing.split.take()?;
+        if let Some(part) = split.next_part() {
+            self.flushing.split = Some(split);
+            return Some(Job::Part(Box::new(part)));
+        }
+        match split.into_round() {
+            Ok(round) => Some(Job::Round(round)),
+            Err(split) => {
+                self.flushing.split = Some(split);
+                None
+            }
+        }
+    }
+
+    pub(super) fn part_done(&mut self, part: Part) {
+        if let Some(split) = &mut self.flushing.split {
+            split.part_done(part);
+        }
     }
 
     /// Where the start of a full journal may move although no log has anything to flush: its frames are of
@@ -267,7 +221,8 @@ impl Store {
         while let Some(id) = planning.left.pop_first() {
             let Some(log) = self.logs.get_mut(&id) else { continue };
             logs += 1;
-            if let Some(flush) = log.flush(id) {
+            let known = self.checkpoint.as_ref().and_then(|known| known.records.get(&log.key()));
+            if let Some(flush) = log.flush(id, known) {
                 batches += flush.batch_count();
                 self.flushing.touched.insert(id);
                 planning.flushes.push(flush);
@@ -286,21 +241,24 @@ impl Store {
         }
         self.flushing.kafka_stale = !kafka_files;
         let planning = self.flushing.planning.take()?;
+        let (handles, written) = (&self.handles, &self.flushing.written);
+        let part_bytes = self.config.flush_part_bytes;
         Some(Round {
-            handles: Arc::clone(&self.handles),
-            flushes: planning.flushes,
+            handles: Arc::clone(handles),
+            parts: Part::divide(handles, planning.flushes, written, part_bytes),
+            parts_done: Vec::new(),
             checkpoint,
             durable: planning.durable,
-            written: Arc::clone(&self.flushing.written),
             kafka_files,
             checkpointed: Ok(()),
         })
     }
 
-    pub(super) fn round_done(&mut self, now: Moment, round: Round) {
+    pub(super) fn round_done(&mut self, now: Moment, mut round: Round) {
         self.flushing.out = false;
         self.flushing.touched.clear();
         self.flushing.written.store(0, Ordering::Relaxed);
+        let flushes = round.take_flushes();
         let mut checkpoint = round.checkpoint;
         for key in self.flushing.forgotten.drain(..) {
             checkpoint.records.remove(&key);
@@ -310,7 +268,7 @@ impl Store {
         let mut start = round.durable;
         self.flushing.fault = round.checkpointed.err();
         self.flushing.start_failed = false;
-        for mut flush in round.flushes {
+        for mut flush in flushes {
             let Some(log) = self.logs.get_mut(&flush.id).filter(|log| log.key() == flush.key)
             else {
                 continue;
@@ -410,7 +368,8 @@ impl Store {
         let flushing = &self.flushing;
         let idle = flushing.idle_since_ms.map(|since| since + ANNOUNCE_AFTER_MS);
         if flushing.out {
-            return idle;
+            let waits = flushing.split.as_ref().is_some_and(Split::is_waiting).then_some(0);
+            return [idle, waits].into_iter().flatten().min();
         }
         let planning = flushing.planning.is_some().then_some(0);
         let works = self.journal.failed().is_none();
@@ -426,8 +385,12 @@ impl Store {
         [idle, planning, flush, start, prepare].into_iter().flatten().min()
     }
 
+    /// Whether the owner has work of flushing that it has not given back.
     pub(super) fn flush_is_out(&self) -> bool {
-        self.flushing.out
+        match &self.flushing.split {
+            Some(split) => split.is_out(),
+            None => self.flushing.out,
+        }
     }
 
     /// Whether asking for work once more can bring some.

@@ -26,6 +26,7 @@ mod io;
 mod kafka;
 mod open;
 mod read;
+mod round;
 mod scrub;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Work that the owner runs on other threads, and when there is some.
 
-use super::flush::Round;
+use super::round::{Part, Round};
 use super::upkeep::UpkeepJob;
 use super::{Moment, Store};
 use crate::journal::{MoveStart, PrepareRing};
@@ -14,8 +14,9 @@ pub enum WorkKind {
     Upkeep,
 }
 
-/// Work to run away from the owner's thread; then give it back with [`Store::work_done`]. At most one
-/// of each kind is out.
+/// Work to run away from the owner's thread; then give it back with [`Store::work_done`], in any order. At
+/// most one of upkeep is out, and one of flushing or the parts of one round:
+/// [`FLUSH_PARTS_MAX`](crate::limits::FLUSH_PARTS_MAX).
 #[derive(Debug)]
 pub struct Work {
     pub(super) job: Job,
@@ -24,6 +25,7 @@ pub struct Work {
 #[derive(Debug)]
 pub(super) enum Job {
     Prepare(PrepareRing),
+    Part(Box<Part>),
     Round(Box<Round>),
     MoveStart(MoveStart),
     Upkeep(UpkeepJob),
@@ -32,7 +34,7 @@ pub(super) enum Job {
 impl Work {
     pub fn kind(&self) -> WorkKind {
         match self.job {
-            Job::Prepare(_) | Job::Round(_) | Job::MoveStart(_) => WorkKind::Flush,
+            Job::Prepare(_) | Job::Part(_) | Job::Round(_) | Job::MoveStart(_) => WorkKind::Flush,
             Job::Upkeep(_) => WorkKind::Upkeep,
         }
     }
@@ -41,6 +43,7 @@ impl Work {
     pub fn run(&mut self) {
         match &mut self.job {
             Job::Prepare(prepare) => prepare.run(),
+            Job::Part(part) => part.run(),
             Job::Round(round) => round.run(),
             Job::MoveStart(start) => start.run(),
             Job::Upkeep(job) => job.run(),
@@ -60,6 +63,7 @@ impl Store {
     pub fn work_done(&mut self, now: Moment, work: Work) {
         match work.job {
             Job::Prepare(prepare) => self.ring_prepared(now, prepare),
+            Job::Part(part) => self.part_done(*part),
             Job::Round(round) => self.round_done(now, *round),
             Job::MoveStart(start) => self.start_moved(now, start),
             Job::Upkeep(job) => self.upkeep_done(now, job),

@@ -14,6 +14,7 @@ mod full;
 mod gaps;
 mod killed;
 mod opened;
+mod parts;
 mod removed;
 mod retained;
 mod straight;
