@@ -106,6 +106,11 @@ impl Server {
         Ok(())
     }
 
+    /// What the system shows of its process.
+    pub fn process(&self) -> PathBuf {
+        Path::new("/proc").join(self.child.id().to_string())
+    }
+
     /// The data directory.
     pub fn data(&self) -> &Path {
         &self.data

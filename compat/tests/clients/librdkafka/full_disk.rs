@@ -30,9 +30,9 @@ const ROUND: usize = 20;
 const FULL: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::KafkaStorageError);
 
 /// Delivery reports by the numbers in the records: those of refused and of taken records may
-/// overtake each other.
+/// overtake each other. With when they came: waiting for all of them takes a tenth of a second at least.
 #[derive(Default)]
-struct Reports(Mutex<Vec<(usize, Result<(), KafkaError>)>>);
+struct Reports(Mutex<Vec<(usize, Result<(), KafkaError>, Instant)>>);
 
 impl ClientContext for Reports {}
 
@@ -45,7 +45,7 @@ impl ProducerContext for Reports {
             Err((error, message)) => (message, Err(error.clone())),
         };
         let number = text(message.payload().expect("a value")).parse().expect("a number");
-        self.0.lock().expect("no test panics with the lock").push((number, report));
+        self.0.lock().expect("no test panics with the lock").push((number, report, Instant::now()));
     }
 }
 
@@ -65,24 +65,32 @@ fn large(number: usize) -> Item {
 struct Sent {
     records: usize,
     acknowledged: Vec<usize>,
+    /// When the newest report came.
+    answered: Option<Instant>,
 }
 
 impl Sent {
     /// Sends a round of the next records, and says how many of it were refused.
     fn round(&mut self, producer: &ThreadedProducer<Reports>, topic: &str) -> usize {
-        for number in self.records..self.records + ROUND {
+        self.send(ROUND, producer, topic)
+    }
+
+    /// The same with so many records.
+    fn send(&mut self, count: usize, producer: &ThreadedProducer<Reports>, topic: &str) -> usize {
+        for number in self.records..self.records + count {
             let value = large(number).value.expect("a value");
             let record = BaseRecord::<str, str>::to(topic).key("k").payload(&value);
             producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
         }
-        self.records += ROUND;
+        self.records += count;
         producer.flush(PATIENCE).expect("every record is answered");
         let mut reports = producer.context().0.lock().expect("no test panics with the lock");
-        assert_eq!(reports.len(), ROUND);
+        assert_eq!(reports.len(), count);
         let (taken, refused): (Vec<_>, Vec<_>) =
-            reports.drain(..).partition(|(_, report)| report.is_ok());
-        assert!(refused.iter().all(|(_, report)| *report == Err(FULL)), "{refused:?}");
-        self.acknowledged.extend(taken.iter().map(|(number, _)| number));
+            reports.drain(..).partition(|(_, report, _)| report.is_ok());
+        assert!(refused.iter().all(|(_, report, _)| *report == Err(FULL)), "{refused:?}");
+        self.answered = taken.iter().chain(&refused).map(|&(_, _, at)| at).max();
+        self.acknowledged.extend(taken.iter().map(|(number, _, _)| number));
         self.acknowledged.sort_unstable();
         refused.len()
     }
@@ -161,6 +169,16 @@ async fn produce_is_refused_at_once_and_nothing_else_is() {
 
     let started = Instant::now();
     assert_eq!(sent.round(&producer, "large"), ROUND);
+    let mut refusals: Vec<Duration> = (0..ROUND)
+        .map(|_| {
+            let asked = Instant::now();
+            assert_eq!(sent.send(1, &producer, "large"), 1);
+            sent.answered.expect("a report") - asked
+        })
+        .collect();
+    refusals.sort_unstable();
+    let (median, slowest) = (refusals[ROUND / 2], refusals[ROUND - 1]);
+    println!("full disk: refused after {median:?}, {slowest:?} at most of {ROUND}");
     let line = large(0).value.expect("a value") + "\n";
     let said = tidings(&server, &["produce", "large"], &line);
     assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
@@ -174,7 +192,9 @@ async fn produce_is_refused_at_once_and_nothing_else_is() {
     delete(&server, "unwanted").await;
 
     disk.remove(FILLER).expect("the filler goes");
+    let freed = Instant::now();
     sent.rounds_until(0, &producer, "large");
+    println!("full disk: {ROUND} records were on disk {:?} after there was room", freed.elapsed());
     server.kill_and_restart().expect("the server starts again");
     assert_eq!(numbers_read(&server, "large", sent.acknowledged.len()), sent.acknowledged);
     assert_eq!(committed(&server, "large"), at("large", 7));

@@ -5,6 +5,7 @@ mod consume;
 mod full_disk;
 mod produce;
 mod restart;
+mod scrub;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
