@@ -8,6 +8,7 @@ use crate::{
     Recovered, split,
 };
 
+mod bounded;
 mod cut;
 mod failed;
 mod full;
