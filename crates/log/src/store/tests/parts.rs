@@ -1,7 +1,7 @@
 //! A flush round whose parts are done side by side.
 
 use super::*;
-use crate::limits::FLUSH_PARTS_MAX;
+use crate::limits::{FLUSH_PARTS_MAX, FLUSH_SYNC_ALL_FILES};
 use crate::{Disk as _, OpenMode};
 
 const LOGS: u64 = 20;
@@ -116,4 +116,23 @@ fn the_rest_of_a_round_leaves_a_removed_log_s_folder_alone() {
     }
     turn(&mut node.store, 3_000_000, 5);
     assert!(disk.read_raw(&others).is_some(), "it is somebody else's");
+}
+
+#[test]
+fn what_many_files_hold_outlasts_the_power() {
+    for flush_part_bytes in [1, u64::MAX] {
+        let disk = MemoryDisk::with_crash_model();
+        let store = StoreConfig { flush_part_bytes, ..small_store() };
+        let logs = 4 * FLUSH_SYNC_ALL_FILES as u64 * FLUSH_PARTS_MAX as u64;
+        let mut node = Node::try_open(&disk, store, CONFIG, logs).expect("it opens");
+        for id in 1..=logs {
+            node.accept(LogId(id), &["kept"], 0);
+        }
+        node.flush();
+        assert_eq!(node.store.unflushed_bytes(), 0);
+        let left = power_cut(&disk);
+        let node = Node::try_open(&left, store, CONFIG, logs).expect("it opens");
+        assert_eq!(node.recovered.journal_entries, 0, "segments alone have it");
+        assert!((1..=logs).all(|id| node.texts_of(LogId(id)) == ["kept"]));
+    }
 }
