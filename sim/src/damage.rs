@@ -1,9 +1,10 @@
 //! Every single-bit flip of a small data directory, truncation at every byte, blocks that changed places.
 //!
 //! Each damaged directory is opened and everything in it is read. What is served must be what was
-//! written; what is not served must have been touched by the damage, and be told of: when opening, or
-//! when it is read. Offsets are never given again. What no report accompanies answers as if nothing had
-//! happened.
+//! written; what is not served must have been touched by the damage in every copy of it that counts,
+//! and be told of: when opening, or when it is read. Offsets are never given again. What no report
+//! accompanies answers as if nothing had happened; nor does one bit of the journal's control file change
+//! any answer, and what is reported is the slot that it is in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tidings_log::{Batch, Disk, MemoryDisk, OpenMode, ReadRefused, Store, split};
+use tidings_log::format::{
+    AllClaims, FrameState, JournalDump, JournalEntry, read_claims, read_journal,
+};
+use tidings_log::{
+    Batch, Disk, Fault, LogKey, MemoryDisk, OpenMode, ReadRefused, SECTOR_BYTES, Store, split,
+};
 
 use crate::books::{Books, Slot, Stage};
 use crate::disk::SimDisk;
@@ -21,9 +27,8 @@ use crate::sites::Sites;
 
 /// Sizes of blocks that change places.
 const SWAPPED_BYTES: [usize; 2] = [512, 4096];
-/// A frame of the journal begins at a multiple of this, with this magic after its checksum.
+/// A frame of the journal takes a multiple of this.
 const FRAME_ALIGNMENT: usize = 4096;
-const FRAME_MAGIC: &[u8; 4] = b"TDJF";
 const RING: &str = "journal/ring";
 const CONTROL: &str = "journal/control";
 const CHECKPOINT: &str = "checkpoint";
@@ -100,8 +105,8 @@ pub struct Directory {
 struct Told {
     slot: Slot,
     answers: Answers,
-    /// For each batch that is served, by base offset: the bytes, and every place whose damage may
-    /// make it unreadable.
+    /// For each batch that is served, by base offset: the bytes, and the place of every copy that an
+    /// opening may take it from; damage to all of them may make it unreadable.
     batches: BTreeMap<i64, (Batch, Vec<Place>)>,
 }
 
@@ -120,10 +125,14 @@ impl Directory {
             .into_iter()
             .map(|path| (path.clone(), plain.read_raw(&path).unwrap_or_default()))
             .collect();
+        let said = |fault: Fault| fault.to_string();
+        let journal = read_journal(&plain).map_err(said)?;
+        let claims = read_claims(&plain).map_err(said)?;
+        let placing = Placing { files: &files, claims, journal };
         let live = reader.books.slots.iter().filter(|slot| slot.stage == Stage::Live);
         let logs = live
             .zip(answers)
-            .map(|(slot, answers)| Told::new(slot.clone(), answers, &files))
+            .map(|(slot, answers)| Told::new(slot.clone(), answers, &placing))
             .collect();
         Ok(Self { disk: plain, books: reader.books.clone(), logs, files, sites: sites.cloned() })
     }
@@ -181,7 +190,8 @@ impl Directory {
         if let Some(sites) = self.sites.as_ref().filter(|_| listened) {
             disk.listen(Arc::clone(sites));
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.open_and_read(&disk, &touched)));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| self.open_and_read(&disk, damage, &touched)));
         let met = match outcome {
             Ok(Ok(met)) => met,
             Ok(Err(what)) => return Err(format!("{damage}: {what}")),
@@ -201,13 +211,22 @@ impl Directory {
         Ok(())
     }
 
-    fn open_and_read(&self, disk: &SimDisk, touched: &Touched) -> Result<Met, String> {
+    fn open_and_read(
+        &self,
+        disk: &SimDisk,
+        damage: &Damage,
+        touched: &Touched,
+    ) -> Result<Met, String> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (mut store, recovered) = match Store::open(disk, self.books.config) {
             Ok(opened) => opened,
             Err(fault) => return Ok(Met::Unopened(fault.to_string())),
         };
         let mut reported = !recovered.damaged.is_empty();
+        let control_byte = damage.control_byte();
+        if let Some(byte) = control_byte {
+            blames_slot_of(byte, &recovered.damaged)?;
+        }
         let mut reported_by = Vec::new();
         for told in &self.logs {
             let model = &told.slot.model;
@@ -222,6 +241,11 @@ impl Directory {
         }
         let mut met = if reported { Met::Detected } else { Met::Harmless };
         for (told, reported_by_log) in self.logs.iter().zip(reported_by) {
+            // A log in memory may keep more of what it flushed than it must.
+            if control_byte.is_some() && !told.slot.model.config.volatile {
+                told.answers_as_before(&store)?;
+                continue;
+            }
             let reported = reported || reported_by_log;
             let moved = self.moved_into(told, touched);
             if told.hold_to(&store, reported, touched, &moved)? || reported {
@@ -254,12 +278,15 @@ enum Met {
 struct Touched(Vec<Place>);
 
 impl Touched {
-    fn meets(&self, places: &[Place]) -> bool {
+    fn meets(&self, (other, place): &Place) -> bool {
         self.0.iter().any(|(path, range)| {
-            places.iter().any(|(other, place)| {
-                path == other && range.start < place.end && place.start < range.end
-            })
+            path == other && range.start < place.end && place.start < range.end
         })
+    }
+
+    /// Whether there is damage in each of the places.
+    fn meets_all(&self, places: &[Place]) -> bool {
+        places.iter().all(|place| self.meets(place))
     }
 
     /// Without the checkpoint nothing says how far a segment goes past its own damage.
@@ -271,11 +298,24 @@ impl Touched {
     }
 
     /// A lost frame of the journal does not say whose batches it held, so nothing tells a log that it was
-    /// longer when its last batch was in there and nowhere else.
+    /// longer when its last batch was in there and nowhere else, or when the frame after it went as well.
     fn has_lost_the_end_of(&self, batches: &BTreeMap<i64, (Batch, Vec<Place>)>) -> bool {
-        let last = batches.last_key_value();
         let is_in_ring = self.0.iter().any(|(path, _)| path == RING);
-        is_in_ring && last.is_some_and(|(_, (_, places))| self.meets(places))
+        let lost = |places: &[Place]| match self.0.len() {
+            1 => self.meets_all(places),
+            _ => places.iter().any(|place| place.0 == RING && self.meets(place)),
+        };
+        is_in_ring && batches.last_key_value().is_some_and(|(_, (_, places))| lost(places))
+    }
+
+    /// Where a log may end when two places are damaged and a batch that no checkpoint counts is in both: what
+    /// follows it in segments is put aside, and no frame may be left that has it.
+    fn cuts_from(&self, batches: &BTreeMap<i64, (Batch, Vec<Place>)>) -> Option<i64> {
+        let is_uncounted = |places: &[Place]| places.iter().any(|(path, _)| path == RING);
+        let lost = batches.iter().find(|(_, (_, places))| {
+            is_uncounted(places) && places.len() > 1 && self.meets_all(places)
+        });
+        lost.map(|(base, _)| *base)
     }
 
     /// An entry that another batch confirms too makes a look-up by time begin too late;
@@ -291,6 +331,14 @@ impl Touched {
 }
 
 impl Damage {
+    /// The byte of the journal's control file in which the only bit is flipped.
+    fn control_byte(&self) -> Option<u64> {
+        match self {
+            Self::Flip { path, bit } if path == CONTROL => Some(bit / 8),
+            _ => None,
+        }
+    }
+
     fn apply(&self, disk: &MemoryDisk, files: &BTreeMap<String, Vec<u8>>) -> Touched {
         match self {
             Self::Flip { path, bit } => {
@@ -315,15 +363,38 @@ impl Damage {
     }
 }
 
+/// A slot of the control file is all that one bit of it may cost.
+fn blames_slot_of(byte: u64, damaged: &[Fault]) -> Result<(), String> {
+    let is_slot = |fault: &Fault| {
+        fault.path == CONTROL
+            && fault.offset.is_some_and(|at| (at..at + SECTOR_BYTES).contains(&byte))
+    };
+    match damaged.iter().find(|fault| !is_slot(fault)) {
+        Some(fault) => Err(format!("one bit of a slot costs more than the slot: {fault}")),
+        None => Ok(()),
+    }
+}
+
 impl Told {
-    fn new(slot: Slot, answers: Answers, files: &BTreeMap<String, Vec<u8>>) -> Self {
+    fn new(slot: Slot, answers: Answers, placing: &Placing<'_>) -> Self {
         let mut batches = BTreeMap::new();
         for bytes in &answers.read {
             let batch = Batch::parse(bytes.clone()).expect("it was checked when it was read");
-            let places = places_of(batch.bytes(), &slot.model.dir, files);
+            let places = placing.places_of(&batch, &slot.model.dir, slot.model.key);
             batches.insert(batch.header().base_offset, (batch, places));
         }
         Self { slot, answers, batches }
+    }
+
+    fn answers_as_before(&self, store: &Store) -> Result<(), String> {
+        let dir = &self.slot.model.dir;
+        let log = store.log(self.slot.id).ok_or_else(|| format!("{dir}: is not open"))?;
+        let answers = Answers::ask(store, self.slot.id, log)?;
+        if answers != self.answers {
+            let differs = self.answers.difference(&answers);
+            return Err(format!("{dir}: answers differently: {differs}"));
+        }
+        Ok(())
     }
 
     /// Whether anything was refused; an error if something is served or lost that must not be.
@@ -344,7 +415,8 @@ impl Told {
             self.read_what_is_left(store, log.start_offset(), moved)?;
             return Ok(false);
         }
-        if log.end_offset() < self.answers.end && !untold {
+        let cuts_from = touched.cuts_from(&self.batches);
+        if log.end_offset() < self.answers.end && !untold && cuts_from.is_none() {
             let (end, was) = (log.end_offset(), self.answers.end);
             return Err(said(format!("offsets from {end} to {was} would be given again")));
         }
@@ -362,7 +434,8 @@ impl Told {
             return Err(said("does not answer, but refuses no read".to_owned()));
         }
         for (base, (_, places)) in &self.batches {
-            let may_be_lost = touched.meets(places)
+            let may_be_lost = touched.meets_all(places)
+                || cuts_from.is_some_and(|from| *base >= from)
                 || reported && touched.control_is_lost()
                 || reported && touched.is_behind_damage(places);
             if !served.contains(base) && !may_be_lost {
@@ -418,32 +491,46 @@ impl Told {
     }
 }
 
-/// Where a batch is: in segments from a few batches before it on (the damage to a length hides those
-/// after it), in the journal with its whole frame.
-fn places_of(batch: &[u8], dir: &str, files: &BTreeMap<String, Vec<u8>>) -> Vec<Place> {
-    let mut places = Vec::new();
-    for (path, content) in files {
-        let is_segment = path.starts_with(&format!("{dir}/")) && path.ends_with(".log");
-        if is_segment && let Some(at) = position(content, batch) {
-            let from = starts_before(content, at);
-            places.push((path.clone(), from..at + batch.len()));
-        }
-        if path == RING {
-            for at in positions(content, batch) {
-                places.push((path.clone(), frame_around(content, at)));
+/// What tells where in an undamaged directory the copies of a batch are.
+struct Placing<'a> {
+    files: &'a BTreeMap<String, Vec<u8>>,
+    claims: AllClaims,
+    journal: JournalDump,
+}
+
+impl Placing<'_> {
+    /// The copies that an opening may take: in segments from a few batches before it on (the damage to a
+    /// length hides those after it), and, of what no checkpoint counts as in segments, in live frames.
+    fn places_of(&self, batch: &Batch, dir: &str, log: LogKey) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (path, content) in self.files {
+            let is_segment = path.starts_with(&format!("{dir}/")) && path.ends_with(".log");
+            if is_segment && let Some(at) = position(content, batch.bytes()) {
+                let from = starts_before(content, at);
+                places.push((path.clone(), from..at + batch.bytes().len()));
             }
         }
+        let base_offset = batch.header().base_offset;
+        let claims = self.claims.by_folder.get(dir);
+        if claims.is_some_and(|claims| base_offset < claims.recovery_offset) {
+            return places;
+        }
+        let is_of_it = |entry: &JournalEntry| {
+            matches!(entry, JournalEntry::Batch { key, offset, .. }
+                if (*key, *offset) == (log, base_offset))
+        };
+        let live = self.journal.frames.iter().filter(|frame| frame.state == FrameState::Live);
+        places.extend(live.filter(|frame| frame.entries.iter().any(is_of_it)).map(|frame| {
+            let start = frame.offset as usize;
+            let end = start + (frame.len as usize).next_multiple_of(FRAME_ALIGNMENT);
+            (RING.to_owned(), start..end)
+        }));
+        places
     }
-    places
 }
 
 fn position(content: &[u8], wanted: &[u8]) -> Option<usize> {
     content.windows(wanted.len()).position(|window| window == wanted)
-}
-
-fn positions(content: &[u8], wanted: &[u8]) -> Vec<usize> {
-    let windows = content.windows(wanted.len()).enumerate();
-    windows.filter(|(_, window)| *window == wanted).map(|(at, _)| at).collect()
 }
 
 /// Where the batches begin that stand a few before the one at `at`.
@@ -456,19 +543,6 @@ fn starts_before(content: &[u8], at: usize) -> usize {
     }
     let first = starts.len().saturating_sub(BATCHES_BEFORE_INDEXED);
     starts.get(first).copied().unwrap_or(at)
-}
-
-fn frame_around(content: &[u8], at: usize) -> Range<usize> {
-    let is_frame = |start: usize| content.get(start + 4..start + 8) == Some(&FRAME_MAGIC[..]);
-    let mut start = at / FRAME_ALIGNMENT * FRAME_ALIGNMENT;
-    while start > 0 && !is_frame(start) {
-        start -= FRAME_ALIGNMENT;
-    }
-    let mut end = at / FRAME_ALIGNMENT * FRAME_ALIGNMENT + FRAME_ALIGNMENT;
-    while end < content.len() && !is_frame(end) {
-        end += FRAME_ALIGNMENT;
-    }
-    start..end
 }
 
 /// A copy without the crash model, which costs less to copy again.

@@ -73,6 +73,8 @@ struct Watch {
 struct State {
     /// From this call on nothing happens any more.
     cut_at: Option<u64>,
+    /// The first call that touches this path is where the power is cut.
+    cut_at_path: Option<String>,
     /// This one call fails.
     fails_at: Option<u64>,
     failed: bool,
@@ -112,6 +114,11 @@ impl SimDisk {
     pub fn cut_after(&self, calls: u64) {
         self.state().cut_at = Some(self.calls() + calls);
         self.memory.fail_after(calls, FaultKind::Io("the power is cut".to_owned()));
+    }
+
+    /// Cuts the power at the next call for `path`.
+    pub fn cut_at_path(&self, path: &str) {
+        self.state().cut_at_path = Some(path.to_owned());
     }
 
     /// Ends the failing: nothing was cut but the process was killed, and what it wrote is there until the
@@ -190,6 +197,9 @@ impl SimDisk {
         act: impl FnOnce(&MemoryDisk) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let before = self.memory.calls();
+        if self.state().cut_at_path.take_if(|cut_at| *cut_at == path).is_some() {
+            self.cut_after(0);
+        }
         let fails = self.state().fails_at == Some(before);
         if fails {
             self.memory.fail_after(0, FaultKind::Io("injected failure".to_owned()));

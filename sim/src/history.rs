@@ -48,12 +48,17 @@ pub(crate) struct OutWork {
     pub(crate) ran: bool,
 }
 
+/// What a flush round makes once everything is in segments.
+const UNFINISHED_CHECKPOINT: &str = "checkpoint.new";
+
 /// How a data directory is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     Clean,
     /// With batches that are in the journal only.
     Unclean,
+    /// With batches in the journal and in segments, and a checkpoint that does not say so.
+    InFlush,
 }
 
 /// A store with its owner.
@@ -118,7 +123,23 @@ impl Owner {
         match stop {
             Stop::Clean => self.close(),
             Stop::Unclean => self.fall_idle(),
+            Stop::InFlush => {
+                self.fall_idle()?;
+                self.stop_in_flush()
+            }
         }
+    }
+
+    /// Ends when a flush round has made everything durable in segments, before its checkpoint says so.
+    fn stop_in_flush(&mut self) -> Result<(), Ended> {
+        self.books.now.mono_ms += self.books.config.flush_after_ms;
+        self.disk.cut_at_path(UNFINISHED_CHECKPOINT);
+        self.work_until_idle()?;
+        if !self.disk.is_cut() {
+            return Err(Ended::Violation("a flush round without a checkpoint".to_owned()));
+        }
+        self.disk.revive();
+        Ok(())
     }
 
     /// Waits until the journal has told on disk that its last frames are durable.

@@ -159,7 +159,7 @@ fn explored(
 }
 
 fn damage(arguments: &Arguments, sites: &Arc<Sites>) -> Result<(), String> {
-    for stop in [Stop::Clean, Stop::Unclean] {
+    for stop in [Stop::Clean, Stop::Unclean, Stop::InFlush] {
         let directory = Directory::new(DIRECTORY_SEED, stop, Some(sites))?;
         let (bytes, files) = (directory.bytes(), directory.files());
         let damages: Vec<Damage> = directory.damages().collect();

@@ -65,6 +65,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         instead: "self.epoch().max(1)",
         caught_by: "crashes",
     },
+    Mutant {
+        name: "one-control-slot",
+        file: "journal/control.rs",
+        text: "«SLOTS_AT.iter()».try_for_each",
+        instead: "SLOTS_AT[..1].iter()",
+        caught_by: "damage",
+    },
     // Either alone is enough to tell an old frame.
     Mutant {
         name: "forget-epoch-and-chain-of-frames",
@@ -163,5 +170,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         text: "let start_offset = «flushed_start_offset.max(journaled.unwrap_or(0))»;",
         instead: "flushed_start_offset",
         caught_by: "crashes",
+    },
+    Mutant {
+        name: "cut-what-the-journal-has-lost",
+        file: "partition_log/recovery/rest.rs",
+        text: "if «trust_journal» {",
+        instead: "trust_journal || !self.keep_all",
+        caught_by: "damage",
     },
 ];
