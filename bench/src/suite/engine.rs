@@ -27,8 +27,8 @@ const LOADS: [Load; 6] = [
     Load { topic: "many", clients: 64, count: 1, size: 100 },
     Load { topic: "crowd", clients: 512, count: 1, size: 100 },
     Load { topic: "batches", clients: 1, count: 100, size: 1000 },
-    Load { topic: VOLATILE, clients: 8, count: 100, size: 1000 },
-    Load { topic: AS_VOLATILE, clients: 8, count: 100, size: 1000 },
+    Load { topic: VOLATILE, clients: 64, count: 100, size: 1000 },
+    Load { topic: AS_VOLATILE, clients: 64, count: 100, size: 1000 },
 ];
 /// The topic whose appends wait for no disk, and the one with the same load that is compared with it.
 const VOLATILE: &str = "volatile";

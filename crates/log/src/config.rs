@@ -101,7 +101,7 @@ impl Default for StoreConfig {
             write_bytes_max: 1 << 20,
             flush_bytes: 64 << 20,
             flush_part_bytes: 4 << 20,
-            unflushed_bytes_max: 192 << 20,
+            unflushed_bytes_max: 320 << 20,
             flush_after_ms: 5_000,
             cache_bytes: 256 << 20,
             open_files_max: 1024,

@@ -12,17 +12,21 @@ pub const REQUESTS_PER_TURN_MAX: usize = 1024;
 pub const COLD_READERS: usize = 2;
 /// Parts of a vectored write that the kernel takes in one call (`IOV_MAX`).
 pub const WRITE_PARTS_MAX: usize = 1024;
-/// Bytes of one read or write past the page cache; a longer one is several. Each thread that does so
+/// Bytes of one read past the page cache; a longer one is several. Each thread that reads or writes so
 /// keeps a buffer of this size.
 pub const DIRECT_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes from which on a read of what is not in the page cache goes past it.
 pub const LONG_READ_BYTES: usize = 128 * 1024;
+/// Bytes of one write past the page cache; a longer one is several. The journal's writes, for which
+/// somebody waits, find the disk busy with one of these at most.
+pub const DIRECT_WRITE_BYTES: usize = 1024 * 1024;
 /// Bytes from which on a write goes past the page cache.
-pub const LONG_WRITE_BYTES: usize = 64 * 1024;
+pub const LONG_WRITE_BYTES: usize = 16 * 1024;
 /// Milliseconds between two looks at the free space of the disk.
 pub const FREE_SPACE_PROBE_MS: u64 = 1000;
 
 // A semaphore counts permits in `u32`, and a turn must be able to see every kind of request.
 const _: () = assert!(PRODUCE_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
 const _: () = assert!(REQUESTS_PER_TURN_MAX <= REQUESTS_IN_FLIGHT_MAX);
+const _: () = assert!(DIRECT_WRITE_BYTES <= DIRECT_BYTES);
 const _: () = assert!(DIRECT_BYTES.is_multiple_of(tidings_log::BLOCK_BYTES));

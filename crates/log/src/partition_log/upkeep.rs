@@ -193,9 +193,9 @@ impl PartitionLog {
     }
 
     pub(crate) fn expire_producers(&mut self, mono_ms: u64, expiry_ms: i64) {
-        if !self.producers.is_empty() {
-            self.producers.expire(mono_ms, expiry_ms);
-            Arc::make_mut(&mut self.flushed_producers).expire(mono_ms, expiry_ms);
+        if self.producers.expire(mono_ms, expiry_ms) {
+            // Not by their own age: they have not seen what is not flushed.
+            Arc::make_mut(&mut self.flushed_producers).keep_those_of(&self.producers);
         }
     }
 

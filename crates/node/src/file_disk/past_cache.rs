@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use tidings_broker::log::BLOCK_BYTES;
 
 use super::aligned::AlignedBuffer;
-use crate::limits::DIRECT_BYTES;
+use crate::limits::{DIRECT_BYTES, DIRECT_WRITE_BYTES};
 
 thread_local! {
     /// Between the disk and where bytes are wanted, or come from. Kept, because memory that is new to a
@@ -73,7 +73,7 @@ pub(super) fn write(
             let whole = bytes - bytes % BLOCK_BYTES;
             let (file, len) = match (over, whole) {
                 (0, 0) => (cached, bytes),
-                (0, _) => (past_cache, whole.min(blocks.len())),
+                (0, _) => (past_cache, whole.min(DIRECT_WRITE_BYTES)),
                 _ => (cached, bytes.min(BLOCK_BYTES - over)),
             };
             parts.take(&mut blocks[..len]);

@@ -10,6 +10,7 @@ use crate::{
 
 mod bounded;
 mod cut;
+mod expired;
 mod failed;
 mod full;
 mod gaps;
