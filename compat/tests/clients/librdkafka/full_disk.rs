@@ -29,10 +29,18 @@ const RECORD_BYTES: usize = 60_000;
 const ROUND: usize = 20;
 const FULL: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::KafkaStorageError);
 
-/// Delivery reports by the numbers in the records: those of refused and of taken records may
-/// overtake each other. With when they came: waiting for all of them takes a tenth of a second at least.
+/// What came of a record, by the number in it: reports of refused and of taken ones may overtake each
+/// other.
+#[derive(Debug)]
+struct Reported {
+    number: usize,
+    outcome: Result<(), KafkaError>,
+    /// When it came: waiting for all of them takes a tenth of a second at least.
+    at: Instant,
+}
+
 #[derive(Default)]
-struct Reports(Mutex<Vec<(usize, Result<(), KafkaError>, Instant)>>);
+struct Reports(Mutex<Vec<Reported>>);
 
 impl ClientContext for Reports {}
 
@@ -40,12 +48,14 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let (message, report) = match result {
+        let at = Instant::now();
+        let (message, outcome) = match result {
             Ok(message) => (message, Ok(())),
             Err((error, message)) => (message, Err(error.clone())),
         };
         let number = text(message.payload().expect("a value")).parse().expect("a number");
-        self.0.lock().expect("no test panics with the lock").push((number, report, Instant::now()));
+        let reported = Reported { number, outcome, at };
+        self.0.lock().expect("no test panics with the lock").push(reported);
     }
 }
 
@@ -87,10 +97,10 @@ impl Sent {
         let mut reports = producer.context().0.lock().expect("no test panics with the lock");
         assert_eq!(reports.len(), count);
         let (taken, refused): (Vec<_>, Vec<_>) =
-            reports.drain(..).partition(|(_, report, _)| report.is_ok());
-        assert!(refused.iter().all(|(_, report, _)| *report == Err(FULL)), "{refused:?}");
-        self.answered = taken.iter().chain(&refused).map(|&(_, _, at)| at).max();
-        self.acknowledged.extend(taken.iter().map(|(number, _, _)| number));
+            reports.drain(..).partition(|reported| reported.outcome.is_ok());
+        assert!(refused.iter().all(|reported| reported.outcome == Err(FULL)), "{refused:?}");
+        self.answered = taken.iter().chain(&refused).map(|reported| reported.at).max();
+        self.acknowledged.extend(taken.iter().map(|reported| reported.number));
         self.acknowledged.sort_unstable();
         refused.len()
     }
