@@ -115,6 +115,10 @@ struct Producer {
 }
 
 impl Producer {
+    fn is_kept_by(&self, producer_id: i64, others: &Producers) -> bool {
+        self.transaction_offset.is_some() || others.by_id.contains_key(&producer_id)
+    }
+
     fn new(epoch: i16) -> Self {
         Self {
             epoch,
@@ -334,9 +338,8 @@ impl Producers {
 
     /// Forgets the producers that have written nothing for `expiry_ms` by a clock that never goes back, as
     /// far as calls of this function have seen: neither a timestamp that a client chose nor a wall
-    /// clock that leaps shortens the time. Tells whether there were any.
-    pub(super) fn expire(&mut self, mono_ms: u64, expiry_ms: i64) -> bool {
-        let before = self.by_id.len();
+    /// clock that leaps shortens the time.
+    pub(super) fn expire(&mut self, mono_ms: u64, expiry_ms: i64) {
         let expiry_ms = u64::try_from(expiry_ms).unwrap_or(0);
         let (by_id, by_age) = (&mut self.by_id, &mut self.by_age);
         by_id.retain(|&producer_id, producer| {
@@ -348,15 +351,17 @@ impl Producers {
             }
             keep
         });
-        by_id.len() < before
+    }
+
+    /// Whether [`Self::keep_those_of`] forgets any.
+    pub(super) fn has_others_than(&self, others: &Self) -> bool {
+        self.by_id.iter().any(|(&producer_id, producer)| !producer.is_kept_by(producer_id, others))
     }
 
     /// Forgets the producers that `others` does not know, unless a transaction of theirs is open here.
     pub(super) fn keep_those_of(&mut self, others: &Self) {
         let (by_id, by_age) = (&mut self.by_id, &mut self.by_age);
-        by_id.retain(|producer_id, producer| {
-            producer.transaction_offset.is_some() || others.by_id.contains_key(producer_id)
-        });
+        by_id.retain(|&producer_id, producer| producer.is_kept_by(producer_id, others));
         by_age.retain(|(_, producer_id)| by_id.contains_key(producer_id));
     }
 

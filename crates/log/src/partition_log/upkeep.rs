@@ -193,8 +193,10 @@ impl PartitionLog {
     }
 
     pub(crate) fn expire_producers(&mut self, mono_ms: u64, expiry_ms: i64) {
-        if self.producers.expire(mono_ms, expiry_ms) {
-            // Not by their own age: they have not seen what is not flushed.
+        self.producers.expire(mono_ms, expiry_ms);
+        // Not by their own age, as they have not seen what is not flushed; and not only now, as a flush
+        // that is out brings back those it began with.
+        if self.flushed_producers.has_others_than(&self.producers) {
             Arc::make_mut(&mut self.flushed_producers).keep_those_of(&self.producers);
         }
     }

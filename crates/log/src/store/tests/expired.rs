@@ -46,3 +46,25 @@ fn an_expired_producer_is_forgotten_in_what_is_flushed_too() {
     let mut node = Node::open(&power_cut(&disk));
     assert_eq!(send(&mut node, 0), Ok(Appended::Written { base_offset: 2, last_offset: 2 }));
 }
+
+#[test]
+fn a_producer_that_expires_under_a_flush_is_forgotten_by_the_next_one() {
+    let disk = MemoryDisk::with_crash_model();
+    let mut node = Node::open(&disk);
+    send(&mut node, 0).expect("appended");
+    node.flush();
+    expire(&mut node, 0);
+    node.accept(LOG, &["makes a flush"], 0);
+    node.store.settle(NOW);
+    let mut moments = (0..10).map(|step| at(2_000_000 + step * 1_000));
+    let mut round = moments.find_map(|now| node.store.next_flush(now)).expect("a flush is due");
+    round.run();
+    expire(&mut node, 1_000);
+    node.store.work_done(at(3_000_000), round);
+    node.flush();
+    expire(&mut node, 2_000);
+    node.store.append(LOG, &producer_batch(&["y"], 0, Some((8, 0, 0))), AT).expect("appended");
+    node.flush();
+    let mut node = Node::open(&power_cut(&disk));
+    assert_eq!(send(&mut node, 0), Ok(Appended::Written { base_offset: 3, last_offset: 3 }));
+}
