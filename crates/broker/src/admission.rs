@@ -95,8 +95,7 @@ impl Broker {
         while let Some(mut first) = self.admission.waiting.pop_front() {
             let room = self.disk_room();
             // What does not fit is refused by the rule that wants room.
-            let left = self.free_bytes.saturating_sub(first.producing.bytes());
-            let has_room = !self.admission.is_full && left >= self.config.disk_reserve_bytes;
+            let has_room = self.has_room(first.producing.bytes());
             let is_early = has_room && now.mono_ms < self.admission.next_at_ms;
             let store = &self.logs.store;
             self.admission.is_blocked = has_room && store.failed().is_none() && store.congested();
@@ -136,12 +135,20 @@ impl Broker {
         DiskRoom::of(self.free_bytes, self.config.disk_reserve_bytes)
     }
 
-    /// Whether there is room for so many bytes above the reserve; or what to tell.
+    /// Whether so many bytes leave the reserve, and the disk has not just been full.
+    fn has_room(&self, bytes: u64) -> bool {
+        let left = self.free_bytes.saturating_sub(bytes);
+        !self.admission.is_full && left >= self.config.disk_reserve_bytes
+    }
+
+    /// Whether there is room for so many bytes; or what to tell.
     pub(crate) fn check_room(&mut self, bytes: u64) -> Result<(), String> {
+        if self.has_room(bytes) {
+            return Ok(());
+        }
         let (free, reserve) = (self.free_bytes, self.config.disk_reserve_bytes);
-        let fits = free.saturating_sub(bytes) >= reserve;
-        self.admission.is_full |= !fits && free < resume_bytes(reserve);
-        if fits && !self.admission.is_full { Ok(()) } else { Err(below_reserve(free, reserve)) }
+        self.admission.is_full |= free < resume_bytes(reserve);
+        Err(below_reserve(free, reserve))
     }
 
     /// Tells the broker how much room the disk has; until told again it counts what it takes. It

@@ -75,7 +75,8 @@ pub struct StoreConfig {
     pub flush_bytes: u64,
     /// A flush of several logs is divided into parts of at least so many bytes, done side by side.
     pub flush_part_bytes: u64,
-    /// Bytes accepted and not yet in segments after which [`crate::Store::congested`] says that appends should wait.
+    /// Bytes accepted and not yet in segments after which [`crate::Store::congested`] says that appends
+    /// should wait.
     pub unflushed_bytes_max: u64,
     /// Milliseconds after which accepted bytes are flushed even if there are few.
     pub flush_after_ms: u64,

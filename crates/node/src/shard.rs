@@ -349,7 +349,7 @@ impl Shard {
                 let unflushed = self.broker.unflushed_bytes();
                 self.counters.free_bytes.store(free, Ordering::Relaxed);
                 self.counters.unflushed_bytes.store(unflushed, Ordering::Relaxed);
-                self.tell_of_room(free);
+                self.tell_of_room(free, unflushed);
             }
             Err(fault) => tracing::warn!(%fault, "free space is unknown"),
         }
@@ -357,10 +357,9 @@ impl Shard {
 
     /// Says once when produce begins to be slowed or refused for want of room, and once when it is
     /// taken again.
-    fn tell_of_room(&mut self, free: u64) {
+    fn tell_of_room(&mut self, free: u64, unflushed: u64) {
         let room = self.broker.disk_room();
         let before = std::mem::replace(&mut self.room, room);
-        let unflushed = self.broker.unflushed_bytes();
         match (before, room) {
             (DiskRoom::None, DiskRoom::None) | (DiskRoom::Plenty, DiskRoom::Plenty) => {}
             (_, DiskRoom::None) => {

@@ -115,10 +115,6 @@ struct Producer {
 }
 
 impl Producer {
-    fn is_kept_by(&self, producer_id: i64, others: &Producers) -> bool {
-        self.transaction_offset.is_some() || others.by_id.contains_key(&producer_id)
-    }
-
     fn new(epoch: i16) -> Self {
         Self {
             epoch,
@@ -128,6 +124,10 @@ impl Producer {
             batches: VecDeque::new(),
             idle_since_ms: None,
         }
+    }
+
+    fn is_kept_by(&self, producer_id: i64, others: &Producers) -> bool {
+        self.transaction_offset.is_some() || others.by_id.contains_key(&producer_id)
     }
 
     /// The stored copy of a batch that was sent again.

@@ -76,13 +76,18 @@ fn a_full_ring_whose_log_is_removed_is_released() {
     assert!(appended.is_ok() && !node.store.congested(), "{appended:?}: stalled for ever");
 }
 
-/// Asks for work until there is some, and does it.
-fn one_round(store: &mut Store) {
-    let mut round = next_round(store);
+/// A full ring whose flush round came to its end; the power went before the journal's start moved.
+fn filled_and_cut() -> MemoryDisk {
+    let disk = MemoryDisk::with_crash_model();
+    let mut node = Node::try_open(&disk, ring(), CONFIG, 1).expect("it opens");
+    fill(&mut node.store, LOG);
+    let mut round = next_round(&mut node.store);
     round.run();
-    store.work_done(at(1_000_000), round);
+    node.store.work_done(at(1_000_000), round);
+    power_cut(&disk)
 }
 
+/// Asks for work until there is some.
 fn next_round(store: &mut Store) -> Work {
     loop {
         if let Some(work) = store.next_work(at(1_000_000)) {
@@ -115,12 +120,7 @@ fn what_a_flush_has_written_is_not_waiting_for_room_any_more() {
 
 #[test]
 fn a_ring_that_is_full_of_what_is_in_segments_is_released_after_a_crash() {
-    let disk = MemoryDisk::with_crash_model();
-    let mut node = Node::try_open(&disk, ring(), CONFIG, 1).expect("it opens");
-    fill(&mut node.store, LOG);
-    // The round comes to its end; the power goes before the journal's start moves.
-    one_round(&mut node.store);
-    let left = power_cut(&disk);
+    let left = filled_and_cut();
     let mut node = Node::try_open(&left, ring(), CONFIG, 1).expect("it opens");
     node.store.append(LOG, &batch_of(&[&big()], 0), AT).expect("appended");
     turn(&mut node.store, 1_000_000, 50);
@@ -142,11 +142,7 @@ fn a_ring_that_cannot_grow_does_not_keep_flushes_from_running() {
 
 #[test]
 fn closing_says_so_when_it_could_not_write_everything() {
-    let disk = MemoryDisk::with_crash_model();
-    let mut node = Node::try_open(&disk, ring(), CONFIG, 1).expect("it opens");
-    fill(&mut node.store, LOG);
-    one_round(&mut node.store);
-    let left = power_cut(&disk);
+    let left = filled_and_cut();
     for life in 0..3 {
         let mut node = Node::try_open(&left, ring(), CONFIG, 1).expect("it opens");
         node.store.append(LOG, &batch_of(&[&big()], 0), AT).expect("appended");
