@@ -131,12 +131,20 @@ impl Reader {
         self.array_of().map(i16::from_be_bytes)
     }
 
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array_of().map(u16::from_be_bytes)
+    }
+
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         self.array_of().map(i32::from_be_bytes)
     }
 
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         self.array_of().map(i64::from_be_bytes)
+    }
+
+    pub fn f64(&mut self) -> Result<f64, DecodeError> {
+        self.array_of().map(f64::from_be_bytes)
     }
 
     pub fn uuid(&mut self) -> Result<[u8; 16], DecodeError> {
@@ -230,6 +238,11 @@ impl Reader {
         Ok(Some(list))
     }
 
+    /// A struct that may be null: a byte says whether it is there.
+    pub fn nullable_struct<T: Wire>(&mut self, version: i16) -> Result<Option<T>, DecodeError> {
+        if self.i8()? < 0 { Ok(None) } else { T::decode(self, version).map(Some) }
+    }
+
     pub fn list<T: Wire>(&mut self, version: i16) -> Result<Vec<T>, DecodeError> {
         let value = self.nullable_list(version)?;
         self.not_null(value)
@@ -279,15 +292,21 @@ impl Reader {
     }
 }
 
-impl Wire for i32 {
-    const BYTES_MIN: usize = 4;
-    fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        r.i32()
-    }
-    fn encode(&self, w: &mut crate::Writer, _version: i16) {
-        w.i32(*self);
-    }
+macro_rules! elements {
+    ($($number:ident: $bytes:literal),+) => { $(
+        impl Wire for $number {
+            const BYTES_MIN: usize = $bytes;
+            fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
+                r.$number()
+            }
+            fn encode(&self, w: &mut crate::Writer, _version: i16) {
+                w.$number(*self);
+            }
+        }
+    )+ };
 }
+
+elements!(i8: 1, i32: 4, i64: 8);
 
 impl Wire for String {
     const BYTES_MIN: usize = 1;

@@ -94,12 +94,20 @@ impl Writer {
         self.current.put_i16(value);
     }
 
+    pub fn u16(&mut self, value: u16) {
+        self.current.put_u16(value);
+    }
+
     pub fn i32(&mut self, value: i32) {
         self.current.put_i32(value);
     }
 
     pub fn i64(&mut self, value: i64) {
         self.current.put_i64(value);
+    }
+
+    pub fn f64(&mut self, value: f64) {
+        self.current.put_f64(value);
     }
 
     pub fn uuid(&mut self, value: &[u8; 16]) {
@@ -165,6 +173,13 @@ impl Writer {
             self.segments.push(bytes.clone());
         } else {
             self.current.put_slice(bytes);
+        }
+    }
+
+    pub fn nullable_struct<T: Wire>(&mut self, value: Option<&T>, version: i16) {
+        self.i8(if value.is_some() { 1 } else { -1 });
+        if let Some(value) = value {
+            value.encode(self, version);
         }
     }
 

@@ -50,6 +50,10 @@ impl Source {
         self.i64() as i16
     }
 
+    pub fn u16(&mut self) -> u16 {
+        self.i64() as u16
+    }
+
     pub fn i32(&mut self) -> i32 {
         self.i64() as i32
     }
@@ -60,6 +64,11 @@ impl Source {
             1 => self.below(1000) as i64,
             _ => self.u64() as i64,
         }
+    }
+
+    /// A number, because a value that is none is unlike itself.
+    pub fn f64(&mut self) -> f64 {
+        self.i64() as f64 / 8.0
     }
 
     pub fn uuid(&mut self) -> [u8; 16] {

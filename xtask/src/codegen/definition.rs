@@ -43,7 +43,7 @@ impl Versions {
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Type {
-    /// `bool` and the integers: Rust's names are the notation's.
+    /// `bool` and the numbers: Rust's names are the notation's.
     Scalar(String),
     Uuid,
     String,
@@ -80,6 +80,12 @@ pub(super) struct Api {
 }
 
 impl Api {
+    /// Whether any field is a floating-point number, which rules `Eq` out.
+    pub(super) fn has_floats(&self) -> bool {
+        let float = Type::Scalar("f64".to_owned());
+        self.structs.iter().flat_map(|this| &this.fields).any(|field| field.kind == float)
+    }
+
     pub(super) fn find(&self, name: &str) -> Result<&Struct> {
         let found = self.structs.iter().find(|candidate| candidate.name == name);
         found.with_context(|| format!("struct {name} has no fields anywhere"))
@@ -189,7 +195,7 @@ fn parse_type(text: &str) -> Result<Type> {
         return Ok(Type::List(Box::new(parse_type(element)?)));
     }
     Ok(match text {
-        "bool" | "i8" | "i16" | "i32" | "i64" => Type::Scalar(text.to_owned()),
+        "bool" | "i8" | "i16" | "u16" | "i32" | "i64" | "f64" => Type::Scalar(text.to_owned()),
         "uuid" => Type::Uuid,
         "string" => Type::String,
         "bytes" => Type::Bytes,

@@ -34,6 +34,7 @@ impl Type {
 
     fn read(&self, prefix: &str) -> String {
         match self {
+            Self::Struct(_) if !prefix.is_empty() => format!("r.{prefix}struct(version)?"),
             Self::Struct(name) => format!("{name}::decode(r, version)?"),
             Self::List(_) => format!("r.{prefix}list(version)?"),
             _ => format!("r.{prefix}{}()?", self.method()),
@@ -43,6 +44,9 @@ impl Type {
     /// Writes `value`, an expression of the type that the method wants.
     fn write(&self, prefix: &str, value: &str) -> String {
         match self {
+            Self::Struct(_) if !prefix.is_empty() => {
+                format!("w.{prefix}struct({value}, version);")
+            }
             Self::Struct(_) => format!("{value}.encode(w, version);"),
             Self::List(_) => format!("w.{prefix}list({value}, version);"),
             _ => format!("w.{prefix}{}({value});", self.method()),
@@ -81,7 +85,7 @@ fn struct_bytes_min(api: &Api, this: &Struct, version: i16) -> Result<usize> {
     let mut bytes = usize::from(version >= api.flexible_since);
     for field in &this.fields {
         if field.tag.is_none() && field.versions.has(version) {
-            bytes += field.kind.bytes_min(api, version)?;
+            bytes += field.bytes_min(api, version)?;
         }
     }
     Ok(bytes)
@@ -93,6 +97,14 @@ impl Field {
         self.versions.condition(api.versions).is_some()
             || self.null.is_some_and(|null| null.condition(self.versions).is_some())
             || struct_of(&self.kind).is_some()
+    }
+
+    /// The smallest encoding in `version`, in which the field exists.
+    fn bytes_min(&self, api: &Api, version: i16) -> Result<usize> {
+        match (&self.kind, self.null) {
+            (Type::Struct(_), Some(null)) if null.has(version) => Ok(1),
+            (kind, _) => kind.bytes_min(api, version),
+        }
     }
 
     fn rust_type(&self) -> String {
@@ -140,8 +152,8 @@ impl Field {
             let reference = if by_value { "" } else { "&" };
             return self.kind.write("", &format!("{reference}self.{name}"));
         };
-        let view =
-            if matches!(self.kind, Type::Bytes | Type::Pieces) { "as_ref" } else { "as_deref" };
+        let whole = matches!(self.kind, Type::Bytes | Type::Pieces | Type::Struct(_));
+        let view = if whole { "as_ref" } else { "as_deref" };
         let nullable = self.kind.write("nullable_", &format!("self.{name}.{view}()"));
         match null.condition(self.versions) {
             None => nullable,
@@ -199,7 +211,8 @@ pub(super) fn api_module(api: &Api) -> Result<String> {
 fn define(code: &mut String, api: &Api, this: &Struct) {
     let natural = this.fields.iter().all(|field| field.default.is_none());
     let default = if natural { ", Default" } else { "" };
-    let _ = writeln!(code, "\n#[derive(Clone, Debug{default}, PartialEq, Eq)]");
+    let eq = if api.has_floats() { "" } else { ", Eq" };
+    let _ = writeln!(code, "\n#[derive(Clone, Debug{default}, PartialEq{eq})]");
     let _ = writeln!(code, "pub struct {} {{", this.name);
     for field in &this.fields {
         let Versions { first, last } = field.versions;

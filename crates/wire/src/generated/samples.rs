@@ -970,6 +970,459 @@ impl Sample for crate::init_producer_id::Response {
     }
 }
 
+impl Sample for crate::offset_for_leader_epoch::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            replica_id: if version >= 3 { s.i32() } else { -2 },
+            topics: s
+                .list(|s| crate::offset_for_leader_epoch::OffsetForLeaderTopic::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::offset_for_leader_epoch::OffsetForLeaderTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic: s.string(),
+            partitions: s.list(|s| {
+                crate::offset_for_leader_epoch::OffsetForLeaderPartition::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::offset_for_leader_epoch::OffsetForLeaderPartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition: s.i32(), current_leader_epoch: s.i32(), leader_epoch: s.i32() }
+    }
+}
+
+impl Sample for crate::offset_for_leader_epoch::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            topics: s.list(|s| {
+                crate::offset_for_leader_epoch::OffsetForLeaderTopicResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::offset_for_leader_epoch::OffsetForLeaderTopicResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic: s.string(),
+            partitions: s
+                .list(|s| crate::offset_for_leader_epoch::EpochEndOffset::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::offset_for_leader_epoch::EpochEndOffset {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { error_code: s.i16(), partition: s.i32(), leader_epoch: s.i32(), end_offset: s.i64() }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            transactions: if version >= 4 {
+                s.list(|s| {
+                    crate::add_partitions_to_txn::AddPartitionsToTxnTransaction::sample(s, version)
+                })
+            } else {
+                Vec::new()
+            },
+            v3_and_below_transactional_id: if version <= 3 { s.string() } else { String::new() },
+            v3_and_below_producer_id: if version <= 3 { s.i64() } else { 0 },
+            v3_and_below_producer_epoch: if version <= 3 { s.i16() } else { 0 },
+            v3_and_below_topics: if version <= 3 {
+                s.list(|s| {
+                    crate::add_partitions_to_txn::AddPartitionsToTxnTopic::sample(s, version)
+                })
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::AddPartitionsToTxnTransaction {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            transactional_id: s.string(),
+            producer_id: s.i64(),
+            producer_epoch: s.i16(),
+            verify_only: s.bool(),
+            topics: s.list(|s| {
+                crate::add_partitions_to_txn::AddPartitionsToTxnTopic::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::AddPartitionsToTxnTopic {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: if version >= 4 { s.i16() } else { 0 },
+            results_by_transaction: if version >= 4 {
+                s.list(|s| {
+                    crate::add_partitions_to_txn::AddPartitionsToTxnResult::sample(s, version)
+                })
+            } else {
+                Vec::new()
+            },
+            results_by_topic_v3_and_below: if version <= 3 {
+                s.list(|s| {
+                    crate::add_partitions_to_txn::AddPartitionsToTxnTopicResult::sample(s, version)
+                })
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::AddPartitionsToTxnResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            transactional_id: s.string(),
+            topic_results: s.list(|s| {
+                crate::add_partitions_to_txn::AddPartitionsToTxnTopicResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::AddPartitionsToTxnTopicResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            results_by_partition: s.list(|s| {
+                crate::add_partitions_to_txn::AddPartitionsToTxnPartitionResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::add_partitions_to_txn::AddPartitionsToTxnPartitionResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), partition_error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::add_offsets_to_txn::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            transactional_id: s.string(),
+            producer_id: s.i64(),
+            producer_epoch: s.i16(),
+            group_id: s.string(),
+        }
+    }
+}
+
+impl Sample for crate::add_offsets_to_txn::Response {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { throttle_time_ms: s.i32(), error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::end_txn::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            transactional_id: s.string(),
+            producer_id: s.i64(),
+            producer_epoch: s.i16(),
+            committed: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::end_txn::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            producer_id: if version >= 5 { s.i64() } else { -1 },
+            producer_epoch: if version >= 5 { s.i16() } else { -1 },
+        }
+    }
+}
+
+impl Sample for crate::write_txn_markers::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            markers: s.list(|s| crate::write_txn_markers::WritableTxnMarker::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::write_txn_markers::WritableTxnMarker {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            producer_id: s.i64(),
+            producer_epoch: s.i16(),
+            transaction_result: s.bool(),
+            topics: s
+                .list(|s| crate::write_txn_markers::WritableTxnMarkerTopic::sample(s, version)),
+            coordinator_epoch: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::write_txn_markers::WritableTxnMarkerTopic {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), partition_indexes: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::write_txn_markers::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            markers: s
+                .list(|s| crate::write_txn_markers::WritableTxnMarkerResult::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::write_txn_markers::WritableTxnMarkerResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            producer_id: s.i64(),
+            topics: s.list(|s| {
+                crate::write_txn_markers::WritableTxnMarkerTopicResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::write_txn_markers::WritableTxnMarkerTopicResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| {
+                crate::write_txn_markers::WritableTxnMarkerPartitionResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::write_txn_markers::WritableTxnMarkerPartitionResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::txn_offset_commit::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            transactional_id: s.string(),
+            group_id: s.string(),
+            producer_id: s.i64(),
+            producer_epoch: s.i16(),
+            generation_id: if version >= 3 { s.i32() } else { -1 },
+            member_id: if version >= 3 { s.string() } else { String::new() },
+            group_instance_id: if version >= 3 { s.nullable(true, |s| s.string()) } else { None },
+            topics: s.list(|s| {
+                crate::txn_offset_commit::TxnOffsetCommitRequestTopic::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::txn_offset_commit::TxnOffsetCommitRequestTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| {
+                crate::txn_offset_commit::TxnOffsetCommitRequestPartition::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::txn_offset_commit::TxnOffsetCommitRequestPartition {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            partition_index: s.i32(),
+            committed_offset: s.i64(),
+            committed_leader_epoch: if version >= 2 { s.i32() } else { -1 },
+            committed_metadata: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
+impl Sample for crate::txn_offset_commit::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            topics: s.list(|s| {
+                crate::txn_offset_commit::TxnOffsetCommitResponseTopic::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::txn_offset_commit::TxnOffsetCommitResponseTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| {
+                crate::txn_offset_commit::TxnOffsetCommitResponsePartition::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::txn_offset_commit::TxnOffsetCommitResponsePartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::describe_acls::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            resource_type_filter: s.i8(),
+            resource_name_filter: s.nullable(true, |s| s.string()),
+            pattern_type_filter: s.i8(),
+            principal_filter: s.nullable(true, |s| s.string()),
+            host_filter: s.nullable(true, |s| s.string()),
+            operation: s.i8(),
+            permission_type: s.i8(),
+        }
+    }
+}
+
+impl Sample for crate::describe_acls::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            resources: s.list(|s| crate::describe_acls::DescribeAclsResource::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_acls::DescribeAclsResource {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            resource_type: s.i8(),
+            resource_name: s.string(),
+            pattern_type: s.i8(),
+            acls: s.list(|s| crate::describe_acls::AclDescription::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_acls::AclDescription {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { principal: s.string(), host: s.string(), operation: s.i8(), permission_type: s.i8() }
+    }
+}
+
+impl Sample for crate::create_acls::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self { creations: s.list(|s| crate::create_acls::AclCreation::sample(s, version)) }
+    }
+}
+
+impl Sample for crate::create_acls::AclCreation {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            resource_type: s.i8(),
+            resource_name: s.string(),
+            resource_pattern_type: s.i8(),
+            principal: s.string(),
+            host: s.string(),
+            operation: s.i8(),
+            permission_type: s.i8(),
+        }
+    }
+}
+
+impl Sample for crate::create_acls::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            results: s.list(|s| crate::create_acls::AclCreationResult::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::create_acls::AclCreationResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { error_code: s.i16(), error_message: s.nullable(true, |s| s.string()) }
+    }
+}
+
+impl Sample for crate::delete_acls::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self { filters: s.list(|s| crate::delete_acls::DeleteAclsFilter::sample(s, version)) }
+    }
+}
+
+impl Sample for crate::delete_acls::DeleteAclsFilter {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            resource_type_filter: s.i8(),
+            resource_name_filter: s.nullable(true, |s| s.string()),
+            pattern_type_filter: s.i8(),
+            principal_filter: s.nullable(true, |s| s.string()),
+            host_filter: s.nullable(true, |s| s.string()),
+            operation: s.i8(),
+            permission_type: s.i8(),
+        }
+    }
+}
+
+impl Sample for crate::delete_acls::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            filter_results: s
+                .list(|s| crate::delete_acls::DeleteAclsFilterResult::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::delete_acls::DeleteAclsFilterResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            matching_acls: s
+                .list(|s| crate::delete_acls::DeleteAclsMatchingAcl::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::delete_acls::DeleteAclsMatchingAcl {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            resource_type: s.i8(),
+            resource_name: s.string(),
+            pattern_type: s.i8(),
+            principal: s.string(),
+            host: s.string(),
+            operation: s.i8(),
+            permission_type: s.i8(),
+        }
+    }
+}
+
 impl Sample for crate::describe_configs::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
@@ -1032,6 +1485,214 @@ impl Sample for crate::describe_configs::Synonym {
     }
 }
 
+impl Sample for crate::alter_configs::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            resources: s.list(|s| crate::alter_configs::AlterConfigsResource::sample(s, version)),
+            validate_only: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::alter_configs::AlterConfigsResource {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            resource_type: s.i8(),
+            resource_name: s.string(),
+            configs: s.list(|s| crate::alter_configs::AlterableConfig::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::alter_configs::AlterableConfig {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), value: s.nullable(true, |s| s.string()) }
+    }
+}
+
+impl Sample for crate::alter_configs::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            responses: s
+                .list(|s| crate::alter_configs::AlterConfigsResourceResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::alter_configs::AlterConfigsResourceResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            resource_type: s.i8(),
+            resource_name: s.string(),
+        }
+    }
+}
+
+impl Sample for crate::alter_replica_log_dirs::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            dirs: s.list(|s| crate::alter_replica_log_dirs::AlterReplicaLogDir::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::alter_replica_log_dirs::AlterReplicaLogDir {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            path: s.string(),
+            topics: s.list(|s| {
+                crate::alter_replica_log_dirs::AlterReplicaLogDirTopic::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_replica_log_dirs::AlterReplicaLogDirTopic {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::alter_replica_log_dirs::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            results: s.list(|s| {
+                crate::alter_replica_log_dirs::AlterReplicaLogDirTopicResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_replica_log_dirs::AlterReplicaLogDirTopicResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic_name: s.string(),
+            partitions: s.list(|s| {
+                crate::alter_replica_log_dirs::AlterReplicaLogDirPartitionResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_replica_log_dirs::AlterReplicaLogDirPartitionResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::describe_log_dirs::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topics: s.nullable(true, |s| {
+                s.list(|s| crate::describe_log_dirs::DescribableLogDirTopic::sample(s, version))
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_log_dirs::DescribableLogDirTopic {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic: s.string(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::describe_log_dirs::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: if version >= 3 { s.i16() } else { 0 },
+            results: s
+                .list(|s| crate::describe_log_dirs::DescribeLogDirsResult::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_log_dirs::DescribeLogDirsResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            log_dir: s.string(),
+            topics: s.list(|s| crate::describe_log_dirs::DescribeLogDirsTopic::sample(s, version)),
+            total_bytes: if version >= 4 { s.i64() } else { -1 },
+            usable_bytes: if version >= 4 { s.i64() } else { -1 },
+        }
+    }
+}
+
+impl Sample for crate::describe_log_dirs::DescribeLogDirsTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s
+                .list(|s| crate::describe_log_dirs::DescribeLogDirsPartition::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_log_dirs::DescribeLogDirsPartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            partition_index: s.i32(),
+            partition_size: s.i64(),
+            offset_lag: s.i64(),
+            is_future_key: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::create_partitions::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topics: s.list(|s| crate::create_partitions::CreatePartitionsTopic::sample(s, version)),
+            timeout_ms: s.i32(),
+            validate_only: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::create_partitions::CreatePartitionsTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            count: s.i32(),
+            assignments: s.nullable(true, |s| {
+                s.list(|s| crate::create_partitions::CreatePartitionsAssignment::sample(s, version))
+            }),
+        }
+    }
+}
+
+impl Sample for crate::create_partitions::CreatePartitionsAssignment {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { broker_ids: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::create_partitions::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            results: s.list(|s| {
+                crate::create_partitions::CreatePartitionsTopicResult::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::create_partitions::CreatePartitionsTopicResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            name: s.string(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
 impl Sample for crate::delete_groups::Request {
     fn sample(s: &mut Source, _version: i16) -> Self {
         Self { groups_names: s.list(|s| s.string()) }
@@ -1050,6 +1711,523 @@ impl Sample for crate::delete_groups::Response {
 impl Sample for crate::delete_groups::GroupResponse {
     fn sample(s: &mut Source, _version: i16) -> Self {
         Self { group_id: s.string(), error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::elect_leaders::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            election_type: if version >= 1 { s.i8() } else { 0 },
+            topic_partitions: s.nullable(true, |s| {
+                s.list(|s| crate::elect_leaders::TopicPartitions::sample(s, version))
+            }),
+            timeout_ms: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::elect_leaders::TopicPartitions {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic: s.string(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::elect_leaders::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: if version >= 1 { s.i16() } else { 0 },
+            replica_election_results: s
+                .list(|s| crate::elect_leaders::ReplicaElectionResult::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::elect_leaders::ReplicaElectionResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic: s.string(),
+            partition_result: s.list(|s| crate::elect_leaders::PartitionResult::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::elect_leaders::PartitionResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            partition_id: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
+impl Sample for crate::incremental_alter_configs::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            resources: s.list(|s| {
+                crate::incremental_alter_configs::AlterConfigsResource::sample(s, version)
+            }),
+            validate_only: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::incremental_alter_configs::AlterConfigsResource {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            resource_type: s.i8(),
+            resource_name: s.string(),
+            configs: s
+                .list(|s| crate::incremental_alter_configs::AlterableConfig::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::incremental_alter_configs::AlterableConfig {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), config_operation: s.i8(), value: s.nullable(true, |s| s.string()) }
+    }
+}
+
+impl Sample for crate::incremental_alter_configs::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            responses: s.list(|s| {
+                crate::incremental_alter_configs::AlterConfigsResourceResponse::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::incremental_alter_configs::AlterConfigsResourceResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            resource_type: s.i8(),
+            resource_name: s.string(),
+        }
+    }
+}
+
+impl Sample for crate::alter_partition_reassignments::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            timeout_ms: s.i32(),
+            allow_replication_factor_change: if version >= 1 { s.bool() } else { true },
+            topics: s.list(|s| {
+                crate::alter_partition_reassignments::ReassignableTopic::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_partition_reassignments::ReassignableTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| {
+                crate::alter_partition_reassignments::ReassignablePartition::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_partition_reassignments::ReassignablePartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), replicas: s.nullable(true, |s| s.list(|s| s.i32())) }
+    }
+}
+
+impl Sample for crate::alter_partition_reassignments::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            allow_replication_factor_change: if version >= 1 { s.bool() } else { true },
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            responses: s.list(|s| {
+                crate::alter_partition_reassignments::ReassignableTopicResponse::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_partition_reassignments::ReassignableTopicResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| {
+                crate::alter_partition_reassignments::ReassignablePartitionResponse::sample(
+                    s, version,
+                )
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_partition_reassignments::ReassignablePartitionResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            partition_index: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
+impl Sample for crate::list_partition_reassignments::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            timeout_ms: s.i32(),
+            topics: s.nullable(true, |s| {
+                s.list(|s| {
+                    crate::list_partition_reassignments::ListPartitionReassignmentsTopics::sample(
+                        s, version,
+                    )
+                })
+            }),
+        }
+    }
+}
+
+impl Sample for crate::list_partition_reassignments::ListPartitionReassignmentsTopics {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), partition_indexes: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::list_partition_reassignments::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            topics: s.list(|s| {
+                crate::list_partition_reassignments::OngoingTopicReassignment::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::list_partition_reassignments::OngoingTopicReassignment {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s.list(|s| {
+                crate::list_partition_reassignments::OngoingPartitionReassignment::sample(
+                    s, version,
+                )
+            }),
+        }
+    }
+}
+
+impl Sample for crate::list_partition_reassignments::OngoingPartitionReassignment {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            partition_index: s.i32(),
+            replicas: s.list(|s| s.i32()),
+            adding_replicas: s.list(|s| s.i32()),
+            removing_replicas: s.list(|s| s.i32()),
+        }
+    }
+}
+
+impl Sample for crate::offset_delete::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            group_id: s.string(),
+            topics: s.list(|s| crate::offset_delete::OffsetDeleteRequestTopic::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::offset_delete::OffsetDeleteRequestTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s
+                .list(|s| crate::offset_delete::OffsetDeleteRequestPartition::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::offset_delete::OffsetDeleteRequestPartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32() }
+    }
+}
+
+impl Sample for crate::offset_delete::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            throttle_time_ms: s.i32(),
+            topics: s.list(|s| crate::offset_delete::OffsetDeleteResponseTopic::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::offset_delete::OffsetDeleteResponseTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s
+                .list(|s| crate::offset_delete::OffsetDeleteResponsePartition::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::offset_delete::OffsetDeleteResponsePartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32(), error_code: s.i16() }
+    }
+}
+
+impl Sample for crate::describe_client_quotas::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            components: s
+                .list(|s| crate::describe_client_quotas::ComponentData::sample(s, version)),
+            strict: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::describe_client_quotas::ComponentData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            entity_type: s.string(),
+            match_type: s.i8(),
+            r#match: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
+impl Sample for crate::describe_client_quotas::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            entries: s.nullable(true, |s| {
+                s.list(|s| crate::describe_client_quotas::EntryData::sample(s, version))
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_client_quotas::EntryData {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            entity: s.list(|s| crate::describe_client_quotas::EntityData::sample(s, version)),
+            values: s.list(|s| crate::describe_client_quotas::ValueData::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_client_quotas::EntityData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { entity_type: s.string(), entity_name: s.nullable(true, |s| s.string()) }
+    }
+}
+
+impl Sample for crate::describe_client_quotas::ValueData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { key: s.string(), value: s.f64() }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            entries: s.list(|s| crate::alter_client_quotas::EntryData::sample(s, version)),
+            validate_only: s.bool(),
+        }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::EntryData {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            entity: s.list(|s| crate::alter_client_quotas::EntityData::sample(s, version)),
+            ops: s.list(|s| crate::alter_client_quotas::OpData::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::EntityData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { entity_type: s.string(), entity_name: s.nullable(true, |s| s.string()) }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::OpData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { key: s.string(), value: s.f64(), remove: s.bool() }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            entries: s.list(|s| crate::alter_client_quotas::EntryDataResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::EntryDataResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            entity: s.list(|s| crate::alter_client_quotas::EntityDataResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::alter_client_quotas::EntityDataResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { entity_type: s.string(), entity_name: s.nullable(true, |s| s.string()) }
+    }
+}
+
+impl Sample for crate::describe_quorum::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self { topics: s.list(|s| crate::describe_quorum::TopicData::sample(s, version)) }
+    }
+}
+
+impl Sample for crate::describe_quorum::TopicData {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic_name: s.string(),
+            partitions: s.list(|s| crate::describe_quorum::PartitionData::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_quorum::PartitionData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { partition_index: s.i32() }
+    }
+}
+
+impl Sample for crate::describe_quorum::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: if version >= 2 { s.nullable(true, |s| s.string()) } else { None },
+            topics: s.list(|s| crate::describe_quorum::TopicDataResponse::sample(s, version)),
+            nodes: if version >= 2 {
+                s.list(|s| crate::describe_quorum::Node::sample(s, version))
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+impl Sample for crate::describe_quorum::TopicDataResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic_name: s.string(),
+            partitions: s
+                .list(|s| crate::describe_quorum::PartitionDataResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_quorum::PartitionDataResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            partition_index: s.i32(),
+            error_code: s.i16(),
+            error_message: if version >= 2 { s.nullable(true, |s| s.string()) } else { None },
+            leader_id: s.i32(),
+            leader_epoch: s.i32(),
+            high_watermark: s.i64(),
+            current_voters: s.list(|s| crate::describe_quorum::ReplicaState::sample(s, version)),
+            observers: s.list(|s| crate::describe_quorum::ReplicaState::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_quorum::ReplicaState {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            replica_id: s.i32(),
+            replica_directory_id: if version >= 2 { s.uuid() } else { [0; 16] },
+            log_end_offset: s.i64(),
+            last_fetch_timestamp: if version >= 1 { s.i64() } else { -1 },
+            last_caught_up_timestamp: if version >= 1 { s.i64() } else { -1 },
+        }
+    }
+}
+
+impl Sample for crate::describe_quorum::Node {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            node_id: s.i32(),
+            listeners: s.list(|s| crate::describe_quorum::Listener::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_quorum::Listener {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), host: s.string(), port: s.u16() }
+    }
+}
+
+impl Sample for crate::update_features::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            timeout_ms: s.i32(),
+            feature_updates: s
+                .list(|s| crate::update_features::FeatureUpdateKey::sample(s, version)),
+            validate_only: if version >= 1 { s.bool() } else { false },
+        }
+    }
+}
+
+impl Sample for crate::update_features::FeatureUpdateKey {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            feature: s.string(),
+            max_version_level: s.i16(),
+            allow_downgrade: if version <= 0 { s.bool() } else { false },
+            upgrade_type: if version >= 1 { s.i8() } else { 1 },
+        }
+    }
+}
+
+impl Sample for crate::update_features::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            results: if version <= 1 {
+                s.list(|s| crate::update_features::UpdatableFeatureResult::sample(s, version))
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+impl Sample for crate::update_features::UpdatableFeatureResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            feature: s.string(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+        }
     }
 }
 
@@ -1087,5 +2265,357 @@ impl Sample for crate::describe_cluster::Broker {
             rack: s.nullable(true, |s| s.string()),
             is_fenced: if version >= 2 { s.bool() } else { false },
         }
+    }
+}
+
+impl Sample for crate::describe_producers::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self { topics: s.list(|s| crate::describe_producers::TopicRequest::sample(s, version)) }
+    }
+}
+
+impl Sample for crate::describe_producers::TopicRequest {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), partition_indexes: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::describe_producers::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            topics: s.list(|s| crate::describe_producers::TopicResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_producers::TopicResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: s.string(),
+            partitions: s
+                .list(|s| crate::describe_producers::PartitionResponse::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_producers::PartitionResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            partition_index: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            active_producers: s
+                .list(|s| crate::describe_producers::ProducerState::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_producers::ProducerState {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            producer_id: s.i64(),
+            producer_epoch: s.i32(),
+            last_sequence: s.i32(),
+            last_timestamp: s.i64(),
+            coordinator_epoch: s.i32(),
+            current_txn_start_offset: s.i64(),
+        }
+    }
+}
+
+impl Sample for crate::describe_transactions::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { transactional_ids: s.list(|s| s.string()) }
+    }
+}
+
+impl Sample for crate::describe_transactions::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            transaction_states: s
+                .list(|s| crate::describe_transactions::TransactionState::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_transactions::TransactionState {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            transactional_id: s.string(),
+            transaction_state: s.string(),
+            transaction_timeout_ms: s.i32(),
+            transaction_start_time_ms: s.i64(),
+            producer_id: s.i64(),
+            producer_epoch: s.i16(),
+            topics: s.list(|s| crate::describe_transactions::TopicData::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_transactions::TopicData {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic: s.string(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::list_transactions::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            state_filters: s.list(|s| s.string()),
+            producer_id_filters: s.list(|s| s.i64()),
+            duration_filter: if version >= 1 { s.i64() } else { -1 },
+            transactional_id_pattern: if version >= 2 {
+                s.nullable(true, |s| s.string())
+            } else {
+                None
+            },
+        }
+    }
+}
+
+impl Sample for crate::list_transactions::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            unknown_state_filters: s.list(|s| s.string()),
+            transaction_states: s
+                .list(|s| crate::list_transactions::TransactionState::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::list_transactions::TransactionState {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { transactional_id: s.string(), producer_id: s.i64(), transaction_state: s.string() }
+    }
+}
+
+impl Sample for crate::consumer_group_heartbeat::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            group_id: s.string(),
+            member_id: s.string(),
+            member_epoch: s.i32(),
+            instance_id: s.nullable(true, |s| s.string()),
+            rack_id: s.nullable(true, |s| s.string()),
+            rebalance_timeout_ms: s.i32(),
+            subscribed_topic_names: s.nullable(true, |s| s.list(|s| s.string())),
+            subscribed_topic_regex: if version >= 1 {
+                s.nullable(true, |s| s.string())
+            } else {
+                None
+            },
+            server_assignor: s.nullable(true, |s| s.string()),
+            topic_partitions: s.nullable(true, |s| {
+                s.list(|s| crate::consumer_group_heartbeat::TopicPartitions::sample(s, version))
+            }),
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_heartbeat::TopicPartitions {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic_id: s.uuid(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::consumer_group_heartbeat::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            member_id: s.nullable(true, |s| s.string()),
+            member_epoch: s.i32(),
+            heartbeat_interval_ms: s.i32(),
+            assignment: s.nullable(true, |s| {
+                crate::consumer_group_heartbeat::Assignment::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_heartbeat::Assignment {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic_partitions: s.list(|s| {
+                crate::consumer_group_heartbeat::TopicPartitionsResponse::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_heartbeat::TopicPartitionsResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic_id: s.uuid(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::consumer_group_describe::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { group_ids: s.list(|s| s.string()), include_authorized_operations: s.bool() }
+    }
+}
+
+impl Sample for crate::consumer_group_describe::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            groups: s.list(|s| crate::consumer_group_describe::DescribedGroup::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_describe::DescribedGroup {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            group_id: s.string(),
+            group_state: s.string(),
+            group_epoch: s.i32(),
+            assignment_epoch: s.i32(),
+            assignor_name: s.string(),
+            members: s.list(|s| crate::consumer_group_describe::Member::sample(s, version)),
+            authorized_operations: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_describe::Member {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            member_id: s.string(),
+            instance_id: s.nullable(true, |s| s.string()),
+            rack_id: s.nullable(true, |s| s.string()),
+            member_epoch: s.i32(),
+            client_id: s.string(),
+            client_host: s.string(),
+            subscribed_topic_names: s.list(|s| s.string()),
+            subscribed_topic_regex: s.nullable(true, |s| s.string()),
+            assignment: crate::consumer_group_describe::Assignment::sample(s, version),
+            target_assignment: crate::consumer_group_describe::Assignment::sample(s, version),
+            member_type: if version >= 1 { s.i8() } else { -1 },
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_describe::Assignment {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic_partitions: s
+                .list(|s| crate::consumer_group_describe::TopicPartitions::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::consumer_group_describe::TopicPartitions {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic_id: s.uuid(), topic_name: s.string(), partitions: s.list(|s| s.i32()) }
+    }
+}
+
+impl Sample for crate::list_config_resources::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self { resource_types: if version >= 1 { s.list(|s| s.i8()) } else { Vec::new() } }
+    }
+}
+
+impl Sample for crate::list_config_resources::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            config_resources: s
+                .list(|s| crate::list_config_resources::ConfigResource::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::list_config_resources::ConfigResource {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self { resource_name: s.string(), resource_type: if version >= 1 { s.i8() } else { 16 } }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topics: s.list(|s| crate::describe_topic_partitions::TopicRequest::sample(s, version)),
+            response_partition_limit: s.i32(),
+            cursor: s
+                .nullable(true, |s| crate::describe_topic_partitions::Cursor::sample(s, version)),
+        }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::TopicRequest {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string() }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::Cursor {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic_name: s.string(), partition_index: s.i32() }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            topics: s.list(|s| {
+                crate::describe_topic_partitions::DescribeTopicPartitionsResponseTopic::sample(
+                    s, version,
+                )
+            }),
+            next_cursor: s.nullable(true, |s| {
+                crate::describe_topic_partitions::CursorResponse::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::DescribeTopicPartitionsResponseTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            name: s.nullable(true, |s| s.string()),
+            topic_id: s.uuid(),
+            is_internal: s.bool(),
+            partitions: s.list(|s| {
+                crate::describe_topic_partitions::DescribeTopicPartitionsResponsePartition::sample(
+                    s, version,
+                )
+            }),
+            topic_authorized_operations: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::DescribeTopicPartitionsResponsePartition {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            partition_index: s.i32(),
+            leader_id: s.i32(),
+            leader_epoch: s.i32(),
+            replica_nodes: s.list(|s| s.i32()),
+            isr_nodes: s.list(|s| s.i32()),
+            eligible_leader_replicas: s.nullable(true, |s| s.list(|s| s.i32())),
+            last_known_elr: s.nullable(true, |s| s.list(|s| s.i32())),
+            offline_replicas: s.list(|s| s.i32()),
+        }
+    }
+}
+
+impl Sample for crate::describe_topic_partitions::CursorResponse {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { topic_name: s.string(), partition_index: s.i32() }
     }
 }

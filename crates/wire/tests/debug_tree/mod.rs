@@ -121,7 +121,8 @@ impl<'a> Parser<'a> {
     fn fields(&mut self) -> Tree {
         let mut fields = BTreeMap::new();
         while !self.eat("}") {
-            let name = self.word().to_owned();
+            // Theirs puts an underscore before a name that is a word of Rust's.
+            let name = self.word().trim_start_matches('_').to_owned();
             assert!(self.eat(":"), "a field's value: {}", self.rest);
             let value = self.tree();
             fields.insert(name, value);
