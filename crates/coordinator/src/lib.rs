@@ -9,7 +9,9 @@
 //! grows; every waiting join and sync is answered exactly once; a commit is accepted only from a
 //! member of the current generation, or from outside a group that has no members.
 //!
-//! Not here: the newer consumer protocol (KIP-848), transactions, expiry of committed offsets.
+//! [`Transactions`] is the same for transactional ids.
+//!
+//! Not here: the newer consumer protocol (KIP-848), expiry of committed offsets.
 #![forbid(unsafe_code)]
 
 mod coordinator;
@@ -21,6 +23,7 @@ mod record;
 mod refused;
 mod request;
 mod timers;
+mod transaction;
 
 /// The `client_host` of members that live in the coordinator's own process. They end with it: when
 /// groups are loaded, such members of an earlier process are left out.
@@ -31,3 +34,4 @@ pub use offsets::CommitDecision;
 pub use record::{Committed, GroupSnapshot, MemberSnapshot, Record, RecordError};
 pub use refused::{GroupRefused, GroupTrouble};
 pub use request::*;
+pub use transaction::*;

@@ -26,6 +26,17 @@ pub const NAME_BYTES_MAX: usize = 16_384;
 pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 255;
 /// How long a group without members and offsets is kept for its generation number.
 pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
+/// Transactional ids on one node: about 500 bytes each, and the length of a listing.
+pub const TRANSACTIONAL_IDS_MAX: usize = 100_000;
+/// Partitions of one transaction: its end appends a marker to each in one go, and its record names them.
+pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 10_000;
+/// Longest transaction: how long a silent producer can hold readers of committed records back (Kafka's
+/// `transaction.max.timeout.ms`).
+pub const TRANSACTION_TIMEOUT_MAX_MS: i32 = 900_000;
+/// How long a transactional id is kept that nobody uses (`transactional.id.expiration.ms`).
+pub const TRANSACTIONAL_ID_KEPT_MS: u64 = 604_800_000;
+/// Until something that could not be written about a transaction is tried again.
+pub const TRANSACTION_RETRY_MS: u64 = 1_000;
 
 const _: () = assert!(SESSION_TIMEOUT_MIN_MS < SESSION_TIMEOUT_MAX_MS);
 const _: () = assert!(MEMBER_METADATA_BYTES_MAX <= GROUP_BYTES_MAX);
