@@ -106,6 +106,7 @@ impl Broker {
             Request::FetchOffsets(request) => self.fetch_offsets(ticket, &request),
             Request::DeleteGroups(request) => self.delete_groups(now, ticket, request),
             Request::ListOffsets(request) => self.list_offsets(ticket, request),
+            Request::UpdateFeatures(request) => self.update_features(now, ticket, &request),
             Request::DeleteRecords(request) => self.delete_records(ticket, request),
             Request::LeaveGroup(request) => {
                 let reply = Reply::LeaveGroup(self.groups.leave(now, request));
@@ -126,6 +127,7 @@ impl Broker {
             Request::DescribeConfigs(request) => {
                 Reply::DescribeConfigs(self.describe_configs(request))
             }
+            Request::DescribeFeatures(_) => Reply::DescribeFeatures(self.describe_features()),
             Request::ListGroups(request) => Reply::ListGroups(self.groups.list(&request)),
             Request::DescribeGroups(request) => {
                 let groups = distinct(request.groups, |group| group);

@@ -1,4 +1,4 @@
-//! What the node has promised to keep: cluster id, topics, reserved producer ids. A fold of the
+//! What the node has promised to keep: cluster id, topics, reserved producer ids, features. A fold of the
 //! records in `__tidings_catalog-0`.
 //!
 //! Invariants: a name has at most one topic; a topic id is never given out twice; reserved producer
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidings_log::{LogId, LogKey, NewRecord};
 
 use crate::config::TopicSettings;
+use crate::features::Finalized;
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
 use crate::{TopicId, TopicRefused, limits};
@@ -37,6 +38,11 @@ pub(crate) enum CatalogRecord {
     ProducerIdsReserved {
         next: i64,
     },
+    /// All that was ever said of features, by name.
+    FeaturesFinalized {
+        epoch: i64,
+        levels: BTreeMap<String, i16>,
+    },
 }
 
 impl CatalogRecord {
@@ -47,6 +53,7 @@ impl CatalogRecord {
                 format!("topic/{name}")
             }
             Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
+            Self::FeaturesFinalized { .. } => "features".to_owned(),
         };
         let value = serde_json::to_vec(self).expect("strings and numbers have a JSON form");
         NewRecord {
@@ -105,6 +112,7 @@ pub(crate) struct Catalog {
     partitions: usize,
     /// The first producer id that is not reserved.
     pub(crate) producer_ids_end: i64,
+    pub(crate) features: Finalized,
     next_log: u64,
 }
 
@@ -116,6 +124,7 @@ impl Catalog {
             by_id: BTreeMap::new(),
             partitions: 0,
             producer_ids_end: 0,
+            features: Finalized::default(),
             next_log: CATALOG.0 + 1,
         }
     }
@@ -198,6 +207,9 @@ impl Catalog {
             CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
             CatalogRecord::ProducerIdsReserved { next } => {
                 self.producer_ids_end = self.producer_ids_end.max(next);
+            }
+            CatalogRecord::FeaturesFinalized { epoch, levels } => {
+                self.features.apply(epoch, levels);
             }
             CatalogRecord::TopicCreated { name, id, partitions, configs } => {
                 let count = u64::try_from(partitions).unwrap_or(0);

@@ -10,7 +10,8 @@ use crate::broker::{Completion, Ticket};
 use tidings_log::LogId;
 
 use crate::{
-    DeleteRecordsRefused, GroupRefused, GroupTrouble, ProduceRefused, Reply, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused, Reply,
+    TopicRefused,
 };
 
 /// Which of a log's durable offsets is meant.
@@ -133,7 +134,11 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
             parts[part].outcome = Err(DeleteRecordsRefused::Storage(trouble.to_owned()));
         }
         Reply::DeleteGroups(parts) => parts[part].1 = Err(group()),
+        Reply::UpdateFeatures(answer) => {
+            *answer = Err(FeaturesRefused::Storage(trouble.to_owned()));
+        }
         Reply::DescribeConfigs(_)
+        | Reply::DescribeFeatures(_)
         | Reply::Fetch(_)
         | Reply::ListOffsets(_)
         | Reply::Heartbeat(_)

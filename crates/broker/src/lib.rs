@@ -12,6 +12,7 @@ mod catalog;
 mod cold;
 mod config;
 mod deletion;
+mod features;
 mod fetch;
 mod groups;
 mod held;
@@ -31,6 +32,10 @@ mod topics;
 pub use admission::DiskRoom;
 pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
 pub use config::{ConfigEntry, ConfigKind, ConfigSource, topic_configs};
+pub use features::{
+    DescribeFeatures, FeatureDirection, FeatureLevels, FeatureUpdate, Features, FeaturesRefused,
+    GROUP_VERSION, TRANSACTION_VERSION, UpdateFeatures,
+};
 pub use jobs::{Job, JobKind};
 pub use refused::{
     DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,

@@ -9,7 +9,8 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    ConfigEntry, DeleteRecordsRefused, FetchRefused, GroupRefused, ProduceRefused, TopicRefused,
+    ConfigEntry, DeleteRecordsRefused, DescribeFeatures, Features, FeaturesRefused, FetchRefused,
+    GroupRefused, ProduceRefused, TopicRefused, UpdateFeatures,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.
@@ -46,6 +47,8 @@ calls! {
     CreateTopics => Vec<CreatedTopic>,
     DeleteTopics => Vec<DeletedTopic>,
     DescribeConfigs => Vec<DescribedConfigs>,
+    DescribeFeatures => Features,
+    UpdateFeatures => Result<(), FeaturesRefused>,
     Produce => Vec<Produced>,
     Fetch => Vec<Fetched>,
     ListOffsets => Vec<ListedOffset>,

@@ -165,7 +165,8 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::list_groups::Request>("Filter by state from version 4."),
     row::<w::api_versions::Request>(
         "Any version is answered; one that is not served with UNSUPPORTED_VERSION in the layout \
-         of version 0 (KIP-511). No features.",
+         of version 0 (KIP-511). Features with their finalized levels from version 3; those with \
+         level 0 are said supported from version 4.",
     ),
     row::<w::create_topics::Request>(
         "The number of partitions and replicas may be left to the broker. One replica.",
@@ -179,6 +180,7 @@ pub(crate) static TABLE: &[Row] = &[
     ),
     row::<w::describe_configs::Request>("Topics and brokers, with synonyms and documentation."),
     row::<w::delete_groups::Request>(""),
+    row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
     row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
 ];
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
-    DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, FetchRefused, GroupRefused, GroupTrouble,
+    ProduceRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -77,6 +78,7 @@ error_codes! {
     81 GROUP_MAX_SIZE_REACHED final "the group takes no more members"
     82 FENCED_INSTANCE_ID final "a newer member has this group.instance.id"
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
+    95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
 }
 
@@ -112,6 +114,16 @@ impl Refusal for TopicRefused {
             Self::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
             Self::InvalidReplication(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
             Self::InvalidConfig(_) => ErrorCode::INVALID_CONFIG,
+            Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for FeaturesRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidLevel(_) => ErrorCode::INVALID_UPDATE_VERSION,
             Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }

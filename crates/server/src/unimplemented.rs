@@ -69,7 +69,6 @@ static LAYOUTS: &[Layout] = &[
     layout(50, "DescribeUserScramCredentials", 0, 0, "tenl"),
     layout(51, "AlterUserScramCredentials",    0, 0, "tl"),
     layout(55, "DescribeQuorum",               2, 0, "e2nl2l"),
-    layout(57, "UpdateFeatures",               2, 0, "ten<2l"),
     layout(61, "DescribeProducers",            0, 0, "tl"),
     layout(64, "UnregisterBroker",             0, 0, "ten"),
     layout(65, "DescribeTransactions",         0, 0, "tl"),

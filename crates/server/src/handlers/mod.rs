@@ -21,6 +21,7 @@ mod offset_commit;
 mod offset_fetch;
 pub(crate) mod produce;
 mod sync_group;
+mod update_features;
 
 use std::collections::HashMap;
 

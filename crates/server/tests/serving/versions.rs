@@ -1,7 +1,7 @@
 //! ApiVersions, versions that are not served, and requests that are not implemented.
 
 use tidings_wire::sample::{Sample, Source};
-use tidings_wire::{Request, api_versions};
+use tidings_wire::{Request, api_versions, update_features};
 
 use crate::client::{Client, Served, appending, batch};
 
@@ -26,14 +26,63 @@ async fn api_versions_lists_what_is_served() {
             .collect();
         let expected: Vec<_> = tidings_wire::APIS
             .iter()
+            .filter(|api| listed.iter().any(|(key, ..)| *key == api.key))
             .map(|api| (api.key, if api.key == 0 { 0 } else { api.version_min }, api.version_max))
             .collect();
         assert_eq!(listed, expected);
-        assert_eq!(response.finalized_features_epoch, -1);
+        let supported: Vec<_> = response
+            .supported_features
+            .iter()
+            .map(|feature| (feature.name.as_str(), feature.min_version, feature.max_version))
+            .collect();
+        let finalized: Vec<_> = response
+            .finalized_features
+            .iter()
+            .map(|f| (f.name.as_str(), f.min_version_level, f.max_version_level))
+            .collect();
+        let metadata = ("metadata.version", 29, 29);
+        assert_eq!(supported.contains(&metadata), version >= 3, "v{version}");
+        assert_eq!(finalized.contains(&metadata), version >= 3, "v{version}");
+        assert_eq!(response.finalized_features_epoch, if version >= 3 { 0 } else { -1 });
+        // What older clients fail at.
+        assert!(version >= 4 || supported.iter().all(|(_, min, _)| *min > 0), "v{version}");
     }
     for (name, version) in [("", "1"), ("-x", "1"), ("x", ""), ("x y", "1")] {
         assert_eq!(client.call(3, &software(name, version)).await.error_code, 42);
         assert_eq!(client.call(2, &software(name, version)).await.error_code, 0);
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn features_change_within_what_is_supported() {
+    let served = Served::start().await;
+    let mut client = served.connect().await;
+    let asking = |feature: &str, max_version_level, upgrade_type| update_features::Request {
+        feature_updates: vec![update_features::FeatureUpdateKey {
+            feature: feature.into(),
+            max_version_level,
+            upgrade_type,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    for version in 0..=2 {
+        let same = client.call(version, &asking("metadata.version", 29, 1)).await;
+        assert_eq!((same.error_code, same.error_message), (0, None));
+        let names: Vec<_> =
+            same.results.iter().map(|r| (r.feature.as_str(), r.error_code)).collect();
+        let expected = if version < 2 { vec![("metadata.version", 0)] } else { vec![] };
+        assert_eq!(names, expected);
+        for (feature, level) in [("metadata.version", 28), ("metadata.version", 30), ("x", 1)] {
+            let refused = client.call(version, &asking(feature, level, 1)).await;
+            assert_eq!((refused.error_code, refused.results.len()), (95, 0));
+            assert!(refused.error_message.is_some());
+        }
+    }
+    for upgrade_type in [0, 4, -1] {
+        let refused = client.call(1, &asking("metadata.version", 29, upgrade_type)).await;
+        assert_eq!(refused.error_code, 95);
     }
     served.stop().await;
 }
@@ -166,6 +215,6 @@ async fn every_request_in_every_version_gets_an_answer() {
     ask!(list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group);
     ask!(heartbeat, leave_group, sync_group, describe_groups, list_groups, api_versions);
     ask!(create_topics, delete_topics, init_producer_id, describe_configs, describe_cluster);
-    ask!(delete_groups);
+    ask!(delete_groups, update_features);
     served.stop().await;
 }
