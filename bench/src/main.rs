@@ -13,6 +13,7 @@
 mod counts;
 mod measured;
 mod owner;
+mod peers;
 mod physical;
 mod sizes;
 mod suite;
@@ -33,6 +34,7 @@ const SPAN: Duration = Duration::from_millis(800);
 
 const USAGE: &str = "usage: tidings-bench [--dir DIR] [--rounds N] [--span MS] [--large] [SUITE...]
        tidings-bench counts [--check | --record]
+       tidings-bench peers [...]
   --dir DIR    measure below DIR (default: the system's temporary directory)
   --rounds N   rounds whose median is shown (default: 3)
   --span MS    how long one measurement takes (default: 800)
@@ -56,6 +58,11 @@ fn main() -> anyhow::Result<()> {
         && first == "counts"
     {
         return counts::run(rest);
+    }
+    if let [first, rest @ ..] = &arguments[..]
+        && first == "peers"
+    {
+        return peers::run(rest);
     }
     let wanted = parse(arguments.into_iter())?;
     let parent = &wanted.dir;

@@ -1,10 +1,11 @@
 //! `cargo xtask <command>`: what the project needs and cargo does not have.
 //!
 //! Each command is a module. `tidy` and `codegen` read and write the tree; `test` and `compat` run
-//! other programs and report what they said; `sim` and `bench` forward to their crates; `mutants` breaks a
-//! copy of the log on purpose.
+//! other programs and report what they said; `sim` and `bench` forward to their crates, the latter after
+//! it has set up the peers; `mutants` breaks a copy of the log on purpose.
 
 mod args;
+mod bench;
 mod codegen;
 mod mutants;
 mod process;
@@ -48,12 +49,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Compat { filter } => test::run_compat_alone(&root, &filter),
         Command::Crash { rounds } => test::run_crash_alone(&root, rounds),
         Command::Sim { arguments } => {
-            process::forward(&root, "tidings-sim", Profile::Dev, &arguments)
+            process::forward(&root, "tidings-sim", Profile::Dev, &arguments, &[])
         }
         Command::Mutants { names } => mutants::run(&root, &names),
-        Command::Bench { arguments } => {
-            process::forward(&root, "tidings-bench", Profile::Release, &arguments)
-        }
+        Command::Bench { arguments } => bench::run(&root, &arguments),
         Command::Codegen { check } => codegen::run(check).map(|()| true),
     }
 }

@@ -1,5 +1,6 @@
 //! Running other programs: output shown as it comes, kept for the report.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -88,6 +89,7 @@ pub(crate) fn forward(
     package: &str,
     profile: Profile,
     arguments: &[String],
+    variables: &[(&str, &OsStr)],
 ) -> anyhow::Result<bool> {
     let profile = match profile {
         Profile::Dev => "dev",
@@ -96,6 +98,7 @@ pub(crate) fn forward(
     let status = cargo(root)
         .args(["run", "--profile", profile, "--quiet", "--package", package, "--"])
         .args(arguments)
+        .envs(variables.iter().copied())
         .status()
         .with_context(|| format!("could not start cargo for `{package}`"))?;
     Ok(status.success())

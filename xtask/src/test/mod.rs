@@ -14,7 +14,7 @@ mod report;
 mod steps;
 mod tools;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::args::{CRASH_ROUNDS, Compat};
 use report::{Outcome, Report};
@@ -71,6 +71,14 @@ fn with_the_binary(
             Ok(())
         }
     }
+}
+
+/// The folder of Apache Kafka's jars, fetched if need be, or why there is none.
+pub(crate) fn jars_of_kafka(root: &Path) -> anyhow::Result<Result<PathBuf, String>> {
+    Ok(match tools::jars(root)? {
+        tools::Tool::Found(jars) => Ok(jars),
+        tools::Tool::Missing(missing) => Err(missing.reason),
+    })
 }
 
 /// `cargo xtask crash`: the build and the step of crashes.
