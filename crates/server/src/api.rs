@@ -4,7 +4,6 @@
 //! behaviour. [`take_up`] is what they share: find the row, decode, answer, encode.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +14,7 @@ use tidings_node::NodeError;
 use tidings_wire::{Api, DecodeError, EncodeError, Prefix, Request, RequestHeader};
 
 use crate::ErrorCode;
+use crate::allowances::Counted;
 use crate::context::{Connection, Context, FetchReservation};
 use crate::handlers::{api_versions, produce};
 use crate::unimplemented;
@@ -61,8 +61,8 @@ pub(crate) enum NoAnswer {
 /// Why a connection is closed by us.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CloseReason {
-    #[error("a request of {0} bytes is outside {min}..={max}", min = crate::limits::FRAME_BYTES_MIN, max = crate::limits::FRAME_BYTES_MAX)]
-    FrameLength(i32),
+    #[error("a request of {said} bytes is outside {min}..={most}", min = crate::limits::FRAME_BYTES_MIN)]
+    FrameLength { said: i32, most: usize },
     #[error("malformed {api}: {error}")]
     Malformed { api: &'static str, error: DecodeError },
     #[error("api key {0} is not one of Kafka's")]
@@ -73,8 +73,14 @@ pub(crate) enum CloseReason {
     NoAnswer(#[from] NoAnswer),
     #[error("a request did not arrive within {0:?}")]
     SlowRequest(std::time::Duration),
+    #[error("no whole request within {0:?} of connecting")]
+    NoFirstRequest(std::time::Duration),
     #[error("silent for {0:?}")]
     Idle(std::time::Duration),
+    #[error("nothing of an answer was read for {0:?}")]
+    Unread(std::time::Duration),
+    #[error("an answer was not read within {0:?} while memory is short")]
+    UnreadUnderShortage(std::time::Duration),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -189,11 +195,43 @@ pub(crate) fn find(key: i16) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.api.key == key)
 }
 
+/// Keys whose answers are about as large as their requests, or have a limit of their own: many may be
+/// under way on a connection. Every other answer is worked out alone.
+const BRIEF: &[i16] = &[
+    w::produce::API.key,
+    w::fetch::API.key,
+    w::offset_commit::API.key,
+    w::find_coordinator::API.key,
+    w::join_group::API.key,
+    w::heartbeat::API.key,
+    w::leave_group::API.key,
+    w::sync_group::API.key,
+    w::api_versions::API.key,
+    w::init_producer_id::API.key,
+    w::add_partitions_to_txn::API.key,
+    w::add_offsets_to_txn::API.key,
+    w::end_txn::API.key,
+    w::txn_offset_commit::API.key,
+    w::consumer_group_heartbeat::API.key,
+];
+
+/// Whether the answer to a frame may be much larger than the frame.
+pub(crate) fn answers_at_length(frame: &Bytes) -> bool {
+    Prefix::decode(frame)
+        .is_ok_and(|prefix| !BRIEF.contains(&prefix.key) && find(prefix.key).is_some())
+}
+
+/// Answers one request frame, waiting for its outcome.
+pub(crate) async fn answer(connection: &Arc<Connection>, frame: Bytes) -> Outcome {
+    let (context, _passed) = Context::new(Arc::clone(connection));
+    serve(context, connection, frame).await
+}
+
 /// Takes up one request frame: polls it until it has its outcome, or until the node has it and the
 /// next request may be taken up.
 pub(crate) async fn take_up(connection: &Arc<Connection>, frame: Bytes) -> Turn {
     let (context, passed) = Context::new(Arc::clone(connection));
-    let mut serving = serve(context, connection.peer, frame);
+    let mut serving = serve(context, connection, frame);
     let outcome = poll_fn(|task| match serving.as_mut().poll(task) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending if passed.load(Ordering::Relaxed) => Poll::Ready(None),
@@ -205,7 +243,8 @@ pub(crate) async fn take_up(connection: &Arc<Connection>, frame: Bytes) -> Turn 
     }
 }
 
-fn serve(context: Context, peer: SocketAddr, frame: Bytes) -> Serving {
+fn serve(context: Context, connection: &Connection, frame: Bytes) -> Serving {
+    let peer = connection.peer;
     let prefix = match Prefix::decode(&frame) {
         Ok(prefix) => prefix,
         Err(error) => return close(CloseReason::Malformed { api: "header", error }),
@@ -220,7 +259,9 @@ fn serve(context: Context, peer: SocketAddr, frame: Bytes) -> Serving {
         None => match unimplemented::answer(prefix) {
             Some((api, answer)) => {
                 let Prefix { key, version, .. } = prefix;
-                tracing::warn!(%peer, key, api, version, "not implemented");
+                if let Some(left_out) = connection.lines.may_say() {
+                    tracing::warn!(%peer, key, api, version, left_out, "not implemented");
+                }
                 let answer = answer.map(|segments| Outcome::Answer { segments, reserved: None });
                 ready(answer.map_err(CloseReason::from).into())
             }
@@ -257,12 +298,14 @@ fn close(reason: CloseReason) -> Serving {
 }
 
 async fn serve_as<H: Handler>(context: Context, frame: Bytes) -> Outcome {
-    let (header, request) = match tidings_wire::decode_request::<H>(frame) {
-        Ok(request) => request,
+    let Counted { header, request, held } = match context.elements().decode::<H>(frame).await {
+        Ok(counted) => counted,
         Err(error) => {
             return Outcome::Close(CloseReason::Malformed { api: H::API.name, error });
         }
     };
+    // A fetch may wait for minutes; how many partitions those name is the broker's to bound.
+    let _held = (H::API.key != w::fetch::API.key).then_some(held);
     let Answered { response, reserved } = match request.answer(&context, &header).await {
         Ok(answered) => answered,
         Err(NoAnswer::NotWanted) => return Outcome::Nothing,

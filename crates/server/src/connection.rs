@@ -7,6 +7,10 @@
 //! 3. The writing side takes the turns in the same order, waits for each and writes its answer
 //!    straight to the socket: nothing is buffered, a slow reader stops its own connection.
 //!
+//! A request whose answer may be of any size (a list of all topics) is taken up when every answer
+//! before it has been written. The memory of both directions is bounded by
+//! [`Allowances`](crate::allowances::Allowances) over all connections.
+//!
 //! Both sides are one task. A frame that is refused, or an answer that cannot be given, ends the
 //! reading; the answers before it are still written, then the connection closes with its reason
 //! logged. When reading ends, answers under way get [`DRAIN_MAX`].
@@ -14,113 +18,103 @@
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::allowances::{Answers, HeldBytes};
 use crate::api::{self, CloseReason, NoAnswer, Outcome, Turn};
 use crate::context::Connection;
+use crate::incoming::Incoming;
 use crate::limits::{
-    ConnectionLimits, DRAIN_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, READ_BUFFER_BYTES,
+    ConnectionLimits, DRAIN_MAX, FRAME_BYTES_MIN, READ_BUFFER_BYTES,
     REQUEST_BYTES_PER_CONNECTION_MAX, REQUESTS_PER_CONNECTION_MAX, SEGMENTS_PER_WRITE_MAX,
 };
+use crate::said::Lines;
 use crate::server::{Counters, stopped};
 
 /// What a connection shares with the server.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
-    pub(crate) request_bytes: RequestBytes,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) limits: ConnectionLimits,
 }
 
-/// The bytes of requests that all connections may have in flight.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestBytes {
-    all: Arc<Semaphore>,
-    /// One request may be read to its end beyond them.
-    beyond: Arc<Semaphore>,
-}
-
-impl RequestBytes {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(bytes_max)), beyond: Arc::new(Semaphore::new(1)) }
-    }
-}
-
-/// What a request holds of [`RequestBytes`] until it has been answered.
-#[derive(Default)]
-struct Held {
-    bytes: Option<OwnedSemaphorePermit>,
-    beyond: Option<OwnedSemaphorePermit>,
-}
-
-impl Held {
-    /// Waits until so many more bytes fit, or until this is the request that may go beyond.
-    async fn grow(&mut self, bytes: usize, all: &RequestBytes) {
-        if self.beyond.is_some() {
-            return;
-        }
-        let bytes = u32::try_from(bytes).expect("FRAME_BYTES_MAX fits");
-        tokio::select! {
-            biased;
-            more = Arc::clone(&all.all).acquire_many_owned(bytes) => {
-                let more = more.expect(NEVER_CLOSED);
-                match &mut self.bytes {
-                    Some(held) => held.merge(more),
-                    held @ None => *held = Some(more),
-                }
-            }
-            beyond = Arc::clone(&all.beyond).acquire_owned() => {
-                self.beyond = Some(beyond.expect(NEVER_CLOSED));
-            }
-        }
-    }
-}
-
 const NEVER_CLOSED: &str = "the semaphores are never closed";
 
-/// A turn, and the bytes of the request until it has been answered.
+/// A turn, and what its request and its answer hold until the answer has been written.
 struct Pending {
     turn: Turn,
-    _bytes: (OwnedSemaphorePermit, Held),
+    bytes: (OwnedSemaphorePermit, HeldBytes),
+    answer: Option<OwnedSemaphorePermit>,
+}
+
+/// The requests that are under way.
+#[derive(Debug, Default)]
+struct UnderWay {
+    count: AtomicUsize,
+    ended: Notify,
+}
+
+impl UnderWay {
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.ended.notify_one();
+    }
+
+    fn is_none(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until every answer has been written.
+    async fn none(&self) {
+        while !self.is_none() {
+            self.ended.notified().await;
+        }
+    }
 }
 
 /// Serves a connection until either side ends it; its reason is logged here.
 pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, shared: Shared) {
-    let peer = connection.peer;
     let (read, write) = socket.into_split();
     let (turns, pending) = mpsc::channel(REQUESTS_PER_CONNECTION_MAX);
-    let under_way = Arc::new(AtomicUsize::new(0));
-    let idle_max = shared.limits.idle_max;
+    let under_way = Arc::new(UnderWay::default());
+    let limits = shared.limits;
+    let answers = connection.allowances.answers.clone();
+    let bytes_max = REQUEST_BYTES_PER_CONNECTION_MAX.min(limits.request_bytes_in_flight_max);
     let reading = Reading {
-        socket: BufReader::with_capacity(READ_BUFFER_BYTES, read),
-        bytes: Arc::new(Semaphore::new(REQUEST_BYTES_PER_CONNECTION_MAX)),
+        socket: Incoming::new(read),
+        bytes: Arc::new(Semaphore::new(bytes_max.max(limits.request_bytes_max))),
         under_way: Arc::clone(&under_way),
-        connection,
+        connection: Arc::clone(&connection),
         shared,
         turns,
     };
-    let mut writing = Writing { socket: write, pending, under_way, idle_max };
+    let mut writing = Writing { socket: write, pending, under_way, limits, answers };
     let mut written = std::pin::pin!(writing.run());
     let ended = tokio::select! {
         ended = reading.run() => ended,
-        ended = &mut written => return log(peer, ended),
+        ended = &mut written => return log(&connection, ended),
     };
     // The reading side is gone and with it the sender: writing ends after the last answer.
     match timeout(DRAIN_MAX, written).await {
-        Ok(Err(reason)) if ended.is_ok() => log(peer, Err(reason)),
-        _ => log(peer, ended),
+        Ok(Err(reason)) if ended.is_ok() => log(&connection, Err(reason)),
+        _ => log(&connection, ended),
     }
 }
 
-fn log(peer: std::net::SocketAddr, ended: Result<(), CloseReason>) {
+fn log(connection: &Connection, ended: Result<(), CloseReason>) {
+    let peer = connection.peer;
+    let lines: &Lines = &connection.lines;
     match ended {
         Ok(()) => tracing::debug!(%peer, "disconnected"),
         Err(CloseReason::Io(error)) if is_disconnect(&error) => {
@@ -129,7 +123,11 @@ fn log(peer: std::net::SocketAddr, ended: Result<(), CloseReason>) {
         Err(reason @ (CloseReason::Idle(_) | CloseReason::NoAnswer(NoAnswer::Node(_)))) => {
             tracing::info!(%peer, %reason, "connection closed");
         }
-        Err(reason) => tracing::warn!(%peer, %reason, "connection closed"),
+        Err(reason) => {
+            if let Some(left_out) = lines.may_say() {
+                tracing::warn!(%peer, %reason, left_out, "connection closed");
+            }
+        }
     }
 }
 
@@ -142,10 +140,10 @@ fn is_disconnect(error: &std::io::Error) -> bool {
 }
 
 struct Reading {
-    socket: BufReader<OwnedReadHalf>,
+    socket: Incoming,
     /// The bytes of requests that this connection may have in flight.
     bytes: Arc<Semaphore>,
-    under_way: Arc<AtomicUsize>,
+    under_way: Arc<UnderWay>,
     connection: Arc<Connection>,
     shared: Shared,
     turns: mpsc::Sender<Pending>,
@@ -154,28 +152,60 @@ struct Reading {
 impl Reading {
     /// Reads until the client ends its side, the server stops, or something must be refused.
     async fn run(mut self) -> Result<(), CloseReason> {
-        loop {
-            let Some(length) = self.next_length().await? else { return Ok(()) };
-            let in_range = |length: &usize| (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(length);
-            let Some(length) = usize::try_from(length).ok().filter(in_range) else {
-                self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
-                return Err(CloseReason::FrameLength(length));
-            };
-            let own = self.reserve(length).await;
-            let (frame, held) = self.read_frame(length).await?;
+        let first_max = self.shared.limits.first_request_max;
+        let first = timeout(first_max, self.next_frame()).await;
+        let mut next = first.map_err(|_| CloseReason::NoFirstRequest(first_max))?;
+        while let Some((frame, bytes)) = next? {
             self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
-
-            let turn = api::take_up(&self.connection, frame).await;
+            let (turn, answer) = if api::answers_at_length(&frame) {
+                self.answer_alone(frame).await
+            } else {
+                (api::take_up(&self.connection, frame).await, None)
+            };
             let last = matches!(turn, Turn::Done(Outcome::Close(_)));
             if let Turn::Done(Outcome::Close(CloseReason::Malformed { .. })) = turn {
                 self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
             }
-            self.under_way.fetch_add(1, Ordering::Relaxed);
-            let sent = self.turns.send(Pending { turn, _bytes: (own, held) }).await;
-            if sent.is_err() || last {
+            self.under_way.begin();
+            let pending = Pending { turn, bytes, answer };
+            if self.turns.send(pending).await.is_err() || last {
                 return Ok(());
             }
+            next = self.next_frame().await;
         }
+        Ok(())
+    }
+
+    /// The next frame, with what it holds of the limits; none when the client or the server is done.
+    async fn next_frame(
+        &mut self,
+    ) -> Result<Option<(Bytes, (OwnedSemaphorePermit, HeldBytes))>, CloseReason> {
+        let Some(said) = self.next_length().await? else { return Ok(None) };
+        let most = self.shared.limits.request_bytes_max;
+        let in_range = |length: &usize| (FRAME_BYTES_MIN..=most).contains(length);
+        let Some(length) = usize::try_from(said).ok().filter(in_range) else {
+            self.shared.counters.frames_refused.fetch_add(1, Ordering::Relaxed);
+            return Err(CloseReason::FrameLength { said, most });
+        };
+        let own = self.reserve(length).await;
+        let (frame, held) = self.read_frame(length).await?;
+        Ok(Some((frame, (own, held))))
+    }
+
+    /// Works out an answer of a size that the request does not tell, with no other under way here: so
+    /// one connection holds one such answer, and who does not read holds up nobody.
+    async fn answer_alone(&self, frame: Bytes) -> (Turn, Option<OwnedSemaphorePermit>) {
+        self.under_way.none().await;
+        let answers = &self.connection.allowances.answers;
+        let _place = answers.begin().await;
+        let outcome = api::answer(&self.connection, frame).await;
+        let held = match &outcome {
+            Outcome::Answer { segments, .. } => {
+                Some(answers.hold(segments.iter().map(Bytes::len).sum()).await)
+            }
+            Outcome::Nothing | Outcome::Close(_) => None,
+        };
+        (Turn::Done(outcome), held)
     }
 
     /// The next frame's length; none when the client or the server is done. An idle client may be
@@ -184,10 +214,10 @@ impl Reading {
     async fn next_length(&mut self) -> Result<Option<i32>, CloseReason> {
         let ConnectionLimits { idle_max, frame_read_max, .. } = self.shared.limits;
         loop {
-            let idle = self.under_way.load(Ordering::Relaxed) == 0;
+            let idle = self.under_way.is_none();
             let ready = tokio::select! {
                 () = stopped(&mut self.shared.stopping) => return Ok(None),
-                ready = timeout(idle_max, wait_for_bytes(&mut self.socket)) => ready,
+                ready = timeout(idle_max, self.socket.wait()) => ready,
             };
             match ready {
                 Ok(Ok(true)) => break,
@@ -197,7 +227,7 @@ impl Reading {
                 Err(_) => {}
             }
         }
-        let length = timeout(frame_read_max, self.socket.read_i32()).await;
+        let length = timeout(frame_read_max, self.socket.i32()).await;
         Ok(Some(length.map_err(|_| CloseReason::SlowRequest(frame_read_max))??))
     }
 
@@ -211,74 +241,87 @@ impl Reading {
     /// grows with what has come, as what is held of the limits does: a length alone holds nothing
     /// back from other connections. The time in which the limits hold back this one is not the
     /// client's.
-    async fn read_frame(&mut self, length: usize) -> Result<(Bytes, Held), CloseReason> {
+    async fn read_frame(&mut self, length: usize) -> Result<(Bytes, HeldBytes), CloseReason> {
         let read_max = self.shared.limits.frame_read_max;
-        let (mut frame, mut held, mut room) = (BytesMut::new(), Held::default(), 0);
+        let (mut frame, mut held, mut room) = (BytesMut::new(), HeldBytes::default(), 0);
         let mut left = read_max;
         while frame.len() < length {
             if frame.len() == room {
                 let more = room.max(READ_BUFFER_BYTES).min(length - room);
-                held.grow(more, &self.shared.request_bytes).await;
+                held.grow(more, &self.connection.allowances.requests).await;
                 frame.reserve(more);
                 room += more;
             }
             let started = Instant::now();
-            let mut body = (&mut self.socket).take((room - frame.len()) as u64);
-            let read = timeout(left, body.read_buf(&mut frame)).await;
-            if read.map_err(|_| CloseReason::SlowRequest(read_max))?? == 0 {
-                return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into());
-            }
+            let missing = room - frame.len();
+            let read = timeout(left, self.socket.append_to(&mut frame, missing)).await;
+            read.map_err(|_| CloseReason::SlowRequest(read_max))??;
             left = left.saturating_sub(started.elapsed());
         }
         Ok((frame.freeze(), held))
     }
 }
 
-/// Whether there is something to read, rather than the end.
-async fn wait_for_bytes(socket: &mut BufReader<OwnedReadHalf>) -> Result<bool, std::io::Error> {
-    use tokio::io::AsyncBufReadExt;
-    Ok(!socket.fill_buf().await?.is_empty())
-}
-
 struct Writing {
     socket: OwnedWriteHalf,
     pending: mpsc::Receiver<Pending>,
-    under_way: Arc<AtomicUsize>,
-    idle_max: Duration,
+    under_way: Arc<UnderWay>,
+    limits: ConnectionLimits,
+    answers: Answers,
 }
 
 impl Writing {
     /// Answers until there are no more turns, or one says that the connection closes.
     async fn run(&mut self) -> Result<(), CloseReason> {
-        while let Some(Pending { turn, _bytes }) = self.pending.recv().await {
+        while let Some(pending) = self.pending.recv().await {
+            let Pending { turn, bytes: _bytes, answer } = pending;
             let outcome = match turn {
                 Turn::Done(outcome) => outcome,
                 Turn::Waiting(serving) => serving.await,
             };
             match outcome {
                 Outcome::Answer { segments, reserved } => {
-                    self.write(segments).await?;
+                    self.write(segments, answer.is_some()).await?;
                     drop(reserved);
                 }
                 Outcome::Nothing => {}
                 Outcome::Close(reason) => return Err(reason),
             }
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
+            self.under_way.end();
         }
         Ok(())
     }
 
-    /// Writes all segments; the client must take some bytes every [`IDLE_MAX`](crate::limits::IDLE_MAX).
-    async fn write(&mut self, mut segments: Vec<Bytes>) -> Result<(), CloseReason> {
-        let mut first = 0;
+    /// Writes all segments; the client must take some bytes every
+    /// [`IDLE_MAX`](crate::limits::IDLE_MAX), and all of them sooner while memory is short.
+    async fn write(
+        &mut self,
+        mut segments: Vec<Bytes>,
+        is_counted: bool,
+    ) -> Result<(), CloseReason> {
+        let ConnectionLimits { idle_max, unread_look, .. } = self.limits;
+        let (mut first, mut copy) = (0, None);
+        let begun = Instant::now();
+        let mut progress = begun;
         while let Some(rest) = segments.get_mut(first..).filter(|rest| !rest.is_empty()) {
             let upcoming = rest.iter().take(SEGMENTS_PER_WRITE_MAX);
             let slices: Vec<IoSlice<'_>> = upcoming.map(|bytes| IoSlice::new(bytes)).collect();
-            let written = timeout(self.idle_max, self.socket.write_vectored(&slices)).await;
-            let mut written = written.map_err(|_| CloseReason::Idle(self.idle_max))??;
+            let look = unread_look.min(idle_max);
+            let Ok(written) = timeout(look, self.socket.write_vectored(&slices)).await else {
+                if progress.elapsed() >= idle_max {
+                    return Err(CloseReason::Unread(idle_max));
+                }
+                self.check_shortage(begun)?;
+                if !is_counted && copy.is_none() {
+                    copy = Some(self.copy_out(rest)?);
+                }
+                continue;
+            };
+            let mut written = written?;
             if written == 0 {
                 return Err(std::io::Error::from(ErrorKind::WriteZero).into());
             }
+            progress = Instant::now();
             for segment in rest {
                 let taken = written.min(segment.len());
                 segment.advance(taken);
@@ -289,7 +332,29 @@ impl Writing {
                     break;
                 }
             }
+            self.check_shortage(begun)?;
         }
         Ok(())
+    }
+
+    /// Whoever reads slowly is in nobody's way until somebody waits for the memory.
+    fn check_shortage(&self, begun: Instant) -> Result<(), CloseReason> {
+        let unread_max = self.limits.unread_under_shortage_max;
+        if self.answers.are_short() && begun.elapsed() >= unread_max {
+            return Err(CloseReason::UnreadUnderShortage(unread_max));
+        }
+        Ok(())
+    }
+
+    /// Takes what is unread out of the memory that it shares with the log's newest batches, of which
+    /// a few bytes keep a whole frame alive.
+    fn copy_out(&self, unread: &mut [Bytes]) -> Result<OwnedSemaphorePermit, CloseReason> {
+        let bytes = unread.iter().map(Bytes::len).sum();
+        let held = self.answers.try_hold(bytes);
+        let held = held.ok_or(CloseReason::UnreadUnderShortage(self.limits.unread_look))?;
+        for segment in unread {
+            *segment = Bytes::copy_from_slice(segment);
+        }
+        Ok(held)
     }
 }

@@ -8,10 +8,12 @@ use tidings_broker::Call;
 use tidings_node::{Node, NodeError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::allowances::{Allowances, Elements};
 use crate::limits::{
     FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHED_BYTES_HELD_MAX,
     FETCHES_PER_CONNECTION_MAX,
 };
+use crate::said::Lines;
 
 /// One connection's view of the server.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Connection {
     pub(crate) advertised: Arc<(String, u16)>,
     pub(crate) peer: SocketAddr,
     pub(crate) fetches: Fetches,
+    pub(crate) allowances: Allowances,
+    pub(crate) lines: Arc<Lines>,
 }
 
 /// One request's view of it.
@@ -51,6 +55,10 @@ impl Context {
     /// Lets the next request be taken up: this one's place among them does not matter.
     pub(crate) fn let_pass(&self) {
         self.passed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn elements(&self) -> &Elements {
+        &self.connection.allowances.elements
     }
 
     pub(crate) fn fetches(&self) -> &Fetches {

@@ -5,13 +5,16 @@
 //! connection leave in the order of its requests; nothing that a client sends harms another
 //! connection; every queue and buffer has its limit in [`limits`].
 
+mod allowances;
 mod api;
 mod connection;
 mod context;
 mod error_code;
 mod handlers;
+mod incoming;
 pub mod limits;
 mod protocol_page;
+mod said;
 mod server;
 mod unimplemented;
 

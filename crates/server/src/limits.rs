@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-/// Connections at once; one more is closed as soon as it is accepted. Protects file descriptors.
-pub const CONNECTIONS_MAX: usize = 8192;
-/// Connections at once from one address.
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4096;
+/// Connections at once; one more is closed as soon as it is accepted (Kafka's `max.connections`).
+/// Protects file descriptors and memory: an idle one takes about [`CONNECTION_BYTES`].
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Connections at once from one address (Kafka's `max.connections.per.ip`). As many as there are at
+/// all: whole fleets come through one proxy, and who wants less says so.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX;
+/// What one connection takes beside its requests and answers: measured 8.8 KiB each with 10,000 idle
+/// ones; the kernel's part is not the process's.
+pub const CONNECTION_BYTES: usize = 12 * 1024;
+/// From the acceptance of a connection to the end of its first request. A client says at once who it
+/// is and what it wants; one that holds a place and says nothing makes room for others.
+pub const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
 /// Bytes of one request; a longer one is refused by its length alone (Kafka's
 /// `socket.request.max.bytes` is the same).
 pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -32,10 +40,34 @@ pub const FETCHED_BYTES_HELD_MAX: usize = 1024 * 1024 * 1024;
 pub const FETCH_BYTES_MIN: usize = 1024 * 1024;
 /// A fetch may return this share of what is left of the bytes held.
 pub const FETCH_SHARE: usize = 8;
+/// List elements of one request, all lists together: five times the partitions that a node may have,
+/// and the longest time for which one request can keep the node busy.
+pub const ELEMENTS_PER_REQUEST_MAX: usize = 100_000;
+/// List elements of requests that are being answered, over all connections; further requests wait.
+pub const ELEMENTS_IN_FLIGHT_MAX: usize = 400_000;
+/// What one list element takes at most, decoded, as a question, as its answer and encoded.
+pub const ELEMENT_BYTES: usize = 1024;
+/// List elements that a request is decoded with before they are counted among all.
+pub const ELEMENTS_BEFORE_COUNTING: usize = 4096;
+/// Answers that are worked out at once where their size does not follow from the request's: lists of
+/// topics, groups, configurations.
+pub const ANSWERS_AT_LENGTH_MAX: usize = 2;
+/// Bytes of such answers, and of those that lie unread for [`UNREAD_LOOK`], over all connections;
+/// further ones wait.
+pub const ANSWER_BYTES_HELD_MAX: usize = 256 * 1024 * 1024;
+/// After this long without progress an answer is copied out of the memory that it shares with the log,
+/// so that a slow reader keeps no more alive than its answer.
+pub const UNREAD_LOOK: Duration = Duration::from_secs(1);
+/// How long an answer may take to be read while others wait for the memory it holds.
+pub const UNREAD_UNDER_SHORTAGE_MAX: Duration = Duration::from_secs(5);
+/// Lines that the log is told about clients per [`LINES_WINDOW`], over all connections.
+pub const LINES_PER_WINDOW_MAX: u32 = 50;
+/// See [`LINES_PER_WINDOW_MAX`].
+pub const LINES_WINDOW: Duration = Duration::from_secs(10);
 /// Longest wait of a fetch, whatever it asks.
 pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
-/// Buffer for small requests, so that many are read at once, and what a request holds of the limits
-/// from its length on.
+/// Buffer for small requests, so that many are read at once, there while bytes are; and what a
+/// request holds of the limits from its length on.
 pub const READ_BUFFER_BYTES: usize = 32 * 1024;
 /// Segments of an answer that one vectored write takes (the kernel's own limit is 1024).
 pub const SEGMENTS_PER_WRITE_MAX: usize = 64;
@@ -62,9 +94,17 @@ pub const GROUP_TROUBLE_SAID_EVERY: Duration = Duration::from_secs(10);
 pub struct ConnectionLimits {
     pub connections_max: usize,
     pub connections_per_address_max: usize,
+    /// [`FRAME_BYTES_MAX`].
+    pub request_bytes_max: usize,
     pub request_bytes_in_flight_max: usize,
+    pub elements_per_request_max: usize,
+    pub elements_in_flight_max: usize,
+    pub answer_bytes_held_max: usize,
+    pub first_request_max: Duration,
     pub idle_max: Duration,
     pub frame_read_max: Duration,
+    pub unread_look: Duration,
+    pub unread_under_shortage_max: Duration,
 }
 
 impl Default for ConnectionLimits {
@@ -72,9 +112,16 @@ impl Default for ConnectionLimits {
         Self {
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            request_bytes_max: FRAME_BYTES_MAX,
             request_bytes_in_flight_max: REQUEST_BYTES_IN_FLIGHT_MAX,
+            elements_per_request_max: ELEMENTS_PER_REQUEST_MAX,
+            elements_in_flight_max: ELEMENTS_IN_FLIGHT_MAX,
+            answer_bytes_held_max: ANSWER_BYTES_HELD_MAX,
+            first_request_max: FIRST_REQUEST_MAX,
             idle_max: IDLE_MAX,
             frame_read_max: FRAME_READ_MAX,
+            unread_look: UNREAD_LOOK,
+            unread_under_shortage_max: UNREAD_UNDER_SHORTAGE_MAX,
         }
     }
 }
@@ -82,7 +129,14 @@ impl Default for ConnectionLimits {
 const _: () = assert!(FRAME_BYTES_MAX <= REQUEST_BYTES_PER_CONNECTION_MAX);
 const _: () = assert!(REQUEST_BYTES_PER_CONNECTION_MAX <= REQUEST_BYTES_IN_FLIGHT_MAX);
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
-const _: () = assert!(CONNECTIONS_MAX * READ_BUFFER_BYTES < REQUEST_BYTES_IN_FLIGHT_MAX);
+const _: () = assert!(CONNECTIONS_MAX >= 10_000);
+const _: () = assert!(ELEMENTS_PER_REQUEST_MAX >= 5 * tidings_broker::limits::PARTITIONS_MAX);
+const _: () = assert!(ELEMENTS_PER_REQUEST_MAX <= tidings_wire::limits::ELEMENTS_PER_MESSAGE_MAX);
+const _: () = assert!(ELEMENTS_PER_REQUEST_MAX <= ELEMENTS_IN_FLIGHT_MAX);
+const _: () = assert!(ELEMENTS_BEFORE_COUNTING <= ELEMENTS_PER_REQUEST_MAX);
+const _: () = assert!(ANSWER_BYTES_HELD_MAX <= u32::MAX as usize);
+const _: () = assert!(UNREAD_LOOK.as_millis() <= UNREAD_UNDER_SHORTAGE_MAX.as_millis());
+const _: () = assert!(FIRST_REQUEST_MAX.as_millis() <= IDLE_MAX.as_millis());
 const _: () = assert!(FETCH_BYTES_MIN <= FETCH_BYTES_MAX);
 const _: () = assert!(FETCH_BYTES_MAX * FETCH_SHARE <= FETCHED_BYTES_HELD_MAX);
 const _: () = assert!(FETCHES_PER_CONNECTION_MAX < REQUESTS_PER_CONNECTION_MAX);

@@ -82,6 +82,16 @@ fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("bytes of a request", mebibytes(limits::FRAME_BYTES_MAX), "the connection is closed"),
         (
+            "list elements of a request, all lists together",
+            number(limits::ELEMENTS_PER_REQUEST_MAX),
+            "the connection is closed",
+        ),
+        (
+            "list elements of requests under way in all",
+            number(limits::ELEMENTS_IN_FLIGHT_MAX),
+            "requests wait",
+        ),
+        (
             "requests under way on a connection",
             number(limits::REQUESTS_PER_CONNECTION_MAX),
             "reading waits",
@@ -107,7 +117,18 @@ fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
             mebibytes(limits::FETCHED_BYTES_HELD_MAX),
             "fetches return less",
         ),
+        (
+            "bytes of lists that wait for their readers",
+            mebibytes(limits::ANSWER_BYTES_HELD_MAX),
+            "requests for lists wait",
+        ),
+        (
+            "reading of an answer while others wait for memory",
+            seconds(limits::UNREAD_UNDER_SHORTAGE_MAX),
+            "the connection is closed",
+        ),
         ("wait of a fetch", seconds(limits::FETCH_WAIT_MAX), "it is answered"),
+        ("first request", seconds(limits::FIRST_REQUEST_MAX), "the connection is closed"),
         ("silence", seconds(limits::IDLE_MAX), "the connection is closed"),
         ("arrival of a request", seconds(limits::FRAME_READ_MAX), "the connection is closed"),
     ]

@@ -10,9 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::connection::{self, RequestBytes, Shared};
+use crate::allowances::Allowances;
+use crate::connection::{self, Shared};
 use crate::context::{Connection, Fetches};
 use crate::limits::{ACCEPT_PAUSE, ConnectionLimits, DRAIN_MAX};
+use crate::said::Lines;
 
 /// What the server is told once.
 #[derive(Clone, Debug)]
@@ -84,7 +86,8 @@ pub async fn start(
         advertised: Arc::new(config.advertised),
         limits: config.limits,
         counters: Arc::clone(&counters),
-        request_bytes: RequestBytes::new(config.limits.request_bytes_in_flight_max),
+        allowances: Allowances::new(&config.limits),
+        lines: Arc::default(),
         fetched_bytes: Arc::default(),
         by_address: Arc::default(),
         stopping: stopped,
@@ -136,7 +139,8 @@ struct Accepting {
     advertised: Arc<(String, u16)>,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
-    request_bytes: RequestBytes,
+    allowances: Allowances,
+    lines: Arc<Lines>,
     fetched_bytes: Arc<AtomicUsize>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     stopping: watch::Receiver<bool>,
@@ -179,10 +183,11 @@ impl Accepting {
             advertised: Arc::clone(&self.advertised),
             peer,
             fetches: Fetches::new(Arc::clone(&self.fetched_bytes)),
+            allowances: self.allowances.clone(),
+            lines: Arc::clone(&self.lines),
         });
         let shared = Shared {
             counters: Arc::clone(&self.counters),
-            request_bytes: self.request_bytes.clone(),
             stopping: self.stopping.clone(),
             limits: self.limits,
         };
@@ -196,14 +201,18 @@ impl Accepting {
     fn place(&self, peer: SocketAddr, open: usize) -> Option<Place> {
         let limit = self.limits.connections_max;
         if open >= limit {
-            tracing::warn!(%peer, limit, "too many connections");
+            if let Some(left_out) = self.lines.may_say() {
+                tracing::warn!(%peer, limit, left_out, "too many connections");
+            }
             return None;
         }
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(peer.ip()).or_default();
         let limit = self.limits.connections_per_address_max;
         if *count >= limit {
-            tracing::warn!(%peer, limit, "too many connections from this address");
+            if let Some(left_out) = self.lines.may_say() {
+                tracing::warn!(%peer, limit, left_out, "too many connections from this address");
+            }
             return None;
         }
         *count += 1;

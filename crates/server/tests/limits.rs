@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_node::{MemoryDisk, Node, NodeConfig};
-use tidings_server::limits::{ConnectionLimits, FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX};
+use tidings_server::limits::{
+    ANSWER_BYTES_HELD_MAX, ConnectionLimits, ELEMENTS_IN_FLIGHT_MAX, ELEMENTS_PER_REQUEST_MAX,
+    FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX,
+};
 use tidings_server::{Server, ServerConfig, ServerFigures};
-use tidings_wire::{Request, RequestHeader, api_versions, fetch};
+use tidings_wire::{Request, RequestHeader, api_versions, describe_groups, fetch, metadata};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -24,9 +27,16 @@ const NEVER: Duration = Duration::from_secs(3600);
 const OUT_OF_REACH: ConnectionLimits = ConnectionLimits {
     connections_max: usize::MAX,
     connections_per_address_max: usize::MAX,
+    request_bytes_max: FRAME_BYTES_MAX,
     request_bytes_in_flight_max: REQUEST_BYTES_IN_FLIGHT_MAX,
+    elements_per_request_max: ELEMENTS_PER_REQUEST_MAX,
+    elements_in_flight_max: ELEMENTS_IN_FLIGHT_MAX,
+    answer_bytes_held_max: ANSWER_BYTES_HELD_MAX,
+    first_request_max: NEVER,
     idle_max: NEVER,
     frame_read_max: NEVER,
+    unread_look: NEVER,
+    unread_under_shortage_max: NEVER,
 };
 
 const ONE: &str = "127.0.0.1";
@@ -261,6 +271,122 @@ async fn requests_that_exceed_the_memory_together_all_get_their_turn() {
     }
     for socket in &mut sockets {
         assert!(next_frame(socket).await.is_some());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_in_time_makes_room() {
+    let server = start(ConnectionLimits { first_request_max: SOON, ..OUT_OF_REACH }).await;
+    let mut asked = connect(&server, ONE).await;
+    assert!(is_served(&mut asked).await);
+    let table: [(&str, &[u8]); 3] = [
+        ("nothing", &[]),
+        ("half a length", &[0, 0]),
+        ("half a request", &[0, 0, 0, 10, 0, 18, 0, 0]),
+    ];
+    for (name, bytes) in table {
+        let mut silent = connect(&server, ONE).await;
+        silent.write_all(bytes).await.unwrap();
+        assert_eq!(next_frame(&mut silent).await, None, "{name}");
+        assert!(is_served(&mut asked).await, "its first request was in time: {name}");
+    }
+    server.stop().await;
+}
+
+fn naming(groups: usize) -> describe_groups::Request {
+    let groups = vec!["g".to_owned(); groups];
+    describe_groups::Request { groups, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_request_of_too_many_elements_closes_its_connection_and_no_other() {
+    let server = start(ConnectionLimits { elements_per_request_max: 10, ..OUT_OF_REACH }).await;
+    let mut bystander = connect(&server, ONE).await;
+    let mut socket = connect(&server, ONE).await;
+    send(&mut socket, 0, &naming(10)).await;
+    assert!(next_frame(&mut socket).await.is_some());
+    send(&mut socket, 0, &naming(11)).await;
+    assert_eq!(next_frame(&mut socket).await, None);
+    assert!(is_served(&mut bystander).await);
+    assert_eq!(server.figures().frames_refused, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_whose_elements_exceed_the_memory_together_all_get_their_turn() {
+    let limits = ConnectionLimits { elements_in_flight_max: 10, ..OUT_OF_REACH };
+    let server = start(limits).await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        let mut socket = connect(&server, ONE).await;
+        send(&mut socket, 0, &naming(7)).await;
+        send(&mut socket, 0, &naming(10)).await;
+        sockets.push(socket);
+    }
+    for socket in &mut sockets {
+        assert!(next_frame(socket).await.is_some());
+        assert!(next_frame(socket).await.is_some());
+    }
+    server.stop().await;
+}
+
+/// An answer of many megabytes: each unknown topic comes back with its name.
+fn at_length() -> metadata::Request {
+    let topic = |number: usize| metadata::RequestTopic {
+        name: Some(format!("{number:0>240}")),
+        ..Default::default()
+    };
+    let topics = Some((0..60_000).map(topic).collect());
+    metadata::Request { topics, allow_auto_topic_creation: false, ..Default::default() }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_makes_way_for_one_that_is_wanted() {
+    let limits = ConnectionLimits {
+        answer_bytes_held_max: 1,
+        unread_look: SOON,
+        unread_under_shortage_max: SOON,
+        ..OUT_OF_REACH
+    };
+    let server = start(limits).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut unread = socket.connect(server.local_addr()).await.unwrap();
+    send(&mut unread, 4, &at_length()).await;
+    // The first bytes say that it holds the memory.
+    unread.readable().await.unwrap();
+
+    let mut wanted = connect(&server, ONE).await;
+    send(&mut wanted, 4, &metadata::Request::default()).await;
+    assert!(next_frame(&mut wanted).await.is_some());
+    let settled = async {
+        while server.figures().connections != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, settled).await.expect("whoever did not read is gone");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn answers_at_length_keep_their_place_among_the_others() {
+    let server = start(OUT_OF_REACH).await;
+    let mut socket = connect(&server, ONE).await;
+    for correlation_id in 0..40 {
+        let header = RequestHeader { version: 4, correlation_id, client_id: None };
+        let frame = match correlation_id % 2 {
+            0 => tidings_wire::encode_request(&header, &metadata::Request::default()),
+            _ => {
+                let header = RequestHeader { version: 0, ..header };
+                tidings_wire::encode_request(&header, &api_versions::Request::default())
+            }
+        };
+        socket.write_all(&frame.unwrap().concat()).await.unwrap();
+    }
+    for correlation_id in 0..40_i32 {
+        let frame = next_frame(&mut socket).await.unwrap();
+        assert_eq!(frame[..4], correlation_id.to_be_bytes());
     }
     server.stop().await;
 }

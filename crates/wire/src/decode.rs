@@ -77,6 +77,16 @@ impl Reader {
         }
     }
 
+    /// The same with at most so many list elements, if those are fewer than a message may have.
+    pub(crate) fn within(frame: Bytes, elements_max: usize) -> Self {
+        let elements_left = elements_max.min(ELEMENTS_PER_MESSAGE_MAX);
+        Self { elements_left, ..Self::new(frame, false) }
+    }
+
+    pub(crate) fn elements_left(&self) -> usize {
+        self.elements_left
+    }
+
     /// Whether lengths are compact and structs end in tagged fields (KIP-482).
     pub fn set_flexible(&mut self, flexible: bool) {
         self.flexible = flexible;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::limits::FRAME_PREFIX_BYTES;
+use crate::limits::{ELEMENTS_PER_MESSAGE_MAX, FRAME_PREFIX_BYTES};
 use crate::{DecodeError, EncodeError, Problem, Reader, Wire, Writer};
 
 /// An API as defined here: its key, and the versions that can be read and written.
@@ -78,7 +78,18 @@ pub struct RequestHeader {
 /// over, as Apache Kafka does: librdkafka (2.12 to 2.16 at least) leaves three there when its Metadata
 /// request of version 12 asks for all topics.
 pub fn decode_request<R: Request>(frame: Bytes) -> Result<(RequestHeader, R), DecodeError> {
-    let mut r = Reader::new(frame, false);
+    let decoded = decode_request_within(frame, ELEMENTS_PER_MESSAGE_MAX);
+    decoded.map(|(header, request, _)| (header, request))
+}
+
+/// [`decode_request`] of a request with at most so many list elements, all lists together, and how
+/// many it has; with more it is [`Problem::TooMany`].
+pub fn decode_request_within<R: Request>(
+    frame: Bytes,
+    elements_max: usize,
+) -> Result<(RequestHeader, R, usize), DecodeError> {
+    let mut r = Reader::within(frame, elements_max);
+    let elements_max = r.elements_left();
     let Prefix { key, version, correlation_id } = Prefix::read(&mut r)?;
     if key != R::API.key || !R::API.knows(version) {
         return Err(r.error(Problem::Unknown { key, version }));
@@ -87,7 +98,8 @@ pub fn decode_request<R: Request>(frame: Bytes) -> Result<(RequestHeader, R), De
     r.set_flexible(R::API.flexible(version));
     r.skip_tags()?;
     let request = R::decode(&mut r, version)?;
-    Ok((RequestHeader { version, correlation_id, client_id }, request))
+    let elements = elements_max - r.elements_left();
+    Ok((RequestHeader { version, correlation_id, client_id }, request, elements))
 }
 
 /// Writes a request as a frame with its length.

@@ -22,8 +22,8 @@ pub mod sample;
 pub use decode::{DecodeError, Problem, Reader, Wire};
 pub use encode::{EncodeError, Tags, Writer};
 pub use frame::{
-    Api, Prefix, Request, RequestHeader, decode_request, decode_response, encode_bare_error,
-    encode_request, encode_response,
+    Api, Prefix, Request, RequestHeader, decode_request, decode_request_within, decode_response,
+    encode_bare_error, encode_request, encode_response,
 };
 pub use generated::*;
 pub use pieces::Pieces;

@@ -31,9 +31,9 @@ impl Handler for Request {
         if self.session_epoch > 0 {
             return Ok(Self::refuse(ErrorCode::INVALID_FETCH_SESSION_EPOCH).into());
         }
-        // A read has no place among writes, and a slot may be long in coming.
-        context.let_pass();
+        // Requests that wait for a slot are not decoded further; a read has no place among writes.
         let mut reservation = context.fetches().begin().await;
+        context.let_pass();
         let max_wait_ms = self.max_wait_ms.clamp(0, FETCH_WAIT_MAX.as_millis() as i32);
         let isolation = isolation(self.isolation_level);
         let fetch = tidings_broker::Fetch {
