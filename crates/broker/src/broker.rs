@@ -98,6 +98,7 @@ impl Broker {
             Request::Fetch(request) => self.fetch(now, ticket, request),
             Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
             Request::CreateTopics(request) => self.create_topics(now, ticket, &request),
+            Request::AlterConfigs(request) => self.alter_configs(now, ticket, request),
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
             Request::JoinGroup(request) => self.join_group(now, ticket, request),
@@ -128,6 +129,9 @@ impl Broker {
                 Reply::DescribeConfigs(self.describe_configs(request))
             }
             Request::DescribeFeatures(_) => Reply::DescribeFeatures(self.describe_features()),
+            Request::ListConfigResources(_) => {
+                Reply::ListConfigResources(self.list_config_resources())
+            }
             Request::ListGroups(request) => Reply::ListGroups(self.groups.list(&request)),
             Request::DescribeGroups(request) => {
                 let groups = distinct(request.groups, |group| group);

@@ -1,5 +1,5 @@
-//! What the node has promised to keep: cluster id, topics, reserved producer ids, features. A fold of the
-//! records in `__tidings_catalog-0`.
+//! What the node has promised to keep: cluster id, topics, configuration, reserved producer ids,
+//! features. A fold of the records in `__tidings_catalog-0`.
 //!
 //! Invariants: a name has at most one topic; a topic id is never given out twice; reserved producer
 //! ids only grow. Records are JSON, one object per record, so that Kafka's tools show them.
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidings_log::{LogId, LogKey, NewRecord};
 
-use crate::config::TopicSettings;
+use crate::config::{BrokerSaid, Said, TopicSettings};
 use crate::features::Finalized;
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
@@ -28,11 +28,22 @@ pub(crate) enum CatalogRecord {
         /// In Kafka's base64.
         id: String,
         partitions: i32,
-        configs: BTreeMap<String, String>,
+        configs: Said,
     },
     TopicDeleted {
         name: String,
         id: String,
+    },
+    /// All that is said of a topic from now on.
+    TopicConfigured {
+        name: String,
+        id: String,
+        configs: Said,
+    },
+    /// All that is said of a broker, or of all of them where `broker` is empty, from now on.
+    BrokerConfigured {
+        broker: String,
+        configs: Said,
     },
     /// Every producer id below `next` may have been given out.
     ProducerIdsReserved {
@@ -52,6 +63,9 @@ impl CatalogRecord {
             Self::TopicCreated { name, .. } | Self::TopicDeleted { name, .. } => {
                 format!("topic/{name}")
             }
+            // Not the topic's own key: of each key compaction keeps the last record only.
+            Self::TopicConfigured { name, .. } => format!("topic-configs/{name}"),
+            Self::BrokerConfigured { broker, .. } => format!("broker-configs/{broker}"),
             Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
             Self::FeaturesFinalized { .. } => "features".to_owned(),
         };
@@ -113,6 +127,8 @@ pub(crate) struct Catalog {
     /// The first producer id that is not reserved.
     pub(crate) producer_ids_end: i64,
     pub(crate) features: Finalized,
+    /// What was said of brokers; topics that say nothing take their values from it.
+    pub(crate) brokers: BrokerSaid,
     next_log: u64,
 }
 
@@ -125,6 +141,7 @@ impl Catalog {
             partitions: 0,
             producer_ids_end: 0,
             features: Finalized::default(),
+            brokers: BrokerSaid::default(),
             next_log: CATALOG.0 + 1,
         }
     }
@@ -217,7 +234,7 @@ impl Catalog {
                     internal: is_internal(&name),
                     id: from_base64(&id).unwrap_or_default(),
                     partitions,
-                    settings: TopicSettings::new(configs),
+                    settings: TopicSettings::new(configs, &self.brokers),
                     first_log: self.next_log,
                     name: name.clone(),
                 };
@@ -225,6 +242,25 @@ impl Catalog {
                 self.partitions += usize::try_from(count).unwrap_or(0);
                 self.by_id.insert(topic.id, name.clone());
                 self.topics.insert(name, topic);
+            }
+            CatalogRecord::TopicConfigured { name, id, configs } => {
+                // Of a former topic of that name compaction may keep the last word.
+                let topic = self.topics.get_mut(&name).filter(|topic| base64(topic.id) == id);
+                if let Some(topic) = topic {
+                    topic.settings = TopicSettings::new(configs, &self.brokers);
+                }
+            }
+            CatalogRecord::BrokerConfigured { broker, configs } => {
+                let said = if broker.is_empty() {
+                    &mut self.brokers.cluster
+                } else {
+                    &mut self.brokers.node
+                };
+                *said = configs;
+                for topic in self.topics.values_mut() {
+                    let said = topic.settings.said().clone();
+                    topic.settings = TopicSettings::new(said, &self.brokers);
+                }
             }
             CatalogRecord::TopicDeleted { name, .. } => {
                 if let Some(topic) = self.topics.remove(&name) {

@@ -137,8 +137,10 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         Reply::UpdateFeatures(answer) => {
             *answer = Err(FeaturesRefused::Storage(trouble.to_owned()));
         }
+        Reply::AlterConfigs(parts) => parts[part].1 = Err(topic()),
         Reply::DescribeConfigs(_)
         | Reply::DescribeFeatures(_)
+        | Reply::ListConfigResources(_)
         | Reply::Fetch(_)
         | Reply::ListOffsets(_)
         | Reply::Heartbeat(_)

@@ -7,10 +7,10 @@
 
 mod admission;
 mod broker;
-mod broker_config;
 mod catalog;
 mod cold;
 mod config;
+mod configuration;
 mod deletion;
 mod features;
 mod fetch;
@@ -31,7 +31,10 @@ mod topics;
 
 pub use admission::DiskRoom;
 pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
-pub use config::{ConfigEntry, ConfigKind, ConfigSource, topic_configs};
+pub use config::{
+    Alteration, ConfigChange, ConfigEntry, ConfigKind, ConfigOp, ConfigSource, ConfigSynonym,
+    broker_configs, topic_configs,
+};
 pub use features::{
     DescribeFeatures, FeatureDirection, FeatureLevels, FeatureUpdate, Features, FeaturesRefused,
     GROUP_VERSION, TRANSACTION_VERSION, UpdateFeatures,

@@ -13,8 +13,10 @@ pub const PARTITIONS_MAX: usize = 20_000;
 pub const FOLDER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of a topic's name; its partitions' folders must fit.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
-/// Configs and assignments that one new topic may name.
+/// Configs that may be said of one resource.
 pub const CONFIGS_PER_TOPIC_MAX: usize = 100;
+/// Bytes of one config's value.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 /// Fetches that may wait for data at once; further ones are answered at once with what there is.
 pub const WAITING_FETCHES_MAX: usize = 20_000;
 /// Bytes of batches in one fetch answer, whatever the client allows (one batch may exceed it).

@@ -9,8 +9,8 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    ConfigEntry, DeleteRecordsRefused, DescribeFeatures, Features, FeaturesRefused, FetchRefused,
-    GroupRefused, ProduceRefused, TopicRefused, UpdateFeatures,
+    Alteration, ConfigEntry, DeleteRecordsRefused, DescribeFeatures, Features, FeaturesRefused,
+    FetchRefused, GroupRefused, ProduceRefused, TopicRefused, UpdateFeatures,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.
@@ -49,6 +49,8 @@ calls! {
     DescribeConfigs => Vec<DescribedConfigs>,
     DescribeFeatures => Features,
     UpdateFeatures => Result<(), FeaturesRefused>,
+    AlterConfigs => Vec<(ConfigResource, Result<(), TopicRefused>)>,
+    ListConfigResources => Vec<ConfigResource>,
     Produce => Vec<Produced>,
     Fetch => Vec<Fetched>,
     ListOffsets => Vec<ListedOffset>,
@@ -179,6 +181,18 @@ pub struct DescribedConfigs {
     pub resource: ConfigResource,
     pub configs: Result<Vec<ConfigEntry>, TopicRefused>,
 }
+
+/// Changes configuration; every resource has its own outcome, in the order of the request.
+#[derive(Clone, Debug)]
+pub struct AlterConfigs {
+    pub resources: Vec<(ConfigResource, Alteration)>,
+    /// Check only; change nothing.
+    pub validate_only: bool,
+}
+
+/// Asks what has a configuration: topics, this broker, groups of which something was said.
+#[derive(Clone, Debug)]
+pub struct ListConfigResources;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acks {

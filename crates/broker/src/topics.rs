@@ -16,7 +16,6 @@ use std::sync::Arc;
 use tidings_log::{Disk, Fault, FaultKind, LogId};
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::broker_config::describe_broker;
 use crate::catalog::{CATALOG, log_key};
 use crate::config::TopicSettings;
 use crate::held::{Mark, Wait};
@@ -24,9 +23,9 @@ use crate::jobs::Removing;
 use crate::partition::{Partition, storage_trouble};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::{
-    ConfigResource, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeConfigs,
-    DescribeTopics, DescribedConfigs, NewTopic, PartitionDescription, Reply, TopicAnswer,
-    TopicCreation, TopicDescription, TopicId, TopicName, TopicRefused, Topics,
+    CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeTopics, NewTopic,
+    PartitionDescription, Reply, TopicAnswer, TopicCreation, TopicDescription, TopicId, TopicName,
+    TopicRefused, Topics,
 };
 
 /// A deletion under way.
@@ -90,7 +89,7 @@ impl Broker {
         };
         if self.catalog.topic(&name).is_none() {
             topic_name::check(&name)?;
-            if !(auto_create && self.config.auto_create_topics) {
+            if !(auto_create && self.catalog.brokers.auto_create_topics(&self.config)) {
                 return Err(TopicRefused::Unknown);
             }
             if name == CONSUMER_OFFSETS {
@@ -152,11 +151,11 @@ impl Broker {
             return Err(topic_name::reserved(&new.name));
         }
         let partitions = self.wanted_partitions(new)?;
-        let settings = TopicSettings::parse(&new.configs)?;
+        let settings = TopicSettings::parse(&new.configs, &self.catalog.brokers)?;
         let id = self.fresh_topic_id();
         let record = self.catalog.decide_create(&new.name, id, partitions, &settings)?;
         self.may_reuse_name(now, &new.name)?;
-        let configs = settings.describe();
+        let configs = settings.describe(&self.catalog.brokers);
         if validate_only {
             return Ok(TopicCreation { id: [0; 16], partitions, configs });
         }
@@ -228,7 +227,7 @@ impl Broker {
                 )));
             }
         }
-        Ok(asked.unwrap_or(self.config.default_partitions))
+        Ok(asked.unwrap_or_else(|| self.catalog.brokers.default_partitions(&self.config)))
     }
 
     fn assigned_partitions(&self, assignment: &[(i32, Vec<i32>)]) -> Result<i32, TopicRefused> {
@@ -426,47 +425,6 @@ impl Broker {
             if matches!(removal.step, RemovalStep::Recorded { .. }) {
                 self.held.fail(removal.done, trouble);
             }
-        }
-    }
-
-    // ---- configuration -------------------------------------------------------------------------
-
-    pub(crate) fn describe_configs(&self, request: DescribeConfigs) -> Vec<DescribedConfigs> {
-        let mut answers = Vec::new();
-        for (resource, names) in distinct(request.resources, |(resource, _)| resource) {
-            let configs = self.configs_of(&resource).map(|mut entries| {
-                entries.retain(|entry| {
-                    names.as_ref().is_none_or(|names| names.iter().any(|name| name == entry.name))
-                });
-                entries
-            });
-            answers.push(DescribedConfigs { resource, configs });
-        }
-        answers
-    }
-
-    fn configs_of(
-        &self,
-        resource: &ConfigResource,
-    ) -> Result<Vec<crate::ConfigEntry>, TopicRefused> {
-        match resource {
-            ConfigResource::Topic(name) => {
-                topic_name::check(name)?;
-                let topic = self.catalog.topic(name).ok_or(TopicRefused::Unknown)?;
-                Ok(topic.settings.describe())
-            }
-            ConfigResource::Broker(id) if *id == self.config.node_id.to_string() => {
-                Ok(describe_broker(&self.config))
-            }
-            // The defaults of the whole cluster, of which none was set.
-            ConfigResource::Broker(id) if id.is_empty() => Ok(Vec::new()),
-            ConfigResource::Broker(id) => Err(TopicRefused::InvalidRequest(format!(
-                "broker {id} is not known; the only one is {}",
-                self.config.node_id
-            ))),
-            ConfigResource::Other { kind, name } => Err(TopicRefused::InvalidRequest(format!(
-                "resources of type {kind} ({name}) have no configuration here"
-            ))),
         }
     }
 }

@@ -184,10 +184,20 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::init_producer_id::Request>(
         "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
     ),
-    row::<w::describe_configs::Request>("Topics and brokers, with synonyms and documentation."),
+    row::<w::describe_configs::Request>(
+        "Topics, this broker and all brokers (\"\"), with synonyms and documentation. Loggers and \
+         clients' metrics are refused.",
+    ),
+    row::<w::alter_configs::Request>(
+        "Topics and brokers. Durable when answered; what is not named goes back to its default.",
+    ),
     row::<w::delete_groups::Request>(""),
+    row::<w::incremental_alter_configs::Request>(
+        "Topics and brokers; SET, DELETE, APPEND and SUBTRACT. Durable when answered.",
+    ),
     row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
     row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
+    row::<w::list_config_resources::Request>("Every topic and this broker."),
 ];
 
 /// The row of a key.

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::allowances::{Allowances, Elements};
 use crate::limits::{
-    FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHED_BYTES_HELD_MAX,
+    ConnectionLimits, FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHED_BYTES_HELD_MAX,
     FETCHES_PER_CONNECTION_MAX,
 };
 use crate::said::Lines;
@@ -21,6 +21,9 @@ pub(crate) struct Connection {
     pub(crate) node: Node,
     /// The host and port that clients are told to connect to.
     pub(crate) advertised: Arc<(String, u16)>,
+    /// Where the server listens.
+    pub(crate) listener: SocketAddr,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) peer: SocketAddr,
     pub(crate) fetches: Fetches,
     pub(crate) allowances: Allowances,
@@ -79,6 +82,14 @@ impl Context {
 
     pub(crate) fn port(&self) -> i32 {
         i32::from(self.connection.advertised.1)
+    }
+
+    pub(crate) fn listener(&self) -> SocketAddr {
+        self.connection.listener
+    }
+
+    pub(crate) fn limits(&self) -> &ConnectionLimits {
+        &self.connection.limits
     }
 
     /// The client's address the way Kafka writes it in descriptions of groups.

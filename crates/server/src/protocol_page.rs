@@ -1,11 +1,13 @@
 //! `docs/protocol.md`, written from the table of APIs and the table of errors.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use tidings_broker::ConfigEntry;
 
 use crate::api::TABLE;
 use crate::error_code::ErrorCode;
+use crate::handlers::describe_configs;
 use crate::{limits, unimplemented};
 
 /// The page as it must stand in the documentation; a test compares.
@@ -24,10 +26,10 @@ pub fn protocol_page() -> String {
     }
     page += TOPIC_CONFIGS;
     page += "\n| name | default | meaning |\n|---|---|---|\n";
-    for ConfigEntry { name, default, documentation, .. } in tidings_broker::topic_configs() {
-        let default = default.unwrap_or_default();
-        let _ = writeln!(page, "| {name} | {default} | {documentation} |");
+    for entry in tidings_broker::topic_configs() {
+        page += &config_line(&entry);
     }
+    page += &broker_configs();
     page += "\n## Errors\n\n| code | name | again? | meaning |\n|---|---|---|---|\n";
     for error in ErrorCode::ALL {
         let again = if error.retriable { "yes" } else { "no" };
@@ -66,8 +68,51 @@ the connection.
 const TOPIC_CONFIGS: &str = "
 ## Configuration of topics
 
-Given when a topic is created. Others of Kafka's are refused with INVALID_CONFIG.
+Given when a topic is created, and changed while the node runs. A topic that says nothing takes the
+broker's value, which is said by the broker config of that meaning.
 ";
+
+const BROKER_CONFIGS: &str = "
+## Configuration of brokers
+
+These may be changed while the node runs, for this broker or for all (\"\"):
+";
+
+const FIXED_CONFIGS: &str = "
+These say what the node was started with or what is fixed; they are read-only:
+";
+
+const CONFIGS_WITHOUT_MEANING: &str = "
+The others of Apache Kafka 4.2 are listed without a value and are read-only:
+";
+
+fn config_line(entry: &ConfigEntry) -> String {
+    let ConfigEntry { name, documentation, .. } = entry;
+    let default = entry.default_value().unwrap_or_default();
+    format!("| {name} | {default} | {documentation} |\n")
+}
+
+fn broker_configs() -> String {
+    let (mut live, mut fixed, mut without) = (String::new(), String::new(), BTreeMap::new());
+    for entry in tidings_broker::broker_configs() {
+        if !entry.read_only {
+            live += &config_line(&entry);
+        } else if entry.value.is_some() || describe_configs::is_ours(entry.name) {
+            fixed += &config_line(&entry);
+        } else {
+            let names: &mut Vec<_> = without.entry(entry.documentation).or_default();
+            names.push(entry.name);
+        }
+    }
+    let mut page = format!("{BROKER_CONFIGS}\n| name | default | meaning |\n|---|---|---|\n{live}");
+    let _ = write!(page, "{FIXED_CONFIGS}\n| name | default | meaning |\n|---|---|---|\n{fixed}");
+    page += CONFIGS_WITHOUT_MEANING;
+    page += "\n| why | names |\n|---|---|\n";
+    for (why, names) in without {
+        let _ = writeln!(page, "| {why} | {} |", names.join(", "));
+    }
+    page
+}
 
 fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
     let mebibytes = |bytes: usize| format!("{} MiB", bytes / (1024 * 1024));

@@ -84,6 +84,7 @@ pub async fn start(
     let accepting = Accepting {
         node,
         advertised: Arc::new(config.advertised),
+        listener: local_addr,
         limits: config.limits,
         counters: Arc::clone(&counters),
         allowances: Allowances::new(&config.limits),
@@ -137,6 +138,7 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
 struct Accepting {
     node: Node,
     advertised: Arc<(String, u16)>,
+    listener: SocketAddr,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
     allowances: Allowances,
@@ -181,6 +183,8 @@ impl Accepting {
         let connection = Arc::new(Connection {
             node: self.node.clone(),
             advertised: Arc::clone(&self.advertised),
+            listener: self.listener,
+            limits: self.limits,
             peer,
             fetches: Fetches::new(Arc::clone(&self.fetched_bytes)),
             allowances: self.allowances.clone(),

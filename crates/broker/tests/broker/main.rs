@@ -1,6 +1,7 @@
 //! The broker as its owner sees it, on a disk in memory.
 
 mod clock;
+mod configuration;
 mod crash;
 mod deletion;
 mod failing_disk;

@@ -1,7 +1,10 @@
 //! What becomes of old records: the topic's configuration, as it is seen through the broker.
 
 use tidings_broker::log::{BatchBuilder, MemoryDisk, NewRecord, StoreConfig};
-use tidings_broker::{BrokerConfig, DescribeTopics, NewTopic, TopicName, Topics};
+use tidings_broker::{
+    AlterConfigs, Alteration, BrokerConfig, ConfigResource, DescribeTopics, NewTopic, TopicName,
+    Topics,
+};
 
 use bytes::Bytes;
 
@@ -67,6 +70,25 @@ fn records_go_when_their_topic_says_so() {
         assert_eq!(start_offset(&mut rig), expected, "{configs:?}, {age_ms} ms old");
         let next = rig.produce("a", 0, record(0, "k", "w")).unwrap();
         assert_eq!((next.base_offset, next.log_start_offset), (1, expected), "{configs:?}");
+    }
+}
+
+#[test]
+fn records_go_when_their_topic_is_told_later() {
+    let mut rig = rig();
+    configured(&mut rig, &[]);
+    rig.produce("a", 0, record(HOUR_MS, "k", "v")).unwrap();
+    some_time_passes(&mut rig);
+    assert_eq!(start_offset(&mut rig), 0);
+    for (resource, name, value, expected) in [
+        (ConfigResource::Broker(String::new()), "log.retention.ms", "7200000", 0),
+        (ConfigResource::Topic("a".into()), "retention.ms", "60000", 1),
+    ] {
+        let change = Alteration::Replace(vec![(name.into(), Some(value.into()))]);
+        let resources = vec![(resource, change)];
+        rig.call(AlterConfigs { resources, validate_only: false }).remove(0).1.unwrap();
+        some_time_passes(&mut rig);
+        assert_eq!(start_offset(&mut rig), expected, "{name}={value}");
     }
 }
 

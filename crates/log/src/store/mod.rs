@@ -120,6 +120,11 @@ impl Store {
         }
     }
 
+    /// `producer.id.expiration.ms` from the next look at a log on.
+    pub fn set_producer_expiry_ms(&mut self, expiry_ms: i64) {
+        self.config.producer_expiry_ms = expiry_ms;
+    }
+
     /// What ended the journal: nothing will be durable any more in this life of the store.
     pub fn failed(&self) -> Option<&Fault> {
         self.journal.failed()

@@ -1,19 +1,22 @@
 //! One file per API: what the protocol asks, what the node is asked, and what goes back.
 
+mod alter_configs;
 pub(crate) mod api_versions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
-mod describe_configs;
+pub(crate) mod describe_configs;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod metadata;

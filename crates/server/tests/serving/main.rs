@@ -1,6 +1,7 @@
 //! A real server on a loopback port over a node in memory, driven by the wire crate as its client.
 
 mod client;
+mod configs;
 mod groups;
 mod hostile;
 mod records;

@@ -1,6 +1,6 @@
-//! Metadata, CreateTopics, DeleteTopics, DescribeConfigs and DescribeCluster.
+//! Metadata, CreateTopics, DeleteTopics and DescribeCluster.
 
-use tidings_wire::{create_topics, delete_topics, describe_cluster, describe_configs, metadata};
+use tidings_wire::{create_topics, delete_topics, describe_cluster, metadata};
 
 use crate::client::{Client, Served};
 
@@ -194,44 +194,6 @@ async fn topics_are_deleted_by_name_and_by_id() {
     done.sort();
     assert_eq!(done, gone);
     assert_eq!(codes[2..], [(ids[2], c, 42), (ids[0], None, 100)]);
-    served.stop().await;
-}
-
-async fn described(
-    client: &mut Client,
-    kind: i8,
-    name: &str,
-) -> describe_configs::ResourceResponse {
-    let resource = describe_configs::Resource {
-        resource_type: kind,
-        resource_name: name.into(),
-        configuration_keys: None,
-    };
-    let request = describe_configs::Request {
-        resources: vec![resource],
-        include_synonyms: true,
-        include_documentation: true,
-    };
-    client.call(4, &request).await.results.remove(0)
-}
-
-#[tokio::test]
-async fn configs_are_described_with_source_type_and_documentation() {
-    let (served, mut client) = Served::with_topic("t").await;
-    let topic = described(&mut client, 2, "t").await;
-    assert_eq!((topic.error_code, topic.resource_name.as_str()), (0, "t"));
-    let policy = topic.configs.iter().find(|config| config.name == "cleanup.policy").unwrap();
-    assert_eq!(
-        (policy.value.as_deref(), policy.config_source, policy.config_type),
-        (Some("delete"), 5, 7)
-    );
-    assert_eq!(policy.synonyms.len(), 1);
-    assert!(topic.configs.iter().all(|config| config.documentation.is_some()));
-    let node = served.node.node_id().to_string();
-    let broker = described(&mut client, 4, &node).await;
-    assert!(broker.configs.iter().any(|config| config.name == "num.partitions"));
-    assert_eq!(described(&mut client, 2, "missing").await.error_code, 3);
-    assert_eq!(described(&mut client, 8, "1").await.error_code, 42);
     served.stop().await;
 }
 

@@ -1,0 +1,259 @@
+//! What brokers were told while they run, and how their configuration is described.
+
+use tidings_log::StoreConfig;
+
+use super::broker_table::{BROKER_CONFIGS, BrokerConfigRow, Live, Value, broker_config};
+use super::rule::truth;
+use super::{ConfigEntry, ConfigSource, ConfigSynonym, Said};
+use crate::{BrokerConfig, TopicRefused};
+
+/// What was said of all brokers, and of this one, which wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BrokerSaid {
+    pub(crate) cluster: Said,
+    pub(crate) node: Said,
+}
+
+impl BrokerSaid {
+    /// The value that was said last of this node, or else of all.
+    pub(super) fn dynamic(&self, name: &str) -> Option<&str> {
+        self.node.get(name).or_else(|| self.cluster.get(name)).map(String::as_str)
+    }
+
+    /// What was said of this name, the value in force first.
+    pub(super) fn synonyms(&self, name: &'static str) -> impl Iterator<Item = ConfigSynonym> {
+        let sources = [(&self.node, ConfigSource::Broker), (&self.cluster, ConfigSource::Cluster)];
+        sources.into_iter().filter_map(move |(said, source)| {
+            said.get(name).map(|value| ConfigSynonym { name, value: value.clone(), source })
+        })
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.dynamic(name)?.parse().ok()
+    }
+
+    /// `num.partitions`
+    pub(crate) fn default_partitions(&self, config: &BrokerConfig) -> i32 {
+        let said = self.number("num.partitions").and_then(|count| i32::try_from(count).ok());
+        said.unwrap_or(config.default_partitions)
+    }
+
+    /// `auto.create.topics.enable`
+    pub(crate) fn auto_create_topics(&self, config: &BrokerConfig) -> bool {
+        let said = self.dynamic("auto.create.topics.enable").and_then(truth);
+        said.unwrap_or(config.auto_create_topics)
+    }
+
+    /// `producer.id.expiration.ms`
+    pub(crate) fn producer_expiry_ms(&self, config: &BrokerConfig) -> i64 {
+        self.number("producer.id.expiration.ms").unwrap_or(config.store.producer_expiry_ms)
+    }
+}
+
+/// Whether all of this may be said of a broker.
+pub(crate) fn check_brokers(said: &Said) -> Result<(), TopicRefused> {
+    for (name, value) in said {
+        let row = changeable(name)?;
+        let Value::Live(live) = row.value else { continue };
+        let checked = live.rule().check(name, row.kind, value);
+        checked.map_err(TopicRefused::InvalidRequest)?;
+    }
+    Ok(())
+}
+
+/// The row of a name that may be set while the node runs.
+pub(super) fn changeable(name: &str) -> Result<&'static BrokerConfigRow, TopicRefused> {
+    let Some(row) = broker_config(name) else {
+        return Err(TopicRefused::InvalidConfig(format!("Unknown broker config name: {name}")));
+    };
+    if matches!(row.value, Value::Live(_)) {
+        return Ok(row);
+    }
+    Err(TopicRefused::InvalidRequest(format!(
+        "Cannot update these configs dynamically: {name}: {}",
+        row.documentation
+    )))
+}
+
+impl BrokerConfigRow {
+    /// What holds when nothing was said while the node runs: the value it was started with, and the
+    /// default.
+    fn below(&self, config: &BrokerConfig) -> Vec<ConfigSynonym> {
+        let name = self.name;
+        let synonym = |value: String, source| ConfigSynonym { name, value, source };
+        let told = |value: String| synonym(value, ConfigSource::StaticBroker);
+        let default = |value: String| synonym(value, ConfigSource::Default);
+        match self.value {
+            Value::OfServer | Value::Nothing => Vec::new(),
+            Value::NodeId => vec![told(config.node_id.to_string())],
+            Value::Number(number) => vec![default(number.to_string())],
+            Value::Text(text) => vec![default(text.to_owned())],
+            Value::Store(setting) => {
+                vec![told(setting(&config.store).to_string()), default(setting_default(setting))]
+            }
+            Value::Live(Live::OfTopics(topic)) => vec![default(topic.default.to_owned())],
+            Value::Live(Live::DefaultPartitions) => {
+                vec![told(config.default_partitions.to_string()), default("4".to_owned())]
+            }
+            Value::Live(Live::AutoCreate) => {
+                vec![told(config.auto_create_topics.to_string()), default("true".to_owned())]
+            }
+            Value::Live(Live::ProducerExpiry) => {
+                let setting = |store: &StoreConfig| store.producer_expiry_ms;
+                vec![told(setting(&config.store).to_string()), default(setting_default(setting))]
+            }
+        }
+    }
+
+    fn describe(&self, said: &BrokerSaid, config: &BrokerConfig) -> ConfigEntry {
+        let synonyms = said.synonyms(self.name).chain(self.below(config)).collect();
+        let entry = ConfigEntry::new(self.name, self.kind, self.documentation, synonyms);
+        ConfigEntry { read_only: !matches!(self.value, Value::Live(_)), ..entry }
+    }
+}
+
+fn setting_default(setting: fn(&StoreConfig) -> i64) -> String {
+    setting(&StoreConfig::default()).to_string()
+}
+
+/// The configuration of this broker.
+pub(crate) fn describe_broker(said: &BrokerSaid, config: &BrokerConfig) -> Vec<ConfigEntry> {
+    BROKER_CONFIGS.iter().map(|row| row.describe(said, config)).collect()
+}
+
+/// What was said of all brokers, and nothing else.
+pub(crate) fn describe_cluster(said: &BrokerSaid) -> Vec<ConfigEntry> {
+    let rows = BROKER_CONFIGS.iter().filter(|row| said.cluster.contains_key(row.name));
+    let entry = |row: &BrokerConfigRow| {
+        let synonyms = said.synonyms(row.name);
+        let synonyms = synonyms.filter(|synonym| synonym.source == ConfigSource::Cluster);
+        ConfigEntry::new(row.name, row.kind, row.documentation, synonyms.collect())
+    };
+    rows.map(entry).collect()
+}
+
+/// The configuration of a broker that was told nothing.
+pub fn broker_configs() -> Vec<ConfigEntry> {
+    let config = BrokerConfig {
+        node_id: 1,
+        default_partitions: 4,
+        auto_create_topics: true,
+        disk_reserve_bytes: 0,
+        store: StoreConfig::default(),
+        seed: 0,
+    };
+    describe_broker(&BrokerSaid::default(), &config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> BrokerConfig {
+        BrokerConfig {
+            node_id: 7,
+            default_partitions: 3,
+            auto_create_topics: false,
+            disk_reserve_bytes: 0,
+            store: StoreConfig::default(),
+            seed: 0,
+        }
+    }
+
+    fn entry(said: &BrokerSaid, name: &str) -> ConfigEntry {
+        let described = describe_broker(said, &config());
+        described.into_iter().find(|entry| entry.name == name).expect(name)
+    }
+
+    #[test]
+    fn the_broker_shows_what_it_was_told_and_what_is_fixed() {
+        use ConfigSource::{Default, StaticBroker};
+        let cases = [
+            ("broker.id", Some("7"), None, StaticBroker, true),
+            ("num.partitions", Some("3"), Some("4"), StaticBroker, false),
+            ("auto.create.topics.enable", Some("false"), Some("true"), StaticBroker, false),
+            ("message.max.bytes", Some("1048588"), Some("1048588"), Default, false),
+            ("log.retention.ms", Some("604800000"), Some("604800000"), Default, false),
+            ("group.max.session.timeout.ms", Some("1800000"), Some("1800000"), Default, true),
+            ("num.io.threads", None, None, Default, true),
+        ];
+        for (name, value, default, source, read_only) in cases {
+            let entry = entry(&BrokerSaid::default(), name);
+            let seen = (entry.value.as_deref(), entry.default_value(), entry.source);
+            assert_eq!(seen, (value, default, source), "{name}");
+            assert_eq!(entry.read_only, read_only, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_said_of_this_broker_wins_over_what_was_said_of_all() {
+        let name = "num.partitions";
+        let mut said = BrokerSaid::default();
+        said.cluster.insert(name.into(), "5".into());
+        assert_eq!(entry(&said, name).source, ConfigSource::Cluster);
+        assert_eq!(said.default_partitions(&config()), 5);
+        said.node.insert(name.into(), "6".into());
+        let sources = entry(&said, name).synonyms.into_iter().map(|s| (s.value, s.source));
+        let expected = [
+            ("6", ConfigSource::Broker),
+            ("5", ConfigSource::Cluster),
+            ("3", ConfigSource::StaticBroker),
+            ("4", ConfigSource::Default),
+        ];
+        let expected = expected.map(|(value, source)| (value.to_owned(), source));
+        assert_eq!(sources.collect::<Vec<_>>(), expected);
+        assert_eq!(said.default_partitions(&config()), 6);
+        let cluster = describe_cluster(&said);
+        assert_eq!(cluster.len(), 1);
+        assert_eq!((cluster[0].value.as_deref(), cluster[0].synonyms.len()), (Some("5"), 1));
+    }
+
+    #[test]
+    fn a_broker_is_told_only_what_it_acts_on() {
+        let cases = [
+            ("log.retention.ms", "5", Ok(())),
+            (
+                "log.retention.ms",
+                "x",
+                Err(
+                    "Invalid value x for configuration log.retention.ms: Not a number of type LONG",
+                ),
+            ),
+            (
+                "num.partitions",
+                "0",
+                Err("Invalid value 0 for configuration num.partitions: Value must be at least 1"),
+            ),
+            (
+                "node.id",
+                "3",
+                Err("Cannot update these configs dynamically: node.id: This node's id."),
+            ),
+            (
+                "num.io.threads",
+                "3",
+                Err(
+                    "Cannot update these configs dynamically: num.io.threads: Of Kafka's implementation: nothing here has it.",
+                ),
+            ),
+            ("foo.bar", "3", Err("Unknown broker config name: foo.bar")),
+        ];
+        for (name, value, expected) in cases {
+            let said = Said::from([(name.to_owned(), value.to_owned())]);
+            let seen = check_brokers(&said).map_err(|refused| refused.to_string());
+            assert_eq!(seen, expected.map_err(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted_has_a_row_for_all_that_topics_fall_back_to_and_takes_its_defaults() {
+        assert!(BROKER_CONFIGS.is_sorted_by_key(|row| row.name));
+        for name in super::super::topic_table::TOPIC_CONFIGS.iter().filter_map(|row| row.broker) {
+            assert!(broker_config(name).is_some(), "{name}");
+        }
+        for entry in broker_configs().into_iter().filter(|entry| !entry.read_only) {
+            let value = entry.default_value().expect("what can be set has a default").to_owned();
+            assert_eq!(check_brokers(&Said::from([(entry.name.to_owned(), value)])), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What a topic was told, and what that means.
+
+use tidings_log::LogConfig;
+
+use super::rule::{list, millionths};
+use super::topic_table::{
+    CLEANUP_POLICY, DELETE_RETENTION_MS, DURABILITY, INDEX_INTERVAL_BYTES, MAX_COMPACTION_LAG_MS,
+    MAX_MESSAGE_BYTES, MIN_CLEANABLE_DIRTY_RATIO, MIN_COMPACTION_LAG_MS, RETENTION_BYTES,
+    RETENTION_MS, SEGMENT_BYTES, SEGMENT_INDEX_BYTES, SEGMENT_MS, TIMESTAMP_AFTER_MAX_MS,
+    TIMESTAMP_BEFORE_MAX_MS, TIMESTAMP_TYPE, TOPIC_CONFIGS, TopicConfig, topic_config,
+};
+use super::{BrokerSaid, ConfigEntry, ConfigSource, ConfigSynonym, Said};
+use crate::{TopicRefused, limits};
+
+/// What a topic was told, and what that means together with what brokers were told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicSettings {
+    /// What was said, by name; everything else is the broker's.
+    said: Said,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) log_append_time: bool,
+    /// How far a record's timestamp may be behind and ahead of the clock, unless the log's time is
+    /// used.
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
+    pub(crate) log: LogConfig,
+}
+
+impl TopicSettings {
+    /// Takes what a client said of a new topic; a null value means the default.
+    pub(crate) fn parse(
+        configs: &[(String, Option<String>)],
+        brokers: &BrokerSaid,
+    ) -> Result<Self, TopicRefused> {
+        let said = configs.iter().filter_map(|(name, value)| {
+            value.as_ref().map(|value| (name.clone(), value.trim().to_owned()))
+        });
+        let unknown = configs.iter().find(|(name, _)| topic_config(name).is_none());
+        if let Some((name, _)) = unknown {
+            return Err(TopicRefused::InvalidConfig(unknown_name(name)));
+        }
+        Self::checked(said.collect(), brokers)
+    }
+
+    /// What is said of a topic, if all of it is allowed.
+    pub(crate) fn checked(said: Said, brokers: &BrokerSaid) -> Result<Self, TopicRefused> {
+        let (count, most) = (said.len(), limits::CONFIGS_PER_TOPIC_MAX);
+        if count > most {
+            let text = format!("{count} configs are more than {most}");
+            return Err(TopicRefused::InvalidConfig(text));
+        }
+        for (name, value) in &said {
+            let checked = match topic_config(name) {
+                Some(config) => config.rule.check(name, config.kind, value),
+                None => Err(unknown_name(name)),
+            };
+            checked.map_err(TopicRefused::InvalidConfig)?;
+        }
+        let settings = Self::new(said, brokers);
+        let LogConfig { min_compaction_lag_ms: min, max_compaction_lag_ms: max, .. } = settings.log;
+        if min > max {
+            return Err(TopicRefused::InvalidConfig(format!(
+                "conflict topic config setting {MIN_COMPACTION_LAG_MS} ({min}) > \
+                 {MAX_COMPACTION_LAG_MS} ({max})"
+            )));
+        }
+        Ok(settings)
+    }
+
+    /// What the catalog kept; it was checked when it was said.
+    pub(crate) fn new(said: Said, brokers: &BrokerSaid) -> Self {
+        let text = |name: &str| -> &str {
+            let Some(config) = topic_config(name) else { return "" };
+            let of_brokers = || brokers.dynamic(config.broker?);
+            said.get(name).map(String::as_str).or_else(of_brokers).unwrap_or(config.default)
+        };
+        let long = |name: &str| text(name).parse::<i64>().unwrap_or(i64::MAX);
+        let int = |name: &str| u32::try_from(long(name)).unwrap_or(u32::MAX);
+        let policy = text(CLEANUP_POLICY);
+        let has = |word: &str| list(policy).any(|said| said == word);
+        Self {
+            max_message_bytes: int(MAX_MESSAGE_BYTES) as usize,
+            log_append_time: text(TIMESTAMP_TYPE) == "LogAppendTime",
+            timestamp_before_max_ms: long(TIMESTAMP_BEFORE_MAX_MS),
+            timestamp_after_max_ms: long(TIMESTAMP_AFTER_MAX_MS),
+            log: LogConfig {
+                segment_bytes: int(SEGMENT_BYTES),
+                segment_ms: long(SEGMENT_MS),
+                segment_index_bytes: int(SEGMENT_INDEX_BYTES),
+                index_interval_bytes: int(INDEX_INTERVAL_BYTES),
+                delete: has("delete"),
+                compact: has("compact"),
+                retention_ms: long(RETENTION_MS),
+                retention_bytes: long(RETENTION_BYTES),
+                min_cleanable_dirty_millionths: millionths(text(MIN_CLEANABLE_DIRTY_RATIO))
+                    .unwrap_or(1_000_000),
+                min_compaction_lag_ms: long(MIN_COMPACTION_LAG_MS),
+                max_compaction_lag_ms: long(MAX_COMPACTION_LAG_MS),
+                delete_retention_ms: long(DELETE_RETENTION_MS),
+                volatile: text(DURABILITY) == "memory",
+            },
+            said,
+        }
+    }
+
+    pub(crate) fn said(&self) -> &Said {
+        &self.said
+    }
+
+    pub(crate) fn describe(&self, brokers: &BrokerSaid) -> Vec<ConfigEntry> {
+        let entry = |config: &TopicConfig| {
+            let said = self.said.get(config.name).map(|value| ConfigSynonym {
+                name: config.name,
+                value: value.clone(),
+                source: ConfigSource::Topic,
+            });
+            let of_brokers = config.broker.into_iter().flat_map(|name| brokers.synonyms(name));
+            let default = ConfigSynonym {
+                name: config.broker.unwrap_or(config.name),
+                value: config.default.to_owned(),
+                source: ConfigSource::Default,
+            };
+            let synonyms = said.into_iter().chain(of_brokers).chain([default]).collect();
+            ConfigEntry::new(config.name, config.kind, config.documentation, synonyms)
+        };
+        TOPIC_CONFIGS.iter().map(entry).collect()
+    }
+}
+
+pub(super) fn unknown_name(name: &str) -> String {
+    format!("Unknown topic config name: {name}")
+}
+
+/// The configuration of a topic that says nothing, on a node that was told nothing.
+pub fn topic_configs() -> Vec<ConfigEntry> {
+    let brokers = BrokerSaid::default();
+    TopicSettings::new(Said::new(), &brokers).describe(&brokers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KAFKA: LogConfig = LogConfig::KAFKA;
+
+    fn parse(name: &str, value: &str) -> Result<TopicSettings, String> {
+        let configs = [(name.to_owned(), Some(value.to_owned()))];
+        let parsed = TopicSettings::parse(&configs, &BrokerSaid::default());
+        parsed.map_err(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        let cases = [
+            ("min.insync.replicas", "2", "Value must be 1: one node holds one replica"),
+            (
+                "compression.type",
+                "lz4",
+                "Value must be producer: batches are kept as the producer compressed them",
+            ),
+            ("remote.storage.enable", "true", "Value must be false: there is no tiered storage"),
+            ("segment.bytes", "1", "Value must be at least 1048576"),
+            ("cleanup.policy", "keep", "String must be one of: compact, delete"),
+        ];
+        for (name, value, trouble) in cases {
+            let expected = format!("Invalid value {value} for configuration {name}: {trouble}");
+            assert_eq!(parse(name, value), Err(expected));
+        }
+        let unknown = parse("message.format.version", "3.0").unwrap_err();
+        assert_eq!(unknown, "Unknown topic config name: message.format.version");
+    }
+
+    #[test]
+    fn what_was_said_is_described_with_its_source() {
+        let settings = parse("max.message.bytes", "2000").unwrap();
+        assert_eq!(settings.max_message_bytes, 2000);
+        let described = settings.describe(&BrokerSaid::default());
+        let said = described.iter().find(|entry| entry.name == "max.message.bytes").unwrap();
+        assert_eq!((said.value.as_deref(), said.source), (Some("2000"), ConfigSource::Topic));
+        assert_eq!(said.default_value(), Some("1048588"));
+        let silent = described.iter().find(|entry| entry.name == "retention.ms").unwrap();
+        let seen = (silent.value.as_deref(), silent.source);
+        assert_eq!(seen, (Some("604800000"), ConfigSource::Default));
+    }
+
+    #[test]
+    fn a_value_comes_from_the_topic_then_the_broker_then_the_cluster_then_the_default() {
+        let mut brokers = BrokerSaid::default();
+        let mut expected = vec![("log.retention.ms", "604800000", ConfigSource::Default)];
+        let seen = |said: &Said, brokers: &BrokerSaid| {
+            let settings = TopicSettings::new(said.clone(), brokers);
+            let described = settings.describe(brokers);
+            let entry = described.into_iter().find(|entry| entry.name == "retention.ms").unwrap();
+            let synonyms = entry.synonyms.into_iter().map(|s| (s.name, s.value, s.source));
+            (settings.log.retention_ms, synonyms.collect::<Vec<_>>())
+        };
+        let check = |said: &Said, brokers: &BrokerSaid, expected: &[(&'static str, &str, _)]| {
+            let synonyms =
+                expected.iter().map(|(name, value, from)| (*name, (*value).into(), *from));
+            let first = expected[0].1.parse().unwrap();
+            assert_eq!(seen(said, brokers), (first, synonyms.collect()));
+        };
+        let mut said = Said::new();
+        check(&said, &brokers, &expected);
+        brokers.cluster.insert("log.retention.ms".into(), "3".into());
+        expected.insert(0, ("log.retention.ms", "3", ConfigSource::Cluster));
+        check(&said, &brokers, &expected);
+        brokers.node.insert("log.retention.ms".into(), "2".into());
+        expected.insert(0, ("log.retention.ms", "2", ConfigSource::Broker));
+        check(&said, &brokers, &expected);
+        said.insert("retention.ms".into(), "1".into());
+        expected.insert(0, ("retention.ms", "1", ConfigSource::Topic));
+        check(&said, &brokers, &expected);
+    }
+
+    #[test]
+    fn what_is_said_is_what_the_log_does() {
+        assert_eq!(TopicSettings::new(Said::new(), &BrokerSaid::default()).log, LogConfig::KAFKA);
+        let cases: [(&str, &str, LogConfig); 9] = [
+            ("cleanup.policy", "compact", LogConfig { delete: false, compact: true, ..KAFKA }),
+            ("cleanup.policy", "compact, delete", LogConfig { compact: true, ..KAFKA }),
+            ("cleanup.policy", "", LogConfig { delete: false, ..KAFKA }),
+            ("retention.ms", "-1", LogConfig { retention_ms: -1, ..KAFKA }),
+            (
+                "retention.bytes",
+                "5000000000",
+                LogConfig { retention_bytes: 5_000_000_000, ..KAFKA },
+            ),
+            ("segment.ms", "1000", LogConfig { segment_ms: 1000, ..KAFKA }),
+            (
+                "min.cleanable.dirty.ratio",
+                "0.01",
+                LogConfig { min_cleanable_dirty_millionths: 10_000, ..KAFKA },
+            ),
+            ("delete.retention.ms", "0", LogConfig { delete_retention_ms: 0, ..KAFKA }),
+            ("tidings.durability", "memory", LogConfig { volatile: true, ..KAFKA }),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(parse(name, value).unwrap().log, expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn lags_that_contradict_each_other_are_refused() {
+        let said = [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "9")]
+            .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+        assert_eq!(
+            TopicSettings::parse(&said, &BrokerSaid::default()).unwrap_err().to_string(),
+            "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (9)"
+        );
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_every_default_is_allowed() {
+        assert!(TOPIC_CONFIGS.is_sorted_by_key(|config| config.name));
+        for config in TOPIC_CONFIGS {
+            assert_eq!(config.rule.check(config.name, config.kind, config.default), Ok(()));
+        }
+    }
+}

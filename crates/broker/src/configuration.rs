@@ -1,0 +1,214 @@
+//! Configuration as clients ask for it and change it (KIP-133, KIP-226, KIP-339, KIP-1142).
+//!
+//! A change is one record of the catalog with all that is said of the resource; it holds at once and
+//! is answered when the record is on disk. Invariants: a resource is changed wholly or not at all;
+//! the running logs have the settings that the catalog has; what would make the broker's own topics
+//! forget is refused.
+
+use std::collections::BTreeMap;
+
+use crate::broker::{Broker, Now, Ticket};
+use crate::catalog::{CATALOG, CatalogRecord, Topic};
+use crate::config::{
+    Said, TopicSettings, altered, check_brokers, describe_broker, describe_cluster,
+};
+use crate::held::{Mark, Wait};
+use crate::random::base64;
+use crate::topics::distinct;
+use crate::{
+    AlterConfigs, Alteration, ConfigEntry, ConfigResource, DescribeConfigs, DescribedConfigs,
+    Reply, TopicRefused, topic_name,
+};
+
+impl Broker {
+    pub(crate) fn describe_configs(&self, request: DescribeConfigs) -> Vec<DescribedConfigs> {
+        let mut answers = Vec::new();
+        for (resource, names) in distinct(request.resources, |(resource, _)| resource) {
+            let configs = self.configs_of(&resource).map(|mut entries| {
+                entries.retain(|entry| {
+                    names.as_ref().is_none_or(|names| names.iter().any(|name| name == entry.name))
+                });
+                entries
+            });
+            answers.push(DescribedConfigs { resource, configs });
+        }
+        answers
+    }
+
+    fn configs_of(&self, resource: &ConfigResource) -> Result<Vec<ConfigEntry>, TopicRefused> {
+        let brokers = &self.catalog.brokers;
+        match resource {
+            ConfigResource::Topic(name) => {
+                topic_name::check(name)?;
+                let topic = self.catalog.topic(name).ok_or(TopicRefused::Unknown)?;
+                Ok(topic.settings.describe(brokers))
+            }
+            ConfigResource::Broker(id) if id.is_empty() => Ok(describe_cluster(brokers)),
+            ConfigResource::Broker(id) => {
+                self.check_broker(id)?;
+                Ok(describe_broker(brokers, &self.config))
+            }
+            ConfigResource::Other { kind, name } => Err(not_configured(*kind, name)),
+        }
+    }
+
+    /// Refuses another broker than this one.
+    fn check_broker(&self, id: &str) -> Result<(), TopicRefused> {
+        let this = self.config.node_id;
+        match id.parse::<i32>() {
+            Ok(id) if id == this => Ok(()),
+            Ok(id) => Err(TopicRefused::InvalidRequest(format!(
+                "Unexpected broker id, expected {this} or empty string, but received {id}"
+            ))),
+            Err(_) => Err(TopicRefused::InvalidRequest(format!(
+                "Node id must be an integer, but it is: {id}"
+            ))),
+        }
+    }
+
+    pub(crate) fn list_config_resources(&self) -> Vec<ConfigResource> {
+        let topics = self.catalog.topics().map(|topic| ConfigResource::Topic(topic.name.clone()));
+        topics.chain([ConfigResource::Broker(self.config.node_id.to_string())]).collect()
+    }
+
+    // ---- alteration ----------------------------------------------------------------------------
+
+    pub(crate) fn alter_configs(&mut self, now: Now, ticket: Ticket, request: AlterConfigs) {
+        let AlterConfigs { resources, validate_only } = request;
+        let mut times_named: BTreeMap<ConfigResource, usize> = BTreeMap::new();
+        for (resource, _) in &resources {
+            *times_named.entry(resource.clone()).or_default() += 1;
+        }
+        let mut answers = Vec::new();
+        let mut waits = Vec::new();
+        for (resource, alteration) in resources {
+            let outcome = if times_named.get(&resource).is_some_and(|times| *times > 1) {
+                let text = "Each resource must appear at most once.".to_owned();
+                Err(TopicRefused::InvalidRequest(text))
+            } else {
+                self.alter(now, &resource, &alteration, validate_only)
+            };
+            if let Ok(Some(past)) = outcome {
+                waits.push(Wait { log: CATALOG, mark: Mark::End, past, part: answers.len() });
+            }
+            answers.push((resource, outcome.map(|_| ())));
+        }
+        self.answer(ticket, Reply::AlterConfigs(answers), &waits);
+    }
+
+    /// Changes one resource; returns the mark of the catalog that makes it durable, if anything
+    /// changed.
+    fn alter(
+        &mut self,
+        now: Now,
+        resource: &ConfigResource,
+        alteration: &Alteration,
+        validate_only: bool,
+    ) -> Result<Option<i64>, TopicRefused> {
+        let Some(record) = self.decide_alter(resource, alteration)? else { return Ok(None) };
+        if validate_only {
+            return Ok(None);
+        }
+        let past = self.append_catalog(now, &record).map_err(TopicRefused::Storage)?;
+        self.catalog.apply(record);
+        match resource {
+            ConfigResource::Topic(name) => self.configure_logs(|topic| topic.name == *name),
+            _ => {
+                self.configure_logs(|_| true);
+                self.configure_store();
+            }
+        }
+        Ok(Some(past))
+    }
+
+    /// The record of an alteration; none when it changes nothing.
+    fn decide_alter(
+        &self,
+        resource: &ConfigResource,
+        alteration: &Alteration,
+    ) -> Result<Option<CatalogRecord>, TopicRefused> {
+        match resource {
+            ConfigResource::Topic(name) => {
+                if name.is_empty() {
+                    let text = "Default topic resources are not allowed.".to_owned();
+                    return Err(TopicRefused::InvalidRequest(text));
+                }
+                topic_name::check(name)?;
+                let topic = self.catalog.topic(name).ok_or(TopicRefused::Unknown)?;
+                let before = topic.settings.said();
+                let said = altered(resource, before, alteration)?;
+                let settings = TopicSettings::checked(said, &self.catalog.brokers)?;
+                keeps_its_records(topic, &settings)?;
+                Ok((settings.said() != before).then(|| CatalogRecord::TopicConfigured {
+                    name: name.clone(),
+                    id: base64(topic.id),
+                    configs: settings.said().clone(),
+                }))
+            }
+            ConfigResource::Broker(id) => {
+                let before = if id.is_empty() {
+                    &self.catalog.brokers.cluster
+                } else {
+                    self.check_broker(id)?;
+                    &self.catalog.brokers.node
+                };
+                let said = altered(resource, before, alteration)?;
+                check_brokers(&said)?;
+                self.topics_allow(id.is_empty(), &said)?;
+                Ok((said != *before)
+                    .then(|| CatalogRecord::BrokerConfigured { broker: id.clone(), configs: said }))
+            }
+            ConfigResource::Other { kind, name } => Err(not_configured(*kind, name)),
+        }
+    }
+
+    /// Refuses what would contradict what topics say: a lag of compaction above the other.
+    fn topics_allow(&self, of_all: bool, said: &Said) -> Result<(), TopicRefused> {
+        let mut brokers = self.catalog.brokers.clone();
+        *(if of_all { &mut brokers.cluster } else { &mut brokers.node }) = said.clone();
+        TopicSettings::checked(Said::new(), &brokers)?;
+        for topic in self.catalog.topics() {
+            TopicSettings::checked(topic.settings.said().clone(), &brokers)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the settings of these topics to their logs.
+    fn configure_logs(&mut self, which: impl Fn(&Topic) -> bool) {
+        for topic in self.catalog.topics().filter(|topic| which(topic)) {
+            for (_, log) in topic.logs() {
+                self.logs.store.configure(log, topic.settings.log);
+            }
+        }
+    }
+
+    /// Hands to the store what brokers were told of it.
+    pub(crate) fn configure_store(&mut self) {
+        let expiry_ms = self.catalog.brokers.producer_expiry_ms(&self.config);
+        self.logs.store.set_producer_expiry_ms(expiry_ms);
+    }
+}
+
+/// Refuses what would make one of the broker's own topics forget.
+fn keeps_its_records(topic: &Topic, new: &TopicSettings) -> Result<(), TopicRefused> {
+    let (before, after) = (&topic.settings.log, &new.log);
+    let same = (before.delete, before.compact, before.volatile)
+        == (after.delete, after.compact, after.volatile);
+    if !topic.internal || same {
+        return Ok(());
+    }
+    Err(TopicRefused::InvalidConfig(format!(
+        "{} is the broker's own topic: its cleanup.policy and tidings.durability cannot change",
+        topic.name
+    )))
+}
+
+fn not_configured(kind: i8, name: &str) -> TopicRefused {
+    const CLIENT_METRICS: i8 = 16;
+    const BROKER_LOGGER: i8 = 8;
+    TopicRefused::InvalidRequest(match kind {
+        BROKER_LOGGER => "levels of loggers are said when the node starts".to_owned(),
+        CLIENT_METRICS => "metrics of clients are not taken".to_owned(),
+        _ => format!("resources of type {kind} ({name}) have no configuration here"),
+    })
+}
