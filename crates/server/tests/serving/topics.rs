@@ -2,7 +2,7 @@
 
 use tidings_wire::{create_topics, delete_topics, describe_cluster, metadata};
 
-use crate::client::{Client, Served};
+use crate::client::Served;
 
 fn named(name: &str) -> metadata::RequestTopic {
     metadata::RequestTopic { name: Some(name.into()), ..Default::default() }
