@@ -3,21 +3,34 @@
 mod broker;
 mod dump_log;
 mod dump_stored;
+mod kafka;
+mod recordings;
 mod stored;
 mod written;
 
 use std::process::Command;
 use std::time::Duration;
 
-use tidings_compat::{Conversation, Server, handed_over, own_file, run};
+use tidings_compat::{Conversation, Server, handed_over, run};
 
-/// For one program from start to end, its compilation included, on a busy machine.
+/// For one program from start to end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-fn program(scenario: &str, server: &Server) -> Command {
+/// A class of compat/java or of Apache Kafka, in a machine that is small and starts fast.
+fn java(class: &str) -> Command {
+    let jars = handed_over("TIDINGS_COMPAT_JARS");
+    let mut path = jars.join("classes").into_os_string();
+    path.push(":");
+    path.push(jars.join("*"));
     let mut command = Command::new("java");
-    command.arg("-cp").arg(handed_over("TIDINGS_COMPAT_JARS").join("*"));
-    command.arg(own_file("java/Compat.java")).args([scenario, server.kafka()]);
+    command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx384m", "-cp"]);
+    command.arg(path).arg(class);
+    command
+}
+
+fn program(scenario: &str, server: &Server) -> Command {
+    let mut command = java("Compat");
+    command.args([scenario, server.kafka()]);
     command
 }
 

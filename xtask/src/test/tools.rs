@@ -85,30 +85,64 @@ pub(super) fn python(root: &Path) -> anyhow::Result<Tool> {
     Ok(Tool::Found(venv_python))
 }
 
-/// The folder that holds the Java client's jars.
+/// The folder that holds Apache Kafka's jars and, in `classes`, what compat/java compiles to.
 pub(super) fn jars(root: &Path) -> anyhow::Result<Tool> {
     let how = "install a JDK of at least 17 and Maven to have it";
-    let (Some(_), Some(mvn)) = (find_program("java"), find_program("mvn")) else {
-        return Ok(Missing::because(format!("java or mvn is not installed; {how}")));
+    let (Some(javac), Some(mvn)) = (find_program("javac"), find_program("mvn")) else {
+        return Ok(Missing::because(format!("javac or mvn is not installed; {how}")));
     };
+    let jars = match fetched_jars(root, &mvn)? {
+        Ok(jars) => jars,
+        Err(output) => {
+            return Ok(Missing::installer("mvn dependency:copy-dependencies", &output, how));
+        }
+    };
+    let mut compile = Command::new(javac);
+    compile.arg("-d").arg(jars.join("classes")).arg("-cp").arg(jars.join("*"));
+    compile.args(java_sources(&root.join("compat/java"))?);
+    match run_installer(&mut compile)? {
+        Ok(()) => Ok(Tool::Found(jars)),
+        Err(output) => Ok(Missing::installer("javac", &output, how)),
+    }
+}
+
+/// The folder of jars; an installer's output when they could not be fetched.
+fn fetched_jars(root: &Path, mvn: &Path) -> anyhow::Result<Result<PathBuf, String>> {
     let pom = root.join("compat/java/pom.xml");
     let jars = root.join("target/compat/java");
     let wanted = fs::read_to_string(&pom).context("compat/java/pom.xml")?;
     let installed = jars.join("installed-pom.xml");
     if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
-        return Ok(Tool::Found(jars));
+        return Ok(Ok(jars));
     }
 
+    if jars.is_dir() {
+        fs::remove_dir_all(&jars).with_context(|| jars.display().to_string())?;
+    }
     fs::create_dir_all(&jars).with_context(|| jars.display().to_string())?;
     let mut fetch = Command::new(mvn);
     fetch.args(["--quiet", "--batch-mode", "--file"]).arg(&pom);
     fetch.arg("dependency:copy-dependencies");
     fetch.arg(format!("-DoutputDirectory={}", jars.display()));
     if let Err(output) = run_installer(&mut fetch)? {
-        return Ok(Missing::installer("mvn dependency:copy-dependencies", &output, how));
+        return Ok(Err(output));
     }
     fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
-    Ok(Tool::Found(jars))
+    Ok(Ok(jars))
+}
+
+/// Every Java source below a folder.
+fn java_sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry.with_context(|| folder.display().to_string())?.path();
+        if path.is_dir() {
+            sources.extend(java_sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "java") {
+            sources.push(path);
+        }
+    }
+    Ok(sources)
 }
 
 /// `unshare`, where a user may mount a small disk of its own with it.

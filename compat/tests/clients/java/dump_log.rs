@@ -3,26 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use tidings_compat::{Finished, handed_over, own_file, run};
+use tidings_compat::{Finished, run};
 
-use super::PATIENCE;
 use super::written::{KINDS, Kind, Written};
-
-/// A program for Kafka's classes, on their class path.
-fn java() -> Command {
-    let mut command = Command::new("java");
-    command.args(["-XX:TieredStopAtLevel=1", "-cp"]);
-    command.arg(handed_over("TIDINGS_COMPAT_JARS").join("*"));
-    command
-}
+use super::{PATIENCE, java};
 
 /// The tool, run on these files to its end.
 pub(super) fn tool(options: &[&str], files: &[PathBuf]) -> Finished {
     let names: Vec<&str> = files.iter().map(|file| file.to_str().expect("a name")).collect();
-    let mut command = java();
-    command.arg("kafka.tools.DumpLogSegments").args(options).args(["--files", &names.join(",")]);
+    let mut command = java("kafka.tools.DumpLogSegments");
+    command.args(options).args(["--files", &names.join(",")]);
     run(&mut command, "", PATIENCE).expect("it ends")
 }
 
@@ -152,8 +143,8 @@ fn check_checkpoints(written: &Written) {
 
 /// The entries of checkpoint files, as Kafka's readers have them.
 pub(super) fn checkpoints(files: &[PathBuf]) -> BTreeMap<PathBuf, Vec<String>> {
-    let mut command = java();
-    command.arg(own_file("java/Checkpoints.java")).args(files);
+    let mut command = java("Checkpoints");
+    command.args(files);
     let ended = run(&mut command, "", PATIENCE).expect("it ends");
     let mut entries: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     let mut file = PathBuf::new();
