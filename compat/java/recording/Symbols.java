@@ -64,6 +64,10 @@ final class Symbols {
 
     /** The same with every {@code $name} as the value it stands for. */
     JsonNode resolve(JsonNode said) {
+        return resolve("", said);
+    }
+
+    private JsonNode resolve(String field, JsonNode said) {
         if (said.isTextual() && said.asText().startsWith("$")) {
             JsonNode known = values.get(said.asText());
             if (known == null) {
@@ -73,13 +77,17 @@ final class Symbols {
         }
         if (said.isObject()) {
             ObjectNode all = JsonNodeFactory.instance.objectNode();
-            said.properties().forEach(each -> all.set(each.getKey(), resolve(each.getValue())));
+            said.properties().forEach(each -> all.set(each.getKey(), resolve(each.getKey(), each.getValue())));
             return all;
         }
         if (said.isArray()) {
             ArrayNode all = JsonNodeFactory.instance.arrayNode();
-            said.forEach(each -> all.add(resolve(each)));
+            said.forEach(each -> all.add(resolve(field, each)));
             return all;
+        }
+        // What the script itself named keeps its name.
+        if (NAMED.containsKey(field)) {
+            names.put(NAMED.get(field) + " " + said.asText(), said.asText());
         }
         return said;
     }

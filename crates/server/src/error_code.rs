@@ -80,6 +80,7 @@ error_codes! {
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
+    115 UNSUPPORTED_ENDPOINT_TYPE final "only brokers can be asked for"
 }
 
 /// A refusal's code and, where a response has room for it, its text.

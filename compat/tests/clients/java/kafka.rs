@@ -24,6 +24,7 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+num.partitions=4
 ";
 
 /// A formatted broker that does not run.

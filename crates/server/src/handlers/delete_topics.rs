@@ -1,6 +1,8 @@
 //! DeleteTopics, 1 to 6: topics with their records; from version 6 by name or by id (KIP-516).
 //!
-//! A topic named by both gets INVALID_REQUEST. An unknown id gets UNKNOWN_TOPIC_ID.
+//! A topic named by both, by neither or more than once gets INVALID_REQUEST, and an unknown id UNKNOWN_TOPIC_ID.
+
+use std::collections::HashMap;
 
 use tidings_broker::{DeletedTopic, TopicName};
 use tidings_wire::RequestHeader;
@@ -31,6 +33,7 @@ impl Handler for Request {
         } else {
             topics.extend(self.topic_names.into_iter().map(TopicName::Name));
         }
+        responses.extend(take_repeated(&mut topics).into_iter().map(repeated));
         let deleted = context.ask(tidings_broker::DeleteTopics { topics }).await?;
         responses.extend(deleted.into_iter().map(respond));
         Ok(Response { responses, ..Response::default() }.into())
@@ -44,13 +47,36 @@ impl Handler for Request {
 fn name_of(topic: Topic) -> Result<TopicName, TopicResponse> {
     match topic.name {
         Some(name) if topic.topic_id == [0; 16] => Ok(TopicName::Name(name)),
-        None => Ok(TopicName::Id(topic.topic_id)),
+        None if topic.topic_id != [0; 16] => Ok(TopicName::Id(topic.topic_id)),
         name => Err(TopicResponse {
             name,
             topic_id: topic.topic_id,
             error_code: ErrorCode::INVALID_REQUEST.code,
             error_message: Some("a topic is named either by name or by id".into()),
         }),
+    }
+}
+
+/// Takes out what is named more than once, each once.
+fn take_repeated(topics: &mut Vec<TopicName>) -> Vec<TopicName> {
+    let mut times: HashMap<TopicName, usize> = HashMap::new();
+    for topic in topics.iter() {
+        *times.entry(topic.clone()).or_default() += 1;
+    }
+    topics.retain(|topic| times.get(topic) == Some(&1));
+    times.into_iter().filter(|(_, times)| *times > 1).map(|(topic, _)| topic).collect()
+}
+
+fn repeated(topic: TopicName) -> TopicResponse {
+    let (name, topic_id) = match topic {
+        TopicName::Name(name) => (Some(name), [0; 16]),
+        TopicName::Id(id) => (None, id),
+    };
+    TopicResponse {
+        name,
+        topic_id,
+        error_code: ErrorCode::INVALID_REQUEST.code,
+        error_message: Some("a topic is named more than once".into()),
     }
 }
 

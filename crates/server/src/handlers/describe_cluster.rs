@@ -1,6 +1,7 @@
 //! DescribeCluster, 0 to 2: the cluster's id and its one broker, which is the controller.
 //!
-//! The endpoint type controllers (version 1, KIP-919) gets INVALID_REQUEST: they have no listener.
+//! Another endpoint type than brokers (version 1, KIP-919) gets UNSUPPORTED_ENDPOINT_TYPE: controllers have no
+//! listener.
 
 use tidings_wire::RequestHeader;
 use tidings_wire::describe_cluster::{Broker, Request, Response};
@@ -10,6 +11,8 @@ use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 
 const BROKERS: i8 = 1;
+/// Everything that may be done to a cluster, as bits (KIP-430): without an authorizer anyone may.
+const EVERY_OPERATION: i32 = 8096;
 
 impl Handler for Request {
     async fn answer(
@@ -18,12 +21,18 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         if self.endpoint_type != BROKERS {
-            return Ok(Self::refuse(ErrorCode::INVALID_REQUEST).into());
+            return Ok(Self::refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE).into());
         }
         let broker_id = context.node_id();
         let broker =
             Broker { broker_id, host: context.host(), port: context.port(), ..Broker::default() };
+        let cluster_authorized_operations = if self.include_cluster_authorized_operations {
+            EVERY_OPERATION
+        } else {
+            Response::default().cluster_authorized_operations
+        };
         let response = Response {
+            cluster_authorized_operations,
             cluster_id: context.cluster_id(),
             controller_id: broker_id,
             brokers: vec![broker],
