@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -28,6 +29,9 @@ public final class Play {
             Pattern.compile("(\\w+)> (\\w+) (\\d+)(?: again on ([A-Z_,]+))?(?: (.*))?", Pattern.DOTALL);
     private static final Pattern ANSWER = Pattern.compile("(\\w+)<.*", Pattern.DOTALL);
     private static final Pattern PASSED = Pattern.compile("(\\w+)[!=].*", Pattern.DOTALL);
+    private static final Predicate<String> ALWAYS = error -> !error.equals("NONE");
+    private static final Predicate<String> LOADING =
+            Set.of("COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")::contains;
     private static final long PATIENCE_MS = 60_000;
     private static final long LOOK_EVERY_MS = 50;
 
@@ -181,23 +185,31 @@ public final class Play {
         await(new String[] {"topic", said[1]});
     }
 
-    /** {@code topic NAME}: all its partitions have a leader; {@code group ID} and {@code transaction ID}: they have a coordinator. */
+    /** {@code topic NAME}: all its partitions have a leader; {@code group ID} and {@code transaction ID}: their coordinator is there and has loaded. */
     private void await(String[] what) throws Exception {
+        String id = "'" + what[1] + "'";
+        switch (what[0]) {
+            case "topic" -> untilNone("Metadata", 12, "{allowAutoTopicCreation: false, topics: [{name: " + id + "}]}", ALWAYS);
+            case "group" -> {
+                untilNone("FindCoordinator", 4, "{keyType: 0, coordinatorKeys: [" + id + "]}", ALWAYS);
+                untilNone("DescribeGroups", 5, "{groups: [" + id + "]}", LOADING);
+            }
+            case "transaction" -> {
+                untilNone("FindCoordinator", 4, "{keyType: 1, coordinatorKeys: [" + id + "]}", ALWAYS);
+                untilNone("DescribeTransactions", 0, "{transactionalIds: [" + id + "]}", LOADING);
+            }
+            default -> throw new IllegalArgumentException("waits for topic, group or transaction");
+        }
+    }
+
+    /** Asks until the answer has none of these errors. */
+    private void untilNone(String api, int version, String body, Predicate<String> errors) throws Exception {
         long deadline = System.currentTimeMillis() + PATIENCE_MS;
         try (var wire = new Wire(address)) {
-            while (true) {
-                switch (what[0]) {
-                    case "topic" -> wire.send("Metadata", (short) 12, Text.parse(
-                            "{allowAutoTopicCreation: false, topics: [{name: '" + what[1] + "'}]}"));
-                    case "group", "transaction" -> wire.send("FindCoordinator", (short) 4, Text.parse(
-                            "{keyType: " + (what[0].equals("group") ? 0 : 1)
-                            + ", coordinatorKeys: ['" + what[1] + "']}"));
-                    default -> throw new IllegalArgumentException("waits for topic, group or transaction");
-                }
-                if (Symbols.errors(wire.receive()).stream().allMatch("NONE"::equals)) {
-                    return;
-                }
+            wire.send(api, (short) version, Text.parse(body));
+            while (Symbols.errors(wire.receive()).stream().anyMatch(errors)) {
                 within(deadline);
+                wire.send(api, (short) version, Text.parse(body));
             }
         }
     }

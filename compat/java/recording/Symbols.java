@@ -14,6 +14,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import org.apache.kafka.common.protocol.Errors;
 
 /**
@@ -33,7 +34,7 @@ final class Symbols {
             "memberId", "member", "leader", "member", "topicId", "topic", "producerId", "producer",
             "sessionId", "session", "clusterId", "cluster");
     private static final Set<String> ORDERED = Set.of(
-            "records", "synonyms", "abortedTransactions", "coordinators", "members", "entries");
+            "records", "synonyms", "abortedTransactions", "coordinators", "entries");
     private static final Set<String> NOTHING =
             Set.of("memberId ", "leader ", "topicId AAAAAAAAAAAAAAAAAAAAAA", "producerId -1", "sessionId 0", "clusterId ");
     private static final String HIDDEN = "…";
@@ -93,7 +94,8 @@ final class Symbols {
     }
 
     JsonNode masked(JsonNode answer) {
-        return named("", sorted("", plain("", answer)));
+        JsonNode named = named("", sorted("", plain("", answer), Symbols::withoutIds));
+        return sorted("", named, Symbols::text);
     }
 
     /** Errors by name, bytes as text, and without what is always different. */
@@ -142,17 +144,17 @@ final class Symbols {
         return new String(bytes, StandardCharsets.US_ASCII);
     }
 
-    private static JsonNode sorted(String field, JsonNode node) {
+    private static JsonNode sorted(String field, JsonNode node, Function<JsonNode, String> by) {
         if (node.isObject()) {
             ObjectNode all = JsonNodeFactory.instance.objectNode();
-            node.properties().forEach(each -> all.set(each.getKey(), sorted(each.getKey(), each.getValue())));
+            node.properties().forEach(each -> all.set(each.getKey(), sorted(each.getKey(), each.getValue(), by)));
             return all;
         }
         if (node.isArray()) {
             List<JsonNode> each = new ArrayList<>();
-            node.forEach(one -> each.add(sorted("", one)));
+            node.forEach(one -> each.add(sorted("", one, by)));
             if (!ORDERED.contains(field)) {
-                each.sort(Comparator.comparing(Symbols::withoutIds));
+                each.sort(Comparator.comparing(by));
             }
             return JsonNodeFactory.instance.arrayNode().addAll(each);
         }
@@ -160,11 +162,19 @@ final class Symbols {
     }
 
     private static String withoutIds(JsonNode node) {
+        return sortKey(node, NAMED.keySet());
+    }
+
+    private static String text(JsonNode node) {
+        return sortKey(node, Set.of());
+    }
+
+    private static String sortKey(JsonNode node, Set<String> without) {
         if (node.isObject()) {
             var text = new StringBuilder();
             node.properties().forEach(each -> {
-                if (!NAMED.containsKey(each.getKey())) {
-                    text.append(each.getKey()).append(withoutIds(each.getValue()));
+                if (!without.contains(each.getKey())) {
+                    text.append(each.getKey()).append(sortKey(each.getValue(), without));
                 }
             });
             return text.toString();

@@ -85,11 +85,9 @@ impl Formatted {
         let mut command = java("kafka.Kafka");
         command.arg(&self.config);
         let running = Conversation::start(&mut command, PATIENCE).expect("it starts");
-        let client: BaseConsumer =
-            config_at(&self.address).set("group.id", "looker").create().expect("a client");
-        let ready = eventually(PATIENCE, || {
-            client.fetch_metadata(None, Duration::from_secs(1)).ok()
-        });
+        let client: BaseConsumer = config_at(&self.address).create().expect("a client");
+        let ready =
+            eventually(PATIENCE, || client.fetch_metadata(None, Duration::from_secs(1)).ok());
         assert!(ready.is_some(), "Kafka does not answer");
         Kafka { running, formatted: self }
     }

@@ -82,7 +82,8 @@ fn differences(recorded: &str, played: &str) -> String {
                 };
                 if answer(ours) != expected {
                     let found = answer(ours);
-                    writeln!(wrong, "{call}\nexpected {expected}\nfound    {found}\n").expect("text");
+                    writeln!(wrong, "{call}\nexpected {expected}\nfound    {found}\n")
+                        .expect("text");
                 }
                 if excused.is_some() && expected == answer(kafkas) {
                     writeln!(wrong, "{call}\nis no difference any more\n").expect("text");
@@ -114,9 +115,11 @@ fn answers_are_as_recorded() {
     let mut wrong = String::new();
     for one in &all {
         let recorded = fs::read_to_string(one.script).expect("a script");
-        let found = differences(&recorded, &fs::read_to_string(&one.played).expect("it was played"));
+        let found =
+            differences(&recorded, &fs::read_to_string(&one.played).expect("it was played"));
         if !found.is_empty() {
-            writeln!(wrong, "--- {}\n{found}", one.script.display()).expect("text");
+            let name = one.played.file_name().expect("a name").display();
+            writeln!(wrong, "--- {name}\n{found}").expect("text");
         }
     }
     assert!(wrong.is_empty(), "other than Apache Kafka:\n{wrong}");
@@ -136,7 +139,8 @@ fn record(scripts: &[PathBuf], played: impl Fn(&Path) -> PathBuf) {
 
 #[test]
 fn a_difference_is_one_that_is_not_excused_or_no_longer_one() {
-    let recorded = "# c\na> X 1 {}\na< {e: NONE,\n  f: 1}\nb> Y 2 {}\nb< {e: A}\nb! why\nb= {e: B}\n";
+    let recorded =
+        "# c\na> X 1 {}\na< {e: NONE,\n  f: 1}\nb> Y 2 {}\nb< {e: A}\nb! why\nb= {e: B}\n";
     let check = |played: &str, expected: &str| {
         assert_eq!(differences(recorded, played), expected);
     };
@@ -148,10 +152,7 @@ fn a_difference_is_one_that_is_not_excused_or_no_longer_one() {
         &ours("{e: NONE}", "{e: B}"),
         "a> X 1 {}\nexpected {e: NONE,\n  f: 1}\nfound    {e: NONE}\n\n",
     );
-    check(
-        &ours("{e: NONE,\n  f: 1}", "{e: A}"),
-        "b> Y 2 {}\nexpected {e: B}\nfound    {e: A}\n\n",
-    );
+    check(&ours("{e: NONE,\n  f: 1}", "{e: A}"), "b> Y 2 {}\nexpected {e: B}\nfound    {e: A}\n\n");
     let same = recorded.replace("{e: B}", "{e: A}");
     assert_eq!(differences(&same, &same), "b> Y 2 {}\nis no difference any more\n\n");
 }
