@@ -51,7 +51,12 @@ public final class Play {
             String[] parts = argument.split("=");
             playing.add(pool.submit(() -> {
                 String script = Files.readString(Path.of(parts[0]));
-                Files.writeString(Path.of(parts[2]), new Play(parts[1]).script(script, parts[0]));
+                var played = new StringBuilder();
+                try {
+                    new Play(parts[1]).script(script, parts[0], played);
+                } finally {
+                    Files.writeString(Path.of(parts[2]), played);
+                }
                 return null;
             }));
         }
@@ -64,8 +69,7 @@ public final class Play {
         }
     }
 
-    private String script(String text, String name) throws Exception {
-        var played = new StringBuilder();
+    private void script(String text, String name, StringBuilder played) throws Exception {
         List<String> blocks = blocks(text);
         for (int at = 0; at < blocks.size(); at++) {
             String block = blocks.get(at);
@@ -78,7 +82,6 @@ public final class Play {
         for (var connection : connections.values()) {
             connection.close();
         }
-        return played.toString();
     }
 
     /** A line with the indented ones below it. */

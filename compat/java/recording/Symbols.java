@@ -185,7 +185,11 @@ final class Symbols {
     private JsonNode named(String field, JsonNode node) {
         if (node.isObject()) {
             ObjectNode all = JsonNodeFactory.instance.objectNode();
-            node.properties().forEach(each -> all.set(each.getKey(), named(each.getKey(), each.getValue())));
+            // A refusal's ids are nobody's.
+            boolean refusal = !node.path("errorCode").asText("NONE").equals("NONE");
+            node.properties().forEach(each -> all.set(
+                    each.getKey(),
+                    refusal && each.getValue().isNumber() ? each.getValue() : named(each.getKey(), each.getValue())));
             return all;
         }
         if (node.isArray()) {

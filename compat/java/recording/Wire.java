@@ -1,6 +1,7 @@
 package recording;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.EOFException;
@@ -11,11 +12,13 @@ import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Queue;
 import org.apache.kafka.common.message.ApiMessageType;
+import org.apache.kafka.common.message.FetchResponseData;
 import org.apache.kafka.common.message.RequestHeaderData;
 import org.apache.kafka.common.message.ResponseHeaderData;
 import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.MessageUtil;
+import org.apache.kafka.common.record.MemoryRecords;
 
 /** One connection: messages as Kafka's own classes write and read them. */
 final class Wire implements AutoCloseable {
@@ -113,11 +116,28 @@ final class Wire implements AutoCloseable {
 
     private static JsonNode json(ApiMessage message, short version) throws Exception {
         var converter = Class.forName(message.getClass().getName() + "JsonConverter");
+        JsonNode json;
         try {
-            return (JsonNode) converter.getMethod("write", message.getClass(), short.class, boolean.class)
-                    .invoke(null, message, version, true);
+            json = (JsonNode) converter.getMethod("write", message.getClass(), short.class).invoke(null, message, version);
         } catch (InvocationTargetException wrong) {
             throw (Exception) wrong.getCause();
+        }
+        if (message instanceof FetchResponseData fetched) {
+            addRecords(fetched, json);
+        }
+        return json;
+    }
+
+    /** Kafka's converter leaves record batches out. */
+    private static void addRecords(FetchResponseData fetched, JsonNode json) {
+        for (int topic = 0; topic < fetched.responses().size(); topic++) {
+            var partitions = fetched.responses().get(topic).partitions();
+            for (int at = 0; at < partitions.size(); at++) {
+                ByteBuffer records = ((MemoryRecords) partitions.get(at).records()).buffer();
+                byte[] bytes = new byte[records.remaining()];
+                records.get(bytes);
+                ((ObjectNode) json.get("responses").get(topic).get("partitions").get(at)).put("records", bytes);
+            }
         }
     }
 

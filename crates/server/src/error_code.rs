@@ -80,7 +80,8 @@ error_codes! {
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
-    115 UNSUPPORTED_ENDPOINT_TYPE final "only brokers can be asked for"
+    114 MISMATCHED_ENDPOINT_TYPE final "a broker answers for brokers only"
+    115 UNSUPPORTED_ENDPOINT_TYPE final "there are no such endpoints"
 }
 
 /// A refusal's code and, where a response has room for it, its text.

@@ -1,7 +1,7 @@
 //! DescribeCluster, 0 to 2: the cluster's id and its one broker, which is the controller.
 //!
-//! Another endpoint type than brokers (version 1, KIP-919) gets UNSUPPORTED_ENDPOINT_TYPE: controllers have no
-//! listener.
+//! The endpoint type controllers (version 1, KIP-919) gets MISMATCHED_ENDPOINT_TYPE: they have no listener.
+//! Another gets UNSUPPORTED_ENDPOINT_TYPE.
 
 use tidings_wire::RequestHeader;
 use tidings_wire::describe_cluster::{Broker, Request, Response};
@@ -11,6 +11,7 @@ use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 /// Everything that may be done to a cluster, as bits (KIP-430): without an authorizer anyone may.
 const EVERY_OPERATION: i32 = 8096;
 
@@ -20,8 +21,10 @@ impl Handler for Request {
         context: &Context,
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
-        if self.endpoint_type != BROKERS {
-            return Ok(Self::refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE).into());
+        match self.endpoint_type {
+            BROKERS => {}
+            CONTROLLERS => return Ok(Self::refuse(ErrorCode::MISMATCHED_ENDPOINT_TYPE).into()),
+            _ => return Ok(Self::refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE).into()),
         }
         let broker_id = context.node_id();
         let broker =

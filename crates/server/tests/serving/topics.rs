@@ -210,7 +210,14 @@ async fn the_cluster_is_one_broker() {
         assert_eq!((response.controller_id, response.brokers.len()), (served.node.node_id(), 1));
         assert_eq!(response.brokers[0].host, "broker.test");
     }
-    let controllers = describe_cluster::Request { endpoint_type: 2, ..Default::default() };
-    assert_eq!(client.call(1, &controllers).await.error_code, 42);
+    for (endpoint_type, error) in [(2, 114), (3, 115)] {
+        let request = describe_cluster::Request { endpoint_type, ..Default::default() };
+        assert_eq!(client.call(1, &request).await.error_code, error);
+    }
+    let request = describe_cluster::Request {
+        include_cluster_authorized_operations: true,
+        ..Default::default()
+    };
+    assert_eq!(client.call(1, &request).await.cluster_authorized_operations, 8096);
     served.stop().await;
 }
