@@ -348,10 +348,14 @@ impl Recovery {
     /// Step 2.
     fn load_producers(&mut self, files: &FilesFound) -> Result<(), Fault> {
         let recovery_offset = self.known.recovery_offset;
+        // A snapshot past the record's is of batches that a log in memory lost, and may have come back
+        // with a folder that was not synced since: other batches have these offsets now.
+        let last = if self.keep_all { Some(recovery_offset) } else { self.known.snapshot_offset };
         let mut from = None;
         for &offset in files.snapshots.iter().rev() {
             let path = names::snapshot(self.dir(), offset);
-            let loaded = if offset > recovery_offset { None } else { self.load_snapshot(&path)? };
+            let counts = offset <= recovery_offset && Some(offset) <= last;
+            let loaded = if counts { self.load_snapshot(&path)? } else { None };
             match loaded {
                 Some(producers) => {
                     if from.is_none() {

@@ -1,8 +1,8 @@
 //! Logs that skip the journal.
 
 use super::*;
-use crate::Disk as _;
 use crate::store::work::Job;
+use crate::{Disk as _, OpenMode};
 
 #[test]
 fn a_volatile_log_that_trickles_does_not_keep_the_cache_from_shrinking() {
@@ -85,4 +85,36 @@ fn closing_says_what_was_in_memory_only_and_is_lost() {
         assert_eq!(node.texts_of(LOG), left, "{what}");
         assert_eq!(node.texts_of(B), ["kept"], "{what}");
     }
+}
+
+#[test]
+fn a_snapshot_of_batches_that_were_lost_is_not_believed_when_it_comes_back() {
+    let producers_of = |log: &PartitionLog| -> Vec<i64> {
+        log.producers().iter().map(|entry| entry.producer_id).collect()
+    };
+    let snapshot = "t-0/00000000000000000003.snapshot";
+    let begin = |disk: &MemoryDisk| {
+        let mut node = Node::open_with(disk, VOLATILE, 1);
+        let first = producer_batch(&["a"], 0, Some((2, 0, 0)));
+        node.store.append(LOG, &first, AT).expect("appended");
+        node.flush();
+        node
+    };
+    // A life in which a producer has written the last two records.
+    let mut lost = begin(&MemoryDisk::new());
+    let second = producer_batch(&["b", "c"], 0, Some((12, 0, 0)));
+    lost.store.append(LOG, &second, AT).expect("appended");
+    lost.flush();
+    let stale = lost.disk.read_raw(snapshot).expect("a snapshot");
+    // And one in which the same offsets are nobody's.
+    let mut node = begin(&MemoryDisk::new());
+    node.accept(LOG, &["d", "e"], 0);
+    node.flush();
+    let disk = node.close();
+    let file = disk.open(snapshot, OpenMode::Create).expect("created");
+    file.write_at(&stale, 0).expect("written");
+
+    let node = Node::open_with(&disk, VOLATILE, 1);
+    assert_eq!(node.texts(), ["a", "d", "e"]);
+    assert_eq!(producers_of(node.log()), [2]);
 }
