@@ -93,6 +93,7 @@ impl Broker {
 
     /// Takes a request; its completion comes from [`Broker::poll`], now or later.
     pub fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
+        self.tell_groups_of_topics();
         match request {
             Request::Produce(request) => self.produce(now, ticket, request),
             Request::Fetch(request) => self.fetch(now, ticket, request),
@@ -105,6 +106,7 @@ impl Broker {
             Request::SyncGroup(request) => self.sync_group(now, ticket, request),
             Request::CommitOffsets(request) => self.commit_offsets(now, ticket, &request),
             Request::FetchOffsets(request) => self.fetch_offsets(ticket, &request),
+            Request::DeleteOffsets(request) => self.delete_offsets(now, ticket, &request),
             Request::DeleteGroups(request) => self.delete_groups(now, ticket, request),
             Request::ListOffsets(request) => self.list_offsets(ticket, request),
             Request::UpdateFeatures(request) => self.update_features(now, ticket, &request),
@@ -166,6 +168,7 @@ impl Broker {
     pub fn tick(&mut self, now: Now) {
         self.groups.tick(now);
         self.carry_out_group_effects(now);
+        self.expire_offsets(now);
         self.expire_fetches(now);
         self.admit(now);
     }

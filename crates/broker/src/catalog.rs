@@ -4,7 +4,7 @@
 //! Invariants: a name has at most one topic; a topic id is never given out twice; reserved producer
 //! ids only grow. Records are JSON, one object per record, so that Kafka's tools show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,8 @@ pub(crate) struct Catalog {
     /// What was said of brokers; topics that say nothing take their values from it.
     pub(crate) brokers: BrokerSaid,
     next_log: u64,
+    /// Topics that are new, gone or otherwise than before, until those who must know ask.
+    changed: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -143,7 +145,13 @@ impl Catalog {
             features: Finalized::default(),
             brokers: BrokerSaid::default(),
             next_log: CATALOG.0 + 1,
+            changed: BTreeSet::new(),
         }
+    }
+
+    /// The names of topics that have changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.changed)
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
@@ -241,6 +249,7 @@ impl Catalog {
                 self.next_log += count;
                 self.partitions += usize::try_from(count).unwrap_or(0);
                 self.by_id.insert(topic.id, name.clone());
+                self.changed.insert(name.clone());
                 self.topics.insert(name, topic);
             }
             CatalogRecord::TopicConfigured { name, id, configs } => {
@@ -264,6 +273,7 @@ impl Catalog {
             }
             CatalogRecord::TopicDeleted { name, .. } => {
                 if let Some(topic) = self.topics.remove(&name) {
+                    self.changed.insert(name);
                     self.by_id.remove(&topic.id);
                     self.partitions -= usize::try_from(topic.partitions).unwrap_or(0);
                 }

@@ -3,15 +3,15 @@
 //! Invariants: a commit, a generation's assignments and a deletion are answered when their records
 //! are on disk; offsets are shown when they are, so that no client sees one that a crash takes back.
 
-use tidings_coordinator::{Answer, Effect, Record, Waiter};
+use tidings_coordinator::{Answer, Effect, GroupsConfig, Record, TopicFacts, Waiter};
 use tidings_log::{LogId, NewRecord, PartitionLog};
 
 use crate::broker::{Broker, Now, Ticket};
 use crate::held::{Mark, Wait};
 use crate::topic_name::CONSUMER_OFFSETS;
 use crate::{
-    CommitOffsets, DeleteGroups, FetchOffsets, GroupRefused, GroupTrouble, JoinGroup, NewTopic,
-    Reply, SyncGroup, TopicRefused,
+    CommitOffsets, DeleteGroups, DeleteOffsets, FetchOffsets, GroupRefused, GroupTrouble,
+    JoinGroup, NewTopic, Reply, SyncGroup, TopicRefused,
 };
 
 /// As Kafka configures the topic: the last commit of each group and partition is what counts.
@@ -33,6 +33,24 @@ impl Broker {
             self.create_topic(now, &new, false)?;
         }
         self.catalog.log(CONSUMER_OFFSETS, 0).ok_or(TopicRefused::Unknown)
+    }
+
+    /// Sets what holds for groups from now on.
+    pub fn configure_groups(&mut self, config: GroupsConfig) {
+        self.groups.configure(config);
+    }
+
+    /// Hands the groups what has changed of topics since they were last told.
+    pub(crate) fn tell_groups_of_topics(&mut self) {
+        for name in self.catalog.take_changed() {
+            match self.catalog.topic(&name) {
+                Some(topic) => {
+                    let facts = TopicFacts { id: topic.id, partitions: topic.partitions };
+                    self.groups.topics_mut().put(&name, facts);
+                }
+                None => self.groups.topics_mut().remove(&name),
+            }
+        }
     }
 
     /// Refuses what needs the groups' state when that could not be loaded.
@@ -57,6 +75,16 @@ impl Broker {
         };
         let records: Vec<NewRecord> = records.iter().map(encode).collect();
         self.append_own(now, log, &records)
+    }
+
+    /// Appends records that were decided and not applied, and applies them; returns the mark that must
+    /// be durable before they count.
+    fn keep_group_records(&mut self, now: Now, records: Vec<Record>) -> Result<i64, String> {
+        let past = self.append_group_records(now, &records)?;
+        for record in records {
+            self.groups.apply(now, record);
+        }
+        Ok(past)
     }
 
     /// What an answer about groups waits for: everything decided so far, on disk.
@@ -130,12 +158,8 @@ impl Broker {
 
     pub(crate) fn commit_offsets(&mut self, now: Now, ticket: Ticket, request: &CommitOffsets) {
         let answer = self.offsets_for_use(now).and_then(|_| {
-            let exists = |topic: &str, partition: i32| self.catalog.log(topic, partition).is_some();
-            let decision = self.groups.decide_commit(now, request, exists)?;
-            self.append_group_records(now, &decision.records).map_err(storage)?;
-            for record in decision.records {
-                self.groups.apply(now, record);
-            }
+            let decision = self.groups.decide_commit(now, request)?;
+            self.keep_group_records(now, decision.records).map_err(storage)?;
             self.groups.heard_from(now, &request.group, &request.member_id);
             Ok(decision.answers)
         });
@@ -144,7 +168,7 @@ impl Broker {
     }
 
     pub(crate) fn fetch_offsets(&mut self, ticket: Ticket, request: &FetchOffsets) {
-        let answer = self.groups_are_loaded().map(|()| self.groups.committed(request));
+        let answer = self.groups_are_loaded().and_then(|()| self.groups.committed(request));
         let waits = if answer.is_ok() { self.wait_for_offsets(0) } else { Vec::new() };
         self.answer(ticket, Reply::FetchOffsets(answer), &waits);
     }
@@ -156,11 +180,28 @@ impl Broker {
         if records.is_empty() {
             return Ok(0);
         }
-        let past = self.append_group_records(now, &records)?;
-        for record in records {
-            self.groups.apply(now, record);
+        self.keep_group_records(now, records)
+    }
+
+    pub(crate) fn delete_offsets(&mut self, now: Now, ticket: Ticket, request: &DeleteOffsets) {
+        let answer = self.groups_are_loaded().and_then(|()| {
+            let decision = self.groups.decide_delete_offsets(request)?;
+            if !decision.records.is_empty() {
+                self.keep_group_records(now, decision.records).map_err(storage)?;
+            }
+            Ok(decision.answers)
+        });
+        let waits = if answer.is_ok() { self.wait_for_offsets(0) } else { Vec::new() };
+        self.answer(ticket, Reply::DeleteOffsets(answer), &waits);
+    }
+
+    /// Takes away what retention no longer keeps. What cannot be written stays until the next search.
+    pub(crate) fn expire_offsets(&mut self, now: Now) {
+        let records = self.groups.decide_expiry(now);
+        if !records.is_empty() && self.groups_are_loaded().is_ok() {
+            // The failure is the log's, which says so to everyone who appends.
+            let _later = self.keep_group_records(now, records);
         }
-        Ok(past)
     }
 
     // ---- deletion ------------------------------------------------------------------------------
@@ -181,10 +222,7 @@ impl Broker {
     fn delete_group(&mut self, now: Now, group: &str) -> Result<(), GroupRefused> {
         self.groups_are_loaded()?;
         let records = self.groups.decide_delete(group)?;
-        self.append_group_records(now, &records).map_err(storage)?;
-        for record in records {
-            self.groups.apply(now, record);
-        }
+        self.keep_group_records(now, records).map_err(storage)?;
         Ok(())
     }
 }

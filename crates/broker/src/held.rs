@@ -130,6 +130,7 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         Reply::SyncGroup(answer) => *answer = Err(group()),
         Reply::CommitOffsets(answer) => *answer = Err(group()),
         Reply::FetchOffsets(answer) => *answer = Err(group()),
+        Reply::DeleteOffsets(answer) => *answer = Err(group()),
         Reply::DeleteRecords(parts) => {
             parts[part].outcome = Err(DeleteRecordsRefused::Storage(trouble.to_owned()));
         }

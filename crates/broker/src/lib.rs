@@ -44,5 +44,5 @@ pub use refused::{
     DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
 };
 pub use request::*;
-pub use tidings_coordinator::IN_PROCESS_HOST;
+pub use tidings_coordinator::{GroupsConfig, IN_PROCESS_HOST};
 pub use tidings_log as log;

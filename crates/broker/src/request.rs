@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 pub use tidings_coordinator::{
-    CommitOffsets, CommitPartition, CommittedPartition, DeleteGroups, DescribeGroups,
-    DescribedGroup, FetchOffsets, FetchedOffset, GroupMember, Heartbeat, JoinGroup, Joined,
-    LeaveGroup, LeftMember, ListGroups, ListedGroup, SyncGroup, Synced,
+    CommitOffsets, CommitPartition, Committed, CommittedPartition, DeleteGroups, DeleteOffsets,
+    DeletedOffset, DescribeGroups, DescribedGroup, FetchOffsets, FetchedOffset, GroupMember,
+    Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, ListGroups, ListedGroup, SyncGroup,
+    Synced, TopicId, TopicName, WantedOffsets,
 };
 
 use crate::{
@@ -62,18 +63,10 @@ calls! {
     LeaveGroup => Result<Vec<LeftMember>, GroupRefused>,
     CommitOffsets => Result<Vec<CommittedPartition>, GroupRefused>,
     FetchOffsets => Result<Vec<FetchedOffset>, GroupRefused>,
+    DeleteOffsets => Result<Vec<DeletedOffset>, GroupRefused>,
     ListGroups => Vec<ListedGroup>,
     DescribeGroups => Vec<DescribedGroup>,
     DeleteGroups => Vec<(String, Result<(), GroupRefused>)>,
-}
-
-/// A topic's UUID.
-pub type TopicId = [u8; 16];
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TopicName {
-    Name(String),
-    Id(TopicId),
 }
 
 /// Which topics [`DescribeTopics`] means.

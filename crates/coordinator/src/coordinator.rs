@@ -1,13 +1,18 @@
 //! All groups of a node, their timers, and the way in and out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use crate::group::Group;
+use crate::retention::Sweep;
 use crate::timers::Timers;
 use crate::{
-    DescribedGroup, GroupRefused, GroupTrouble, Heartbeat, JoinGroup, Joined, LeaveGroup,
-    LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced, limits,
+    DescribedGroup, GroupRefused, GroupTrouble, GroupsConfig, Heartbeat, JoinGroup, Joined,
+    LeaveGroup, LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced, Topics, limits,
 };
+
+/// Kafka's name of the protocol in which members assign among themselves.
+const CLASSIC: &str = "classic";
 
 /// The time of a decision. `mono_ms` never goes back and counts from the node's start; `wall_ms`
 /// is milliseconds since the epoch.
@@ -72,11 +77,32 @@ pub struct Coordinator {
     groups: BTreeMap<String, Group>,
     timers: Timers,
     effects: Effects,
+    config: GroupsConfig,
+    topics: Topics,
+    pub(crate) sweep: Sweep,
 }
 
 impl Coordinator {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Replaces the settings of groups.
+    pub fn configure(&mut self, config: GroupsConfig) {
+        self.config = config;
+    }
+
+    pub fn config(&self) -> &GroupsConfig {
+        &self.config
+    }
+
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// For the owner to say what topics there are.
+    pub fn topics_mut(&mut self) -> &mut Topics {
+        &mut self.topics
     }
 
     /// The next thing to do, if any.
@@ -90,6 +116,13 @@ impl Coordinator {
 
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.values()
+    }
+
+    pub(crate) fn groups_from(
+        &self,
+        from: Bound<String>,
+    ) -> impl Iterator<Item = (&String, &Group)> {
+        self.groups.range((from, Bound::Unbounded))
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -112,7 +145,7 @@ impl Coordinator {
         request: JoinGroup,
         fresh: [u8; 16],
     ) -> Result<(), GroupRefused> {
-        check_join(&request)?;
+        self.check_join(&request)?;
         let name = request.group.clone();
         if !self.groups.contains_key(&name) {
             if !request.member_id.is_empty() {
@@ -126,9 +159,31 @@ impl Coordinator {
             self.groups.entry(name.clone()).or_insert_with(|| Group::new(&name, now.mono_ms));
         let prefix = request.instance_id.as_ref().unwrap_or(&request.client_id);
         let fresh_id = member_id(prefix, fresh);
-        let outcome = group.join(now, waiter, request, fresh_id, &mut self.effects);
+        let size_max = self.config.classic_group_size_max;
+        let outcome = group.join(now, waiter, request, fresh_id, size_max, &mut self.effects);
         self.reset_timer(&name);
         outcome
+    }
+
+    fn check_join(&self, request: &JoinGroup) -> Result<(), GroupRefused> {
+        let fits = |text: &str| text.len() <= limits::NAME_BYTES_MAX;
+        if request.group.is_empty() || !fits(&request.group) {
+            return Err(GroupRefused::InvalidGroup);
+        }
+        let (min_ms, max_ms) =
+            (self.config.session_timeout_min_ms, self.config.session_timeout_max_ms);
+        if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
+            return Err(GroupRefused::InvalidSessionTimeout { min_ms, max_ms });
+        }
+        let named = [&request.member_id, &request.client_id, &request.client_host];
+        let fit = named.into_iter().all(|text| fits(text))
+            && fits(&request.protocol_type)
+            && request.instance_id.as_deref().is_none_or(fits)
+            && request.protocols.iter().all(|(name, _)| fits(name));
+        if !fit || request.protocols.len() > limits::PROTOCOLS_PER_MEMBER_MAX {
+            return Err(GroupRefused::Full);
+        }
+        Ok(())
     }
 
     /// A member asks for its assignment; the leader brings everyone's.
@@ -197,10 +252,12 @@ impl Coordinator {
 
     /// When [`Coordinator::tick`] must be called next, in `Now::mono_ms` terms.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.timers.next_ms()
+        let sweep = (!self.groups.is_empty()).then(|| self.sweep.next_ms());
+        [self.timers.next_ms(), sweep].into_iter().flatten().min()
     }
 
-    /// Acts on every session, rebalance and sync deadline that has passed.
+    /// Acts on every session, rebalance and sync deadline that has passed. What else time makes due is
+    /// decided by [`Coordinator::decide_expiry`].
     pub fn tick(&mut self, now: Now) {
         while let Some(name) = self.timers.pop_due(now.mono_ms) {
             if let Some(group) = self.groups.get_mut(&name) {
@@ -274,16 +331,18 @@ impl Coordinator {
     // ---- what it looks like --------------------------------------------------------------------
 
     pub fn list(&self, request: &ListGroups) -> Vec<ListedGroup> {
-        let wanted = |state: &str| {
-            request.states.is_empty()
-                || request.states.iter().any(|named| named.eq_ignore_ascii_case(state))
+        let among = |named: &[String], what: &str| {
+            named.is_empty() || named.iter().any(|name| name.eq_ignore_ascii_case(what))
         };
-        let groups = self.groups.values().filter(|group| wanted(group.state.name()));
+        let groups = self.groups.values().filter(|group| {
+            among(&request.states, group.state.name()) && among(&request.types, CLASSIC)
+        });
         groups
             .map(|group| ListedGroup {
                 group: group.name.clone(),
                 protocol_type: group.protocol_type.clone(),
                 state: group.state.name(),
+                group_type: CLASSIC,
             })
             .collect()
     }
@@ -305,26 +364,6 @@ impl Coordinator {
 
 fn no_such_group(name: &str) -> GroupRefused {
     if name.is_empty() { GroupRefused::InvalidGroup } else { GroupRefused::UnknownMember }
-}
-
-fn check_join(request: &JoinGroup) -> Result<(), GroupRefused> {
-    let fits = |text: &str| text.len() <= limits::NAME_BYTES_MAX;
-    if request.group.is_empty() || !fits(&request.group) {
-        return Err(GroupRefused::InvalidGroup);
-    }
-    let (min_ms, max_ms) = (limits::SESSION_TIMEOUT_MIN_MS, limits::SESSION_TIMEOUT_MAX_MS);
-    if !(min_ms..=max_ms).contains(&request.session_timeout_ms) {
-        return Err(GroupRefused::InvalidSessionTimeout { min_ms, max_ms });
-    }
-    let named = [&request.member_id, &request.client_id, &request.client_host];
-    let fit = named.into_iter().all(|text| fits(text))
-        && fits(&request.protocol_type)
-        && request.instance_id.as_deref().is_none_or(fits)
-        && request.protocols.iter().all(|(name, _)| fits(name));
-    if !fit || request.protocols.len() > limits::PROTOCOLS_PER_MEMBER_MAX {
-        return Err(GroupRefused::Full);
-    }
-    Ok(())
 }
 
 /// `prefix` and a version 4 UUID made of `fresh`.

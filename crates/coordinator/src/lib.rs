@@ -11,27 +11,35 @@
 //!
 //! [`Transactions`] is the same for transactional ids.
 //!
-//! Not here: the newer consumer protocol (KIP-848), expiry of committed offsets.
+//! Not here: the newer consumer protocol (KIP-848).
 #![forbid(unsafe_code)]
 
+mod config;
 mod coordinator;
+mod embedded;
 mod group;
 pub mod limits;
 mod member;
 mod offsets;
+mod reader;
 mod record;
 mod refused;
 mod request;
+mod retention;
 mod timers;
+mod topics;
 mod transaction;
 
 /// The `client_host` of members that live in the coordinator's own process. They end with it: when
 /// groups are loaded, such members of an earlier process are left out.
 pub const IN_PROCESS_HOST: &str = "/in-process";
 
+pub use config::GroupsConfig;
 pub use coordinator::{Answer, Coordinator, Effect, Now, Waiter};
-pub use offsets::CommitDecision;
-pub use record::{Committed, GroupSnapshot, MemberSnapshot, Record, RecordError};
+pub use offsets::{CommitDecision, DeletionDecision};
+pub use reader::RecordError;
+pub use record::{Committed, GroupSnapshot, MemberSnapshot, Record};
 pub use refused::{GroupRefused, GroupTrouble};
 pub use request::*;
+pub use topics::{TopicFacts, TopicId, TopicName, Topics};
 pub use transaction::*;

@@ -24,6 +24,12 @@ pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
 pub const NAME_BYTES_MAX: usize = 16_384;
 /// Bytes of the client's id or instance id that go into a generated member id.
 pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 255;
+/// Groups that one step of the search for expired offsets looks at.
+pub const GROUPS_PER_SWEEP: usize = 1_000;
+/// Expired offsets after which a step ends; the group it is in is finished first.
+pub const EXPIRIES_PER_SWEEP: usize = 1_000;
+/// Pause between two steps, so that clients get their turn.
+pub const SWEEP_PAUSE_MS: u64 = 10;
 /// How long a group without members and offsets is kept for its generation number.
 pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
 /// Transactional ids on one node: about 500 bytes each, and the length of a listing.

@@ -1,10 +1,12 @@
-//! Committed offsets: who may commit, and what a commit writes.
+//! Committed offsets: who may commit, what a commit writes, and who may take offsets away.
 
 use crate::coordinator::Coordinator;
+use crate::embedded::CONSUMER;
 use crate::group::{Group, State};
 use crate::{
-    CommitOffsets, CommitPartition, Committed, CommittedPartition, FetchOffsets, FetchedOffset,
-    GroupRefused, GroupTrouble, Now, Record, limits,
+    CommitOffsets, CommitPartition, Committed, CommittedPartition, DeleteOffsets, DeletedOffset,
+    FetchOffsets, FetchedOffset, GroupRefused, GroupTrouble, Now, Record, TopicName, WantedOffsets,
+    limits,
 };
 
 /// What a commit comes to: one answer per partition, and the records of those accepted.
@@ -14,52 +16,117 @@ pub struct CommitDecision {
     pub records: Vec<Record>,
 }
 
+/// What a deletion of offsets comes to.
+#[derive(Clone, Debug)]
+pub struct DeletionDecision {
+    pub answers: Vec<DeletedOffset>,
+    pub records: Vec<Record>,
+}
+
 impl Coordinator {
-    /// Whether the commit may be made, and the records that make it; changes nothing. `exists`
-    /// says whether there is such a partition.
+    /// Whether the commit may be made, and the records that make it; changes nothing.
     pub fn decide_commit(
         &self,
         now: Now,
         request: &CommitOffsets,
-        exists: impl Fn(&str, i32) -> bool,
     ) -> Result<CommitDecision, GroupRefused> {
         if request.group.len() > limits::NAME_BYTES_MAX {
             return Err(GroupRefused::InvalidGroup);
         }
         match self.group(&request.group) {
             Some(group) => group.may_commit(request)?,
+            None if request.generation >= 0 && request.knows_epochs => {
+                return Err(GroupRefused::Other(GroupTrouble::NotFound));
+            }
             None if request.generation >= 0 => return Err(GroupRefused::IllegalGeneration),
             None if self.is_full() => return Err(GroupRefused::Full),
             None => {}
         }
         let mut decision = CommitDecision { answers: Vec::new(), records: Vec::new() };
         for wanted in &request.partitions {
-            let outcome = check(wanted, &exists);
-            if outcome.is_ok() {
-                decision.records.push(record(now, &request.group, wanted));
-            }
+            let outcome = self.check_commit(wanted).map(|topic| {
+                decision.records.push(record(now, &request.group, topic, wanted));
+            });
             let (topic, partition) = (wanted.topic.clone(), wanted.partition);
             decision.answers.push(CommittedPartition { topic, partition, outcome });
         }
         Ok(decision)
     }
 
+    /// The name of the topic in which to commit.
+    fn check_commit<'a>(&'a self, wanted: &'a CommitPartition) -> Result<&'a str, GroupRefused> {
+        let refused = |trouble| Err(GroupRefused::Other(trouble));
+        let Some(topic) = self.topics().resolve(&wanted.topic) else {
+            return refused(GroupTrouble::UnknownTopicId);
+        };
+        if wanted.metadata.as_ref().is_some_and(|m| m.len() > limits::OFFSET_METADATA_BYTES_MAX) {
+            refused(GroupTrouble::MetadataTooLarge)
+        } else if !self.topics().has(topic, wanted.partition) {
+            refused(GroupTrouble::UnknownPartition)
+        } else {
+            Ok(topic)
+        }
+    }
+
     /// What the group has committed; nothing for a group that is not there.
-    pub fn committed(&self, request: &FetchOffsets) -> Vec<FetchedOffset> {
+    pub fn committed(&self, request: &FetchOffsets) -> Result<Vec<FetchedOffset>, GroupRefused> {
         let group = self.group(&request.group);
-        let Some(partitions) = &request.partitions else {
-            let all = group.into_iter().flat_map(|group| &group.offsets);
-            return all
-                .map(|((topic, partition), held)| fetched(topic, *partition, Some(held)))
-                .collect();
+        let all = || group.into_iter().flat_map(|group| &group.offsets);
+        let fetched = |topic: TopicName, partition: i32, held: Option<&Committed>| FetchedOffset {
+            topic,
+            partition,
+            outcome: Ok(held.cloned()),
         };
-        let find = |topic: &String, partition: i32| {
-            group.and_then(|group| group.offsets.get(&(topic.clone(), partition)))
-        };
-        partitions
-            .iter()
-            .map(|(topic, partition)| fetched(topic, *partition, find(topic, *partition)))
-            .collect()
+        Ok(match &request.wanted {
+            WantedOffsets::All => all()
+                .map(|((topic, at), held)| fetched(TopicName::Name(topic.clone()), *at, Some(held)))
+                .collect(),
+            WantedOffsets::AllById => all()
+                .filter_map(|((topic, at), held)| {
+                    let facts = self.topics().facts(topic)?;
+                    Some(fetched(TopicName::Id(facts.id), *at, Some(held)))
+                })
+                .collect(),
+            WantedOffsets::These(partitions) => {
+                let found = |(asked, partition): &(TopicName, i32)| {
+                    let Some(topic) = self.topics().resolve(asked) else {
+                        let unknown = GroupRefused::Other(GroupTrouble::UnknownTopicId);
+                        let (topic, partition) = (asked.clone(), *partition);
+                        return FetchedOffset { topic, partition, outcome: Err(unknown) };
+                    };
+                    let held = group.and_then(|group| group.offset(topic, *partition));
+                    fetched(asked.clone(), *partition, held)
+                };
+                partitions.iter().map(found).collect()
+            }
+        })
+    }
+
+    /// Which offsets may be deleted, and the records that do it; changes nothing.
+    pub fn decide_delete_offsets(
+        &self,
+        request: &DeleteOffsets,
+    ) -> Result<DeletionDecision, GroupRefused> {
+        let group = self.group(&request.group);
+        let group = group.ok_or(GroupRefused::Other(GroupTrouble::NotFound))?;
+        group.may_lose_offsets()?;
+        let subscribed = group.subscribed_topics();
+        let mut decision = DeletionDecision { answers: Vec::new(), records: Vec::new() };
+        for (topic, partition) in &request.partitions {
+            let (topic, partition) = (topic.clone(), *partition);
+            let outcome = if !self.topics().has(&topic, partition) {
+                Err(GroupRefused::Other(GroupTrouble::UnknownPartition))
+            } else if subscribed.as_ref().is_some_and(|topics| topics.contains(&topic)) {
+                Err(GroupRefused::Other(GroupTrouble::Subscribed))
+            } else {
+                if group.offset(&topic, partition).is_some() {
+                    decision.records.push(tombstone(&group.name, &topic, partition));
+                }
+                Ok(())
+            };
+            decision.answers.push(DeletedOffset { topic, partition, outcome });
+        }
+        Ok(decision)
     }
 
     /// Every topic in which some group has committed an offset; a topic may come more than once.
@@ -98,6 +165,19 @@ impl Group {
         Ok(())
     }
 
+    /// Single offsets are only taken from a group of whose subscriptions is known what they are.
+    fn may_lose_offsets(&self) -> Result<(), GroupRefused> {
+        if self.state == State::Empty || self.protocol_type == CONSUMER {
+            Ok(())
+        } else {
+            Err(GroupRefused::Other(GroupTrouble::NotEmpty))
+        }
+    }
+
+    pub(crate) fn offset(&self, topic: &str, partition: i32) -> Option<&Committed> {
+        self.offsets.get(&(topic.to_owned(), partition))
+    }
+
     /// The tombstones of everything the group has committed.
     pub(crate) fn offset_tombstones(&self) -> Vec<Record> {
         let all = self.offsets.keys();
@@ -105,20 +185,10 @@ impl Group {
     }
 }
 
-fn check(wanted: &CommitPartition, exists: impl Fn(&str, i32) -> bool) -> Result<(), GroupRefused> {
-    if wanted.metadata.as_ref().is_some_and(|m| m.len() > limits::OFFSET_METADATA_BYTES_MAX) {
-        Err(GroupRefused::Other(GroupTrouble::MetadataTooLarge))
-    } else if !exists(&wanted.topic, wanted.partition) {
-        Err(GroupRefused::Other(GroupTrouble::UnknownPartition))
-    } else {
-        Ok(())
-    }
-}
-
-fn record(now: Now, group: &str, wanted: &CommitPartition) -> Record {
+fn record(now: Now, group: &str, topic: &str, wanted: &CommitPartition) -> Record {
     Record::Offset {
         group: group.to_owned(),
-        topic: wanted.topic.clone(),
+        topic: topic.to_owned(),
         partition: wanted.partition,
         committed: Some(Committed {
             offset: wanted.offset,
@@ -129,17 +199,7 @@ fn record(now: Now, group: &str, wanted: &CommitPartition) -> Record {
     }
 }
 
-fn tombstone(group: &str, topic: &str, partition: i32) -> Record {
+pub(crate) fn tombstone(group: &str, topic: &str, partition: i32) -> Record {
     let (group, topic) = (group.to_owned(), topic.to_owned());
     Record::Offset { group, topic, partition, committed: None }
-}
-
-fn fetched(topic: &str, partition: i32, held: Option<&Committed>) -> FetchedOffset {
-    FetchedOffset {
-        topic: topic.to_owned(),
-        partition,
-        offset: held.map_or(-1, |held| held.offset),
-        leader_epoch: held.map_or(-1, |held| held.leader_epoch),
-        metadata: held.map(|held| held.metadata.clone()),
-    }
 }

@@ -5,7 +5,9 @@
 //! Kafka broker may have written, are passed over; a known key with a value of another version is
 //! an error.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::reader::{Reader, RecordError, put_bytes, put_optional_string, put_string};
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
@@ -53,16 +55,6 @@ pub struct MemberSnapshot {
     pub assignment: Bytes,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    #[error("{what} ends after {have} of {need} bytes")]
-    Short { what: &'static str, need: usize, have: usize },
-    #[error("{what} is not valid")]
-    Invalid { what: &'static str },
-    #[error("{what} has version {version}, which this coordinator does not read")]
-    Version { what: &'static str, version: i16 },
-}
-
 impl Record {
     /// Key and value as they go to the log; no value is a tombstone.
     pub fn encode(&self) -> (Bytes, Option<Bytes>) {
@@ -85,7 +77,7 @@ impl Record {
 
     /// The record, or none when the key is of a kind that classic groups do not use.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Self>, RecordError> {
-        let mut key = Reader { rest: key, what: "record key" };
+        let mut key = Reader::new(key, "record key");
         match key.i16()? {
             0 | OFFSET_KEY => Ok(Some(Self::Offset {
                 group: key.string()?,
@@ -114,7 +106,7 @@ impl Committed {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut from = Reader { rest: bytes, what: "offset commit" };
+        let mut from = Reader::new(bytes, "offset commit");
         from.version(OFFSET_VALUE)?;
         Ok(Self {
             offset: from.i64()?,
@@ -149,7 +141,7 @@ impl GroupSnapshot {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut from = Reader { rest: bytes, what: "group metadata" };
+        let mut from = Reader::new(bytes, "group metadata");
         from.version(GROUP_VALUE)?;
         let mut group = Self {
             protocol_type: from.string()?,
@@ -172,82 +164,6 @@ impl GroupSnapshot {
             });
         }
         Ok(group)
-    }
-}
-
-fn put_string(out: &mut BytesMut, text: &str) {
-    out.put_i16(i16::try_from(text.len()).expect("names are limited to NAME_BYTES_MAX"));
-    out.put_slice(text.as_bytes());
-}
-
-fn put_optional_string(out: &mut BytesMut, text: Option<&str>) {
-    match text {
-        Some(text) => put_string(out, text),
-        None => out.put_i16(-1),
-    }
-}
-
-fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    out.put_i32(i32::try_from(bytes.len()).expect("bytes are limited to GROUP_BYTES_MAX"));
-    out.put_slice(bytes);
-}
-
-/// Reads fields from the front; every length is checked against what remains.
-struct Reader<'a> {
-    rest: &'a [u8],
-    what: &'static str,
-}
-
-impl Reader<'_> {
-    fn take(&mut self, need: usize) -> Result<&[u8], RecordError> {
-        let Some((front, rest)) = self.rest.split_at_checked(need) else {
-            return Err(RecordError::Short { what: self.what, need, have: self.rest.len() });
-        };
-        self.rest = rest;
-        Ok(front)
-    }
-
-    fn i16(&mut self) -> Result<i16, RecordError> {
-        Ok(self.take(2)?.get_i16())
-    }
-
-    fn i32(&mut self) -> Result<i32, RecordError> {
-        Ok(self.take(4)?.get_i32())
-    }
-
-    fn i64(&mut self) -> Result<i64, RecordError> {
-        Ok(self.take(8)?.get_i64())
-    }
-
-    fn version(&mut self, wanted: i16) -> Result<(), RecordError> {
-        let version = self.i16()?;
-        if version == wanted {
-            Ok(())
-        } else {
-            Err(RecordError::Version { what: self.what, version })
-        }
-    }
-
-    fn string(&mut self) -> Result<String, RecordError> {
-        let what = self.what;
-        self.optional_string()?.ok_or(RecordError::Invalid { what })
-    }
-
-    fn optional_string(&mut self) -> Result<Option<String>, RecordError> {
-        let what = self.what;
-        let length = self.i16()?;
-        if length == -1 {
-            return Ok(None);
-        }
-        let length = usize::try_from(length).map_err(|_| RecordError::Invalid { what })?;
-        let text = std::str::from_utf8(self.take(length)?);
-        Ok(Some(text.map_err(|_| RecordError::Invalid { what })?.to_owned()))
-    }
-
-    fn bytes(&mut self) -> Result<Bytes, RecordError> {
-        let what = self.what;
-        let length = usize::try_from(self.i32()?).map_err(|_| RecordError::Invalid { what })?;
-        Ok(Bytes::copy_from_slice(self.take(length)?))
     }
 }
 

@@ -33,6 +33,10 @@ pub enum GroupRefused {
 pub enum GroupTrouble {
     #[error("topic or partition does not exist")]
     UnknownPartition,
+    #[error("no topic has this id")]
+    UnknownTopicId,
+    #[error("the group is subscribed to the topic")]
+    Subscribed,
     #[error("offset metadata is longer than {} bytes", crate::limits::OFFSET_METADATA_BYTES_MAX)]
     MetadataTooLarge,
     #[error("group still has members")]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::GroupRefused;
+use crate::{Committed, GroupRefused, TopicName};
 
 #[derive(Clone, Debug)]
 pub struct JoinGroup {
@@ -19,6 +19,8 @@ pub struct JoinGroup {
     pub protocols: Vec<(String, Bytes)>,
     /// Whether a first join must be repeated with the id that the coordinator gave (v4+).
     pub require_known_member_id: bool,
+    /// Whether a returning leader understands that it is to assign nothing (v9+, KIP-814).
+    pub can_skip_assignment: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Joined {
     pub member_id: String,
     /// Only for the leader: member id, instance id, metadata of the chosen protocol.
     pub members: Vec<(String, Option<String>, Bytes)>,
+    /// The leader is told about the members and is to assign nothing.
+    pub skip_assignment: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -76,16 +80,18 @@ pub struct LeftMember {
 #[derive(Clone, Debug)]
 pub struct CommitOffsets {
     pub group: String,
-    /// -1 for a commit from outside the group's membership.
+    /// Generation or member epoch; -1 for a commit from outside the group's membership.
     pub generation: i32,
     pub member_id: String,
     pub instance_id: Option<String>,
+    /// Whether the client speaks a version that knows member epochs (v9+, KIP-848).
+    pub knows_epochs: bool,
     pub partitions: Vec<CommitPartition>,
 }
 
 #[derive(Clone, Debug)]
 pub struct CommitPartition {
-    pub topic: String,
+    pub topic: TopicName,
     pub partition: i32,
     pub offset: i64,
     pub leader_epoch: i32,
@@ -94,7 +100,8 @@ pub struct CommitPartition {
 
 #[derive(Clone, Debug)]
 pub struct CommittedPartition {
-    pub topic: String,
+    /// As it was asked for.
+    pub topic: TopicName,
     pub partition: i32,
     pub outcome: Result<(), GroupRefused>,
 }
@@ -102,24 +109,49 @@ pub struct CommittedPartition {
 #[derive(Clone, Debug)]
 pub struct FetchOffsets {
     pub group: String,
-    /// None: everything the group has committed.
-    pub partitions: Option<Vec<(String, i32)>>,
+    /// The member that asks and its epoch, if it says so (v9+): checked in a group of the consumer
+    /// protocol.
+    pub member: Option<(String, i32)>,
+    pub wanted: WantedOffsets,
 }
 
-/// Offset -1 where nothing is committed.
+#[derive(Clone, Debug)]
+pub enum WantedOffsets {
+    /// Everything the group has committed, by name.
+    All,
+    /// The same by topic id, without topics that are gone.
+    AllById,
+    These(Vec<(TopicName, i32)>),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedOffset {
-    pub topic: String,
+    pub topic: TopicName,
     pub partition: i32,
-    pub offset: i64,
-    pub leader_epoch: i32,
-    pub metadata: Option<String>,
+    /// None where nothing is committed.
+    pub outcome: Result<Option<Committed>, GroupRefused>,
 }
 
-/// Groups, of the named states when any are named (Kafka's names: Empty, Stable, …).
+/// Deletes single committed offsets (KIP-496).
 #[derive(Clone, Debug)]
+pub struct DeleteOffsets {
+    pub group: String,
+    pub partitions: Vec<(String, i32)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeletedOffset {
+    pub topic: String,
+    pub partition: i32,
+    pub outcome: Result<(), GroupRefused>,
+}
+
+/// Groups, of the named states and types when any are named (Kafka's names: Empty, Stable, …;
+/// classic, consumer).
+#[derive(Clone, Debug, Default)]
 pub struct ListGroups {
     pub states: Vec<String>,
+    pub types: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +159,8 @@ pub struct ListedGroup {
     pub group: String,
     pub protocol_type: String,
     pub state: &'static str,
+    /// Kafka's name of the protocol that the group's members speak.
+    pub group_type: &'static str,
 }
 
 #[derive(Clone, Debug)]

@@ -73,6 +73,7 @@ fn foreign_join() -> JoinGroup {
             ("roundrobin".into(), subscription),
         ],
         require_known_member_id: false,
+        can_skip_assignment: false,
     }
 }
 

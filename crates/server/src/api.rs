@@ -158,8 +158,10 @@ pub(crate) static TABLE: &[Row] = &[
         "Creates missing topics where the client and the broker allow it. One broker, which is \
          the controller. Lookup by topic id from version 12.",
     ),
-    row::<w::offset_commit::Request>("Retention times are not kept per commit."),
-    row::<w::offset_fetch::Request>("Several groups from version 8."),
+    row::<w::offset_commit::Request>(
+        "Retention times are not kept per commit. Topics by id in version 10.",
+    ),
+    row::<w::offset_fetch::Request>("Several groups from version 8. Topics by id in version 10."),
     row::<w::find_coordinator::Request>(
         "Groups only: the coordinator is this node. Transactional ids are refused.",
     ),
@@ -167,8 +169,10 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::heartbeat::Request>(""),
     row::<w::leave_group::Request>("Several members from version 3."),
     row::<w::sync_group::Request>(""),
-    row::<w::describe_groups::Request>("Authorized operations are not computed."),
-    row::<w::list_groups::Request>("Filter by state from version 4."),
+    row::<w::describe_groups::Request>(
+        "Authorized operations are not computed. GROUP_ID_NOT_FOUND from version 6.",
+    ),
+    row::<w::list_groups::Request>("Filter by state from version 4, by type from 5."),
     row::<w::api_versions::Request>(
         "Any version is answered; one that is not served with UNSUPPORTED_VERSION in the layout \
          of version 0 (KIP-511). Features with their finalized levels from version 3; those with \
@@ -195,6 +199,7 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::incremental_alter_configs::Request>(
         "Topics and brokers; SET, DELETE, APPEND and SUBTRACT. Durable when answered.",
     ),
+    row::<w::offset_delete::Request>(""),
     row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
     row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
     row::<w::list_config_resources::Request>("Every topic and this broker."),

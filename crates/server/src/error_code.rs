@@ -77,6 +77,7 @@ error_codes! {
     79 MEMBER_ID_REQUIRED final "join again with the member id in the answer"
     81 GROUP_MAX_SIZE_REACHED final "the group takes no more members"
     82 FENCED_INSTANCE_ID final "a newer member has this group.instance.id"
+    86 GROUP_SUBSCRIBED_TO_TOPIC final "members of the group are subscribed to the topic"
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
@@ -191,6 +192,8 @@ impl Refusal for GroupRefused {
             Self::Full => ErrorCode::GROUP_MAX_SIZE_REACHED,
             Self::Other(trouble) => match trouble {
                 GroupTrouble::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                GroupTrouble::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+                GroupTrouble::Subscribed => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
                 GroupTrouble::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 GroupTrouble::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
                 GroupTrouble::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,

@@ -61,7 +61,6 @@ static LAYOUTS: &[Layout] = &[
     layout(43, "ElectLeaders",                 2, 2, "t1el"),
     layout(45, "AlterPartitionReassignments",  1, 0, "t1fenl"),
     layout(46, "ListPartitionReassignments",   0, 0, "tenl"),
-    layout(47, "OffsetDelete",                 0, NEVER, "etl"),
     layout(48, "DescribeClientQuotas",         1, 1, "tenl"),
     layout(49, "AlterClientQuotas",            1, 1, "tl"),
     layout(50, "DescribeUserScramCredentials", 0, 0, "tenl"),

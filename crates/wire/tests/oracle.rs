@@ -7,6 +7,8 @@
 
 mod debug_tree;
 
+use std::ops::RangeInclusive;
+
 use bytes::{Bytes, BytesMut};
 use debug_tree::Tree;
 use kafka_protocol::messages::{

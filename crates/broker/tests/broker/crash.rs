@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_broker::log::{Fate, MemoryDisk, Unsynced};
 use tidings_broker::{
-    CreateTopics, DeleteTopics, DescribeTopics, FetchOffsets, InitProducer, NewTopic, Produce,
-    Ticket, TopicName, Topics,
+    CreateTopics, DeleteTopics, DescribeTopics, InitProducer, NewTopic, Produce, Ticket, TopicName,
+    Topics,
 };
 
-use crate::groups::commit;
+use crate::groups::{all_of, commit};
 use crate::rig::{Rig, batch, produce};
 
 struct Dice(u64);
@@ -167,8 +167,13 @@ impl World {
             let found = self.rig.values(topic, 0, *offset);
             assert_eq!(found.first(), Some(value), "seed {seed}: {topic} at {offset}");
         }
-        let asked = FetchOffsets { group: "g".into(), partitions: Some(vec![("a".into(), 0)]) };
-        let committed = self.rig.call(asked).unwrap()[0].offset;
+        let asked = all_of("g");
+        let committed = self
+            .rig
+            .call(asked)
+            .unwrap()
+            .pop()
+            .map_or(-1, |found| found.outcome.unwrap().unwrap().offset);
         assert!(committed >= self.told.committed, "seed {seed}: {committed}");
         let fresh = self.rig.call(InitProducer { resume: None }).unwrap().id;
         assert!(!self.told.producers.contains(&fresh), "seed {seed}: producer {fresh} again");

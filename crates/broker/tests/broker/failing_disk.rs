@@ -10,7 +10,7 @@ use tidings_broker::{
     Topics,
 };
 
-use crate::groups::{commit, join};
+use crate::groups::{all_of, commit, join};
 use crate::rig::{Rig, WALL_MS, batch, config, fetch, produce};
 
 fn is_writable(rig: &mut Rig, topic: &str) -> Vec<bool> {
@@ -118,7 +118,7 @@ fn offsets_that_cannot_be_written_are_refused() {
     rig.disk.heal();
     let refused = rig.answer::<tidings_broker::CommitOffsets>(lost).unwrap().unwrap_err();
     assert!(matches!(refused, GroupRefused::Other(GroupTrouble::Storage(_))));
-    let asked = tidings_broker::FetchOffsets { group: "g".into(), partitions: None };
+    let asked = all_of("g");
     let unsure = rig.call(asked).unwrap_err();
     assert!(matches!(unsure, GroupRefused::Other(GroupTrouble::Storage(_))), "which one counts?");
     let member = rig.call(join("g", "")).unwrap().member_id;
@@ -296,7 +296,7 @@ fn committed_in_a_new_topic(rig: &mut Rig) -> Option<usize> {
     // The first try may only have finished the deletion.
     rig.create(topic()).or_else(|_| rig.create(topic())).ok()?;
     let mut rig = Rig::on(rig.disk.fork());
-    let asked = tidings_broker::FetchOffsets { group: "g".into(), partitions: None };
+    let asked = all_of("g");
     Some(rig.call(asked).unwrap().len())
 }
 

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use tidings_broker::{
-    CommitOffsets, CommitPartition, DeleteGroups, DeleteTopics, DescribeGroups, FetchOffsets,
-    GroupRefused, GroupTrouble, Heartbeat, IN_PROCESS_HOST, JoinGroup, LeaveGroup, ListGroups,
-    SyncGroup, TopicName,
+    CommitOffsets, CommitPartition, DeleteGroups, DeleteOffsets, DeleteTopics, DescribeGroups,
+    FetchOffsets, FetchedOffset, GroupRefused, GroupTrouble, Heartbeat, IN_PROCESS_HOST, JoinGroup,
+    LeaveGroup, ListGroups, SyncGroup, TopicName, WantedOffsets,
 };
 
 use crate::rig::Rig;
@@ -15,8 +15,9 @@ pub(crate) fn commit(group: &str, partition: i32, offset: i64) -> CommitOffsets 
         generation: -1,
         member_id: String::new(),
         instance_id: None,
+        knows_epochs: false,
         partitions: vec![CommitPartition {
-            topic: "a".into(),
+            topic: TopicName::Name("a".into()),
             partition,
             offset,
             leader_epoch: 0,
@@ -37,6 +38,7 @@ pub(crate) fn join(group: &str, member_id: &str) -> JoinGroup {
         protocol_type: "consumer".into(),
         protocols: vec![("range".into(), Bytes::from_static(b"a"))],
         require_known_member_id: false,
+        can_skip_assignment: false,
     }
 }
 
@@ -53,8 +55,16 @@ pub(crate) fn sync(group: &str, member_id: &str, assignment: &'static [u8]) -> S
 }
 
 fn committed(rig: &mut Rig, group: &str) -> Vec<(String, i32, i64)> {
-    let all = rig.call(FetchOffsets { group: group.into(), partitions: None }).unwrap();
-    all.into_iter().map(|found| (found.topic, found.partition, found.offset)).collect()
+    let all = rig.call(all_of(group)).unwrap();
+    let flat = |found: FetchedOffset| {
+        let TopicName::Name(topic) = found.topic else { panic!("asked by name") };
+        (topic, found.partition, found.outcome.unwrap().unwrap().offset)
+    };
+    all.into_iter().map(flat).collect()
+}
+
+pub(crate) fn all_of(group: &str) -> FetchOffsets {
+    FetchOffsets { group: group.into(), member: None, wanted: WantedOffsets::All }
 }
 
 #[test]
@@ -63,12 +73,13 @@ fn a_commit_is_answered_and_shown_when_it_is_on_disk() {
     rig.topic("a");
     rig.call(commit("g", 0, 1)).unwrap();
     let sent = rig.submit(commit("g", 0, 2));
-    let asked = rig.submit(FetchOffsets { group: "g".into(), partitions: None });
+    let asked = rig.submit(all_of("g"));
     assert!(!rig.is_answered(sent) && !rig.is_answered(asked));
     rig.sync();
     assert_eq!(rig.answer::<CommitOffsets>(sent).unwrap().unwrap()[0].outcome, Ok(()));
-    assert_eq!(rig.answer::<FetchOffsets>(asked).unwrap().unwrap()[0].offset, 2);
-    let asked = rig.submit(FetchOffsets { group: "g".into(), partitions: None });
+    let found = rig.answer::<FetchOffsets>(asked).unwrap().unwrap();
+    assert_eq!(found[0].outcome.as_ref().unwrap().as_ref().unwrap().offset, 2);
+    let asked = rig.submit(all_of("g"));
     assert!(rig.is_answered(asked), "all of it is on disk");
 }
 
@@ -101,7 +112,7 @@ fn a_restart_keeps_offsets_and_members_go_on_without_a_rebalance() {
     };
     assert_eq!(rig.call(beat), Ok(()));
     assert_eq!(rig.call(sync("live", &member, b"")).unwrap().assignment, &b"mine"[..]);
-    let listed = rig.call(ListGroups { states: vec!["stable".into()] });
+    let listed = rig.call(ListGroups { states: vec!["stable".into()], types: Vec::new() });
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].group.as_str(), listed[0].state), ("live", "Stable"));
     let described = rig.call(DescribeGroups { groups: vec!["live".into(), "none".into()] });
@@ -183,5 +194,25 @@ fn a_deleted_group_is_gone_after_a_restart_too() {
     );
     let mut rig = rig.restart();
     assert_eq!(committed(&mut rig, "g"), []);
-    assert_eq!(rig.call(ListGroups { states: Vec::new() }).len(), 0, "busy was never settled");
+    assert_eq!(rig.call(ListGroups::default()).len(), 0, "busy was never settled");
+}
+
+#[test]
+fn deleted_and_expired_offsets_are_gone_after_a_restart_too() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    rig.call(commit("g", 0, 5)).unwrap();
+    rig.call(commit("g", 1, 6)).unwrap();
+    let request = DeleteOffsets { group: "g".into(), partitions: vec![("a".into(), 0)] };
+    let sent = rig.submit(request);
+    assert!(!rig.is_answered(sent), "its tombstone is not on disk");
+    rig.settle();
+    assert_eq!(rig.answer::<DeleteOffsets>(sent).unwrap().unwrap()[0].outcome, Ok(()));
+    let mut rig = rig.restart();
+    assert_eq!(committed(&mut rig, "g"), [("a".to_owned(), 1, 6)]);
+    rig.pass(8 * 24 * 60 * 60 * 1000);
+    assert_eq!(committed(&mut rig, "g"), []);
+    rig.settle();
+    let mut rig = rig.restart();
+    assert_eq!(committed(&mut rig, "g"), []);
 }

@@ -7,7 +7,7 @@ use tidings_broker::{
     DeleteRecords, DeleteRecordsPartition, DeleteTopics, DescribeConfigs, DescribeGroups,
     DescribeTopics, Fetch, FetchOffsets, FetchPartition, Heartbeat, InitProducer, Isolation,
     JoinGroup, LeaveGroup, ListGroups, ListOffsets, ListOffsetsPartition, NewTopic, OffsetSpec,
-    Produce, ProducePartition, SyncGroup, Ticket, TopicName, Topics,
+    Produce, ProducePartition, SyncGroup, Ticket, TopicName, Topics, WantedOffsets,
 };
 
 use crate::rig::{Rig, batch, sequenced};
@@ -144,6 +144,7 @@ fn send_to_group(rig: &mut Rig, dice: &mut Dice, members: &[String], topic: Stri
             protocol_type: "consumer".into(),
             protocols: vec![(dice.pick(&["range", "sticky"]).into(), Bytes::new())],
             require_known_member_id: dice.roll(2) == 0,
+            can_skip_assignment: dice.pick(&[true, false]),
         }),
         2 => rig.submit(SyncGroup {
             group,
@@ -161,18 +162,26 @@ fn send_to_group(rig: &mut Rig, dice: &mut Dice, members: &[String], topic: Stri
             generation: dice.int(),
             member_id,
             instance_id,
+            knows_epochs: dice.pick(&[true, false]),
             partitions: vec![CommitPartition {
-                topic,
+                topic: TopicName::Name(topic),
                 partition: dice.int(),
                 offset: dice.number(),
                 leader_epoch: dice.int(),
                 metadata: None,
             }],
         }),
-        6 => rig
-            .submit(FetchOffsets { group, partitions: dice.pick(&[None, Some(vec![(topic, 0)])]) }),
+        6 => rig.submit(FetchOffsets {
+            group,
+            member: None,
+            wanted: dice.pick(&[
+                WantedOffsets::All,
+                WantedOffsets::AllById,
+                WantedOffsets::These(vec![(TopicName::Name(topic), 0)]),
+            ]),
+        }),
         _ => match dice.roll(4) {
-            0 => rig.submit(ListGroups { states: Vec::new() }),
+            0 => rig.submit(ListGroups::default()),
             1 => rig.submit(DescribeGroups { groups: vec![group] }),
             2 => rig.submit(DeleteGroups { groups: vec![group] }),
             _ => rig

@@ -47,7 +47,7 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) state: State,
     pub(crate) protocol_type: String,
-    protocol: Option<String>,
+    pub(crate) protocol: Option<String>,
     pub(crate) generation: i32,
     leader: Option<String>,
     pub(crate) members: BTreeMap<String, Member>,
@@ -60,6 +60,8 @@ pub(crate) struct Group {
     pub(crate) offsets: BTreeMap<(String, i32), Committed>,
     /// Since when the group has had no members.
     pub(crate) empty_since_ms: u64,
+    /// When it was last recorded with its members, or as having none.
+    pub(crate) state_since_wall_ms: Option<i64>,
 }
 
 impl Group {
@@ -75,6 +77,8 @@ impl Group {
         self.protocol = snapshot.protocol;
         self.generation = snapshot.generation;
         self.leader = snapshot.leader;
+        self.state_since_wall_ms =
+            (snapshot.state_timestamp_ms >= 0).then_some(snapshot.state_timestamp_ms);
         self.members.clear();
         self.statics.clear();
         self.empty_since_ms = now_ms;
@@ -96,6 +100,12 @@ impl Group {
         } else {
             self.state = State::Stable;
         }
+    }
+
+    /// The record of the group as it is from now on.
+    fn recorded(&mut self, now: Now) -> Record {
+        self.state_since_wall_ms = Some(now.wall_ms);
+        self.record(now)
     }
 
     fn record(&self, now: Now) -> Record {
@@ -152,14 +162,14 @@ impl Group {
                 .any(|(name, _)| others().all(|(_, member)| member.supports(name)))
     }
 
-    fn has_room_for(&self, request: &JoinGroup) -> bool {
+    fn has_room_for(&self, request: &JoinGroup, size_max: usize) -> bool {
         let known = self.members.contains_key(&request.member_id)
             || self.pending.contains_key(&request.member_id)
             || request.instance_id.as_ref().is_some_and(|id| self.statics.contains_key(id));
         let others = self.members.iter().filter(|(id, _)| **id != request.member_id);
         let held: usize = others.map(|(_, member)| member.metadata_bytes()).sum();
         let bytes = metadata_bytes(&request.protocols);
-        (known || self.members.len() + self.pending.len() < limits::MEMBERS_PER_GROUP_MAX)
+        (known || self.members.len() + self.pending.len() < size_max)
             && bytes <= limits::MEMBER_METADATA_BYTES_MAX
             && held + bytes <= limits::GROUP_BYTES_MAX
     }
@@ -173,12 +183,13 @@ impl Group {
         waiter: Waiter,
         request: JoinGroup,
         fresh_id: String,
+        size_max: usize,
         effects: &mut Effects,
     ) -> Result<(), GroupRefused> {
         if !self.accepts(&request) {
             return Err(GroupRefused::InconsistentProtocol);
         }
-        if !self.has_room_for(&request) {
+        if !self.has_room_for(&request, size_max) {
             return Err(GroupRefused::Full);
         }
         if !request.member_id.is_empty() {
@@ -276,16 +287,21 @@ impl Group {
             self.leader = Some(new_id.to_owned());
         }
         let instance = request.instance_id.clone().expect("only static members are replaced");
+        let can_skip_assignment = request.can_skip_assignment;
         self.statics.insert(instance, new_id.to_owned());
         member.update(request);
         member.touch(now.mono_ms);
         self.members.insert(new_id.to_owned(), member);
         if self.state == State::Stable && self.vote() == self.protocol {
-            effects.persist(self.record(now));
-            // The former leader is named, so that the returning one does not assign anew.
+            effects.persist(self.recorded(now));
             let mut answer = self.answer_join(new_id);
-            answer.members.clear();
-            answer.leader = leader_before.unwrap_or_default();
+            if can_skip_assignment {
+                answer.skip_assignment = answer.leader == new_id;
+            } else {
+                // The former leader is named, so that the returning one does not assign anew.
+                answer.members.clear();
+                answer.leader = leader_before.unwrap_or_default();
+            }
             effects.joined_once_durable(waiter, answer);
         } else {
             self.members.get_mut(new_id).expect("inserted above").joining = Some(waiter);
@@ -309,6 +325,7 @@ impl Group {
             leader,
             member_id: id.to_owned(),
             members,
+            skip_assignment: false,
         }
     }
 
@@ -380,7 +397,7 @@ impl Group {
         self.protocol = None;
         self.leader = None;
         self.empty_since_ms = now.mono_ms;
-        effects.persist(self.record(now));
+        effects.persist(self.recorded(now));
     }
 
     /// The protocol that every member supports and most prefer; of equals the first by name.

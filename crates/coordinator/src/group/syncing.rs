@@ -75,7 +75,7 @@ impl Group {
             }
         }
         self.state = State::Stable;
-        effects.persist(self.record(now));
+        effects.persist(self.recorded(now));
         let mut answers = Vec::new();
         for member in self.members.values_mut() {
             if let Some(waiter) = member.syncing.take() {

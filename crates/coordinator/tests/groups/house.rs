@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidings_coordinator::{
     Answer, CommitOffsets, CommitPartition, CommittedPartition, Coordinator, Effect, GroupRefused,
-    Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, Now, Record, SyncGroup, Synced, Waiter,
+    Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, Now, Record, SyncGroup, Synced,
+    TopicFacts, TopicName, Waiter,
 };
 
 pub(crate) const GROUP: &str = "g";
+pub(crate) const ORDERS_ID: [u8; 16] = [1; 16];
+pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
 pub(crate) const SESSION_MS: i32 = 10_000;
 pub(crate) const REBALANCE_MS: i32 = 30_000;
 
-#[derive(Default)]
 pub(crate) struct House {
     pub(crate) groups: Coordinator,
     now_ms: u64,
@@ -36,6 +38,7 @@ pub(crate) fn join(member_id: &str) -> JoinGroup {
         protocol_type: "consumer".into(),
         protocols: vec![("range".into(), Bytes::from_static(b"topics"))],
         require_known_member_id: false,
+        can_skip_assignment: false,
     }
 }
 
@@ -62,8 +65,9 @@ pub(crate) fn commit(member_id: &str, generation: i32, offset: i64) -> CommitOff
         generation,
         member_id: member_id.into(),
         instance_id: None,
+        knows_epochs: false,
         partitions: vec![CommitPartition {
-            topic: "orders".into(),
+            topic: TopicName::Name("orders".into()),
             partition: 0,
             offset,
             leader_epoch: -1,
@@ -72,9 +76,20 @@ pub(crate) fn commit(member_id: &str, generation: i32, offset: i64) -> CommitOff
     }
 }
 
+impl Default for House {
+    /// Nobody is there yet; the topic `orders` has four partitions.
+    fn default() -> Self {
+        let mut groups = Coordinator::new();
+        groups.topics_mut().put("orders", TopicFacts { id: ORDERS_ID, partitions: 4 });
+        let (joins, syncs, kept) = Default::default();
+        Self { groups, now_ms: 0, last: 0, joins, syncs, kept }
+    }
+}
+
 impl House {
     pub(crate) fn now(&self) -> Now {
-        Now { wall_ms: 1_700_000_000_000, mono_ms: self.now_ms }
+        let passed = i64::try_from(self.now_ms).expect("short tests");
+        Now { wall_ms: WALL_MS + passed, mono_ms: self.now_ms }
     }
 
     /// Lets time pass, acting on each deadline at its moment.
@@ -84,6 +99,9 @@ impl House {
             self.now_ms = self.now_ms.max(next);
             self.groups.tick(self.now());
             self.collect();
+            for record in self.groups.decide_expiry(self.now()) {
+                self.keep(record);
+            }
         }
         self.now_ms = until;
     }
@@ -170,13 +188,14 @@ impl House {
         request: &CommitOffsets,
     ) -> Result<Vec<CommittedPartition>, GroupRefused> {
         let now = self.now();
-        let exists = |topic: &str, partition: i32| topic == "orders" && partition < 4;
-        let decision = self.groups.decide_commit(now, request, exists)?;
-        for record in decision.records {
-            self.kept.push(record.clone());
-            self.groups.apply(now, record);
-        }
+        let decision = self.groups.decide_commit(now, request)?;
+        decision.records.into_iter().for_each(|record| self.keep(record));
         Ok(decision.answers)
+    }
+
+    pub(crate) fn keep(&mut self, record: Record) {
+        self.kept.push(record.clone());
+        self.groups.apply(self.now(), record);
     }
 
     pub(crate) fn state(&self) -> &'static str {

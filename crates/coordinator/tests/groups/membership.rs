@@ -83,9 +83,9 @@ fn a_member_without_an_id_is_given_one_and_must_come_back_with_it() {
 fn a_group_that_nobody_joined_leaves_no_trace() {
     let mut house = House::default();
     house.refused_join(JoinGroup { require_known_member_id: true, ..join("") });
-    assert_eq!(house.groups.list(&ListGroups { states: vec![] }).len(), 1);
+    assert_eq!(house.groups.list(&ListGroups::default()).len(), 1);
     house.pass(u64::from(SESSION_MS.unsigned_abs()));
-    assert_eq!(house.groups.list(&ListGroups { states: vec![] }).len(), 0);
+    assert_eq!(house.groups.list(&ListGroups::default()).len(), 0);
     assert_eq!((house.state(), house.groups.next_timeout_ms()), ("Dead", None));
 }
 
@@ -334,6 +334,21 @@ fn a_static_leader_that_restarts_is_told_its_former_id_leads() {
     let back = house.join_now(static_join("", "one"));
     assert_eq!((back.leader.as_str(), back.members.len()), (leader.as_str(), 0));
     assert_ne!(back.member_id, leader);
+}
+
+#[test]
+fn a_static_leader_that_understands_it_leads_on_and_assigns_nothing() {
+    let (mut house, leader, follower) = static_pair();
+    let request = JoinGroup { can_skip_assignment: true, ..static_join("", "one") };
+    let again = house.join_now(request);
+    assert_ne!(again.member_id, leader);
+    assert_eq!((&again.leader, again.skip_assignment), (&again.member_id, true));
+    let members: Vec<_> = again.members.iter().map(|(id, ..)| id.clone()).collect();
+    assert!(members.contains(&again.member_id) && members.contains(&follower));
+    let request = JoinGroup { can_skip_assignment: true, ..static_join("", "two") };
+    let other = house.join_now(request);
+    assert_eq!((other.leader, other.skip_assignment), (again.member_id, false));
+    assert_eq!(other.members, []);
 }
 
 #[test]

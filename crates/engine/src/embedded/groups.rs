@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_node::broker::{
-    CommitOffsets, CommitPartition, DescribeGroups, DescribedGroup, FetchOffsets, FetchedOffset,
-    GroupRefused, ListGroups,
+    CommitOffsets, CommitPartition, Committed, DescribeGroups, DescribedGroup, FetchOffsets,
+    FetchedOffset, GroupRefused, ListGroups, TopicName, WantedOffsets,
 };
 
 use super::{Embedded, member_bytes, refusals};
@@ -12,7 +12,7 @@ use crate::{Error, GroupDescription, GroupMember, GroupOffset, GroupSummary, Top
 
 impl Embedded {
     pub(crate) async fn groups(&self) -> Result<Vec<GroupSummary>, Error> {
-        let listed = self.node.call(ListGroups { states: Vec::new() }).await?;
+        let listed = self.node.call(ListGroups::default()).await?;
         let mut groups: Vec<_> = listed
             .into_iter()
             .map(|group| GroupSummary {
@@ -27,7 +27,8 @@ impl Embedded {
 
     pub(crate) async fn group(&self, name: &str) -> Result<GroupDescription, Error> {
         let described = self.describe_group(name).await?;
-        let fetch = FetchOffsets { group: name.to_owned(), partitions: None };
+        let group = name.to_owned();
+        let fetch = FetchOffsets { group, member: None, wanted: WantedOffsets::All };
         let committed = self.node.call(fetch).await?;
         let committed = committed.map_err(|refused| refusals::group(name, refused))?;
         let members: Vec<_> = described.members.into_iter().map(to_member).collect();
@@ -55,17 +56,15 @@ impl Embedded {
         members: &[GroupMember],
     ) -> Result<Vec<GroupOffset>, Error> {
         let assigned = members.iter().flat_map(|member| member.assignment.iter().cloned());
-        let mut wanted: BTreeMap<TopicPartition, Option<FetchedOffset>> =
+        let mut wanted: BTreeMap<TopicPartition, Option<Committed>> =
             assigned.map(|at| (at, None)).collect();
-        for offset in committed.into_iter().filter(|offset| offset.offset >= 0) {
-            let at = TopicPartition { topic: offset.topic.clone(), partition: offset.partition };
-            wanted.insert(at, Some(offset));
-        }
+        let committed = committed.into_iter().filter_map(committed_at);
+        wanted.extend(committed.map(|(at, held)| (at, Some(held))));
         let topics: BTreeSet<String> = wanted.keys().map(|at| at.topic.clone()).collect();
         let known = self.describe_known(topics).await?;
         let known: BTreeMap<_, _> =
             known.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
-        let position = |(at, committed): (TopicPartition, Option<FetchedOffset>)| {
+        let position = |(at, committed): (TopicPartition, Option<Committed>)| {
             let index = usize::try_from(at.partition).ok()?;
             let partition = known.get(&at.topic)?.get(index)?;
             let offset = committed.as_ref().map(|committed| committed.offset);
@@ -76,7 +75,7 @@ impl Embedded {
                 committed: offset,
                 end_offset,
                 lag: (end_offset - offset.unwrap_or(partition.start_offset)).max(0),
-                metadata: committed.and_then(|committed| said(committed.metadata)),
+                metadata: committed.and_then(|held| said(held.metadata)),
             })
         };
         Ok(wanted.into_iter().filter_map(position).collect())
@@ -106,6 +105,7 @@ impl Embedded {
             generation: -1,
             member_id: String::new(),
             instance_id: None,
+            knows_epochs: false,
             partitions: offsets.iter().map(|(at, offset)| to_commit(at, *offset, None)).collect(),
         };
         let has_members = || Error::Invalid(format!("group {name} has members; stop them first"));
@@ -122,9 +122,16 @@ impl Embedded {
     }
 }
 
+/// What is committed, and where.
+pub(super) fn committed_at(fetched: FetchedOffset) -> Option<(TopicPartition, Committed)> {
+    let TopicName::Name(topic) = fetched.topic else { return None };
+    let held = fetched.outcome.ok()??;
+    Some((TopicPartition { topic, partition: fetched.partition }, held))
+}
+
 /// The metadata of a commit; Kafka's record of one has no null, so nothing said reads as empty.
-pub(super) fn said(metadata: Option<String>) -> Option<String> {
-    metadata.filter(|text| !text.is_empty())
+pub(super) fn said(metadata: String) -> Option<String> {
+    Some(metadata).filter(|text| !text.is_empty())
 }
 
 pub(super) fn to_commit(
@@ -133,6 +140,7 @@ pub(super) fn to_commit(
     metadata: Option<String>,
 ) -> CommitPartition {
     let TopicPartition { topic, partition } = at.clone();
+    let topic = TopicName::Name(topic);
     CommitPartition { topic, partition, offset, leader_epoch: -1, metadata }
 }
 

@@ -17,12 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidings_node::broker::{
     FetchOffsets, GroupRefused, Heartbeat, IN_PROCESS_HOST, JoinGroup, Joined, LeaveGroup,
-    SyncGroup, TopicId,
+    SyncGroup, TopicId, TopicName, WantedOffsets,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::groups::said;
+use super::groups::{committed_at, said};
 use super::{Embedded, assignor, member_bytes, refusals};
 use crate::limits::{HEARTBEAT_INTERVAL_MAX, METADATA_AGE_MAX, REBALANCE_TIMEOUT};
 use crate::{Error, Start, SubscribeOptions, TopicPartition};
@@ -204,6 +204,7 @@ impl Membership {
             protocol_type: PROTOCOL_TYPE.to_owned(),
             protocols: vec![(assignor::RANGE.to_owned(), subscription)],
             require_known_member_id: true,
+            can_skip_assignment: false,
         }
     }
 
@@ -262,8 +263,9 @@ impl Membership {
 
     /// Where to go on in each partition: as committed, or else at the start that was asked for.
     async fn positions(&self, partitions: Vec<TopicPartition>) -> Result<Vec<Given>, Unjoined> {
-        let asked = partitions.iter().map(|at| (at.topic.clone(), at.partition)).collect();
-        let fetch = FetchOffsets { group: self.group.clone(), partitions: Some(asked) };
+        let asked = |at: &TopicPartition| (TopicName::Name(at.topic.clone()), at.partition);
+        let wanted = WantedOffsets::These(partitions.iter().map(asked).collect());
+        let fetch = FetchOffsets { group: self.group.clone(), member: None, wanted };
         let fetched = self.engine.node.call(fetch).await?;
         let fetched = fetched.map_err(|refused| refusals::group(&self.group, refused))?;
         let topics: BTreeSet<String> = partitions.iter().map(|at| at.topic.clone()).collect();
@@ -272,13 +274,8 @@ impl Membership {
             known.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
         let committed: BTreeMap<_, _> = fetched
             .into_iter()
-            .filter(|offset| offset.offset >= 0)
-            .map(|o| {
-                (
-                    TopicPartition { topic: o.topic, partition: o.partition },
-                    (o.offset, said(o.metadata)),
-                )
-            })
+            .filter_map(committed_at)
+            .map(|(at, held)| (at, (held.offset, said(held.metadata))))
             .collect();
         let given = partitions.into_iter().map(|at| {
             let index = usize::try_from(at.partition).ok();

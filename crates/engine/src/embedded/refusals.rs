@@ -90,9 +90,11 @@ pub(super) fn group(group: &str, refused: GroupRefused) -> Error {
             GroupTrouble::UnknownPartition => {
                 Error::UnknownTopic(format!("in a commit of group {group}"))
             }
-            GroupTrouble::MetadataTooLarge | GroupTrouble::NotEmpty | GroupTrouble::NotFound => {
-                Error::Invalid(format!("group {group}: {trouble}"))
-            }
+            GroupTrouble::MetadataTooLarge
+            | GroupTrouble::UnknownTopicId
+            | GroupTrouble::Subscribed
+            | GroupTrouble::NotEmpty
+            | GroupTrouble::NotFound => Error::Invalid(format!("group {group}: {trouble}")),
         },
     }
 }

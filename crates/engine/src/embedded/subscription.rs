@@ -362,6 +362,7 @@ impl EmbeddedSubscription {
             generation: self.me.generation,
             member_id: self.me.member_id.clone(),
             instance_id: None,
+            knows_epochs: false,
             partitions: offsets.iter().map(commit).collect(),
         };
         let refused = |refused| refusals::group(&self.group, refused);

@@ -1,4 +1,5 @@
-//! DescribeGroups, 0 to 5: groups with their members; one that is not there is Dead.
+//! DescribeGroups, 0 to 6: groups with their members. One that is not there is Dead, and from version 6
+//! GROUP_ID_NOT_FOUND (KIP-1043).
 
 use tidings_broker::{DescribedGroup, GroupMember};
 use tidings_wire::RequestHeader;
@@ -8,14 +9,19 @@ use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 
+const NOT_FOUND_SINCE: i16 = 6;
+/// The state of a group that is not there.
+const DEAD: &str = "Dead";
+
 impl Handler for Request {
     async fn answer(
         self,
         context: &Context,
-        _header: &RequestHeader,
+        header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let describe = tidings_broker::DescribeGroups { groups: self.groups };
-        let groups = context.ask(describe).await?.into_iter().map(respond).collect();
+        let described = context.ask(describe).await?.into_iter();
+        let groups = described.map(|group| respond(group, header.version)).collect();
         Ok(Response { groups, ..Response::default() }.into())
     }
 
@@ -24,8 +30,12 @@ impl Handler for Request {
     }
 }
 
-fn respond(described: DescribedGroup) -> Group {
+fn respond(described: DescribedGroup, version: i16) -> Group {
+    let missing = described.state == DEAD && version >= NOT_FOUND_SINCE;
+    let error = if missing { ErrorCode::GROUP_ID_NOT_FOUND } else { ErrorCode::NONE };
     Group {
+        error_code: error.code,
+        error_message: missing.then(|| error.meaning.to_owned()),
         group_id: described.group,
         group_state: described.state.to_owned(),
         protocol_type: described.protocol_type,

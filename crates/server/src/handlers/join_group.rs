@@ -1,8 +1,9 @@
-//! JoinGroup, 0 to 7: enters a group; the answer comes with the next generation.
+//! JoinGroup, 0 to 9: enters a group; the answer comes with the next generation.
 //!
 //! From version 4 a first join without an instance id is refused with MEMBER_ID_REQUIRED and the
 //! id to join with (KIP-394). Static members exist from version 5 (KIP-345). Version 0 has no
-//! rebalance timeout: it is the session timeout. Only the leader gets the members.
+//! rebalance timeout: it is the session timeout. Only the leader gets the members. A static leader that
+//! comes back to a stable group leads on and is told to assign nothing (version 9, KIP-814).
 
 use tidings_wire::RequestHeader;
 use tidings_wire::join_group::{Member, Request, Response};
@@ -14,6 +15,7 @@ use crate::error_code::Refusal;
 use tidings_broker::{GroupRefused, Joined};
 
 const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
+const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 /// Before, a refusal's protocol is an empty name.
 const NULL_PROTOCOL_SINCE: i16 = 7;
 
@@ -39,6 +41,7 @@ impl Handler for Request {
             protocol_type: self.protocol_type,
             protocols,
             require_known_member_id: header.version >= MEMBER_ID_REQUIRED_SINCE,
+            can_skip_assignment: header.version >= SKIP_ASSIGNMENT_SINCE,
         };
         Ok(match context.ask(join).await? {
             Ok(joined) => respond(joined).into(),
@@ -61,6 +64,7 @@ fn respond(joined: Joined) -> Response {
         protocol_type: Some(joined.protocol_type),
         protocol_name: Some(joined.protocol),
         leader: joined.leader,
+        skip_assignment: joined.skip_assignment,
         member_id: joined.member_id,
         members: members.collect(),
         ..Response::default()

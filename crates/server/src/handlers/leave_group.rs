@@ -1,4 +1,4 @@
-//! LeaveGroup, 0 to 4: takes members out of a group at once.
+//! LeaveGroup, 0 to 5: takes members out of a group at once.
 //!
 //! From version 3 several members, by member id or by instance id alone, each with its own error
 //! (KIP-345); before, one member whose refusal is the response's error.

@@ -21,19 +21,24 @@ mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 pub(crate) mod produce;
 mod sync_group;
 mod update_features;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use tidings_broker::Isolation;
+use tidings_broker::{Isolation, TopicId, TopicName};
 
 /// Puts partitions under their topics, both in the order of their first appearance.
-fn by_topic<P>(partitions: impl IntoIterator<Item = (String, P)>) -> Vec<(String, Vec<P>)> {
-    let mut topics: Vec<(String, Vec<P>)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+fn by_topic<T, P>(partitions: impl IntoIterator<Item = (T, P)>) -> Vec<(T, Vec<P>)>
+where
+    T: Clone + Eq + Hash,
+{
+    let mut topics: Vec<(T, Vec<P>)> = Vec::new();
+    let mut places: HashMap<T, usize> = HashMap::new();
     for (topic, partition) in partitions {
         match places.get(&topic) {
             Some(place) => topics[*place].1.push(partition),
@@ -54,4 +59,20 @@ fn epoch(epoch: i32) -> Option<i32> {
 /// What the isolation level of a reader says: 1 is read committed.
 fn isolation(level: i8) -> Isolation {
     if level == 1 { Isolation::Committed } else { Isolation::Uncommitted }
+}
+
+/// The id by which a topic was named; all zeros where it was not.
+fn id_or_empty(topic: &TopicName) -> TopicId {
+    match topic {
+        TopicName::Id(id) => *id,
+        TopicName::Name(_) => TopicId::default(),
+    }
+}
+
+/// The name by which a topic was named; empty where it was not.
+fn name_or_empty(topic: TopicName) -> String {
+    match topic {
+        TopicName::Name(name) => name,
+        TopicName::Id(_) => String::new(),
+    }
 }

@@ -1,25 +1,28 @@
-//! OffsetFetch, 1 to 8: what groups have committed.
+//! OffsetFetch, 1 to 10: what groups have committed.
 //!
 //! Null topics (from version 2) ask for everything; otherwise exactly the partitions asked for are
 //! answered, with offset -1 where nothing is committed. Version 8 asks for several groups
 //! (KIP-709), each with its own error; before, a refusal is the response's error, in version 1 each
-//! partition's. Stable offsets (KIP-447) are all offsets, as there are no transactions.
+//! partition's. From version 9 a member of the consumer protocol says who it is (KIP-848); version 10
+//! names topics by id. Stable offsets (KIP-447) are all offsets, as there are no transactions.
 
-use tidings_broker::{FetchOffsets, FetchedOffset, GroupRefused};
+use tidings_broker::{FetchOffsets, FetchedOffset, GroupRefused, TopicName, WantedOffsets};
 use tidings_wire::RequestHeader;
 use tidings_wire::offset_fetch::{
-    GroupResponse, PartitionResponse, Request, Response, Topic, TopicResponse,
+    Group, GroupResponse, GroupTopicResponse, PartitionResponse, Request, Response, Topic,
+    TopicResponse,
 };
 
-use super::by_topic;
+use super::{by_topic, id_or_empty, name_or_empty};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
-use crate::error_code::Refusal;
+use crate::error_code::{Refusal, code_of};
 use crate::limits::GROUPS_PER_OFFSET_FETCH_MAX;
 
 const GROUPS_SINCE: i16 = 8;
 const GROUP_ERROR_SINCE: i16 = 2;
+const TOPIC_IDS_SINCE: i16 = 10;
 
 impl Handler for Request {
     async fn answer(
@@ -40,14 +43,10 @@ impl Handler for Request {
                 groups.push(GroupResponse { group_id, error_code, ..GroupResponse::default() });
                 continue;
             }
-            let fetched = context.ask(question(group.group_id, group.topics)).await?;
-            groups.push(match fetched {
-                Ok(offsets) => GroupResponse { group_id, topics: respond(offsets), error_code: 0 },
-                Err(refused) => {
-                    let error_code = refused.code().code;
-                    GroupResponse { group_id, error_code, ..GroupResponse::default() }
-                }
-            });
+            let fetched = context.ask(question_of_group(group, header.version)).await?;
+            let error_code = code_of(&fetched);
+            let topics = fetched.map(respond_group).unwrap_or_default();
+            groups.push(GroupResponse { group_id, topics, error_code });
         }
         Ok(Response { groups, ..Response::default() }.into())
     }
@@ -58,13 +57,36 @@ impl Handler for Request {
 }
 
 fn question(group: String, topics: Option<Vec<Topic>>) -> FetchOffsets {
-    let partitions = topics.map(|topics| {
+    let wanted = topics.map_or(WantedOffsets::All, |topics| {
         let each = topics.into_iter().flat_map(|topic| {
-            topic.partition_indexes.into_iter().map(move |index| (topic.name.clone(), index))
+            let indexes = topic.partition_indexes.into_iter();
+            indexes.map(move |index| (TopicName::Name(topic.name.clone()), index))
         });
-        each.collect()
+        WantedOffsets::These(each.collect())
     });
-    FetchOffsets { group, partitions }
+    FetchOffsets { group, member: None, wanted }
+}
+
+fn question_of_group(group: Group, version: i16) -> FetchOffsets {
+    let by_id = version >= TOPIC_IDS_SINCE;
+    let wanted = match group.topics {
+        None if by_id => WantedOffsets::AllById,
+        None => WantedOffsets::All,
+        Some(topics) => {
+            let each = topics.into_iter().flat_map(|topic| {
+                let named =
+                    if by_id { TopicName::Id(topic.topic_id) } else { TopicName::Name(topic.name) };
+                topic.partition_indexes.into_iter().map(move |index| (named.clone(), index))
+            });
+            WantedOffsets::These(each.collect())
+        }
+    };
+    let epoch = group.member_epoch;
+    let member = match group.member_id {
+        None if epoch < 0 => None,
+        id => Some((id.unwrap_or_default(), epoch)),
+    };
+    FetchOffsets { group: group.group_id, member, wanted }
 }
 
 fn respond_one(
@@ -73,7 +95,12 @@ fn respond_one(
     version: i16,
 ) -> Response {
     match fetched {
-        Ok(offsets) => Response { topics: respond(offsets), ..Response::default() },
+        Ok(offsets) => {
+            let topics = by_topic(offsets.into_iter().map(respond)).into_iter().map(
+                |(topic, partitions)| TopicResponse { name: name_or_empty(topic), partitions },
+            );
+            Response { topics: topics.collect(), ..Response::default() }
+        }
         Err(refused) if version >= GROUP_ERROR_SINCE => Request::refuse(refused.code()),
         Err(refused) => {
             let refused = |partition_index| PartitionResponse {
@@ -91,20 +118,27 @@ fn respond_one(
     }
 }
 
-fn respond(offsets: Vec<FetchedOffset>) -> Vec<TopicResponse> {
-    let partitions = offsets.into_iter().map(|fetched| {
-        let partition = PartitionResponse {
-            partition_index: fetched.partition,
-            committed_offset: fetched.offset,
-            committed_leader_epoch: fetched.leader_epoch,
-            // Older clients do not expect null.
-            metadata: Some(fetched.metadata.unwrap_or_default()),
-            error_code: ErrorCode::NONE.code,
-        };
-        (fetched.topic, partition)
-    });
-    by_topic(partitions)
-        .into_iter()
-        .map(|(name, partitions)| TopicResponse { name, partitions })
+fn respond_group(offsets: Vec<FetchedOffset>) -> Vec<GroupTopicResponse> {
+    let topics = by_topic(offsets.into_iter().map(respond)).into_iter();
+    topics
+        .map(|(topic, partitions)| GroupTopicResponse {
+            topic_id: id_or_empty(&topic),
+            name: name_or_empty(topic),
+            partitions,
+        })
         .collect()
+}
+
+fn respond(fetched: FetchedOffset) -> (TopicName, PartitionResponse) {
+    let error_code = code_of(&fetched.outcome);
+    let held = fetched.outcome.ok().flatten();
+    let partition = PartitionResponse {
+        partition_index: fetched.partition,
+        committed_offset: held.as_ref().map_or(-1, |held| held.offset),
+        committed_leader_epoch: held.as_ref().map_or(-1, |held| held.leader_epoch),
+        // Older clients do not expect null.
+        metadata: Some(held.map(|held| held.metadata).unwrap_or_default()),
+        error_code,
+    };
+    (fetched.topic, partition)
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidings_wire::{
     delete_groups, describe_groups, find_coordinator, heartbeat, init_producer_id, join_group,
-    leave_group, list_groups, offset_commit, offset_fetch, sync_group,
+    leave_group, list_groups, metadata, offset_commit, offset_delete, offset_fetch, sync_group,
 };
 
 use crate::client::{Client, Served};
@@ -86,6 +86,7 @@ async fn a_member_joins_syncs_beats_and_leaves_in_every_version() {
             members: vec![leave_group::Member {
                 member_id: member.into(),
                 group_instance_id: None,
+                ..Default::default()
             }],
         };
         let left = client.call(v, &leave).await;
@@ -155,64 +156,103 @@ async fn group_requests_are_refused_by_what_is_wrong() {
     served.stop().await;
 }
 
-fn committing(offset: i64, metadata: &str) -> offset_commit::Request {
+fn committing(topic_id: [u8; 16], offset: i64, metadata: &str) -> offset_commit::Request {
     let partition = offset_commit::Partition {
         committed_offset: offset,
         committed_metadata: Some(metadata.into()),
         ..Default::default()
     };
-    let topic = offset_commit::Topic { name: "t".into(), partitions: vec![partition] };
+    let topic = offset_commit::Topic { name: "t".into(), topic_id, partitions: vec![partition] };
     offset_commit::Request { group_id: "g".into(), topics: vec![topic], ..Default::default() }
 }
 
-fn asking(partitions: Option<Vec<i32>>, version: i16) -> offset_fetch::Request {
-    let topics = partitions
-        .map(|partition_indexes| vec![offset_fetch::Topic { name: "t".into(), partition_indexes }]);
+fn asking(topic_id: [u8; 16], indexes: Option<Vec<i32>>, version: i16) -> offset_fetch::Request {
     let group_id = "g".to_owned();
     if version < 8 {
+        let topics = indexes.map(|partition_indexes| {
+            vec![offset_fetch::Topic { name: "t".into(), partition_indexes }]
+        });
         return offset_fetch::Request { group_id, topics, ..Default::default() };
     }
-    let groups = vec![offset_fetch::Group { group_id, topics }];
+    let topics = indexes.map(|partition_indexes| {
+        vec![offset_fetch::GroupTopic { name: "t".into(), topic_id, partition_indexes }]
+    });
+    let groups = vec![offset_fetch::Group { group_id, topics, ..Default::default() }];
     offset_fetch::Request { groups, ..Default::default() }
+}
+
+/// Name, id and partitions of each topic.
+type Answered = Vec<(String, [u8; 16], Vec<offset_fetch::PartitionResponse>)>;
+
+fn answered(response: offset_fetch::Response, version: i16) -> Answered {
+    if version < 8 {
+        let topics = response.topics.into_iter();
+        return topics.map(|topic| (topic.name, [0; 16], topic.partitions)).collect();
+    }
+    assert_eq!(response.groups[0].error_code, 0);
+    let topics = response.groups[0].topics.iter().cloned();
+    topics.map(|topic| (topic.name, topic.topic_id, topic.partitions)).collect()
+}
+
+async fn id_of(client: &mut Client, topic: &str) -> [u8; 16] {
+    let asked = metadata::RequestTopic { name: Some(topic.into()), ..Default::default() };
+    let request = metadata::Request { topics: Some(vec![asked]), ..Default::default() };
+    client.call(12, &request).await.topics[0].topic_id
 }
 
 #[tokio::test]
 async fn what_is_committed_in_any_version_is_fetched_in_any_version() {
     let (served, mut client) = Served::with_topic("t").await;
+    let id = id_of(&mut client, "t").await;
     let mut offset = 0;
     for commit_version in 2..=offset_commit::API.version_max {
         offset += 1;
-        let metadata = format!("by v{commit_version}");
-        let committed = client.call(commit_version, &committing(offset, &metadata)).await;
+        let text = format!("by v{commit_version}");
+        let committed = client.call(commit_version, &committing(id, offset, &text)).await;
         assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+        let by_id = commit_version >= 10;
+        let named = (if by_id { "" } else { "t" }, if by_id { id } else { [0; 16] });
+        assert_eq!((committed.topics[0].name.as_str(), committed.topics[0].topic_id), named);
         for version in 1..=offset_fetch::API.version_max {
-            let response = client.call(version, &asking(Some(vec![0, 1]), version)).await;
-            let topics = if version < 8 { &response.topics } else { &response.groups[0].topics };
-            let found: Vec<_> = topics[0]
-                .partitions
+            let response = client.call(version, &asking(id, Some(vec![0, 1]), version)).await;
+            let (name, topic_id, partitions) = answered(response, version).remove(0);
+            let named = (if version >= 10 { "" } else { "t" }, version >= 10);
+            assert_eq!((name.as_str(), topic_id == id), named, "v{version}");
+            let found: Vec<_> = partitions
                 .iter()
                 .map(|p| {
                     (p.partition_index, p.committed_offset, p.metadata.as_deref(), p.error_code)
                 })
                 .collect();
-            let expected = [(0, offset, Some(metadata.as_str()), 0), (1, -1, Some(""), 0)];
+            let expected = [(0, offset, Some(text.as_str()), 0), (1, -1, Some(""), 0)];
             assert_eq!(found, expected, "v{version}");
             if version >= 2 {
-                let all = client.call(version, &asking(None, version)).await;
-                let all = if version < 8 { all.topics } else { all.groups[0].topics.clone() };
-                assert_eq!(all[0].partitions.len(), 1, "v{version}");
+                let all = client.call(version, &asking(id, None, version)).await;
+                let (name, _, partitions) = answered(all, version).remove(0);
+                assert_eq!((name.as_str(), partitions.len()), (named.0, 1), "v{version}");
             }
         }
     }
-    let long = client.call(8, &committing(9, &"x".repeat(4097))).await;
+    let unknown = client.call(10, &committing([9; 16], 9, "")).await;
+    assert_eq!(unknown.topics[0].partitions[0].error_code, 100);
+    let unknown = client.call(10, &asking([9; 16], Some(vec![0]), 10)).await;
+    let partition = &answered(unknown, 10)[0].2[0];
+    assert_eq!((partition.committed_offset, partition.error_code), (-1, 100));
+    let long = client.call(8, &committing(id, 9, &"x".repeat(4097))).await;
     assert_eq!(long.topics[0].partitions[0].error_code, 12);
-    let mut missing = committing(9, "");
+    let mut missing = committing(id, 9, "");
     missing.topics[0].name = "missing".into();
     assert_eq!(client.call(8, &missing).await.topics[0].partitions[0].error_code, 3);
-    let mut stale = committing(9, "");
+    let mut stale = committing(id, 9, "");
     (stale.generation_id_or_member_epoch, stale.member_id) = (3, "stranger".into());
     let code = client.call(8, &stale).await.topics[0].partitions[0].error_code;
     assert!([22, 25].contains(&code), "{code}");
+    for (version, expected) in [(8, 22), (9, 69)] {
+        let mut nowhere = stale.clone();
+        nowhere.group_id = "nowhere".into();
+        let code = client.call(version, &nowhere).await.topics[0].partitions[0].error_code;
+        assert_eq!(code, expected, "v{version}");
+    }
     served.stop().await;
 }
 
@@ -242,7 +282,9 @@ async fn groups_are_listed_described_and_deleted() {
             (&member.member_assignment[..], &member.member_metadata[..]),
             (&b"a"[..], &b"subscription"[..])
         );
-        assert_eq!((none.error_code, none.group_state.as_str()), (0, "Dead"));
+        let missing = if version >= 6 { 69 } else { 0 };
+        assert_eq!((none.error_code, none.group_state.as_str()), (missing, "Dead"));
+        assert_eq!(none.error_message.is_some(), version >= 6);
     }
     for version in 0..=list_groups::API.version_max {
         let listed = client.call(version, &list_groups::Request::default()).await;
@@ -250,8 +292,14 @@ async fn groups_are_listed_described_and_deleted() {
         assert_eq!(ids, ["g"]);
     }
     for (state, expected) in [("Stable", 1), ("Empty", 0)] {
-        let request = list_groups::Request { states_filter: vec![state.into()] };
+        let request =
+            list_groups::Request { states_filter: vec![state.into()], ..Default::default() };
         assert_eq!(client.call(4, &request).await.groups.len(), expected);
+    }
+    for (group_type, expected) in [("Classic", 1), ("consumer", 0)] {
+        let types_filter = vec![group_type.into()];
+        let request = list_groups::Request { types_filter, ..Default::default() };
+        assert_eq!(client.call(5, &request).await.groups.len(), expected);
     }
     let delete = delete_groups::Request { groups_names: vec!["g".into(), "none".into()] };
     let codes = |response: delete_groups::Response| {
@@ -297,5 +345,26 @@ async fn this_node_coordinates_every_group_and_no_transaction() {
     let transactional =
         init_producer_id::Request { transactional_id: Some("tx".into()), ..Default::default() };
     assert_eq!(client.call(4, &transactional).await.error_code, 42);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn single_offsets_are_deleted() {
+    let (served, mut client) = Served::with_topic("t").await;
+    let id = id_of(&mut client, "t").await;
+    let partition =
+        |partition_index| offset_delete::OffsetDeleteRequestPartition { partition_index };
+    let topic = offset_delete::OffsetDeleteRequestTopic {
+        name: "t".into(),
+        partitions: vec![partition(0), partition(7)],
+    };
+    let request = offset_delete::Request { group_id: "g".into(), topics: vec![topic] };
+    assert_eq!(client.call(0, &request).await.error_code, 69);
+    client.call(8, &committing(id, 3, "")).await;
+    let response = client.call(0, &request).await;
+    let codes: Vec<_> = response.topics[0].partitions.iter().map(|p| p.error_code).collect();
+    assert_eq!((response.error_code, codes), (0, vec![0, 3]));
+    let left = client.call(8, &asking(id, None, 8)).await;
+    assert_eq!(answered(left, 8), []);
     served.stop().await;
 }

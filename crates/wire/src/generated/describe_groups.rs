@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 15, name: "DescribeGroups", version_min: 0, version_max: 5, flexible_since: 5 };
+    Api { key: 15, name: "DescribeGroups", version_min: 0, version_max: 6, flexible_since: 5 };
 
 impl crate::Request for Request {
     const API: Api = API;
@@ -70,6 +70,8 @@ impl Wire for Response {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub error_code: i16,
+    /// Since version 6.
+    pub error_message: Option<String>,
     pub group_id: String,
     /// Dead for a group that is not there.
     pub group_state: String,
@@ -84,6 +86,7 @@ impl Default for Group {
     fn default() -> Self {
         Self {
             error_code: 0,
+            error_message: None,
             group_id: String::new(),
             group_state: String::new(),
             protocol_type: String::new(),
@@ -99,6 +102,7 @@ impl Wire for Group {
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             error_code: r.i16()?,
+            error_message: if version >= 6 { r.nullable_string()? } else { None },
             group_id: r.string()?,
             group_state: r.string()?,
             protocol_type: r.string()?,
@@ -112,6 +116,9 @@ impl Wire for Group {
 
     fn encode(&self, w: &mut Writer, version: i16) {
         w.i16(self.error_code);
+        if version >= 6 {
+            w.nullable_string(self.error_message.as_deref());
+        }
         w.string(&self.group_id);
         w.string(&self.group_state);
         w.string(&self.protocol_type);

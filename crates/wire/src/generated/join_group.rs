@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 11, name: "JoinGroup", version_min: 0, version_max: 7, flexible_since: 6 };
+    Api { key: 11, name: "JoinGroup", version_min: 0, version_max: 9, flexible_since: 6 };
 
 impl crate::Request for Request {
     const API: Api = API;
@@ -25,6 +25,8 @@ pub struct Request {
     pub group_instance_id: Option<String>,
     pub protocol_type: String,
     pub protocols: Vec<Protocol>,
+    /// Why the member joins, for the log. Since version 8.
+    pub reason: Option<String>,
 }
 
 impl Default for Request {
@@ -37,6 +39,7 @@ impl Default for Request {
             group_instance_id: None,
             protocol_type: String::new(),
             protocols: Vec::new(),
+            reason: None,
         }
     }
 }
@@ -52,6 +55,7 @@ impl Wire for Request {
             group_instance_id: if version >= 5 { r.nullable_string()? } else { None },
             protocol_type: r.string()?,
             protocols: r.list(version)?,
+            reason: if version >= 8 { r.nullable_string()? } else { None },
         };
         r.skip_tags()?;
         Ok(value)
@@ -69,6 +73,9 @@ impl Wire for Request {
         }
         w.string(&self.protocol_type);
         w.list(&self.protocols, version);
+        if version >= 8 {
+            w.nullable_string(self.reason.as_deref());
+        }
         w.no_tags();
     }
 }
@@ -105,6 +112,8 @@ pub struct Response {
     pub protocol_type: Option<String>,
     pub protocol_name: Option<String>,
     pub leader: String,
+    /// The leader is to assign nothing (KIP-814). Since version 9.
+    pub skip_assignment: bool,
     pub member_id: String,
     /// Only for the leader.
     pub members: Vec<Member>,
@@ -119,6 +128,7 @@ impl Default for Response {
             protocol_type: None,
             protocol_name: None,
             leader: String::new(),
+            skip_assignment: false,
             member_id: String::new(),
             members: Vec::new(),
         }
@@ -135,6 +145,7 @@ impl Wire for Response {
             protocol_type: if version >= 7 { r.nullable_string()? } else { None },
             protocol_name: if version >= 7 { r.nullable_string()? } else { Some(r.string()?) },
             leader: r.string()?,
+            skip_assignment: if version >= 9 { r.bool()? } else { false },
             member_id: r.string()?,
             members: r.list(version)?,
         };
@@ -159,6 +170,9 @@ impl Wire for Response {
             w.string(value);
         }
         w.string(&self.leader);
+        if version >= 9 {
+            w.bool(self.skip_assignment);
+        }
         w.string(&self.member_id);
         w.list(&self.members, version);
         w.no_tags();

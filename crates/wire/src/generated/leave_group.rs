@@ -4,7 +4,7 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 13, name: "LeaveGroup", version_min: 0, version_max: 4, flexible_since: 4 };
+    Api { key: 13, name: "LeaveGroup", version_min: 0, version_max: 5, flexible_since: 4 };
 
 impl crate::Request for Request {
     const API: Api = API;
@@ -48,19 +48,28 @@ impl Wire for Request {
 pub struct Member {
     pub member_id: String,
     pub group_instance_id: Option<String>,
+    /// Why the member leaves, for the log. Since version 5.
+    pub reason: Option<String>,
 }
 
 impl Wire for Member {
     const BYTES_MIN: usize = 3;
-    fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self { member_id: r.string()?, group_instance_id: r.nullable_string()? };
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        let value = Self {
+            member_id: r.string()?,
+            group_instance_id: r.nullable_string()?,
+            reason: if version >= 5 { r.nullable_string()? } else { None },
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
-    fn encode(&self, w: &mut Writer, _version: i16) {
+    fn encode(&self, w: &mut Writer, version: i16) {
         w.string(&self.member_id);
         w.nullable_string(self.group_instance_id.as_deref());
+        if version >= 5 {
+            w.nullable_string(self.reason.as_deref());
+        }
         w.no_tags();
     }
 }

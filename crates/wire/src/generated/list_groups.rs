@@ -4,7 +4,7 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 16, name: "ListGroups", version_min: 0, version_max: 4, flexible_since: 3 };
+    Api { key: 16, name: "ListGroups", version_min: 0, version_max: 5, flexible_since: 3 };
 
 impl crate::Request for Request {
     const API: Api = API;
@@ -15,13 +15,17 @@ impl crate::Request for Request {
 pub struct Request {
     /// None: groups in any state. Since version 4.
     pub states_filter: Vec<String>,
+    /// None: groups of any type. Since version 5.
+    pub types_filter: Vec<String>,
 }
 
 impl Wire for Request {
     const BYTES_MIN: usize = 1;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value =
-            Self { states_filter: if version >= 4 { r.list(version)? } else { Vec::new() } };
+        let value = Self {
+            states_filter: if version >= 4 { r.list(version)? } else { Vec::new() },
+            types_filter: if version >= 5 { r.list(version)? } else { Vec::new() },
+        };
         r.skip_tags()?;
         Ok(value)
     }
@@ -29,6 +33,9 @@ impl Wire for Request {
     fn encode(&self, w: &mut Writer, version: i16) {
         if version >= 4 {
             w.list(&self.states_filter, version);
+        }
+        if version >= 5 {
+            w.list(&self.types_filter, version);
         }
         w.no_tags();
     }
@@ -70,6 +77,8 @@ pub struct Group {
     pub protocol_type: String,
     /// Since version 4.
     pub group_state: String,
+    /// Since version 5.
+    pub group_type: String,
 }
 
 impl Wire for Group {
@@ -79,6 +88,7 @@ impl Wire for Group {
             group_id: r.string()?,
             protocol_type: r.string()?,
             group_state: if version >= 4 { r.string()? } else { String::new() },
+            group_type: if version >= 5 { r.string()? } else { String::new() },
         };
         r.skip_tags()?;
         Ok(value)
@@ -89,6 +99,9 @@ impl Wire for Group {
         w.string(&self.protocol_type);
         if version >= 4 {
             w.string(&self.group_state);
+        }
+        if version >= 5 {
+            w.string(&self.group_type);
         }
         w.no_tags();
     }

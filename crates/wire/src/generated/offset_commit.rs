@@ -4,7 +4,7 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 8, name: "OffsetCommit", version_min: 2, version_max: 8, flexible_since: 8 };
+    Api { key: 8, name: "OffsetCommit", version_min: 2, version_max: 10, flexible_since: 8 };
 
 impl crate::Request for Request {
     const API: Api = API;
@@ -69,20 +69,32 @@ impl Wire for Request {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topic {
+    /// Until version 9.
     pub name: String,
+    /// Since version 10.
+    pub topic_id: [u8; 16],
     pub partitions: Vec<Partition>,
 }
 
 impl Wire for Topic {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { name: r.string()?, partitions: r.list(version)? };
+        let value = Self {
+            name: if version <= 9 { r.string()? } else { String::new() },
+            topic_id: if version >= 10 { r.uuid()? } else { [0; 16] },
+            partitions: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.name);
+        if version <= 9 {
+            w.string(&self.name);
+        }
+        if version >= 10 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partitions, version);
         w.no_tags();
     }
@@ -161,20 +173,32 @@ impl Wire for Response {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicResponse {
+    /// Until version 9.
     pub name: String,
+    /// Since version 10.
+    pub topic_id: [u8; 16],
     pub partitions: Vec<PartitionResponse>,
 }
 
 impl Wire for TopicResponse {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { name: r.string()?, partitions: r.list(version)? };
+        let value = Self {
+            name: if version <= 9 { r.string()? } else { String::new() },
+            topic_id: if version >= 10 { r.uuid()? } else { [0; 16] },
+            partitions: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.name);
+        if version <= 9 {
+            w.string(&self.name);
+        }
+        if version >= 10 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partitions, version);
         w.no_tags();
     }

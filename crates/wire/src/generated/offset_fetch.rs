@@ -4,7 +4,7 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 9, name: "OffsetFetch", version_min: 1, version_max: 8, flexible_since: 6 };
+    Api { key: 9, name: "OffsetFetch", version_min: 1, version_max: 10, flexible_since: 6 };
 
 impl crate::Request for Request {
     const API: Api = API;
@@ -82,24 +82,78 @@ impl Wire for Topic {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub group_id: String,
+    /// Of a member of the consumer protocol. Since version 9.
+    pub member_id: Option<String>,
+    /// Since version 9.
+    pub member_epoch: i32,
     /// Null: everything the group has committed.
-    pub topics: Option<Vec<Topic>>,
+    pub topics: Option<Vec<GroupTopic>>,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self { group_id: String::new(), member_id: None, member_epoch: -1, topics: None }
+    }
 }
 
 impl Wire for Group {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { group_id: r.string()?, topics: r.nullable_list(version)? };
+        let value = Self {
+            group_id: r.string()?,
+            member_id: if version >= 9 { r.nullable_string()? } else { None },
+            member_epoch: if version >= 9 { r.i32()? } else { -1 },
+            topics: r.nullable_list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
         w.string(&self.group_id);
+        if version >= 9 {
+            w.nullable_string(self.member_id.as_deref());
+        }
+        if version >= 9 {
+            w.i32(self.member_epoch);
+        }
         w.nullable_list(self.topics.as_deref(), version);
+        w.no_tags();
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupTopic {
+    /// Versions 8 to 9.
+    pub name: String,
+    /// Since version 10.
+    pub topic_id: [u8; 16],
+    pub partition_indexes: Vec<i32>,
+}
+
+impl Wire for GroupTopic {
+    const BYTES_MIN: usize = 2;
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        let value = Self {
+            name: if (8..=9).contains(&version) { r.string()? } else { String::new() },
+            topic_id: if version >= 10 { r.uuid()? } else { [0; 16] },
+            partition_indexes: r.list(version)?,
+        };
+        r.skip_tags()?;
+        Ok(value)
+    }
+
+    fn encode(&self, w: &mut Writer, version: i16) {
+        if (8..=9).contains(&version) {
+            w.string(&self.name);
+        }
+        if version >= 10 {
+            w.uuid(&self.topic_id);
+        }
+        w.list(&self.partition_indexes, version);
         w.no_tags();
     }
 }
@@ -219,7 +273,7 @@ impl Wire for PartitionResponse {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupResponse {
     pub group_id: String,
-    pub topics: Vec<TopicResponse>,
+    pub topics: Vec<GroupTopicResponse>,
     pub error_code: i16,
 }
 
@@ -235,6 +289,39 @@ impl Wire for GroupResponse {
         w.string(&self.group_id);
         w.list(&self.topics, version);
         w.i16(self.error_code);
+        w.no_tags();
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupTopicResponse {
+    /// Versions 8 to 9.
+    pub name: String,
+    /// Since version 10.
+    pub topic_id: [u8; 16],
+    pub partitions: Vec<PartitionResponse>,
+}
+
+impl Wire for GroupTopicResponse {
+    const BYTES_MIN: usize = 2;
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        let value = Self {
+            name: if (8..=9).contains(&version) { r.string()? } else { String::new() },
+            topic_id: if version >= 10 { r.uuid()? } else { [0; 16] },
+            partitions: r.list(version)?,
+        };
+        r.skip_tags()?;
+        Ok(value)
+    }
+
+    fn encode(&self, w: &mut Writer, version: i16) {
+        if (8..=9).contains(&version) {
+            w.string(&self.name);
+        }
+        if version >= 10 {
+            w.uuid(&self.topic_id);
+        }
+        w.list(&self.partitions, version);
         w.no_tags();
     }
 }

@@ -353,7 +353,8 @@ impl Sample for crate::offset_commit::Request {
 impl Sample for crate::offset_commit::Topic {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
-            name: s.string(),
+            name: if version <= 9 { s.string() } else { String::new() },
+            topic_id: if version >= 10 { s.uuid() } else { [0; 16] },
             partitions: s.list(|s| crate::offset_commit::Partition::sample(s, version)),
         }
     }
@@ -382,7 +383,8 @@ impl Sample for crate::offset_commit::Response {
 impl Sample for crate::offset_commit::TopicResponse {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
-            name: s.string(),
+            name: if version <= 9 { s.string() } else { String::new() },
+            topic_id: if version >= 10 { s.uuid() } else { [0; 16] },
             partitions: s.list(|s| crate::offset_commit::PartitionResponse::sample(s, version)),
         }
     }
@@ -425,8 +427,21 @@ impl Sample for crate::offset_fetch::Group {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
             group_id: s.string(),
-            topics: s
-                .nullable(true, |s| s.list(|s| crate::offset_fetch::Topic::sample(s, version))),
+            member_id: if version >= 9 { s.nullable(true, |s| s.string()) } else { None },
+            member_epoch: if version >= 9 { s.i32() } else { -1 },
+            topics: s.nullable(true, |s| {
+                s.list(|s| crate::offset_fetch::GroupTopic::sample(s, version))
+            }),
+        }
+    }
+}
+
+impl Sample for crate::offset_fetch::GroupTopic {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: if (8..=9).contains(&version) { s.string() } else { String::new() },
+            topic_id: if version >= 10 { s.uuid() } else { [0; 16] },
+            partition_indexes: s.list(|s| s.i32()),
         }
     }
 }
@@ -475,8 +490,18 @@ impl Sample for crate::offset_fetch::GroupResponse {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
             group_id: s.string(),
-            topics: s.list(|s| crate::offset_fetch::TopicResponse::sample(s, version)),
+            topics: s.list(|s| crate::offset_fetch::GroupTopicResponse::sample(s, version)),
             error_code: s.i16(),
+        }
+    }
+}
+
+impl Sample for crate::offset_fetch::GroupTopicResponse {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            name: if (8..=9).contains(&version) { s.string() } else { String::new() },
+            topic_id: if version >= 10 { s.uuid() } else { [0; 16] },
+            partitions: s.list(|s| crate::offset_fetch::PartitionResponse::sample(s, version)),
         }
     }
 }
@@ -536,6 +561,7 @@ impl Sample for crate::join_group::Request {
             group_instance_id: if version >= 5 { s.nullable(true, |s| s.string()) } else { None },
             protocol_type: s.string(),
             protocols: s.list(|s| crate::join_group::Protocol::sample(s, version)),
+            reason: if version >= 8 { s.nullable(true, |s| s.string()) } else { None },
         }
     }
 }
@@ -555,6 +581,7 @@ impl Sample for crate::join_group::Response {
             protocol_type: if version >= 7 { s.nullable(true, |s| s.string()) } else { None },
             protocol_name: s.nullable(version >= 7, |s| s.string()),
             leader: s.string(),
+            skip_assignment: if version >= 9 { s.bool() } else { false },
             member_id: s.string(),
             members: s.list(|s| crate::join_group::Member::sample(s, version)),
         }
@@ -603,8 +630,12 @@ impl Sample for crate::leave_group::Request {
 }
 
 impl Sample for crate::leave_group::Member {
-    fn sample(s: &mut Source, _version: i16) -> Self {
-        Self { member_id: s.string(), group_instance_id: s.nullable(true, |s| s.string()) }
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            member_id: s.string(),
+            group_instance_id: s.nullable(true, |s| s.string()),
+            reason: if version >= 5 { s.nullable(true, |s| s.string()) } else { None },
+        }
     }
 }
 
@@ -686,6 +717,7 @@ impl Sample for crate::describe_groups::Group {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
             error_code: s.i16(),
+            error_message: if version >= 6 { s.nullable(true, |s| s.string()) } else { None },
             group_id: s.string(),
             group_state: s.string(),
             protocol_type: s.string(),
@@ -711,7 +743,10 @@ impl Sample for crate::describe_groups::Member {
 
 impl Sample for crate::list_groups::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
-        Self { states_filter: if version >= 4 { s.list(|s| s.string()) } else { Vec::new() } }
+        Self {
+            states_filter: if version >= 4 { s.list(|s| s.string()) } else { Vec::new() },
+            types_filter: if version >= 5 { s.list(|s| s.string()) } else { Vec::new() },
+        }
     }
 }
 
@@ -731,6 +766,7 @@ impl Sample for crate::list_groups::Group {
             group_id: s.string(),
             protocol_type: s.string(),
             group_state: if version >= 4 { s.string() } else { String::new() },
+            group_type: if version >= 5 { s.string() } else { String::new() },
         }
     }
 }
