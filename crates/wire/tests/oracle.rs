@@ -7,8 +7,6 @@
 
 mod debug_tree;
 
-use std::ops::RangeInclusive;
-
 use bytes::{Bytes, BytesMut};
 use debug_tree::Tree;
 use kafka_protocol::messages::{
@@ -39,12 +37,21 @@ fn decode<T: Wire>(bytes: Bytes, flexible: bool, version: i16) -> T {
     value
 }
 
+/// Versions that the crate has a name for and no code: topics by id in commits and fetches of offsets.
+/// `known_bytes` has one of each, and compat's Java clients speak them.
+const UNKNOWN_TO_THEM: [(i16, i16); 2] = [(8, 10), (9, 10)];
+
+fn versions_of(api: Api) -> impl Iterator<Item = i16> {
+    let known = move |version: &i16| !UNKNOWN_TO_THEM.contains(&(api.key, *version));
+    (api.version_min..=api.version_max).filter(known)
+}
+
 fn check<T: Wire + Sample + std::fmt::Debug + PartialEq>(
     api: Api,
     direction: &str,
     theirs: impl Fn(&mut Bytes, i16) -> (String, Bytes),
 ) {
-    for version in api.version_min..=api.version_max {
+    for version in versions_of(api) {
         for seed in 0..SAMPLES {
             let about = format!("{} {direction} v{version}, seed {seed}", api.name);
             let ours = T::sample(&mut Source::new(seed * 31 + version as u64), version);
@@ -100,7 +107,7 @@ where
 {
     let api = R::API;
     let key = ApiKey::try_from(api.key).unwrap();
-    for version in api.version_min..=api.version_max {
+    for version in versions_of(api) {
         let mut source = Source::new(version as u64);
         let request = R::sample(&mut source, version);
         let response = R::Response::sample(&mut source, version);
