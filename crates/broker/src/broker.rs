@@ -37,8 +37,13 @@ pub struct Completion {
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     pub node_id: i32,
+    /// The brokers that clients are shown, with ids from the node's own on. More than one is an aid
+    /// for tests: there is one copy of the data all the same.
+    pub brokers: i32,
     pub default_partitions: i32,
     pub auto_create_topics: bool,
+    /// Whether clients may delete topics.
+    pub delete_topics: bool,
     /// Free bytes that produce must leave, kept for what must still work on a full disk.
     pub disk_reserve_bytes: u64,
     /// How much memory and disk the logs take.
@@ -109,6 +114,8 @@ impl Broker {
             Request::DeleteOffsets(request) => self.delete_offsets(now, ticket, &request),
             Request::DeleteGroups(request) => self.delete_groups(now, ticket, request),
             Request::ListOffsets(request) => self.list_offsets(ticket, request),
+            Request::CreatePartitions(request) => self.create_partitions(now, ticket, request),
+            Request::Reassign(request) => self.reassign(now, ticket, request),
             Request::UpdateFeatures(request) => self.update_features(now, ticket, &request),
             Request::DeleteRecords(request) => self.delete_records(ticket, request),
             Request::LeaveGroup(request) => {
@@ -129,6 +136,9 @@ impl Broker {
             Request::Heartbeat(request) => Reply::Heartbeat(self.groups.heartbeat(now, &request)),
             Request::DescribeConfigs(request) => {
                 Reply::DescribeConfigs(self.describe_configs(request))
+            }
+            Request::DescribeMetadataLog(_) => {
+                Reply::DescribeMetadataLog(self.describe_metadata_log(now))
             }
             Request::DescribeFeatures(_) => Reply::DescribeFeatures(self.describe_features()),
             Request::ListConfigResources(_) => {

@@ -29,6 +29,16 @@ pub(crate) enum CatalogRecord {
         id: String,
         partitions: i32,
         configs: Said,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        replicas: Vec<Vec<i32>>,
+    },
+    /// The partitions of a topic as they are from now on. They only become more.
+    PartitionsChanged {
+        name: String,
+        id: String,
+        partitions: i32,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        replicas: Vec<Vec<i32>>,
     },
     TopicDeleted {
         name: String,
@@ -66,6 +76,7 @@ impl CatalogRecord {
             // Not the topic's own key: of each key compaction keeps the last record only.
             Self::TopicConfigured { name, .. } => format!("topic-configs/{name}"),
             Self::BrokerConfigured { broker, .. } => format!("broker-configs/{broker}"),
+            Self::PartitionsChanged { name, .. } => format!("topic-partitions/{name}"),
             Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
             Self::FeaturesFinalized { .. } => "features".to_owned(),
         };
@@ -82,6 +93,11 @@ impl CatalogRecord {
         let value = value.ok_or("a catalog record has no value")?;
         serde_json::from_slice(value).map_err(|e| format!("a catalog record is not valid: {e}"))
     }
+}
+
+/// A topic's name as it is in metrics.
+fn plain(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 /// The catalog's own log.
@@ -103,18 +119,20 @@ pub(crate) struct Topic {
     pub(crate) internal: bool,
     pub(crate) partitions: i32,
     pub(crate) settings: TopicSettings,
-    first_log: u64,
+    /// The brokers that each partition was assigned to, as far as anything was said.
+    pub(crate) replicas: Vec<Vec<i32>>,
+    /// Indexed by partition.
+    logs: Vec<LogId>,
 }
 
 impl Topic {
     pub(crate) fn log(&self, partition: i32) -> Option<LogId> {
-        let index = u64::try_from(partition).ok().filter(|_| partition < self.partitions)?;
-        Some(LogId(self.first_log + index))
+        self.logs.get(usize::try_from(partition).ok()?).copied()
     }
 
     /// Every partition with its log.
     pub(crate) fn logs(&self) -> impl Iterator<Item = (i32, LogId)> + use<> {
-        (0..self.partitions).zip((self.first_log..).map(LogId))
+        (0..).zip(self.logs.clone())
     }
 }
 
@@ -123,6 +141,8 @@ pub(crate) struct Catalog {
     pub(crate) cluster_id: Option<String>,
     topics: BTreeMap<String, Topic>,
     by_id: BTreeMap<TopicId, String>,
+    /// Names as they are in metrics, where a dot is an underscore.
+    by_plain_name: BTreeMap<String, String>,
     partitions: usize,
     /// The first producer id that is not reserved.
     pub(crate) producer_ids_end: i64,
@@ -140,6 +160,7 @@ impl Catalog {
             cluster_id: None,
             topics: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            by_plain_name: BTreeMap::new(),
             partitions: 0,
             producer_ids_end: 0,
             features: Finalized::default(),
@@ -187,11 +208,31 @@ impl Catalog {
         name: &str,
         id: TopicId,
         partitions: i32,
+        replicas: Vec<Vec<i32>>,
         settings: &TopicSettings,
     ) -> Result<CatalogRecord, TopicRefused> {
         if self.topics.contains_key(name) {
             return Err(TopicRefused::Exists);
         }
+        if let Some(other) = self.by_plain_name.get(&plain(name)) {
+            return Err(TopicRefused::InvalidName(format!(
+                "topic name {name} collides with topic {other}: in names of metrics '.' and '_' \
+                 are the same"
+            )));
+        }
+        self.room_for(partitions, partitions)?;
+        let configs = settings.said().clone();
+        Ok(CatalogRecord::TopicCreated {
+            name: name.to_owned(),
+            id: base64(id),
+            partitions,
+            configs,
+            replicas,
+        })
+    }
+
+    /// Whether a topic may have so many partitions in all, of which so many are new.
+    pub(crate) fn room_for(&self, partitions: i32, new: i32) -> Result<(), TopicRefused> {
         let most = limits::PARTITIONS_PER_TOPIC_MAX;
         if !(1..=most).contains(&partitions) {
             return Err(TopicRefused::InvalidPartitions(format!(
@@ -199,20 +240,19 @@ impl Catalog {
             )));
         }
         let room = limits::PARTITIONS_MAX - self.partitions.min(limits::PARTITIONS_MAX);
-        if usize::try_from(partitions).is_ok_and(|wanted| wanted > room) {
+        if usize::try_from(new).is_ok_and(|wanted| wanted > room) {
             return Err(TopicRefused::InvalidPartitions(format!(
-                "the node holds {} of {} partitions; there is no room for {partitions} more",
+                "the node holds {} of {} partitions; there is no room for {new} more",
                 self.partitions,
                 limits::PARTITIONS_MAX
             )));
         }
-        let configs = settings.said().clone();
-        Ok(CatalogRecord::TopicCreated {
-            name: name.to_owned(),
-            id: base64(id),
-            partitions,
-            configs,
-        })
+        Ok(())
+    }
+
+    /// Partitions of all topics.
+    pub(crate) fn partitions_in_all(&self) -> usize {
+        self.partitions
     }
 
     pub(crate) fn decide_delete(&self, name: &str) -> Result<CatalogRecord, TopicRefused> {
@@ -227,6 +267,13 @@ impl Catalog {
         self.by_id.contains_key(id)
     }
 
+    /// Log ids for so many new partitions.
+    fn take_logs(&mut self, partitions: i32) -> Vec<LogId> {
+        let first = self.next_log;
+        self.next_log += u64::try_from(partitions).unwrap_or(0);
+        (first..self.next_log).map(LogId).collect()
+    }
+
     pub(crate) fn apply(&mut self, record: CatalogRecord) {
         match record {
             CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
@@ -236,20 +283,20 @@ impl Catalog {
             CatalogRecord::FeaturesFinalized { epoch, levels } => {
                 self.features.apply(epoch, levels);
             }
-            CatalogRecord::TopicCreated { name, id, partitions, configs } => {
-                let count = u64::try_from(partitions).unwrap_or(0);
+            CatalogRecord::TopicCreated { name, id, partitions, configs, replicas } => {
                 let topic = Topic {
                     internal: is_internal(&name),
                     id: from_base64(&id).unwrap_or_default(),
                     partitions,
                     settings: TopicSettings::new(configs, &self.brokers),
-                    first_log: self.next_log,
+                    replicas,
+                    logs: self.take_logs(partitions),
                     name: name.clone(),
                 };
-                self.next_log += count;
-                self.partitions += usize::try_from(count).unwrap_or(0);
+                self.partitions += topic.logs.len();
                 self.by_id.insert(topic.id, name.clone());
                 self.changed.insert(name.clone());
+                self.by_plain_name.insert(plain(&name), name.clone());
                 self.topics.insert(name, topic);
             }
             CatalogRecord::TopicConfigured { name, id, configs } => {
@@ -271,11 +318,28 @@ impl Catalog {
                     topic.settings = TopicSettings::new(said, &self.brokers);
                 }
             }
+            CatalogRecord::PartitionsChanged { name, id, partitions, replicas } => {
+                // What was said of a former topic of this name says nothing of this one.
+                let known = self.topics.get(&name).filter(|topic| base64(topic.id) == id);
+                let Some(present) = known.map(|topic| topic.partitions) else { return };
+                debug_assert!(partitions >= present, "partitions only become more");
+                let more = self.take_logs(partitions - present);
+                self.partitions += more.len();
+                if let Some(topic) = self.topics.get_mut(&name) {
+                    topic.partitions = partitions.max(present);
+                    topic.replicas = replicas;
+                    topic.logs.extend(more);
+                }
+            }
             CatalogRecord::TopicDeleted { name, .. } => {
                 if let Some(topic) = self.topics.remove(&name) {
-                    self.changed.insert(name);
                     self.by_id.remove(&topic.id);
-                    self.partitions -= usize::try_from(topic.partitions).unwrap_or(0);
+                    let plain = plain(&name);
+                    if self.by_plain_name.get(&plain) == Some(&name) {
+                        self.by_plain_name.remove(&plain);
+                    }
+                    self.partitions -= topic.logs.len();
+                    self.changed.insert(name);
                 }
             }
         }

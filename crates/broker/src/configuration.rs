@@ -45,18 +45,19 @@ impl Broker {
             }
             ConfigResource::Broker(id) if id.is_empty() => Ok(describe_cluster(brokers)),
             ConfigResource::Broker(id) => {
-                self.check_broker(id)?;
-                Ok(describe_broker(brokers, &self.config))
+                let node_id = self.check_broker(id)?;
+                // A virtual broker is the node under another id.
+                Ok(describe_broker(brokers, &BrokerConfig { node_id, ..self.config.clone() }))
             }
             ConfigResource::Other { kind, name } => Err(not_configured(*kind, name)),
         }
     }
 
-    /// Refuses another broker than this one.
-    fn check_broker(&self, id: &str) -> Result<(), TopicRefused> {
+    /// The broker that is meant; refuses one that there is not.
+    fn check_broker(&self, id: &str) -> Result<i32, TopicRefused> {
         let this = self.config.node_id;
         match id.parse::<i32>() {
-            Ok(id) if id == this => Ok(()),
+            Ok(id) if self.brokers().contains(id) => Ok(id),
             Ok(id) => Err(TopicRefused::InvalidRequest(format!(
                 "Unexpected broker id, expected {this} or empty string, but received {id}"
             ))),
@@ -68,7 +69,7 @@ impl Broker {
 
     pub(crate) fn list_config_resources(&self) -> Vec<ConfigResource> {
         let topics = self.catalog.topics().map(|topic| ConfigResource::Topic(topic.name.clone()));
-        topics.chain([ConfigResource::Broker(self.config.node_id.to_string())]).collect()
+        topics.chain(self.brokers().ids().map(|id| ConfigResource::Broker(id.to_string()))).collect()
     }
 
     // ---- alteration ----------------------------------------------------------------------------

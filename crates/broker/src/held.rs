@@ -10,8 +10,8 @@ use crate::broker::{Completion, Ticket};
 use tidings_log::LogId;
 
 use crate::{
-    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused, Reply,
-    TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused,
+    ReassignRefused, Reply, TopicRefused,
 };
 
 /// Which of a log's durable offsets is meant.
@@ -135,6 +135,10 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
             parts[part].outcome = Err(DeleteRecordsRefused::Storage(trouble.to_owned()));
         }
         Reply::DeleteGroups(parts) => parts[part].1 = Err(group()),
+        Reply::CreatePartitions(parts) => parts[part].outcome = Err(topic()),
+        Reply::Reassign(parts) => {
+            parts[part].outcome = Err(ReassignRefused::Storage(trouble.to_owned()));
+        }
         Reply::UpdateFeatures(answer) => {
             *answer = Err(FeaturesRefused::Storage(trouble.to_owned()));
         }
@@ -142,6 +146,7 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         Reply::DescribeConfigs(_)
         | Reply::DescribeFeatures(_)
         | Reply::ListConfigResources(_)
+        | Reply::DescribeMetadataLog(_)
         | Reply::Fetch(_)
         | Reply::ListOffsets(_)
         | Reply::Heartbeat(_)

@@ -20,6 +20,8 @@ mod jobs;
 pub mod limits;
 mod opening;
 mod partition;
+mod partitions;
+mod placement;
 mod positions;
 mod produce;
 mod producers;
@@ -40,6 +42,10 @@ pub use features::{
     GROUP_VERSION, TRANSACTION_VERSION, UpdateFeatures,
 };
 pub use jobs::{Job, JobKind};
+pub use partitions::{
+    CreatePartitions, DescribeMetadataLog, GrownTopic, MetadataLog, MorePartitions, Reassign,
+    ReassignRefused, Reassigned, Reassignment,
+};
 pub use refused::{
     DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
 };

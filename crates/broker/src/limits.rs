@@ -9,6 +9,8 @@ pub use tidings_coordinator::limits::{
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 /// Partitions of the node: each takes memory.
 pub const PARTITIONS_MAX: usize = 20_000;
+/// Brokers that one node may be shown as: each has a listener of its own.
+pub const BROKERS_MAX: i32 = 32;
 /// Bytes of a folder's name that every file system takes.
 pub const FOLDER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of a topic's name; its partitions' folders must fit.

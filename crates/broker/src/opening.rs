@@ -354,8 +354,10 @@ mod tests {
         let open = || {
             let config = BrokerConfig {
                 node_id: 1,
+                brokers: 1,
                 default_partitions: 1,
                 auto_create_topics: true,
+                delete_topics: true,
                 disk_reserve_bytes: 0,
                 store: StoreConfig::small(),
                 seed: 1,
@@ -368,6 +370,7 @@ mod tests {
             id: base64([7; 16]),
             partitions: 1,
             configs: BTreeMap::new(),
+            replicas: Vec::new(),
         };
         broker.append_catalog(now, &record).expect("there is room");
         broker.close().expect("a clean close");

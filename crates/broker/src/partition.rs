@@ -126,6 +126,7 @@ impl Logs {
                 high_watermark: 0,
                 size_bytes: 0,
                 writable: false,
+                replicas: Vec::new(),
             };
         };
         PartitionDescription {
@@ -134,6 +135,7 @@ impl Logs {
             high_watermark: self.high_watermark(id, log),
             size_bytes: log.size_bytes(),
             writable: self.trouble(log).is_none(),
+            replicas: Vec::new(),
         }
     }
 

@@ -21,9 +21,13 @@ pub enum TopicRefused {
     #[error("{0}")]
     InvalidReplication(String),
     #[error("{0}")]
+    InvalidAssignment(String),
+    #[error("{0}")]
     InvalidConfig(String),
     #[error("{0}")]
     InvalidRequest(String),
+    #[error("topics are not deleted here (delete.topic.enable=false)")]
+    DeletionDisabled,
     #[error("{0}")]
     Storage(String),
 }

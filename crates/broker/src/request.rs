@@ -10,8 +10,9 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    Alteration, ConfigEntry, DeleteRecordsRefused, DescribeFeatures, Features, FeaturesRefused,
-    FetchRefused, GroupRefused, ProduceRefused, TopicRefused, UpdateFeatures,
+    Alteration, ConfigEntry, CreatePartitions, DeleteRecordsRefused, DescribeFeatures,
+    DescribeMetadataLog, Features, FeaturesRefused, FetchRefused, GroupRefused, GrownTopic,
+    MetadataLog, ProduceRefused, Reassign, Reassigned, TopicRefused, UpdateFeatures,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.
@@ -49,6 +50,9 @@ calls! {
     DeleteTopics => Vec<DeletedTopic>,
     DescribeConfigs => Vec<DescribedConfigs>,
     DescribeFeatures => Features,
+    DescribeMetadataLog => MetadataLog,
+    CreatePartitions => Vec<GrownTopic>,
+    Reassign => Vec<Reassigned>,
     UpdateFeatures => Result<(), FeaturesRefused>,
     AlterConfigs => Vec<(ConfigResource, Result<(), TopicRefused>)>,
     ListConfigResources => Vec<ConfigResource>,
@@ -98,7 +102,7 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionDescription>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PartitionDescription {
     pub leader_epoch: i32,
     pub start_offset: i64,
@@ -106,6 +110,14 @@ pub struct PartitionDescription {
     pub size_bytes: u64,
     /// False when its log or the journal has failed: it takes no more appends.
     pub writable: bool,
+    /// The brokers that it is said to be on, all in sync; the first leads it.
+    pub replicas: Vec<i32>,
+}
+
+impl PartitionDescription {
+    pub fn leader(&self) -> Option<i32> {
+        self.replicas.first().copied()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -120,7 +132,7 @@ pub struct NewTopic {
     pub name: String,
     /// None: the broker's default.
     pub partitions: Option<i32>,
-    /// None: the broker's default. One node holds one replica.
+    /// None: the broker's default. At most as many as there are brokers.
     pub replication: Option<i16>,
     /// Explicit replica assignment, when the client sent one: partition id → broker ids.
     pub assignment: Vec<(i32, Vec<i32>)>,
@@ -138,6 +150,7 @@ pub struct TopicCreation {
     /// All zero under `validate_only`.
     pub id: TopicId,
     pub partitions: i32,
+    pub replicas: i16,
     pub configs: Vec<ConfigEntry>,
 }
 

@@ -11,6 +11,7 @@
 //! name is given to another topic.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{Disk, Fault, FaultKind, LogId};
@@ -21,12 +22,21 @@ use crate::config::TopicSettings;
 use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
 use crate::partition::{Partition, storage_trouble};
+use crate::placement::Brokers;
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::{
     CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeTopics, NewTopic,
     PartitionDescription, Reply, TopicAnswer, TopicCreation, TopicDescription, TopicId, TopicName,
-    TopicRefused, Topics,
+    TopicRefused, Topics, limits,
 };
+
+/// What a new topic is to be like.
+struct Shape {
+    partitions: i32,
+    replicas: i16,
+    /// The brokers of each partition; empty where there is only one.
+    assignment: Vec<Vec<i32>>,
+}
 
 /// A deletion under way.
 #[derive(Debug)]
@@ -100,15 +110,19 @@ impl Broker {
             }
         }
         let topic = self.catalog.topic(&name).ok_or(TopicRefused::Unknown)?;
-        let partitions: Vec<PartitionDescription> =
-            topic.logs().map(|(_, log)| self.logs.describe(log)).collect();
+        let describe = |(partition, log)| PartitionDescription {
+            replicas: self.replicas_of(topic, partition),
+            ..self.logs.describe(log)
+        };
+        let partitions: Vec<PartitionDescription> = topic.logs().map(describe).collect();
         Ok(TopicDescription { name, id: topic.id, internal: topic.internal, partitions })
     }
 
-    /// The wait until a topic's creation is on disk, if it is not yet.
+    /// The wait until a topic's creation is on disk with all its partitions, if it is not yet.
     pub(crate) fn wait_settled(&self, name: &str, part: usize) -> Option<Wait> {
-        let (_, first) = self.catalog.topic(name)?.logs().next()?;
-        let past = self.logs.get(first)?.settles_at;
+        let topic = self.catalog.topic(name)?;
+        let newest = topic.log(topic.partitions - 1)?;
+        let past = self.logs.get(newest)?.settles_at;
         let settled = past <= self.logs.durable(CATALOG);
         (!settled).then_some(Wait { log: CATALOG, mark: Mark::End, past, part })
     }
@@ -150,43 +164,48 @@ impl Broker {
         if topic_name::is_internal(&new.name) && new.name != CONSUMER_OFFSETS {
             return Err(topic_name::reserved(&new.name));
         }
-        let partitions = self.wanted_partitions(new)?;
+        let Shape { partitions, replicas, assignment } = self.wanted_shape(new)?;
         let settings = TopicSettings::parse(&new.configs, &self.catalog.brokers)?;
         let id = self.fresh_topic_id();
-        let record = self.catalog.decide_create(&new.name, id, partitions, &settings)?;
+        let record =
+            self.catalog.decide_create(&new.name, id, partitions, assignment, &settings)?;
         self.may_reuse_name(now, &new.name)?;
         let configs = settings.describe(&self.catalog.brokers);
         if validate_only {
-            return Ok(TopicCreation { id: [0; 16], partitions, configs });
+            return Ok(TopicCreation { id: [0; 16], partitions, replicas, configs });
         }
-        let opened = self.open_new_logs(&new.name, id, partitions, &settings)?;
-        let past = match self.append_catalog(now, &record) {
-            Ok(past) => past,
-            Err(trouble) => {
-                opened.into_iter().for_each(|log| self.logs.store.remove_log(log));
-                return Err(TopicRefused::Storage(trouble));
-            }
-        };
-        self.catalog.apply(record);
-        for (index, log) in (0..).zip(opened) {
-            debug_assert_eq!(self.catalog.log(&new.name, index), Some(log));
-            let folder = topic_name::folder(&new.name, index);
-            self.unsettled.insert(log);
-            self.logs.by_id.insert(log, Partition::new(folder, past));
-        }
-        Ok(TopicCreation { id, partitions, configs })
+        let opened = self.open_new_logs(&new.name, id, 0..partitions, &settings)?;
+        let past = self.record_with_logs(now, record, &opened)?;
+        self.partitions_opened(&new.name, 0..partitions, &opened, past);
+        Ok(TopicCreation { id, partitions, replicas, configs })
     }
 
-    /// Opens the logs of a topic that the catalog does not have yet, as those it will have.
-    fn open_new_logs(
+    /// Takes note of new partitions that count once the catalog is durable up to `past`.
+    pub(crate) fn partitions_opened(
+        &mut self,
+        topic: &str,
+        partitions: Range<i32>,
+        opened: &[LogId],
+        past: i64,
+    ) {
+        for (index, log) in partitions.zip(opened.iter().copied()) {
+            debug_assert_eq!(self.catalog.log(topic, index), Some(log));
+            self.unsettled.insert(log);
+            let folder = topic_name::folder(topic, index);
+            self.logs.by_id.insert(log, Partition::new(folder, past));
+        }
+    }
+
+    /// Opens the logs of partitions that the catalog does not have yet, as those it will have.
+    pub(crate) fn open_new_logs(
         &mut self,
         name: &str,
         topic: TopicId,
-        partitions: i32,
+        partitions: Range<i32>,
         settings: &TopicSettings,
     ) -> Result<Vec<LogId>, TopicRefused> {
         let mut opened = Vec::new();
-        for (index, log) in (0..partitions).zip((self.catalog.next_log()..).map(LogId)) {
+        for (index, log) in partitions.zip((self.catalog.next_log()..).map(LogId)) {
             let (key, folder) = (log_key(&topic, index), topic_name::folder(name, index));
             if let Err(fault) = self.logs.store.open_log(log, key, &folder, settings.log) {
                 opened.into_iter().for_each(|log| self.logs.store.remove_log(log));
@@ -206,8 +225,8 @@ impl Broker {
         }
     }
 
-    /// How many partitions a new topic is to have; refuses replicas that one node cannot hold.
-    fn wanted_partitions(&self, new: &NewTopic) -> Result<i32, TopicRefused> {
+    /// How many partitions and replicas a new topic is to have, and where.
+    fn wanted_shape(&self, new: &NewTopic) -> Result<Shape, TopicRefused> {
         let asked = new.partitions.filter(|count| *count != -1);
         let replicas = new.replication.filter(|count| *count != -1);
         if !new.assignment.is_empty() {
@@ -216,35 +235,38 @@ impl Broker {
                     "a replica assignment leaves partitions and replication factor unsaid".into(),
                 ));
             }
-            return self.assigned_partitions(&new.assignment);
+            return self.assigned_shape(&new.assignment);
         }
-        match replicas {
-            None | Some(1) => {}
-            Some(wanted) => {
-                return Err(TopicRefused::InvalidReplication(format!(
-                    "replication factor {wanted} is not possible: this is one node, which holds \
-                     one replica; use 1 or -1"
-                )));
-            }
-        }
-        Ok(asked.unwrap_or_else(|| self.catalog.brokers.default_partitions(&self.config)))
+        let partitions = asked.unwrap_or_else(|| self.catalog.brokers.default_partitions(&self.config));
+        let replicas = self.brokers().replicas(replicas)?;
+        // More are refused with the reason where the room for them is known.
+        let placed = partitions.min(limits::PARTITIONS_PER_TOPIC_MAX);
+        let start = self.catalog.partitions_in_all();
+        let assignment = self.brokers().spread(start, placed, replicas);
+        Ok(Shape { partitions, replicas, assignment })
     }
 
-    fn assigned_partitions(&self, assignment: &[(i32, Vec<i32>)]) -> Result<i32, TopicRefused> {
-        let this = self.config.node_id;
-        let indexes: BTreeSet<i32> = assignment.iter().map(|(index, _)| *index).collect();
-        let count = i32::try_from(assignment.len()).unwrap_or(i32::MAX);
-        if indexes.len() != assignment.len() || !indexes.into_iter().eq(0..count) {
-            return Err(TopicRefused::InvalidReplication(
+    fn assigned_shape(&self, assignment: &[(i32, Vec<i32>)]) -> Result<Shape, TopicRefused> {
+        let by_index: BTreeMap<i32, &Vec<i32>> =
+            assignment.iter().map(|(index, replicas)| (*index, replicas)).collect();
+        let partitions = i32::try_from(assignment.len()).unwrap_or(i32::MAX);
+        if by_index.len() != assignment.len() || !by_index.keys().copied().eq(0..partitions) {
+            return Err(TopicRefused::InvalidAssignment(
                 "a replica assignment names each partition from 0 on once".into(),
             ));
         }
-        match assignment.iter().find(|(_, replicas)| *replicas != [this]) {
-            None => Ok(count),
-            Some((index, replicas)) => Err(TopicRefused::InvalidReplication(format!(
-                "partition {index} is assigned to {replicas:?}; the only node is {this}"
-            ))),
-        }
+        let replicas = by_index.first_key_value().map_or(0, |(_, replicas)| replicas.len());
+        self.brokers().check_all(replicas, by_index.values().copied())?;
+        let one = self.config.brokers == 1;
+        Ok(Shape {
+            partitions,
+            replicas: i16::try_from(replicas).unwrap_or(i16::MAX),
+            assignment: if one { Vec::new() } else { by_index.into_values().cloned().collect() },
+        })
+    }
+
+    pub(crate) fn brokers(&self) -> Brokers {
+        Brokers::of(&self.config)
     }
 
     /// The catalog's new durable offset makes some partitions count: returns them.
@@ -285,6 +307,9 @@ impl Broker {
             }
         };
         let record = self.catalog.decide_delete(&name)?;
+        if !self.config.delete_topics {
+            return Err(TopicRefused::DeletionDisabled);
+        }
         let past = self.append_catalog(now, &record).map_err(TopicRefused::Storage)?;
         let topic = self.catalog.topic(&name).expect("decided above").clone();
         self.catalog.apply(record);

@@ -25,8 +25,12 @@ use crate::{FileDisk, JournalIoChoice};
 #[derive(Clone, Copy, Debug)]
 pub struct NodeConfig {
     pub node_id: i32,
+    /// The brokers that clients are shown, with ids from the node's own on: more than one only for
+    /// tests.
+    pub brokers: i32,
     pub default_partitions: i32,
     pub auto_create_topics: bool,
+    pub delete_topics: bool,
     pub disk_reserve_bytes: u64,
     /// How much memory and disk the logs take.
     pub store: StoreConfig,
@@ -45,8 +49,10 @@ impl Default for NodeConfig {
     fn default() -> Self {
         Self {
             node_id: 1,
+            brokers: 1,
             default_partitions: 4,
             auto_create_topics: true,
+            delete_topics: true,
             disk_reserve_bytes: 64 * 1024 * 1024,
             store: StoreConfig::default(),
             journal_io: JournalIoChoice::default(),

@@ -76,8 +76,10 @@ pub(crate) fn start(
     let clock = Clock::start();
     let broker_config = BrokerConfig {
         node_id: config.node_id,
+        brokers: config.brokers,
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
+        delete_topics: config.delete_topics,
         disk_reserve_bytes: config.disk_reserve_bytes,
         store: config.store,
         seed: seed(),

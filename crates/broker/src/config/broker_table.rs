@@ -22,6 +22,7 @@ pub(super) struct BrokerConfigRow {
 #[derive(Clone, Copy)]
 pub(super) enum Value {
     NodeId,
+    DeleteTopics,
     Number(i64),
     Text(&'static str),
     /// A setting of the store.
@@ -123,7 +124,7 @@ const fn same(one: &str, other: &str) -> bool {
 }
 
 use Live::{AutoCreate, DefaultPartitions, ProducerExpiry};
-use Value::{NodeId, Number, Store, Text};
+use Value::{DeleteTopics, NodeId, Number, Store, Text};
 
 const IMPLEMENTATION: &str = "Of Kafka's implementation: nothing here has it.";
 const NO_AUTHENTICATION: &str = "There is no authentication.";
@@ -199,7 +200,7 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     nothing("delegation.token.max.lifetime.ms", Long, NO_AUTHENTICATION),
     nothing("delegation.token.secret.key", Password, NO_AUTHENTICATION),
     nothing("delete.records.purgatory.purge.interval.requests", Int, IMPLEMENTATION),
-    fixed("delete.topic.enable", Boolean, Text("true"), "Topics can be deleted."),
+    fixed("delete.topic.enable", Boolean, DeleteTopics, "Whether topics can be deleted."),
     nothing("early.start.listeners", List, NO_QUORUM),
     served("fetch.max.bytes", Int, "Bytes of one fetch, whatever it asks."),
     nothing("fetch.purgatory.purge.interval.requests", Int, IMPLEMENTATION),

@@ -85,6 +85,10 @@ impl BrokerConfigRow {
         let default = |value: String| synonym(value, ConfigSource::Default);
         match self.value {
             Value::OfServer | Value::Nothing => Vec::new(),
+            Value::DeleteTopics => vec![
+                told(config.delete_topics.to_string()),
+                default("true".to_owned()),
+            ],
             Value::NodeId => vec![told(config.node_id.to_string())],
             Value::Number(number) => vec![default(number.to_string())],
             Value::Text(text) => vec![default(text.to_owned())],
@@ -136,8 +140,10 @@ pub(crate) fn describe_cluster(said: &BrokerSaid) -> Vec<ConfigEntry> {
 pub fn broker_configs() -> Vec<ConfigEntry> {
     let config = BrokerConfig {
         node_id: 1,
+        brokers: 1,
         default_partitions: 4,
         auto_create_topics: true,
+        delete_topics: true,
         disk_reserve_bytes: 0,
         store: StoreConfig::default(),
         seed: 0,
@@ -152,8 +158,10 @@ mod tests {
     fn config() -> BrokerConfig {
         BrokerConfig {
             node_id: 7,
+            brokers: 1,
             default_partitions: 3,
             auto_create_topics: false,
+            delete_topics: true,
             disk_reserve_bytes: 0,
             store: StoreConfig::default(),
             seed: 0,

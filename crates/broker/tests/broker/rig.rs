@@ -29,8 +29,10 @@ pub(crate) struct Rig {
 pub(crate) fn config() -> BrokerConfig {
     BrokerConfig {
         node_id: 1,
+        brokers: 1,
         default_partitions: 2,
         auto_create_topics: true,
+        delete_topics: true,
         disk_reserve_bytes: 1000,
         store: StoreConfig::small(),
         seed: 42,
