@@ -304,6 +304,10 @@ impl Disk for SimDisk {
     fn free_bytes(&self) -> Result<u64, Fault> {
         self.memory.free_bytes()
     }
+
+    fn total_bytes(&self) -> Result<u64, Fault> {
+        self.memory.total_bytes()
+    }
 }
 
 struct SimFile {

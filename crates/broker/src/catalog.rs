@@ -329,6 +329,7 @@ impl Catalog {
                     topic.partitions = partitions.max(present);
                     topic.replicas = replicas;
                     topic.logs.extend(more);
+                    self.changed.insert(name);
                 }
             }
             CatalogRecord::TopicDeleted { name, .. } => {
@@ -343,5 +344,54 @@ impl Catalog {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn catalogs_of_earlier_releases_are_read() {
+        let id = base64([7; 16]);
+        let records = [
+            r#"{"cluster_named":{"cluster_id":"c"}}"#.to_owned(),
+            format!(
+                r#"{{"topic_created":{{"name":"a","id":"{id}","partitions":2,"configs":{{}}}}}}"#
+            ),
+            r#"{"producer_ids_reserved":{"next":1000}}"#.to_owned(),
+        ];
+        let mut catalog = Catalog::new();
+        for record in records {
+            catalog.apply(CatalogRecord::decode(Some(&record.into())).unwrap());
+        }
+        let topic = catalog.topic("a").unwrap();
+        assert_eq!((topic.partitions, topic.id, topic.replicas.len()), (2, [7; 16], 0));
+        assert_eq!(
+            (topic.log(0), topic.log(1), topic.log(2)),
+            (Some(LogId(1)), Some(LogId(2)), None)
+        );
+        assert_eq!(catalog.producer_ids_end, 1000);
+    }
+
+    #[test]
+    fn what_is_said_of_partitions_counts_for_the_topic_of_that_id_alone() {
+        let changed = |id: u8, partitions| CatalogRecord::PartitionsChanged {
+            name: "a".to_owned(),
+            id: base64([id; 16]),
+            partitions,
+            replicas: Vec::new(),
+        };
+        let settings = TopicSettings::new(BTreeMap::new());
+        let mut catalog = Catalog::new();
+        // Compaction leaves the record of a topic that is gone before the next one's creation.
+        catalog.apply(changed(1, 9));
+        catalog.apply(catalog.decide_create("a", [2; 16], 1, Vec::new(), &settings).unwrap());
+        catalog.apply(changed(1, 9));
+        assert_eq!(catalog.topic("a").unwrap().partitions, 1);
+        catalog.apply(changed(2, 3));
+        let topic = catalog.topic("a").unwrap();
+        assert_eq!((topic.partitions, topic.logs().count()), (3, 3));
+        assert_eq!(catalog.partitions_in_all(), 3);
     }
 }

@@ -16,8 +16,8 @@ use crate::held::{Mark, Wait};
 use crate::random::base64;
 use crate::topics::distinct;
 use crate::{
-    AlterConfigs, Alteration, ConfigEntry, ConfigResource, DescribeConfigs, DescribedConfigs,
-    Reply, TopicRefused, topic_name,
+    AlterConfigs, Alteration, BrokerConfig, ConfigEntry, ConfigResource, DescribeConfigs,
+    DescribedConfigs, Reply, TopicRefused, topic_name,
 };
 
 impl Broker {
@@ -69,7 +69,9 @@ impl Broker {
 
     pub(crate) fn list_config_resources(&self) -> Vec<ConfigResource> {
         let topics = self.catalog.topics().map(|topic| ConfigResource::Topic(topic.name.clone()));
-        topics.chain(self.brokers().ids().map(|id| ConfigResource::Broker(id.to_string()))).collect()
+        topics
+            .chain(self.brokers().ids().map(|id| ConfigResource::Broker(id.to_string())))
+            .collect()
     }
 
     // ---- alteration ----------------------------------------------------------------------------

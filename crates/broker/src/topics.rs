@@ -237,7 +237,8 @@ impl Broker {
             }
             return self.assigned_shape(&new.assignment);
         }
-        let partitions = asked.unwrap_or_else(|| self.catalog.brokers.default_partitions(&self.config));
+        let partitions =
+            asked.unwrap_or_else(|| self.catalog.brokers.default_partitions(&self.config));
         let replicas = self.brokers().replicas(replicas)?;
         // More are refused with the reason where the room for them is known.
         let placed = partitions.min(limits::PARTITIONS_PER_TOPIC_MAX);

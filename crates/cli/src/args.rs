@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
 /// Where `up` listens, and where the commands look for a broker, unless told otherwise.
@@ -73,6 +74,11 @@ pub(crate) struct Up {
     /// Where the schema registry is
     #[arg(long, value_name = "HOST:PORT", default_value = REGISTRY_DEFAULT)]
     pub(crate) registry: String,
+    /// For tests: advertise N brokers, on N ports of this one process from the Kafka address on, so
+    /// that replication factors up to N are accepted. There is one copy of the data all the same
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=i64::from(BROKERS_MAX)))]
+    pub(crate) virtual_brokers: i32,
     /// Run an example on the node as well
     #[arg(long, value_enum)]
     pub(crate) demo: Option<Demo>,

@@ -49,6 +49,8 @@ fn wrong_arguments_are_code_2() {
         &["up", "--speed", "max"],
         &["up", "--demo", "shop", "--speed", "slow"],
         &["up", "--until-done"],
+        &["up", "--virtual-brokers", "0"],
+        &["up", "--virtual-brokers", "33"],
     ] {
         let output = tidings(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -395,4 +397,35 @@ fn help_names_every_command() {
     for command in ["up", "topic", "produce", "consume", "group"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
+}
+
+#[test]
+fn virtual_brokers_take_replicas_and_serve_on_every_port() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = node::up(data.path());
+    command.args(["--virtual-brokers", "3"]);
+    let node = Node::spawn(command);
+    let brokers: Vec<String> = serde_json::from_value(node.ready["brokers"].clone()).unwrap();
+    assert_eq!((brokers.len(), &brokers[0]), (3, &node.kafka));
+    said(&run(&node, &["topic", "create", "t", "-p", "3", "-r", "3"]));
+    for broker in &brokers {
+        let describe = ["topic", "describe", "t", "-o", "json", "-b", broker];
+        let described = lines_of_json(&run(&node, &describe)).remove(0);
+        let partitions = described["topic"]["partitions"].as_array().unwrap().clone();
+        let mut leaders: Vec<_> =
+            partitions.iter().map(|p| p["leader"].as_i64().unwrap()).collect();
+        leaders.sort_unstable();
+        assert_eq!(leaders, [1, 2, 3]);
+        assert!(partitions.iter().all(|p| p["replicas"].as_array().unwrap().len() == 3));
+    }
+    said(&feed(&node, &["produce", "t", "-p", "1"], "hello\n"));
+    let consumed = run(&node, &["consume", "t", "-n", "1", "-b", &brokers[2]]);
+    assert_eq!(said(&consumed), "hello\n");
+    node.stop();
+
+    let node = Node::start(data.path());
+    let refused = run(&node, &["topic", "create", "u", "-r", "3"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("--virtual-brokers 3"), "{}", text(&refused.stderr));
+    assert_eq!(said(&run(&node, &["consume", "t", "-n", "1"])), "hello\n");
 }

@@ -86,6 +86,8 @@ pub struct NodeFigures {
     pub unflushed_bytes: u64,
     /// As of the last look, about a second ago.
     pub free_bytes: u64,
+    /// The size of the file system; as large as can be where there is no end of it.
+    pub total_bytes: u64,
 }
 
 /// [`NodeFigures`] as the shard counts them.
@@ -98,7 +100,11 @@ pub(crate) struct Counters {
     pub(crate) damaged: AtomicU64,
     pub(crate) unflushed_bytes: AtomicU64,
     pub(crate) free_bytes: AtomicU64,
+    pub(crate) total_bytes: AtomicU64,
 }
+
+/// Where the logs of a node are that has no directory.
+const IN_MEMORY: &str = "/memory";
 
 /// How the shard thread ended; none while it runs.
 pub(crate) type Ended = Option<Result<(), NodeError>>;
@@ -113,6 +119,7 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     node_id: i32,
+    log_dir: String,
     cluster_id: String,
     inbox: mpsc::Sender<Message>,
     requests: Arc<Semaphore>,
@@ -139,11 +146,23 @@ impl Node {
         dir: impl Into<PathBuf>,
         config: NodeConfig,
     ) -> Result<(Self, OpenReport), NodeError> {
-        Self::start(Arc::new(FileDisk::open(dir)?), config)
+        let dir: PathBuf = dir.into();
+        let disk = FileDisk::open(dir.clone())?;
+        // Only shown: what cannot be made absolute is shown as it was said.
+        let log_dir = dir.canonicalize().unwrap_or(dir).display().to_string();
+        Self::start_at(log_dir, Arc::new(disk), config)
     }
 
     /// The same on any disk, for instance [`crate::MemoryDisk`].
     pub fn start(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<(Self, OpenReport), NodeError> {
+        Self::start_at(IN_MEMORY.to_owned(), disk, config)
+    }
+
+    fn start_at(
+        log_dir: String,
+        disk: Arc<dyn Disk>,
+        config: NodeConfig,
+    ) -> Result<(Self, OpenReport), NodeError> {
         let counters = Arc::new(Counters::default());
         let requests = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
         let produce_bytes = Arc::new(Semaphore::new(PRODUCE_BYTES_IN_FLIGHT_MAX));
@@ -152,6 +171,7 @@ impl Node {
         let started = shard::start(disk, &config, Arc::clone(&counters), allowances)?;
         let shared = Shared {
             node_id,
+            log_dir,
             cluster_id: started.cluster_id,
             inbox: started.inbox,
             requests,
@@ -165,6 +185,11 @@ impl Node {
 
     pub fn cluster_id(&self) -> &str {
         &self.shared.cluster_id
+    }
+
+    /// The data directory as an absolute path; `/memory` where there is none.
+    pub fn log_dir(&self) -> &str {
+        &self.shared.log_dir
     }
 
     pub fn node_id(&self) -> i32 {
@@ -207,6 +232,7 @@ impl Node {
             damaged: read(&counters.damaged),
             unflushed_bytes: read(&counters.unflushed_bytes),
             free_bytes: read(&counters.free_bytes),
+            total_bytes: read(&counters.total_bytes),
         }
     }
 

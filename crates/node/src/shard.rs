@@ -350,6 +350,8 @@ impl Shard {
                 self.broker.set_free_bytes(now, free);
                 let unflushed = self.broker.unflushed_bytes();
                 self.counters.free_bytes.store(free, Ordering::Relaxed);
+                let total = self.disk.total_bytes().unwrap_or(u64::MAX);
+                self.counters.total_bytes.store(total, Ordering::Relaxed);
                 self.counters.unflushed_bytes.store(unflushed, Ordering::Relaxed);
                 self.tell_of_room(free, unflushed);
             }

@@ -156,7 +156,7 @@ pub(crate) static TABLE: &[Row] = &[
     ),
     row::<w::metadata::Request>(
         "Creates missing topics where the client and the broker allow it. One broker, which is \
-         the controller. Lookup by topic id from version 12.",
+         the controller, unless more virtual ones are wanted. Lookup by topic id from version 12.",
     ),
     row::<w::offset_commit::Request>(
         "Retention times are not kept per commit. Topics by id in version 10.",
@@ -173,13 +173,15 @@ pub(crate) static TABLE: &[Row] = &[
         "Authorized operations are not computed. GROUP_ID_NOT_FOUND from version 6.",
     ),
     row::<w::list_groups::Request>("Filter by state from version 4, by type from 5."),
+    row::<w::sasl_handshake::Request>("There is no authentication: ILLEGAL_SASL_STATE."),
     row::<w::api_versions::Request>(
         "Any version is answered; one that is not served with UNSUPPORTED_VERSION in the layout \
          of version 0 (KIP-511). Features with their finalized levels from version 3; those with \
          level 0 are said supported from version 4.",
     ),
     row::<w::create_topics::Request>(
-        "The number of partitions and replicas may be left to the broker. One replica.",
+        "The number of partitions and replicas may be left to the broker. As many replicas as there are \
+         brokers. Names that differ in . and _ alone collide.",
     ),
     row::<w::delete_topics::Request>("By id from version 6."),
     row::<w::delete_records::Request>(
@@ -188,6 +190,9 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::init_producer_id::Request>(
         "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
     ),
+    row::<w::describe_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
+    row::<w::create_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
+    row::<w::delete_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
     row::<w::describe_configs::Request>(
         "Topics, this broker and all brokers (\"\"), with synonyms and documentation. Loggers and \
          clients' metrics are refused.",
@@ -195,13 +200,44 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::alter_configs::Request>(
         "Topics and brokers. Durable when answered; what is not named goes back to its default.",
     ),
+    row::<w::alter_replica_log_dirs::Request>(
+        "One directory: moving there changes nothing, elsewhere is refused.",
+    ),
+    row::<w::describe_log_dirs::Request>(
+        "The data directory, sizes of partitions as they are, total and free bytes from version 4.",
+    ),
+    row::<w::sasl_authenticate::Request>("There is no authentication: ILLEGAL_SASL_STATE."),
+    row::<w::create_partitions::Request>(
+        "Durable when answered. The new partitions can be used at once.",
+    ),
+    row::<w::create_delegation_token::Request>(
+        "Tokens need an authenticated client: DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.",
+    ),
+    row::<w::renew_delegation_token::Request>("As CreateDelegationToken."),
+    row::<w::expire_delegation_token::Request>("As CreateDelegationToken."),
+    row::<w::describe_delegation_token::Request>("As CreateDelegationToken."),
     row::<w::delete_groups::Request>(""),
+    row::<w::elect_leaders::Request>("The first replica leads always: ELECTION_NOT_NEEDED."),
     row::<w::incremental_alter_configs::Request>(
         "Topics and brokers; SET, DELETE, APPEND and SUBTRACT. Durable when answered.",
     ),
+    row::<w::alter_partition_reassignments::Request>(
+        "No data moves: done at once. With one broker only its own id is taken.",
+    ),
+    row::<w::list_partition_reassignments::Request>("None is ever under way."),
     row::<w::offset_delete::Request>(""),
+    row::<w::describe_user_scram_credentials::Request>("No user has any: RESOURCE_NOT_FOUND."),
+    row::<w::alter_user_scram_credentials::Request>("Not kept: UNSUPPORTED_SASL_MECHANISM."),
+    row::<w::describe_quorum::Request>(
+        "This node is the only voter; the log is that of its own metadata.",
+    ),
     row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
-    row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
+    row::<w::describe_cluster::Request>(
+        "Brokers only: controllers have no listener (MISMATCHED_ENDPOINT_TYPE).",
+    ),
+    row::<w::unregister_broker::Request>(
+        "The brokers are this process: INVALID_REQUEST, others BROKER_ID_NOT_REGISTERED.",
+    ),
     row::<w::list_config_resources::Request>("Every topic and this broker."),
 ];
 

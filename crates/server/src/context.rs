@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tidings_broker::Call;
-use tidings_node::{Node, NodeError};
+use tidings_node::{Node, NodeError, NodeFigures};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::allowances::{Allowances, Elements};
@@ -19,8 +19,10 @@ use crate::said::Lines;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) node: Node,
-    /// The host and port that clients are told to connect to.
-    pub(crate) advertised: Arc<(String, u16)>,
+    /// The broker that it was made to; the node itself unless that is shown as several.
+    pub(crate) broker_id: i32,
+    /// Host and port of each broker, from the node's own id on.
+    pub(crate) advertised: Arc<Vec<(String, u16)>>,
     /// Where the server listens.
     pub(crate) listener: SocketAddr,
     pub(crate) limits: ConnectionLimits,
@@ -68,8 +70,33 @@ impl Context {
         &self.connection.fetches
     }
 
+    /// The controller and the coordinator of everything.
     pub(crate) fn node_id(&self) -> i32 {
         self.connection.node.node_id()
+    }
+
+    /// The broker that was asked.
+    pub(crate) fn broker_id(&self) -> i32 {
+        self.connection.broker_id
+    }
+
+    /// Every broker that clients are told of, by id.
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = AdvertisedBroker<'_>> {
+        let ids = self.node_id()..;
+        ids.zip(self.connection.advertised.iter()).map(|(id, (host, port))| AdvertisedBroker {
+            id,
+            host,
+            port: *port,
+        })
+    }
+
+    pub(crate) fn node_figures(&self) -> NodeFigures {
+        self.connection.node.figures()
+    }
+
+    /// The data directory's path.
+    pub(crate) fn log_dir(&self) -> String {
+        self.connection.node.log_dir().to_owned()
     }
 
     pub(crate) fn cluster_id(&self) -> String {
@@ -77,11 +104,11 @@ impl Context {
     }
 
     pub(crate) fn host(&self) -> String {
-        self.connection.advertised.0.clone()
+        self.brokers().next().map(|broker| broker.host.to_owned()).unwrap_or_default()
     }
 
     pub(crate) fn port(&self) -> i32 {
-        i32::from(self.connection.advertised.1)
+        self.brokers().next().map_or(-1, |broker| i32::from(broker.port))
     }
 
     pub(crate) fn listener(&self) -> SocketAddr {
@@ -96,6 +123,14 @@ impl Context {
     pub(crate) fn client_host(&self) -> String {
         format!("/{}", self.connection.peer.ip())
     }
+}
+
+/// A broker as clients are told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdvertisedBroker<'a> {
+    pub(crate) id: i32,
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
 }
 
 /// What the fetches of one connection may take: their number, and a share of the bytes that all

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
     DeleteRecordsRefused, FeaturesRefused, FetchRefused, GroupRefused, GroupTrouble,
-    ProduceRefused, TopicRefused,
+    ProduceRefused, ReassignRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -44,6 +44,7 @@ error_codes! {
     2 CORRUPT_MESSAGE retry "a batch fails its check, here or on disk"
     3 UNKNOWN_TOPIC_OR_PARTITION retry "there is no such topic or partition"
     5 LEADER_NOT_AVAILABLE retry "the topic that had this name is still being deleted"
+    9 REPLICA_NOT_AVAILABLE retry "the partition is not on this broker"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
     16 NOT_COORDINATOR retry "the disk that keeps the groups is full or failed; the log says what to do"
@@ -56,31 +57,42 @@ error_codes! {
     26 INVALID_SESSION_TIMEOUT final "the session timeout is outside what the broker allows"
     27 REBALANCE_IN_PROGRESS final "the group is rebalancing: join again"
     32 INVALID_TIMESTAMP final "a record's timestamp is further from the clock than its topic allows"
+    33 UNSUPPORTED_SASL_MECHANISM final "there is no authentication, so no credentials are kept"
+    34 ILLEGAL_SASL_STATE final "there is no authentication to begin or to go on with"
     35 UNSUPPORTED_VERSION final "the request, its version or something it asks is not served here"
     36 TOPIC_ALREADY_EXISTS final "there is a topic of this name"
     37 INVALID_PARTITIONS final "this number of partitions is not allowed"
-    38 INVALID_REPLICATION_FACTOR final "one node holds one replica"
+    38 INVALID_REPLICATION_FACTOR final "there are not so many brokers: one node holds one replica"
+    39 INVALID_REPLICA_ASSIGNMENT final "the replicas chosen for a partition cannot be"
     40 INVALID_CONFIG final "a configuration has no such name or value"
     42 INVALID_REQUEST final "the request contradicts itself, or asks for what this server does not have"
     44 POLICY_VIOLATION final "the topic's cleanup.policy does not allow it"
     45 OUT_OF_ORDER_SEQUENCE_NUMBER final "an idempotent producer's batch does not follow its last one"
     47 INVALID_PRODUCER_EPOCH final "a newer epoch of the producer exists"
     48 INVALID_TXN_STATE final "a transactional batch outside a transaction; there are none here"
+    54 SECURITY_DISABLED final "there is no authorizer"
     56 KAFKA_STORAGE_ERROR retry "the disk is full or failed; the text and the log say what to do"
+    57 LOG_DIR_NOT_FOUND final "the broker has no such directory"
+    64 DELEGATION_TOKEN_REQUEST_NOT_ALLOWED final "tokens need an authenticated client"
     68 NON_EMPTY_GROUP final "the group still has members"
     69 GROUP_ID_NOT_FOUND final "there is no such group"
     70 FETCH_SESSION_ID_NOT_FOUND retry "there are no fetch sessions: fetch without one"
     71 INVALID_FETCH_SESSION_EPOCH retry "a first fetch has session epoch 0 or -1"
+    73 TOPIC_DELETION_DISABLED final "delete.topic.enable is false"
     74 FENCED_LEADER_EPOCH retry "the client's leader epoch is old"
     75 UNKNOWN_LEADER_EPOCH retry "the client's leader epoch is newer than the broker's"
     76 UNSUPPORTED_COMPRESSION_TYPE final "zstd below Produce version 7, or an unknown compression"
     79 MEMBER_ID_REQUIRED final "join again with the member id in the answer"
     81 GROUP_MAX_SIZE_REACHED final "the group takes no more members"
     82 FENCED_INSTANCE_ID final "a newer member has this group.instance.id"
+    84 ELECTION_NOT_NEEDED retry "the first replica leads the partition already"
+    85 NO_REASSIGNMENT_IN_PROGRESS final "each reassignment ends at once"
     86 GROUP_SUBSCRIBED_TO_TOPIC final "members of the group are subscribed to the topic"
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
+    91 RESOURCE_NOT_FOUND final "the user has no credentials"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
+    102 BROKER_ID_NOT_REGISTERED final "there is no such broker"
     114 MISMATCHED_ENDPOINT_TYPE final "a broker answers for brokers only"
     115 UNSUPPORTED_ENDPOINT_TYPE final "there are no such endpoints"
 }
@@ -116,8 +128,22 @@ impl Refusal for TopicRefused {
             Self::InvalidName(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
             Self::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
             Self::InvalidReplication(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
+            Self::InvalidAssignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
             Self::InvalidConfig(_) => ErrorCode::INVALID_CONFIG,
             Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            Self::DeletionDisabled => ErrorCode::TOPIC_DELETION_DISABLED,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for ReassignRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::NoneInProgress => ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
+            Self::InvalidAssignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+            Self::OtherReplication { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }

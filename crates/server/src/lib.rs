@@ -7,6 +7,7 @@
 
 mod allowances;
 mod api;
+mod authorized;
 mod connection;
 mod context;
 mod error_code;

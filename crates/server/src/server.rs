@@ -19,15 +19,16 @@ use crate::said::Lines;
 /// What the server is told once.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Host and port that clients are told to connect to: what Metadata and FindCoordinator say.
-    pub advertised: (String, u16),
+    /// Host and port of each broker that clients are told to connect to, from the node's own id on;
+    /// one of them unless the node is shown as several.
+    pub advertised: Vec<(String, u16)>,
     pub limits: ConnectionLimits,
 }
 
 impl ServerConfig {
     /// With the limits that there are.
     pub fn new(advertised: (String, u16)) -> Self {
-        Self { advertised, limits: ConnectionLimits::default() }
+        Self { advertised: vec![advertised], limits: ConnectionLimits::default() }
     }
 }
 
@@ -65,42 +66,53 @@ pub(crate) struct Counters {
 /// under way finish first.
 #[derive(Debug)]
 pub struct Server {
-    local_addr: SocketAddr,
+    local_addrs: Vec<SocketAddr>,
     counters: Arc<Counters>,
     stopping: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 }
 
-/// Serves the node to whoever connects to the listener, until the server is stopped. The node is
-/// the caller's to stop, afterwards.
+/// Serves the node to whoever connects to one of the listeners, until the server is stopped: each
+/// is that of the broker that is advertised in its place, and serves everything. The node is the
+/// caller's to stop, afterwards.
 pub async fn start(
     node: Node,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     config: ServerConfig,
 ) -> Result<Server, ServerError> {
-    let local_addr = listener.local_addr()?;
+    let local_addrs: Result<Vec<SocketAddr>, _> =
+        listeners.iter().map(TcpListener::local_addr).collect();
+    let local_addrs = local_addrs?;
     let (stopping, stopped) = watch::channel(false);
     let counters = Arc::new(Counters::default());
-    let accepting = Accepting {
-        node,
-        advertised: Arc::new(config.advertised),
-        listener: local_addr,
-        limits: config.limits,
-        counters: Arc::clone(&counters),
-        allowances: Allowances::new(&config.limits),
-        lines: Arc::default(),
-        fetched_bytes: Arc::default(),
-        by_address: Arc::default(),
-        stopping: stopped,
-    };
-    let accepting = tokio::spawn(accepting.run(listener));
-    Ok(Server { local_addr, counters, stopping, accepting })
+    let allowances = Allowances::new(&config.limits);
+    let advertised = Arc::new(config.advertised);
+    let (lines, fetched_bytes, by_address) = (Arc::default(), Arc::default(), Arc::default());
+    let ids = node.node_id()..;
+    let each = ids.zip(listeners).zip(&local_addrs).map(|((broker_id, listener), at)| {
+        let accepting = Accepting {
+            node: node.clone(),
+            broker_id,
+            advertised: Arc::clone(&advertised),
+            listener: *at,
+            limits: config.limits,
+            counters: Arc::clone(&counters),
+            allowances: allowances.clone(),
+            lines: Arc::clone(&lines),
+            fetched_bytes: Arc::clone(&fetched_bytes),
+            by_address: Arc::clone(&by_address),
+            stopping: stopped.clone(),
+        };
+        tokio::spawn(accepting.run(listener))
+    });
+    let accepting = each.collect();
+    Ok(Server { local_addrs, counters, stopping, accepting })
 }
 
 impl Server {
-    /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Where it listens, by broker.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
     }
 
     pub fn figures(&self) -> ServerFigures {
@@ -118,14 +130,16 @@ impl Server {
     /// ([`DRAIN_MAX`](crate::limits::DRAIN_MAX)), and returns when every connection is closed.
     pub async fn stop(mut self) {
         self.stopping.send_replace(true);
-        // A panic of the accepting task is reported by the runtime; there is nothing left to stop.
-        let _ended = (&mut self.accepting).await;
+        for accepting in &mut self.accepting {
+            // A panic of the task is reported by the runtime; there is nothing left to stop.
+            let _ended = accepting.await;
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -135,9 +149,12 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
+/// One listener's view of the server.
 struct Accepting {
     node: Node,
-    advertised: Arc<(String, u16)>,
+    /// The broker that the listener is one of.
+    broker_id: i32,
+    advertised: Arc<Vec<(String, u16)>>,
     listener: SocketAddr,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
@@ -173,7 +190,7 @@ impl Accepting {
     }
 
     fn take(&self, socket: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
-        let Some(place) = self.place(peer, connections.len()) else {
+        let Some(place) = self.place(peer) else {
             self.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -182,6 +199,7 @@ impl Accepting {
         }
         let connection = Arc::new(Connection {
             node: self.node.clone(),
+            broker_id: self.broker_id,
             advertised: Arc::clone(&self.advertised),
             listener: self.listener,
             limits: self.limits,
@@ -202,15 +220,16 @@ impl Accepting {
     }
 
     /// A place among the connections, if the limits leave one.
-    fn place(&self, peer: SocketAddr, open: usize) -> Option<Place> {
+    fn place(&self, peer: SocketAddr) -> Option<Place> {
         let limit = self.limits.connections_max;
-        if open >= limit {
+        // Whoever takes a place holds the lock, so no two listeners take the last one.
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.counters.connections.load(Ordering::Relaxed) >= limit as u64 {
             if let Some(left_out) = self.lines.may_say() {
                 tracing::warn!(%peer, limit, left_out, "too many connections");
             }
             return None;
         }
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(peer.ip()).or_default();
         let limit = self.limits.connections_per_address_max;
         if *count >= limit {
@@ -220,8 +239,8 @@ impl Accepting {
             return None;
         }
         *count += 1;
-        drop(by_address);
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        drop(by_address);
         self.counters.connections_accepted.fetch_add(1, Ordering::Relaxed);
         Some(Place {
             address: peer.ip(),

@@ -47,13 +47,13 @@ async fn start(limits: ConnectionLimits) -> Server {
     let (node, _) = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = ServerConfig { limits, ..ServerConfig::new(("broker.test".into(), 19092)) };
-    tidings_server::start(node, listener, config).await.unwrap()
+    tidings_server::start(node, vec![listener], config).await.unwrap()
 }
 
 async fn connect(server: &Server, from: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
-    socket.connect(server.local_addr()).await.unwrap()
+    socket.connect(server.local_addrs()[0]).await.unwrap()
 }
 
 async fn send<R: Request>(socket: &mut TcpStream, version: i16, request: &R) {
@@ -352,7 +352,7 @@ async fn an_answer_that_nobody_reads_makes_way_for_one_that_is_wanted() {
     let server = start(limits).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let mut unread = socket.connect(server.local_addr()).await.unwrap();
+    let mut unread = socket.connect(server.local_addrs()[0]).await.unwrap();
     send(&mut unread, 4, &at_length()).await;
     // The first bytes say that it holds the memory.
     unread.readable().await.unwrap();

@@ -85,10 +85,9 @@ impl BrokerConfigRow {
         let default = |value: String| synonym(value, ConfigSource::Default);
         match self.value {
             Value::OfServer | Value::Nothing => Vec::new(),
-            Value::DeleteTopics => vec![
-                told(config.delete_topics.to_string()),
-                default("true".to_owned()),
-            ],
+            Value::DeleteTopics => {
+                vec![told(config.delete_topics.to_string()), default("true".to_owned())]
+            }
             Value::NodeId => vec![told(config.node_id.to_string())],
             Value::Number(number) => vec![default(number.to_string())],
             Value::Text(text) => vec![default(text.to_owned())],

@@ -218,6 +218,9 @@ impl Disk for Breakable {
     fn free_bytes(&self) -> Result<u64, Fault> {
         self.inner.free_bytes()
     }
+    fn total_bytes(&self) -> Result<u64, Fault> {
+        self.inner.total_bytes()
+    }
 }
 
 fn plant(disk: &MemoryDisk, path: &str) {

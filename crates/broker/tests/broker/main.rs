@@ -8,6 +8,7 @@ mod failing_disk;
 mod fetch;
 mod groups;
 mod hostile;
+mod partitions;
 mod produce;
 mod rig;
 mod room;

@@ -67,10 +67,11 @@ fn topics_that_cannot_be_are_refused() {
             NewTopic { replication: Some(0), ..named("a") },
             invalid(TopicRefused::InvalidReplication),
         ),
-        (assigned(&[(0, &[1]), (1, &[2])]), invalid(TopicRefused::InvalidReplication)),
-        (assigned(&[(0, &[1, 2])]), invalid(TopicRefused::InvalidReplication)),
-        (assigned(&[(1, &[1])]), invalid(TopicRefused::InvalidReplication)),
-        (assigned(&[(0, &[1]), (0, &[1])]), invalid(TopicRefused::InvalidReplication)),
+        (assigned(&[(0, &[1]), (1, &[2])]), invalid(TopicRefused::InvalidAssignment)),
+        (assigned(&[(0, &[1, 2])]), invalid(TopicRefused::InvalidAssignment)),
+        (assigned(&[(0, &[])]), invalid(TopicRefused::InvalidAssignment)),
+        (assigned(&[(1, &[1])]), invalid(TopicRefused::InvalidAssignment)),
+        (assigned(&[(0, &[1]), (0, &[1])]), invalid(TopicRefused::InvalidAssignment)),
         (
             NewTopic { partitions: Some(1), ..assigned(&[(0, &[1])]) },
             invalid(TopicRefused::InvalidRequest),
@@ -93,6 +94,30 @@ fn topics_that_cannot_be_are_refused() {
     }
     let all = rig.call(DescribeTopics { topics: Topics::All, auto_create: false });
     assert_eq!(all.len(), 1, "no refusal left anything behind");
+}
+
+#[test]
+fn names_that_are_the_same_in_metrics_collide() {
+    let mut rig = Rig::new();
+    rig.topic("a.b_c");
+    for name in ["a_b_c", "a.b.c", "a_b.c"] {
+        let refused = rig.create(named(name)).unwrap_err();
+        assert!(matches!(refused, TopicRefused::InvalidName(_)), "{name}: {refused:?}");
+    }
+    rig.topic("a.b-c");
+    delete(&mut rig, "a.b_c").unwrap();
+    let mut rig = rig.restart();
+    rig.topic("a_b_c");
+}
+
+#[test]
+fn topics_stay_where_their_deletion_is_disabled() {
+    let keeping = tidings_broker::BrokerConfig { delete_topics: false, ..config() };
+    let mut rig = Rig::with(MemoryDisk::new(), keeping);
+    rig.topic("a");
+    assert_eq!(delete(&mut rig, "a"), Err(TopicRefused::DeletionDisabled));
+    assert_eq!(delete(&mut rig, "b"), Err(TopicRefused::Unknown));
+    assert!(describe(&mut rig, "a", false).topic.is_ok());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::Instant;
 use tidings_engine::Engine;
 use tidings_gateway::{Addresses, Console, ConsoleOptions, FigureSource};
 use tidings_node::{Node, NodeConfig, NodeError, raise_open_files};
+use tidings_server::limits::ConnectionLimits;
 use tidings_server::{Server, ServerConfig};
 use tidings_shop::{Options, Shop, Speed};
 use tokio::net::TcpListener;
@@ -160,12 +161,14 @@ impl Running {
         let Ports { kafka, http, registry } = ports;
         let mut ready = Ready::new(said, &kafka, &http, &registry)?;
         let dir = said.data.clone();
-        let opened = tokio::task::spawn_blocking(move || Node::open(dir, NodeConfig::default()));
+        let config = NodeConfig { brokers: said.virtual_brokers, ..NodeConfig::default() };
+        let opened = tokio::task::spawn_blocking(move || Node::open(dir, config));
         let opened = opened.await.map_err(|e| Failure::failed("the node does not start").why(e))?;
         let (node, report) = opened.map_err(|e| not_opened(said, &e))?;
         ready.report = report;
         let engine = Engine::embedded(node.clone());
-        let config = ServerConfig::new(ready.advertised.clone());
+        let limits = ConnectionLimits::default();
+        let config = ServerConfig { advertised: ready.advertised.clone(), limits };
         let server = tidings_server::start(node.clone(), kafka, config)
             .await
             .map_err(|e| Failure::failed("the Kafka listener does not start").why(e))?;

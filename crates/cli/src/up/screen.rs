@@ -25,8 +25,8 @@ pub(super) struct Ready {
     pub(super) kafka: String,
     pub(super) http: String,
     pub(super) registry: String,
-    /// What clients are told to connect to.
-    pub(super) advertised: (String, u16),
+    /// What clients are told to connect to, by broker.
+    pub(super) advertised: Vec<(String, u16)>,
     /// Nothing was in the data directory before.
     new_data: bool,
     data: PathBuf,
@@ -46,13 +46,16 @@ struct ReadyLine<'a> {
     http: &'a str,
     registry: &'a str,
     data: &'a Path,
+    /// Every broker, where there are virtual ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    brokers: Vec<String>,
 }
 
 impl Ready {
     /// Looks at the listeners, and at the data directory before it is opened.
     pub(super) fn new(
         said: &Up,
-        kafka: &TcpListener,
+        kafka: &[TcpListener],
         http: &TcpListener,
         registry: &TcpListener,
     ) -> Result<Self, Failure> {
@@ -60,11 +63,14 @@ impl Ready {
             let address = listener.local_addr();
             address.map_err(|e| Failure::failed("a listener has no address").why(e))
         };
-        let (kafka, http, registry) = (address(kafka)?, address(http)?, address(registry)?);
+        let brokers: Result<Vec<SocketAddr>, Failure> = kafka.iter().map(address).collect();
+        let (brokers, http, registry) = (brokers?, address(http)?, address(registry)?);
         let entries = std::fs::read_dir(&said.data);
-        let advertised = (reachable(kafka), kafka.port());
+        let advertised: Vec<(String, u16)> =
+            brokers.iter().map(|at| (reachable(*at), at.port())).collect();
+        let kafka = advertised.first().map(|(host, port)| format!("{host}:{port}"));
         Ok(Self {
-            kafka: format!("{}:{}", advertised.0, advertised.1),
+            kafka: kafka.unwrap_or_default(),
             http: format!("http://{}:{}", reachable(http), http.port()),
             registry: format!("http://{}:{}", reachable(registry), registry.port()),
             advertised,
@@ -72,7 +78,7 @@ impl Ready {
             data: said.data.clone(),
             demo: said.demo,
             fed: false,
-            exposed: [kafka, http, registry].iter().any(|at| !at.ip().is_loopback()),
+            exposed: brokers.iter().chain([&http, &registry]).any(|at| !at.ip().is_loopback()),
             report: OpenReport::default(),
             elapsed: Duration::ZERO,
         })
@@ -88,7 +94,17 @@ impl Ready {
             http: &self.http,
             registry: &self.registry,
             data: &self.data,
+            brokers: if self.is_virtual() { self.brokers() } else { Vec::new() },
         })
+    }
+
+    /// Several brokers are advertised, which one node only plays.
+    fn is_virtual(&self) -> bool {
+        self.advertised.len() > 1
+    }
+
+    fn brokers(&self) -> Vec<String> {
+        self.advertised.iter().map(|(host, port)| format!("{host}:{port}")).collect()
     }
 
     fn screen(&self, program: &str, (bold, plain): (&str, &str)) -> String {
@@ -105,6 +121,10 @@ impl Ready {
             ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
             ("Data", &data, &kept),
         ];
+        let virtual_ports = self.virtual_ports();
+        if self.is_virtual() {
+            rows.push(("Brokers", &virtual_ports, "virtual, for tests: one copy of all data"));
+        }
         rows.extend(self.demo.map(|Demo::Shop| match self.fed {
             false => ("Demo", "shop", "a month of real orders through six services"),
             true => ("Demo", "shop", "already in the log; --data NEW sells it again"),
@@ -135,6 +155,14 @@ impl Ready {
         }
         out.push('\n');
         out
+    }
+
+    fn virtual_ports(&self) -> String {
+        let ports: Vec<String> = self.advertised.iter().map(|(_, port)| port.to_string()).collect();
+        match ports.as_slice() {
+            [first, .., last] => format!("{} at :{first} to :{last}", ports.len()),
+            _ => String::new(),
+        }
     }
 
     fn commands(&self) -> [&'static str; 3] {
@@ -190,7 +218,7 @@ mod tests {
             kafka: KAFKA_DEFAULT.into(),
             http: "http://127.0.0.1:8080".into(),
             registry: "http://127.0.0.1:8081".into(),
-            advertised: ("127.0.0.1".into(), 9092),
+            advertised: vec![("127.0.0.1".into(), 9092)],
             new_data: false,
             data: "./tidings-data".into(),
             demo: None,
@@ -229,6 +257,14 @@ Try it in another terminal:
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(ready().screen("tidings", ("", "")), wanted);
+    }
+
+    #[test]
+    fn virtual_brokers_are_said_to_be_such() {
+        let advertised = [9092, 9093, 9094].map(|port| ("127.0.0.1".to_owned(), port)).to_vec();
+        let screen = Ready { advertised, ..ready() }.screen("tidings", ("", ""));
+        let row = "  Brokers   3 at :9092 to :9094    virtual, for tests: one copy of all data\n";
+        assert!(screen.contains(row), "{screen}");
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub trait Disk: Any + Send + Sync + fmt::Debug {
     fn sync_all(&self) -> Result<(), Fault>;
     /// Bytes an unprivileged writer may still write.
     fn free_bytes(&self) -> Result<u64, Fault>;
+    /// Bytes of the whole file system; as large as can be where there is no end of it.
+    fn total_bytes(&self) -> Result<u64, Fault>;
 }
 
 #[expect(clippy::len_without_is_empty, reason = "asking for the length is I/O that can fail")]

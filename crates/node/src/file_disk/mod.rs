@@ -173,7 +173,13 @@ impl Disk for FileDisk {
     }
 
     fn free_bytes(&self) -> Result<u64, Fault> {
-        free_bytes(&self.root).map_err(|error| fault("statvfs", "", None, &error))
+        let figures = space(&self.root).map_err(|error| fault("statvfs", "", None, &error))?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+
+    fn total_bytes(&self) -> Result<u64, Fault> {
+        let figures = space(&self.root).map_err(|error| fault("statvfs", "", None, &error))?;
+        Ok(figures.f_blocks.saturating_mul(figures.f_frsize))
     }
 }
 
@@ -206,7 +212,7 @@ fn sync_all(dir: &fs::File) -> io::Result<()> {
 }
 
 /// Bytes that an unprivileged writer may still write below `dir`.
-fn free_bytes(dir: &Path) -> io::Result<u64> {
+fn space(dir: &Path) -> io::Result<libc::statvfs> {
     let dir = CString::new(dir.as_os_str().as_bytes())?;
     let mut figures = std::mem::MaybeUninit::<libc::statvfs>::uninit();
     #[expect(unsafe_code, reason = "std has no statvfs")]
@@ -218,7 +224,7 @@ fn free_bytes(dir: &Path) -> io::Result<u64> {
         }
         figures.assume_init()
     };
-    Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    Ok(figures)
 }
 
 pub(crate) fn fault(

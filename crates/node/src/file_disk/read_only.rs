@@ -85,6 +85,10 @@ impl Disk for ReadOnlyDisk {
     fn free_bytes(&self) -> Result<u64, Fault> {
         refused("statvfs", "")
     }
+
+    fn total_bytes(&self) -> Result<u64, Fault> {
+        refused("statvfs", "")
+    }
 }
 
 #[derive(Debug)]
@@ -176,6 +180,7 @@ mod tests {
             disk.sync_dir(""),
             disk.sync_all(),
             disk.free_bytes().map(|_| ()),
+            disk.total_bytes().map(|_| ()),
         ];
         for refusal in refusals {
             let kind = refusal.unwrap_err().kind;

@@ -44,11 +44,11 @@ fn new_topic(topic: Topic) -> NewTopic {
 fn respond(created: CreatedTopic) -> TopicResponse {
     let name = created.name;
     match created.outcome {
-        Ok(TopicCreation { id, partitions, configs }) => TopicResponse {
+        Ok(TopicCreation { id, partitions, replicas, configs }) => TopicResponse {
             name,
             topic_id: id,
             num_partitions: partitions,
-            replication_factor: 1,
+            replication_factor: replicas,
             configs: Some(configs.into_iter().map(config).collect()),
             ..TopicResponse::default()
         },

@@ -1,6 +1,8 @@
 //! DeleteTopics, 1 to 6: topics with their records; from version 6 by name or by id (KIP-516).
 //!
-//! A topic named by both, by neither or more than once gets INVALID_REQUEST, and an unknown id UNKNOWN_TOPIC_ID.
+//! A topic named by both, by neither or more than once gets INVALID_REQUEST, and an unknown id
+//! UNKNOWN_TOPIC_ID. Where topics may not be deleted, each gets TOPIC_DELETION_DISABLED, below
+//! version 3 INVALID_REQUEST.
 
 use std::collections::HashMap;
 
@@ -14,6 +16,7 @@ use crate::context::Context;
 use crate::error_code::{Refusal, code_of};
 
 const TOPICS_SINCE: i16 = 6;
+const DELETION_DISABLED_SINCE: i16 = 3;
 
 impl Handler for Request {
     async fn answer(
@@ -36,6 +39,13 @@ impl Handler for Request {
         responses.extend(take_repeated(&mut topics).into_iter().map(repeated));
         let deleted = context.ask(tidings_broker::DeleteTopics { topics }).await?;
         responses.extend(deleted.into_iter().map(respond));
+        if header.version < DELETION_DISABLED_SINCE {
+            for response in &mut responses {
+                if response.error_code == ErrorCode::TOPIC_DELETION_DISABLED.code {
+                    response.error_code = ErrorCode::INVALID_REQUEST.code;
+                }
+            }
+        }
         Ok(Response { responses, ..Response::default() }.into())
     }
 

@@ -1,10 +1,10 @@
-//! Metadata, 0 to 12: this broker, and topics with their partitions.
+//! Metadata, 0 to 12: the brokers, and topics with their partitions.
 //!
 //! All topics are asked for with null, in version 0 with an empty list. A named topic that is
 //! missing is created where the client (from version 4; always before) and the broker allow it;
 //! an invalid name gets INVALID_TOPIC_EXCEPTION. Lookup by id needs version 12 (KIP-516): below,
 //! a topic without a name gets INVALID_REQUEST.
-//! Authorized operations (KIP-430) are not computed: the smallest integer says so.
+//! Authorized operations (KIP-430) are all that there are, for want of an authorizer.
 
 use tidings_broker::{
     DescribeTopics, PartitionDescription, TopicAnswer, TopicDescription, TopicName, Topics,
@@ -14,6 +14,7 @@ use tidings_wire::metadata::{Broker, Partition, Request, RequestTopic, Response,
 
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
+use crate::authorized;
 use crate::context::Context;
 use crate::error_code::Refusal;
 
@@ -38,16 +39,24 @@ impl Handler for Request {
         let auto_create = self.allow_auto_topic_creation && matches!(topics, Topics::These(_));
         let answers = context.ask(DescribeTopics { topics, auto_create }).await?;
         let node_id = context.node_id();
-        let broker = Broker { node_id, host: context.host(), port: context.port(), rack: None };
+        let brokers = context.brokers().map(|broker| Broker {
+            node_id: broker.id,
+            host: broker.host.to_owned(),
+            port: i32::from(broker.port),
+            rack: None,
+        });
+        let topic_operations = authorized::TOPIC.if_asked(self.include_topic_authorized_operations);
         let response = Response {
-            brokers: vec![broker],
+            brokers: brokers.collect(),
             cluster_id: Some(context.cluster_id()),
             controller_id: node_id,
             topics: answers
                 .into_iter()
-                .map(|answer| respond(answer, node_id))
+                .map(|answer| respond(answer, topic_operations))
                 .chain(nameless.iter().map(refuse_nameless))
                 .collect(),
+            cluster_authorized_operations: authorized::CLUSTER
+                .if_asked(self.include_cluster_authorized_operations),
             ..Response::default()
         };
         Ok(response.into())
@@ -75,7 +84,7 @@ fn name_of(topic: RequestTopic) -> TopicName {
     }
 }
 
-fn respond(answer: TopicAnswer, node_id: i32) -> Topic {
+fn respond(answer: TopicAnswer, topic_authorized_operations: i32) -> Topic {
     match (answer.topic, answer.asked) {
         (Ok(TopicDescription { name, id, internal, partitions }), _) => Topic {
             name: Some(name),
@@ -84,8 +93,9 @@ fn respond(answer: TopicAnswer, node_id: i32) -> Topic {
             partitions: partitions
                 .iter()
                 .enumerate()
-                .map(|(index, partition)| describe(index, partition, node_id))
+                .map(|(index, partition)| describe(index, partition))
                 .collect(),
+            topic_authorized_operations,
             ..Topic::default()
         },
         (Err(refused), TopicName::Name(name)) => {
@@ -97,14 +107,14 @@ fn respond(answer: TopicAnswer, node_id: i32) -> Topic {
     }
 }
 
-fn describe(index: usize, partition: &PartitionDescription, node_id: i32) -> Partition {
+fn describe(index: usize, partition: &PartitionDescription) -> Partition {
     Partition {
         error_code: ErrorCode::NONE.code,
         partition_index: index as i32,
-        leader_id: node_id,
+        leader_id: partition.leader().unwrap_or(-1),
         leader_epoch: partition.leader_epoch,
-        replica_nodes: vec![node_id],
-        isr_nodes: vec![node_id],
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.replicas.clone(),
         offline_replicas: Vec::new(),
     }
 }

@@ -1,14 +1,28 @@
 //! One file per API: what the protocol asks, what the node is asked, and what goes back.
 
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
+mod alter_user_scram_credentials;
 pub(crate) mod api_versions;
+mod create_acls;
+mod create_delegation_token;
+mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_cluster;
 pub(crate) mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_quorum;
+mod describe_user_scram_credentials;
+mod elect_leaders;
+mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -19,12 +33,17 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 pub(crate) mod produce;
+mod renew_delegation_token;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
+mod unregister_broker;
 mod update_features;
 
 use std::collections::HashMap;

@@ -12,6 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+/// What is advertised; the first of several brokers has this port.
+const HOST: &str = "broker.test";
+const PORT: u16 = 19092;
+
 /// Far beyond what anything here takes: reaching it is a failure, not a pace.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -23,17 +27,25 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::shown_as(1).await
+    }
+
+    /// A node that is shown as so many brokers, each with a listener.
+    pub(crate) async fn shown_as(brokers: i32) -> Self {
         let disk = MemoryDisk::new();
-        let config = NodeConfig { default_partitions: 2, ..NodeConfig::default() };
+        let config = NodeConfig { brokers, default_partitions: 2, ..NodeConfig::default() };
         let (node, _) = Node::start(Arc::new(disk.clone()), config).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = ServerConfig::new(("broker.test".into(), 19092));
-        let server = tidings_server::start(node.clone(), listener, config).await.unwrap();
+        let (mut listeners, mut config) = (Vec::new(), ServerConfig::new((HOST.into(), PORT)));
+        for _ in 0..brokers {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        config.advertised = (PORT..).take(listeners.len()).map(|p| (HOST.into(), p)).collect();
+        let server = tidings_server::start(node.clone(), listeners, config).await.unwrap();
         Self { node, disk, server }
     }
 
     pub(crate) async fn connect(&self) -> Client {
-        Client::connect(self.server.local_addr()).await
+        Client::connect(self.server.local_addrs()[0]).await
     }
 
     /// A client, after making this topic with one partition.

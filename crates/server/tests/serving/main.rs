@@ -1,5 +1,6 @@
 //! A real server on a loopback port over a node in memory, driven by the wire crate as its client.
 
+mod administration;
 mod client;
 mod configs;
 mod groups;

@@ -182,12 +182,10 @@ async fn produce_below_version_3_is_refused_in_its_own_layout() {
 async fn requests_that_are_not_implemented_are_answered() {
     let served = Served::start().await;
     let mut client = served.connect().await;
-    // SaslHandshake 1, DescribeAcls 2 (flexible), and ControlledShutdown (between brokers).
-    for (key, version, expected) in [
-        (17u8, 1u8, &[0, 0, 0, 3, 0, 35, 0, 0, 0, 0][..]),
-        (29, 2, &[0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 35, 0, 1, 0]),
-        (7, 3, &[0, 0, 0, 3, 0, 35]),
-    ] {
+    // PushTelemetry 0 (flexible), and ControlledShutdown (between brokers).
+    for (key, version, expected) in
+        [(72u8, 0u8, &[0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 35, 0][..]), (7, 3, &[0, 0, 0, 3, 0, 35])]
+    {
         let frame = [0, 0, 0, 10, 0, key, 0, version, 0, 0, 0, 3, 0xff, 0xff];
         client.send_raw(&frame).await;
         assert_eq!(client.next_frame().await.unwrap(), expected, "key {key}");
@@ -215,6 +213,11 @@ async fn every_request_in_every_version_gets_an_answer() {
     ask!(list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group);
     ask!(heartbeat, leave_group, sync_group, describe_groups, list_groups, api_versions);
     ask!(create_topics, delete_topics, init_producer_id, describe_configs, describe_cluster);
-    ask!(delete_groups, update_features);
+    ask!(delete_groups, update_features, create_partitions, elect_leaders, describe_quorum);
+    ask!(alter_partition_reassignments, list_partition_reassignments, describe_log_dirs);
+    ask!(alter_replica_log_dirs, unregister_broker, describe_acls, create_acls, delete_acls);
+    ask!(sasl_handshake, sasl_authenticate, create_delegation_token, renew_delegation_token);
+    ask!(expire_delegation_token, describe_delegation_token, describe_user_scram_credentials);
+    ask!(alter_user_scram_credentials);
     served.stop().await;
 }

@@ -7,10 +7,12 @@ pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
 pub mod create_acls;
+pub mod create_delegation_token;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_acls;
@@ -21,14 +23,17 @@ pub mod describe_acls;
 pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_delegation_token;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod end_txn;
+pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -47,10 +52,14 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod renew_delegation_token;
 #[cfg(feature = "samples")]
 mod samples;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod sync_group;
 pub mod txn_offset_commit;
+pub mod unregister_broker;
 pub mod update_features;
 pub mod write_txn_markers;
 
@@ -69,6 +78,7 @@ pub const APIS: &[crate::Api] = &[
     sync_group::API,
     describe_groups::API,
     list_groups::API,
+    sasl_handshake::API,
     api_versions::API,
     create_topics::API,
     delete_topics::API,
@@ -87,7 +97,12 @@ pub const APIS: &[crate::Api] = &[
     alter_configs::API,
     alter_replica_log_dirs::API,
     describe_log_dirs::API,
+    sasl_authenticate::API,
     create_partitions::API,
+    create_delegation_token::API,
+    renew_delegation_token::API,
+    expire_delegation_token::API,
+    describe_delegation_token::API,
     delete_groups::API,
     elect_leaders::API,
     incremental_alter_configs::API,
@@ -96,10 +111,13 @@ pub const APIS: &[crate::Api] = &[
     offset_delete::API,
     describe_client_quotas::API,
     alter_client_quotas::API,
+    describe_user_scram_credentials::API,
+    alter_user_scram_credentials::API,
     describe_quorum::API,
     update_features::API,
     describe_cluster::API,
     describe_producers::API,
+    unregister_broker::API,
     describe_transactions::API,
     list_transactions::API,
     consumer_group_heartbeat::API,
@@ -110,4 +128,4 @@ pub const APIS: &[crate::Api] = &[
 
 /// Calls a macro with the modules of every API, by key.
 #[macro_export]
-macro_rules! every_api { ($then:ident) => { $then! { produce, fetch, list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group, heartbeat, leave_group, sync_group, describe_groups, list_groups, api_versions, create_topics, delete_topics, delete_records, init_producer_id, offset_for_leader_epoch, add_partitions_to_txn, add_offsets_to_txn, end_txn, write_txn_markers, txn_offset_commit, describe_acls, create_acls, delete_acls, describe_configs, alter_configs, alter_replica_log_dirs, describe_log_dirs, create_partitions, delete_groups, elect_leaders, incremental_alter_configs, alter_partition_reassignments, list_partition_reassignments, offset_delete, describe_client_quotas, alter_client_quotas, describe_quorum, update_features, describe_cluster, describe_producers, describe_transactions, list_transactions, consumer_group_heartbeat, consumer_group_describe, list_config_resources, describe_topic_partitions } }; }
+macro_rules! every_api { ($then:ident) => { $then! { produce, fetch, list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group, heartbeat, leave_group, sync_group, describe_groups, list_groups, sasl_handshake, api_versions, create_topics, delete_topics, delete_records, init_producer_id, offset_for_leader_epoch, add_partitions_to_txn, add_offsets_to_txn, end_txn, write_txn_markers, txn_offset_commit, describe_acls, create_acls, delete_acls, describe_configs, alter_configs, alter_replica_log_dirs, describe_log_dirs, sasl_authenticate, create_partitions, create_delegation_token, renew_delegation_token, expire_delegation_token, describe_delegation_token, delete_groups, elect_leaders, incremental_alter_configs, alter_partition_reassignments, list_partition_reassignments, offset_delete, describe_client_quotas, alter_client_quotas, describe_user_scram_credentials, alter_user_scram_credentials, describe_quorum, update_features, describe_cluster, describe_producers, unregister_broker, describe_transactions, list_transactions, consumer_group_heartbeat, consumer_group_describe, list_config_resources, describe_topic_partitions } }; }

@@ -771,6 +771,18 @@ impl Sample for crate::list_groups::Group {
     }
 }
 
+impl Sample for crate::sasl_handshake::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { mechanism: s.string() }
+    }
+}
+
+impl Sample for crate::sasl_handshake::Response {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { error_code: s.i16(), mechanisms: s.list(|s| s.string()) }
+    }
+}
+
 impl Sample for crate::api_versions::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
@@ -1680,6 +1692,23 @@ impl Sample for crate::describe_log_dirs::DescribeLogDirsPartition {
     }
 }
 
+impl Sample for crate::sasl_authenticate::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { auth_bytes: s.bytes() }
+    }
+}
+
+impl Sample for crate::sasl_authenticate::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            auth_bytes: s.bytes(),
+            session_lifetime_ms: if version >= 1 { s.i64() } else { 0 },
+        }
+    }
+}
+
 impl Sample for crate::create_partitions::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
@@ -1726,6 +1755,133 @@ impl Sample for crate::create_partitions::CreatePartitionsTopicResult {
             error_code: s.i16(),
             error_message: s.nullable(true, |s| s.string()),
         }
+    }
+}
+
+impl Sample for crate::create_delegation_token::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            owner_principal_type: if version >= 3 {
+                s.nullable(true, |s| s.string())
+            } else {
+                None
+            },
+            owner_principal_name: if version >= 3 {
+                s.nullable(true, |s| s.string())
+            } else {
+                None
+            },
+            renewers: s
+                .list(|s| crate::create_delegation_token::CreatableRenewers::sample(s, version)),
+            max_lifetime_ms: s.i64(),
+        }
+    }
+}
+
+impl Sample for crate::create_delegation_token::CreatableRenewers {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { principal_type: s.string(), principal_name: s.string() }
+    }
+}
+
+impl Sample for crate::create_delegation_token::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            principal_type: s.string(),
+            principal_name: s.string(),
+            token_requester_principal_type: if version >= 3 { s.string() } else { String::new() },
+            token_requester_principal_name: if version >= 3 { s.string() } else { String::new() },
+            issue_timestamp_ms: s.i64(),
+            expiry_timestamp_ms: s.i64(),
+            max_timestamp_ms: s.i64(),
+            token_id: s.string(),
+            hmac: s.bytes(),
+            throttle_time_ms: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::renew_delegation_token::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { hmac: s.bytes(), renew_period_ms: s.i64() }
+    }
+}
+
+impl Sample for crate::renew_delegation_token::Response {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { error_code: s.i16(), expiry_timestamp_ms: s.i64(), throttle_time_ms: s.i32() }
+    }
+}
+
+impl Sample for crate::expire_delegation_token::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { hmac: s.bytes(), expiry_time_period_ms: s.i64() }
+    }
+}
+
+impl Sample for crate::expire_delegation_token::Response {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { error_code: s.i16(), expiry_timestamp_ms: s.i64(), throttle_time_ms: s.i32() }
+    }
+}
+
+impl Sample for crate::describe_delegation_token::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            owners: s.nullable(true, |s| {
+                s.list(|s| {
+                    crate::describe_delegation_token::DescribeDelegationTokenOwner::sample(
+                        s, version,
+                    )
+                })
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_delegation_token::DescribeDelegationTokenOwner {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { principal_type: s.string(), principal_name: s.string() }
+    }
+}
+
+impl Sample for crate::describe_delegation_token::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            error_code: s.i16(),
+            tokens: s.list(|s| {
+                crate::describe_delegation_token::DescribedDelegationToken::sample(s, version)
+            }),
+            throttle_time_ms: s.i32(),
+        }
+    }
+}
+
+impl Sample for crate::describe_delegation_token::DescribedDelegationToken {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            principal_type: s.string(),
+            principal_name: s.string(),
+            token_requester_principal_type: if version >= 3 { s.string() } else { String::new() },
+            token_requester_principal_name: if version >= 3 { s.string() } else { String::new() },
+            issue_timestamp: s.i64(),
+            expiry_timestamp: s.i64(),
+            max_timestamp: s.i64(),
+            token_id: s.string(),
+            hmac: s.bytes(),
+            renewers: s.list(|s| {
+                crate::describe_delegation_token::DescribedDelegationTokenRenewer::sample(
+                    s, version,
+                )
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_delegation_token::DescribedDelegationTokenRenewer {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { principal_type: s.string(), principal_name: s.string() }
     }
 }
 
@@ -2132,6 +2288,110 @@ impl Sample for crate::alter_client_quotas::EntityDataResponse {
     }
 }
 
+impl Sample for crate::describe_user_scram_credentials::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            users: s.nullable(true, |s| {
+                s.list(|s| crate::describe_user_scram_credentials::UserName::sample(s, version))
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_user_scram_credentials::UserName {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string() }
+    }
+}
+
+impl Sample for crate::describe_user_scram_credentials::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            results: s.list(|s| {
+                crate::describe_user_scram_credentials::DescribeUserScramCredentialsResult::sample(
+                    s, version,
+                )
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_user_scram_credentials::DescribeUserScramCredentialsResult {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            user: s.string(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+            credential_infos: s.list(|s| {
+                crate::describe_user_scram_credentials::CredentialInfo::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::describe_user_scram_credentials::CredentialInfo {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { mechanism: s.i8(), iterations: s.i32() }
+    }
+}
+
+impl Sample for crate::alter_user_scram_credentials::Request {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            deletions: s.list(|s| {
+                crate::alter_user_scram_credentials::ScramCredentialDeletion::sample(s, version)
+            }),
+            upsertions: s.list(|s| {
+                crate::alter_user_scram_credentials::ScramCredentialUpsertion::sample(s, version)
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_user_scram_credentials::ScramCredentialDeletion {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { name: s.string(), mechanism: s.i8() }
+    }
+}
+
+impl Sample for crate::alter_user_scram_credentials::ScramCredentialUpsertion {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            name: s.string(),
+            mechanism: s.i8(),
+            iterations: s.i32(),
+            salt: s.bytes(),
+            salted_password: s.bytes(),
+        }
+    }
+}
+
+impl Sample for crate::alter_user_scram_credentials::Response {
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            results: s.list(|s| {
+                crate::alter_user_scram_credentials::AlterUserScramCredentialsResult::sample(
+                    s, version,
+                )
+            }),
+        }
+    }
+}
+
+impl Sample for crate::alter_user_scram_credentials::AlterUserScramCredentialsResult {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            user: s.string(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
 impl Sample for crate::describe_quorum::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self { topics: s.list(|s| crate::describe_quorum::TopicData::sample(s, version)) }
@@ -2356,6 +2616,22 @@ impl Sample for crate::describe_producers::ProducerState {
             last_timestamp: s.i64(),
             coordinator_epoch: s.i32(),
             current_txn_start_offset: s.i64(),
+        }
+    }
+}
+
+impl Sample for crate::unregister_broker::Request {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { broker_id: s.i32() }
+    }
+}
+
+impl Sample for crate::unregister_broker::Response {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            throttle_time_ms: s.i32(),
+            error_code: s.i16(),
+            error_message: s.nullable(true, |s| s.string()),
         }
     }
 }

@@ -434,4 +434,8 @@ impl Disk for MemoryDisk {
         let trouble = self.trouble();
         Ok(trouble.capacity_bytes.map_or(u64::MAX, |all| all.saturating_sub(trouble.used_bytes)))
     }
+
+    fn total_bytes(&self) -> Result<u64, Fault> {
+        Ok(self.trouble().capacity_bytes.unwrap_or(u64::MAX))
+    }
 }
