@@ -382,7 +382,7 @@ mod tests {
             partitions,
             replicas: Vec::new(),
         };
-        let settings = TopicSettings::new(BTreeMap::new());
+        let settings = TopicSettings::new(Said::new(), &BrokerSaid::default());
         let mut catalog = Catalog::new();
         // Compaction leaves the record of a topic that is gone before the next one's creation.
         catalog.apply(changed(1, 9));

@@ -142,6 +142,7 @@ impl Broker {
                 let said = altered(resource, before, alteration)?;
                 let settings = TopicSettings::checked(said, &self.catalog.brokers)?;
                 keeps_its_records(topic, &settings)?;
+                settings.check_replicas(self.replicas_of(topic, 0).len())?;
                 Ok((settings.said() != before).then(|| CatalogRecord::TopicConfigured {
                     name: name.clone(),
                     id: base64(topic.id),
@@ -165,13 +166,16 @@ impl Broker {
         }
     }
 
-    /// Refuses what would contradict what topics say: a lag of compaction above the other.
+    /// Refuses what would contradict what topics say: a lag of compaction above the other, or more
+    /// replicas in sync than there are.
     fn topics_allow(&self, of_all: bool, said: &Said) -> Result<(), TopicRefused> {
         let mut brokers = self.catalog.brokers.clone();
         *(if of_all { &mut brokers.cluster } else { &mut brokers.node }) = said.clone();
-        TopicSettings::checked(Said::new(), &brokers)?;
+        let default = TopicSettings::checked(Said::new(), &brokers)?;
+        default.check_replicas(self.config.brokers.unsigned_abs() as usize)?;
         for topic in self.catalog.topics() {
-            TopicSettings::checked(topic.settings.said().clone(), &brokers)?;
+            let settings = TopicSettings::checked(topic.settings.said().clone(), &brokers)?;
+            settings.check_replicas(self.replicas_of(topic, 0).len())?;
         }
         Ok(())
     }

@@ -166,6 +166,7 @@ impl Broker {
         }
         let Shape { partitions, replicas, assignment } = self.wanted_shape(new)?;
         let settings = TopicSettings::parse(&new.configs, &self.catalog.brokers)?;
+        settings.check_replicas(usize::try_from(replicas).unwrap_or(0))?;
         let id = self.fresh_topic_id();
         let record =
             self.catalog.decide_create(&new.name, id, partitions, assignment, &settings)?;

@@ -51,6 +51,11 @@ const INTRODUCTION: &str = "\
 Any Kafka client may connect. Requests of one connection are answered in their order, while several
 are under way at once. A request that is malformed or too long closes its connection, and nothing
 else; the reason is in the log. There is no authentication and no TLS.
+
+There is one node, which is every topic's only replica, the controller and the coordinator of all groups.
+`tidings up --virtual-brokers N` shows it as N brokers on N ports, as an aid for tests that insist on several: replicas, leaders
+and elections are said of them consistently, each port serves everything, and there is one copy of the data all
+the same.
 ";
 
 const NOT_SERVED: &str = "

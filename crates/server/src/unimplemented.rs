@@ -32,9 +32,6 @@ const fn layout(
     Layout { key, name, version_max, flexible_since, fields }
 }
 
-/// For an API without flexible versions.
-const NEVER: i16 = i16::MAX;
-
 /// Largest key of Kafka 4.3.
 const KEY_MAX: i16 = 92;
 

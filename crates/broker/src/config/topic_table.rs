@@ -5,6 +5,8 @@
 
 use tidings_log::limits::BATCH_BYTES_MAX;
 
+use crate::limits::BROKERS_MAX;
+
 use super::ConfigKind;
 use super::rule::Rule;
 
@@ -28,6 +30,7 @@ pub(super) const TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms"
 pub(super) const TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
 pub(super) const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 pub(super) const MIN_CLEANABLE_DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
+pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 pub(super) const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
 pub(super) const RETENTION_BYTES: &str = "retention.bytes";
 pub(super) const RETENTION_MS: &str = "retention.ms";
@@ -209,12 +212,13 @@ pub(super) const TOPIC_CONFIGS: &[TopicConfig] = &[
         documentation: "How long a record of a compacted topic stays uncompacted at least.",
     },
     TopicConfig {
-        name: "min.insync.replicas",
+        name: MIN_INSYNC_REPLICAS,
         broker: Some("min.insync.replicas"),
         kind: ConfigKind::Int,
         default: "1",
-        rule: Rule::Only("1", "one node holds one replica"),
-        documentation: "One node holds one replica; acknowledged means on its disk.",
+        // How many there are depends on the topic: `TopicSettings::check_replicas`.
+        rule: Rule::Range(1, BROKERS_MAX as i64),
+        documentation: "At most the topic's replicas, of which one node holds one; all are in sync, and acknowledged means on its disk.",
     },
     TopicConfig {
         name: "preallocate",

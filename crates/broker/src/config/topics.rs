@@ -5,9 +5,10 @@ use tidings_log::LogConfig;
 use super::rule::{list, millionths};
 use super::topic_table::{
     CLEANUP_POLICY, DELETE_RETENTION_MS, DURABILITY, INDEX_INTERVAL_BYTES, MAX_COMPACTION_LAG_MS,
-    MAX_MESSAGE_BYTES, MIN_CLEANABLE_DIRTY_RATIO, MIN_COMPACTION_LAG_MS, RETENTION_BYTES,
-    RETENTION_MS, SEGMENT_BYTES, SEGMENT_INDEX_BYTES, SEGMENT_MS, TIMESTAMP_AFTER_MAX_MS,
-    TIMESTAMP_BEFORE_MAX_MS, TIMESTAMP_TYPE, TOPIC_CONFIGS, TopicConfig, topic_config,
+    MAX_MESSAGE_BYTES, MIN_CLEANABLE_DIRTY_RATIO, MIN_COMPACTION_LAG_MS, MIN_INSYNC_REPLICAS,
+    RETENTION_BYTES, RETENTION_MS, SEGMENT_BYTES, SEGMENT_INDEX_BYTES, SEGMENT_MS,
+    TIMESTAMP_AFTER_MAX_MS, TIMESTAMP_BEFORE_MAX_MS, TIMESTAMP_TYPE, TOPIC_CONFIGS, TopicConfig,
+    topic_config,
 };
 use super::{BrokerSaid, ConfigEntry, ConfigSource, ConfigSynonym, Said};
 use crate::{TopicRefused, limits};
@@ -23,6 +24,8 @@ pub(crate) struct TopicSettings {
     /// used.
     pub(crate) timestamp_before_max_ms: i64,
     pub(crate) timestamp_after_max_ms: i64,
+    /// Only compared with how many replicas there are: all of them are always in sync.
+    min_insync_replicas: i64,
     pub(crate) log: LogConfig,
 }
 
@@ -67,6 +70,22 @@ impl TopicSettings {
         Ok(settings)
     }
 
+    /// Refuses to want more replicas in sync than a topic has.
+    pub(crate) fn check_replicas(&self, replicas: usize) -> Result<(), TopicRefused> {
+        let wanted = self.min_insync_replicas;
+        if usize::try_from(wanted).is_ok_and(|wanted| wanted <= replicas) {
+            return Ok(());
+        }
+        let why = match replicas {
+            1 => "one node holds one replica".to_owned(),
+            _ => format!("there are {replicas} replicas"),
+        };
+        Err(TopicRefused::InvalidConfig(format!(
+            "Invalid value {wanted} for configuration {MIN_INSYNC_REPLICAS}: Value must be at most \
+             {replicas}: {why}"
+        )))
+    }
+
     /// What the catalog kept; it was checked when it was said.
     pub(crate) fn new(said: Said, brokers: &BrokerSaid) -> Self {
         let text = |name: &str| -> &str {
@@ -83,6 +102,7 @@ impl TopicSettings {
             log_append_time: text(TIMESTAMP_TYPE) == "LogAppendTime",
             timestamp_before_max_ms: long(TIMESTAMP_BEFORE_MAX_MS),
             timestamp_after_max_ms: long(TIMESTAMP_AFTER_MAX_MS),
+            min_insync_replicas: long(MIN_INSYNC_REPLICAS),
             log: LogConfig {
                 segment_bytes: int(SEGMENT_BYTES),
                 segment_ms: long(SEGMENT_MS),
@@ -150,9 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn no_more_replicas_can_be_wanted_in_sync_than_there_are() {
+        let two = parse("min.insync.replicas", "2").unwrap();
+        assert_eq!([2, 3].map(|replicas| two.check_replicas(replicas)), [Ok(()), Ok(())]);
+        assert_eq!(
+            two.check_replicas(1).unwrap_err().to_string(),
+            "Invalid value 2 for configuration min.insync.replicas: Value must be at most 1: one \
+             node holds one replica"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         let cases = [
-            ("min.insync.replicas", "2", "Value must be 1: one node holds one replica"),
+            ("min.insync.replicas", "0", "Value must be at least 1"),
             (
                 "compression.type",
                 "lz4",

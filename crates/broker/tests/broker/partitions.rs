@@ -154,6 +154,13 @@ fn virtual_brokers_hold_replicas_in_turns() {
     assert_eq!(replicas(&mut rig, "c"), [[2]]);
     let refused = rig.create(replicated("d", 1, 4)).unwrap_err();
     assert!(matches!(refused, TopicRefused::InvalidReplication(_)));
+    let in_sync = |count: &str| NewTopic {
+        configs: vec![("min.insync.replicas".to_owned(), Some(count.to_owned()))],
+        ..replicated("f", 1, 2)
+    };
+    let refused = rig.create(in_sync("3")).unwrap_err();
+    assert!(matches!(refused, TopicRefused::InvalidConfig(_)), "{refused:?}");
+    rig.create(in_sync("2")).unwrap();
     let assignment = vec![(0, vec![3, 1]), (1, vec![2, 1])];
     rig.create(NewTopic { name: "e".into(), assignment, ..NewTopic::default() }).unwrap();
     assert_eq!(replicas(&mut rig, "e"), [[3, 1], [2, 1]]);
