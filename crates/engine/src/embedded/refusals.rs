@@ -38,8 +38,10 @@ pub(super) fn topic(name: &str, refused: TopicRefused) -> Error {
         TopicRefused::InvalidName(text)
         | TopicRefused::InvalidPartitions(text)
         | TopicRefused::InvalidReplication(text)
+        | TopicRefused::InvalidAssignment(text)
         | TopicRefused::InvalidConfig(text)
         | TopicRefused::InvalidRequest(text) => Error::Invalid(text),
+        TopicRefused::DeletionDisabled => Error::Invalid(format!("{name}: {refused}")),
         TopicRefused::Storage(text) => Error::Storage(text),
     }
 }
