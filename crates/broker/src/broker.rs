@@ -15,6 +15,7 @@ use tidings_log::{Disk, Fault, LogId, NewRecord, StoreConfig};
 use crate::admission::Admission;
 use crate::catalog::{CATALOG, Catalog, CatalogRecord};
 use crate::fetch::WaitingFetches;
+use crate::fetch_sessions::FetchSessions;
 use crate::held::{HeldReplies, Mark, Wait};
 use crate::jobs::Jobs;
 use crate::partition::Logs;
@@ -72,6 +73,7 @@ pub struct Broker {
     pub(crate) groups_trouble: Option<String>,
     pub(crate) held: HeldReplies,
     pub(crate) fetches: WaitingFetches,
+    pub(crate) sessions: FetchSessions,
     pub(crate) admission: Admission,
     pub(crate) jobs: Jobs,
     pub(crate) completions: VecDeque<Completion>,
@@ -97,6 +99,7 @@ impl Broker {
         match request {
             Request::Produce(request) => self.produce(now, ticket, request),
             Request::Fetch(request) => self.fetch(now, ticket, request),
+            Request::FetchInSession(request) => self.fetch_in_session(now, ticket, request),
             Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
             Request::CreateTopics(request) => self.create_topics(now, ticket, &request),
             Request::AlterConfigs(request) => self.alter_configs(now, ticket, request),
@@ -110,6 +113,7 @@ impl Broker {
             Request::DeleteGroups(request) => self.delete_groups(now, ticket, request),
             Request::ListOffsets(request) => self.list_offsets(ticket, request),
             Request::UpdateFeatures(request) => self.update_features(now, ticket, &request),
+            Request::EndsOfEpochs(request) => self.ends_of_epochs(ticket, request),
             Request::DeleteRecords(request) => self.delete_records(ticket, request),
             Request::LeaveGroup(request) => {
                 let reply = Reply::LeaveGroup(self.groups.leave(now, request));

@@ -14,7 +14,7 @@ use crate::config::{BrokerSaid, Said, TopicSettings};
 use crate::features::Finalized;
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
-use crate::{TopicId, TopicRefused, limits};
+use crate::{TopicId, TopicName, TopicRefused, limits};
 
 /// One change of the catalog, as it is logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +156,13 @@ impl Catalog {
 
     pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.get(name)
+    }
+
+    pub(crate) fn find(&self, topic: &TopicName) -> Option<&Topic> {
+        match topic {
+            TopicName::Name(name) => self.topic(name),
+            TopicName::Id(id) => self.topic(self.name_of(id)?),
+        }
     }
 
     pub(crate) fn name_of(&self, id: &TopicId) -> Option<&str> {

@@ -12,8 +12,10 @@ mod cold;
 mod config;
 mod configuration;
 mod deletion;
+mod epochs;
 mod features;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod held;
 mod jobs;
@@ -26,6 +28,7 @@ mod producers;
 mod random;
 mod refused;
 mod request;
+mod session_fetch;
 mod topic_name;
 mod topics;
 
@@ -41,7 +44,8 @@ pub use features::{
 };
 pub use jobs::{Job, JobKind};
 pub use refused::{
-    DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
+    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble,
+    ProduceRefused, TopicRefused,
 };
 pub use request::*;
 pub use tidings_coordinator::{GroupsConfig, IN_PROCESS_HOST};

@@ -21,6 +21,14 @@ pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 pub const WAITING_FETCHES_MAX: usize = 20_000;
 /// Bytes of batches in one fetch answer, whatever the client allows (one batch may exceed it).
 pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Fetch sessions kept at once (Kafka's `max.incremental.fetch.session.cache.slots`); a client that
+/// gets none sends full fetches.
+pub const FETCH_SESSIONS_MAX: usize = 1_000;
+/// Partitions of all fetch sessions; each takes about 250 bytes.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 250_000;
+/// A session that was not used for so long may go for any other, one that is older than that for a
+/// larger one (Kafka's `min.incremental.fetch.session.eviction.ms`).
+pub const FETCH_SESSION_EVICTION_MS: u64 = 120_000;
 /// Longest wait of a fetch.
 pub const FETCH_WAIT_MAX_MS: u32 = 300_000;
 /// Reads of segments that may be out at once, a fetch of many partitions counting once; further

@@ -23,10 +23,11 @@ use crate::admission::Admission;
 use crate::broker::{Broker, BrokerConfig, Now, OpenReport};
 use crate::catalog::{CATALOG, Catalog, CatalogRecord, log_key};
 use crate::fetch::WaitingFetches;
+use crate::fetch_sessions::{FetchSessions, SESSION_LIMITS};
 use crate::held::HeldReplies;
 use crate::jobs::{Jobs, moment};
 use crate::limits;
-use crate::partition::{Logs, Partition};
+use crate::partition::{FIRST_EPOCH, Logs, Partition};
 use crate::producers::ProducerIds;
 use crate::random::{Random, base64};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
@@ -63,7 +64,7 @@ impl Broker {
             u64::MAX
         });
         let mut logs = Logs { store, by_id: Default::default() };
-        logs.by_id.insert(CATALOG, Partition::new(CATALOG_FOLDER.to_owned(), 0));
+        logs.by_id.insert(CATALOG, Partition::new(CATALOG_FOLDER.to_owned(), 0, FIRST_EPOCH));
         let mut broker = Self {
             random: Random::new(config.seed ^ run),
             producer_ids: ProducerIds::none_below(catalog.producer_ids_end),
@@ -76,6 +77,7 @@ impl Broker {
             groups_trouble: None,
             held: HeldReplies::default(),
             fetches: WaitingFetches::default(),
+            sessions: FetchSessions::new(SESSION_LIMITS),
             admission: Admission::default(),
             jobs: Jobs::default(),
             completions: VecDeque::new(),
@@ -186,7 +188,7 @@ impl Broker {
                 }
                 let key = log_key(&topic.id, partition);
                 let opened = self.logs.store.open_log(id, key, &folder, topic.settings.log);
-                let mut held = Partition::new(folder, 0);
+                let mut held = Partition::new(folder, 0, FIRST_EPOCH);
                 match opened {
                     Ok(recovered) => report.add(&held.folder, &recovered),
                     Err(fault) => {
@@ -195,6 +197,7 @@ impl Broker {
                         held.unopened = Some(fault);
                     }
                 }
+                held.leader_epoch = self.logs.opened_epoch(id, None);
                 self.logs.by_id.insert(id, held);
             }
         }

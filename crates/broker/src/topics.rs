@@ -16,11 +16,11 @@ use std::sync::Arc;
 use tidings_log::{Disk, Fault, FaultKind, LogId};
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::catalog::{CATALOG, log_key};
+use crate::catalog::{CATALOG, Topic, log_key};
 use crate::config::TopicSettings;
 use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
-use crate::partition::{Partition, storage_trouble};
+use crate::partition::{FIRST_EPOCH, Partition, storage_trouble};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::{
     CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeTopics, NewTopic,
@@ -68,7 +68,8 @@ impl Broker {
         for asked in distinct(asked, |asked| asked) {
             let topic = self.describe_topic(now, &asked, request.auto_create);
             if let Ok(described) = &topic {
-                waits.extend(self.wait_settled(&described.name, answers.len()));
+                let topic = self.catalog.topic(&described.name);
+                waits.extend(topic.and_then(|topic| self.wait_settled(topic, answers.len())));
             }
             answers.push(TopicAnswer { asked, topic });
         }
@@ -106,8 +107,8 @@ impl Broker {
     }
 
     /// The wait until a topic's creation is on disk, if it is not yet.
-    pub(crate) fn wait_settled(&self, name: &str, part: usize) -> Option<Wait> {
-        let (_, first) = self.catalog.topic(name)?.logs().next()?;
+    pub(crate) fn wait_settled(&self, topic: &Topic, part: usize) -> Option<Wait> {
+        let (_, first) = topic.logs().next()?;
         let past = self.logs.get(first)?.settles_at;
         let settled = past <= self.logs.durable(CATALOG);
         (!settled).then_some(Wait { log: CATALOG, mark: Mark::End, past, part })
@@ -131,7 +132,8 @@ impl Broker {
                 self.create_topic(now, new, request.validate_only)
             };
             if outcome.is_ok() && !request.validate_only {
-                waits.extend(self.wait_settled(&new.name, answers.len()));
+                let topic = self.catalog.topic(&new.name);
+                waits.extend(topic.and_then(|topic| self.wait_settled(topic, answers.len())));
             }
             answers.push(CreatedTopic { name: new.name.clone(), outcome });
         }
@@ -172,7 +174,7 @@ impl Broker {
             debug_assert_eq!(self.catalog.log(&new.name, index), Some(log));
             let folder = topic_name::folder(&new.name, index);
             self.unsettled.insert(log);
-            self.logs.by_id.insert(log, Partition::new(folder, past));
+            self.logs.by_id.insert(log, Partition::new(folder, past, FIRST_EPOCH));
         }
         Ok(TopicCreation { id, partitions, configs })
     }

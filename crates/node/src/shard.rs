@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidings_broker::log::{Disk, Fault, FaultKind};
 use tidings_broker::{
     Broker, BrokerConfig, Completion, DiskRoom, Job, JobKind, Now, OpenReport, ProduceRefused,
-    Reply, Request, Ticket,
+    Reply, Request, SessionFetched, Ticket,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -327,7 +327,8 @@ impl Shard {
                     self.counters.produced_bytes.fetch_add(produce_bytes, Ordering::Relaxed);
                 }
             }
-            Reply::Fetch(fetched) => {
+            Reply::Fetch(fetched)
+            | Reply::FetchInSession(Ok(SessionFetched { partitions: fetched, .. })) => {
                 let data = fetched.iter().filter_map(|f| f.outcome.as_ref().ok());
                 let bytes = data.map(|data| data.bytes() as u64).sum();
                 self.counters.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);

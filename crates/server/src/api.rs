@@ -107,12 +107,14 @@ pub(crate) enum Turn {
 
 pub(crate) type Serving = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// One row: an API, from which version on it is advertised, and its handler.
+/// One row: an API, which of its versions are advertised, and its handler.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) api: Api,
     /// Below the API's first version where clients want to see it advertised all the same.
     pub(crate) advertised_min: i16,
+    /// Below the API's last version where what that means for others is not served.
+    pub(crate) advertised_max: i16,
     /// For `docs/protocol.md`.
     pub(crate) notes: &'static str,
     serve: fn(Context, Bytes) -> Serving,
@@ -123,6 +125,7 @@ const fn row<H: Handler>(notes: &'static str) -> Row {
     Row {
         api: H::API,
         advertised_min: H::API.version_min,
+        advertised_max: H::API.version_max,
         notes,
         serve: |context, frame| Box::pin(serve_as::<H>(context, frame)),
         refuse: refuse_as::<H>,
@@ -134,6 +137,11 @@ impl Row {
         self.advertised_min = version;
         self
     }
+
+    const fn advertised_to(mut self, version: i16) -> Self {
+        self.advertised_max = version;
+        self
+    }
 }
 
 use tidings_wire as w;
@@ -143,16 +151,20 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::produce::Request>(
         "Versions 0 to 2 are advertised, because older librdkafka takes their absence for a broker \
          without compression, and refused with UNSUPPORTED_VERSION. acks=1 means the disk, like \
-         acks=all. Transactional batches are refused.",
+         acks=all. Transactional batches are refused. Versions 12 and 13 are served and not \
+         advertised: a client takes 12 for a broker whose produce adds partitions to transactions. \
+         Version 13 names topics by their ids.",
     )
-    .advertised_from(0),
+    .advertised_from(0)
+    .advertised_to(11),
     row::<w::fetch::Request>(
-        "Long poll. Whole batches, the first of them whatever its size. No incremental sessions: \
-         the session id is always 0. Read committed ends at the last stable offset and names \
-         aborted transactions.",
+        "Long poll. Whole batches, the first of them whatever its size. Sessions from version 7, \
+         topics by their ids from 13. Read committed ends at the last stable offset and names \
+         aborted transactions. Replicas are refused with NOT_LEADER_OR_FOLLOWER.",
     ),
     row::<w::list_offsets::Request>(
-        "Latest, earliest, largest timestamp (from version 7) and by timestamp.",
+        "Latest, earliest, largest timestamp (from version 7) and by timestamp. There is no tiered \
+         storage: what is local is everything (from 8), what is remote is nowhere (from 9 and 11).",
     ),
     row::<w::metadata::Request>(
         "Creates missing topics where the client and the broker allow it. One broker, which is \
@@ -188,6 +200,9 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::init_producer_id::Request>(
         "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
     ),
+    row::<w::offset_for_leader_epoch::Request>(
+        "An epoch ends where the next begins; a partition's grows when it may have lost records.",
+    ),
     row::<w::describe_configs::Request>(
         "Topics, this broker and all brokers (\"\"), with synonyms and documentation. Loggers and \
          clients' metrics are refused.",
@@ -203,6 +218,9 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
     row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
     row::<w::list_config_resources::Request>("Every topic and this broker."),
+    row::<w::describe_topic_partitions::Request>(
+        "Page by page, at most 2,000 partitions each. Every operation is authorized.",
+    ),
 ];
 
 /// The row of a key.

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
-    DeleteRecordsRefused, FeaturesRefused, FetchRefused, GroupRefused, GroupTrouble,
-    ProduceRefused, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused,
+    GroupTrouble, ProduceRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -44,6 +44,7 @@ error_codes! {
     2 CORRUPT_MESSAGE retry "a batch fails its check, here or on disk"
     3 UNKNOWN_TOPIC_OR_PARTITION retry "there is no such topic or partition"
     5 LEADER_NOT_AVAILABLE retry "the topic that had this name is still being deleted"
+    6 NOT_LEADER_OR_FOLLOWER retry "the request says it is from a replica, and there are none"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
     16 NOT_COORDINATOR retry "the disk that keeps the groups is full or failed; the log says what to do"
@@ -69,8 +70,8 @@ error_codes! {
     56 KAFKA_STORAGE_ERROR retry "the disk is full or failed; the text and the log say what to do"
     68 NON_EMPTY_GROUP final "the group still has members"
     69 GROUP_ID_NOT_FOUND final "there is no such group"
-    70 FETCH_SESSION_ID_NOT_FOUND retry "there are no fetch sessions: fetch without one"
-    71 INVALID_FETCH_SESSION_EPOCH retry "a first fetch has session epoch 0 or -1"
+    70 FETCH_SESSION_ID_NOT_FOUND retry "there is no such fetch session, or no more: begin another"
+    71 INVALID_FETCH_SESSION_EPOCH retry "not the next fetch of its session: begin another"
     74 FENCED_LEADER_EPOCH retry "the client's leader epoch is old"
     75 UNKNOWN_LEADER_EPOCH retry "the client's leader epoch is newer than the broker's"
     76 UNSUPPORTED_COMPRESSION_TYPE final "zstd below Produce version 7, or an unknown compression"
@@ -81,6 +82,8 @@ error_codes! {
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
+    103 INCONSISTENT_TOPIC_ID retry "a topic of a fetch session was deleted and created anew"
+    106 FETCH_SESSION_TOPIC_ID_ERROR retry "a fetch session named topics by ids, then by names, or the reverse"
     114 MISMATCHED_ENDPOINT_TYPE final "a broker answers for brokers only"
     115 UNSUPPORTED_ENDPOINT_TYPE final "there are no such endpoints"
 }
@@ -137,6 +140,7 @@ impl Refusal for ProduceRefused {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
             Self::Internal(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
             Self::Batch(refused) => match refused.kind {
                 RefusalKind::Corrupt => ErrorCode::CORRUPT_MESSAGE,
@@ -169,11 +173,23 @@ impl Refusal for FetchRefused {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
+            Self::InconsistentId => ErrorCode::INCONSISTENT_TOPIC_ID,
             Self::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
             Self::FencedEpoch { .. } => ErrorCode::FENCED_LEADER_EPOCH,
             Self::UnknownEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
             Self::Corrupt(_) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for FetchSessionRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound(_) => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            Self::WrongEpoch { .. } => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+            Self::MixedNames => ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
         }
     }
 }

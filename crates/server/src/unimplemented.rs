@@ -41,7 +41,6 @@ const KEY_MAX: i16 = 92;
 #[rustfmt::skip]
 static LAYOUTS: &[Layout] = &[
     layout(17, "SaslHandshake",                1, NEVER, "el"),
-    layout(23, "OffsetForLeaderEpoch",         4, 4, "2tl"),
     layout(24, "AddPartitionsToTxn",           5, 3, "t4el"),
     layout(25, "AddOffsetsToTxn",              4, 3, "te"),
     layout(26, "EndTxn",                       5, 3, "te5q5h"),
@@ -74,7 +73,6 @@ static LAYOUTS: &[Layout] = &[
     layout(69, "ConsumerGroupDescribe",        1, 0, "tl"),
     layout(71, "GetTelemetrySubscriptions",    0, 0, "teuiliifl"),
     layout(72, "PushTelemetry",                0, 0, "te"),
-    layout(75, "DescribeTopicPartitions",      0, 0, "tlo"),
     layout(76, "ShareGroupHeartbeat",          1, 0, "tenniio"),
     layout(77, "ShareGroupDescribe",           1, 0, "tl"),
     layout(78, "ShareFetch",                   1, 0, "tenill"),

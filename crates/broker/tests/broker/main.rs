@@ -11,5 +11,6 @@ mod hostile;
 mod produce;
 mod rig;
 mod room;
+mod sessions;
 mod topics;
 mod upkeep;

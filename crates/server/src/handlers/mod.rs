@@ -9,6 +9,7 @@ mod delete_topics;
 mod describe_cluster;
 pub(crate) mod describe_configs;
 mod describe_groups;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -23,6 +24,7 @@ mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 pub(crate) mod produce;
 mod sync_group;
 mod update_features;
@@ -49,6 +51,19 @@ where
         }
     }
     topics
+}
+
+/// The topic of a request whose version names it by its id, or else by its name.
+fn topic_of(by_id: bool, name: String, id: TopicId) -> TopicName {
+    if by_id { TopicName::Id(id) } else { TopicName::Name(name) }
+}
+
+/// The name and the id that a response has for a topic: the one that was asked for.
+fn name_and_id(topic: TopicName) -> (String, TopicId) {
+    match topic {
+        TopicName::Name(name) => (name, TopicId::default()),
+        TopicName::Id(id) => (String::new(), id),
+    }
 }
 
 /// An epoch as the wire says it: -1 for none.

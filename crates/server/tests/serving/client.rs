@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tidings_node::{MemoryDisk, NewRecord, Node, NodeConfig, encode_batch};
 use tidings_server::{Server, ServerConfig};
-use tidings_wire::{Request, RequestHeader, create_topics, fetch, produce};
+use tidings_wire::{Request, RequestHeader, create_topics, fetch, metadata, produce};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -121,6 +121,14 @@ impl Client {
         assert_eq!(self.next_frame().await, None);
     }
 
+    pub(crate) async fn topic_id(&mut self, topic: &str) -> [u8; 16] {
+        let topic = metadata::RequestTopic { name: Some(topic.into()), ..Default::default() };
+        let request = metadata::Request { topics: Some(vec![topic]), ..Default::default() };
+        let response = self.call(13, &request).await;
+        assert_eq!((response.error_code, response.topics[0].error_code), (0, 0));
+        response.topics[0].topic_id
+    }
+
     /// Appends to partition 0 and returns the outcome.
     pub(crate) async fn append(
         &mut self,
@@ -150,7 +158,8 @@ pub(crate) fn batch(values: &[&str]) -> Bytes {
 /// A request to append a batch to partition 0.
 pub(crate) fn appending(topic: &str, batch: Bytes) -> produce::Request {
     let data = produce::PartitionData { index: 0, records: Some(batch) };
-    let topic = produce::TopicData { name: topic.into(), partition_data: vec![data] };
+    let topic =
+        produce::TopicData { name: topic.into(), partition_data: vec![data], ..Default::default() };
     produce::Request { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() }
 }
 
@@ -161,7 +170,8 @@ pub(crate) fn fetching(topic: &str, offset: i64, max_wait_ms: i32) -> fetch::Req
         partition_max_bytes: 1 << 20,
         ..Default::default()
     };
-    let topic = fetch::Topic { topic: topic.into(), partitions: vec![partition] };
+    let topic =
+        fetch::Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
     let (min_bytes, max_bytes) = (1, 1 << 20);
     fetch::Request { max_wait_ms, min_bytes, max_bytes, topics: vec![topic], ..Default::default() }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod configs;
+mod fetches;
 mod groups;
 mod hostile;
 mod records;
