@@ -162,7 +162,7 @@ impl FetchSessions {
         (id, epoch): (i32, i32),
         by_id: bool,
         changed: Vec<FetchPartition>,
-        forgotten: Vec<(TopicName, i32)>,
+        forgotten: &[(TopicName, i32)],
     ) -> Result<Resumed, FetchSessionRefused> {
         let session = self.sessions.get_mut(&id).ok_or(FetchSessionRefused::NotFound(id))?;
         if session.epoch != epoch {

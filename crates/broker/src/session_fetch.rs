@@ -45,7 +45,7 @@ impl Broker {
             SessionStep::Next { id, epoch } => {
                 let changed = std::mem::take(&mut fetch.partitions);
                 let at = (id, epoch);
-                let resumed = self.sessions.resume(now.mono_ms, at, by_id, changed, forgotten);
+                let resumed = self.sessions.resume(now.mono_ms, at, by_id, changed, &forgotten);
                 match resumed {
                     Err(refused) => self.refuse_in_session(ticket, refused),
                     Ok(resumed) => {

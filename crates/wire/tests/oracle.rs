@@ -169,7 +169,7 @@ fn every_api_begins_and_turns_flexible_where_kafka_says() {
         let key = ApiKey::try_from(api.key).unwrap();
         assert_eq!(format!("{key:?}"), format!("{}", api.name));
         let known = key.valid_versions();
-        let last = theirs(api, api.version_max);
+        let last = theirs(*api, api.version_max);
         assert!(known.min <= api.version_min && last <= known.max, "{}", api.name);
         for version in api.version_min..=api.version_max {
             let flexible = key.request_header_version(version) == 2;

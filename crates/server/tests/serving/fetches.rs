@@ -156,8 +156,10 @@ async fn epochs_end_at_the_high_watermark_while_there_is_but_one() {
     served.stop().await;
 }
 
-/// Names and partitions on a page, and the cursor after it.
-fn shown(page: &pages::Response) -> (Vec<(String, Vec<i32>)>, Option<(String, i32)>) {
+/// Topics with their partitions, and the cursor after them.
+type Page = (Vec<(String, Vec<i32>)>, Option<(String, i32)>);
+
+fn shown(page: &pages::Response) -> Page {
     let topics = page.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| partition.partition_index);
         (topic.name.clone().unwrap(), partitions.collect())
