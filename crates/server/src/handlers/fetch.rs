@@ -17,7 +17,7 @@ use tidings_wire::fetch::{
     Response, Topic, TopicResponse,
 };
 
-use super::{by_topic, epoch, isolation, name_and_id, topic_of};
+use super::{by_topic, epoch, id_or_empty, isolation, name_or_empty, topic_of};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
@@ -130,13 +130,9 @@ fn partitions_of(topic: Topic, by_id: bool) -> impl Iterator<Item = FetchPartiti
 fn respond(fetched: SessionFetched, isolation: Isolation, leader: Option<i32>) -> Response {
     let respond = |p: Fetched| (p.topic.clone(), respond_partition(p, isolation, leader));
     let responses = by_topic(fetched.partitions.into_iter().map(respond));
-    let topic = |(topic, partitions)| {
-        let (topic, topic_id) = name_and_id(topic);
-        TopicResponse { topic, topic_id, partitions }
-    };
     Response {
         session_id: fetched.session_id,
-        responses: responses.into_iter().map(topic).collect(),
+        responses: responses.into_iter().map(topic_response).collect(),
         ..Response::default()
     }
 }
@@ -204,9 +200,11 @@ fn refuse_replica(topics: Vec<Topic>, by_id: bool) -> Response {
         (part.topic, partition)
     };
     let partitions = topics.into_iter().flat_map(|topic| partitions_of(topic, by_id));
-    let responses = by_topic(partitions.map(refused)).into_iter().map(|(topic, partitions)| {
-        let (topic, topic_id) = name_and_id(topic);
-        TopicResponse { topic, topic_id, partitions }
-    });
+    let responses = by_topic(partitions.map(refused)).into_iter().map(topic_response);
     Response { responses: responses.collect(), ..Response::default() }
+}
+
+fn topic_response((topic, partitions): (TopicName, Vec<PartitionResponse>)) -> TopicResponse {
+    let topic_id = id_or_empty(&topic);
+    TopicResponse { topic: name_or_empty(topic), topic_id, partitions }
 }

@@ -58,14 +58,6 @@ fn topic_of(by_id: bool, name: String, id: TopicId) -> TopicName {
     if by_id { TopicName::Id(id) } else { TopicName::Name(name) }
 }
 
-/// The name and the id that a response has for a topic: the one that was asked for.
-fn name_and_id(topic: TopicName) -> (String, TopicId) {
-    match topic {
-        TopicName::Name(name) => (name, TopicId::default()),
-        TopicName::Id(id) => (String::new(), id),
-    }
-}
-
 /// An epoch as the wire says it: -1 for none.
 fn epoch(epoch: i32) -> Option<i32> {
     (epoch >= 0).then_some(epoch)

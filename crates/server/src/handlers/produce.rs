@@ -15,7 +15,7 @@ use tidings_wire::produce::{
 };
 use tidings_wire::{DecodeError, EncodeError, Prefix, Reader, RequestHeader, Wire, Writer};
 
-use super::{by_topic, name_and_id, topic_of};
+use super::{by_topic, id_or_empty, name_or_empty, topic_of};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
@@ -57,8 +57,8 @@ impl Handler for Request {
         let responses = responses
             .into_iter()
             .map(|(topic, partition_responses)| {
-                let (name, topic_id) = name_and_id(topic);
-                TopicResponse { name, topic_id, partition_responses }
+                let topic_id = id_or_empty(&topic);
+                TopicResponse { name: name_or_empty(topic), topic_id, partition_responses }
             })
             .collect();
         Ok(Response { responses, ..Response::default() }.into())
