@@ -131,7 +131,9 @@ class Client:
         listener = Listener(hears)
         consumer.subscribe([topic], listener=listener)
         while not hears.leaving.is_set():
-            came = consumer.poll(timeout_ms=50)
+            # Long enough for a rebalance: the client stays out of its group when a poll that joins
+            # is over before it has its assignment.
+            came = consumer.poll(timeout_ms=1000)
             for batch in came.values():
                 for one in batch:
                     hears.saw(one.partition, decoded(one.value))

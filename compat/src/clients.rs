@@ -60,7 +60,7 @@ pub const SERVER_LACKS: &[LeftOut] = &[
     without("transactions", "transactional ids are refused"),
     without("consumer protocol", "there is no ConsumerGroupHeartbeat"),
     without("topics", "there is no CreatePartitions"),
-    partly("groups", &["offset deleted"], "there is no OffsetDelete"),
+    without("groups", "there is no OffsetDelete"),
 ];
 
 /// Every client, in the order of the matrix.
@@ -79,6 +79,7 @@ pub const CLIENTS: &[Client] = &[
             without("transactions", "the client's batches have no producer id"),
             EAGER_ONLY,
             NO_CONSUMER_PROTOCOL,
+            without("refusals", "the server refuses a fetch that ends a session"),
             partly(
                 "records",
                 &["deleted before", "earliest then", "read then", "deleted beyond the end"],

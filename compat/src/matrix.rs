@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::clients::{CLIENTS, Client, LeftOut, SERVER_LACKS, Version, facts_of, scenarios};
+use crate::clients::{CLIENTS, Client, LeftOut, SERVER_LACKS, Version, scenarios};
 use crate::own_file;
 
 const HEAD: &str = "\
@@ -42,7 +42,9 @@ pub fn page() -> String {
         }
         page.push('\n');
     }
-    page.push_str("\n## What is left out\n\n| client | scenario | facts | why |\n|---|---|---|---|\n");
+    page.push_str(
+        "\n## What is left out\n\n| client | scenario | facts | why |\n|---|---|---|---|\n",
+    );
     for left in SERVER_LACKS {
         left_out(&mut page, "every one", left);
     }
@@ -105,6 +107,7 @@ pub fn place() -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::facts_of;
 
     #[test]
     fn the_page_is_what_the_list_says() {
