@@ -60,7 +60,6 @@ pub const SERVER_LACKS: &[LeftOut] = &[
     without("transactions", "transactional ids are refused"),
     without("consumer protocol", "there is no ConsumerGroupHeartbeat"),
     without("topics", "there is no CreatePartitions"),
-    without("groups", "there is no OffsetDelete"),
 ];
 
 /// Every client, in the order of the matrix.

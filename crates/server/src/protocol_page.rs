@@ -50,7 +50,8 @@ const INTRODUCTION: &str = "\
 
 Any Kafka client may connect. Requests of one connection are answered in their order, while several
 are under way at once. A request that is malformed or too long closes its connection, and nothing
-else; the reason is in the log. There is no authentication and no TLS.
+else; the reason is in the log. There is no authentication and no TLS. [clients.md](clients.md) lists the
+clients that are tested, and what each of them does.
 ";
 
 const NOT_SERVED: &str = "
