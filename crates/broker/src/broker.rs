@@ -20,6 +20,7 @@ use crate::held::{HeldReplies, Mark, Wait};
 use crate::jobs::Jobs;
 use crate::partition::Logs;
 use crate::producers::ProducerIds;
+use crate::quotas::Buckets;
 use crate::random::Random;
 use crate::topics::{Removal, distinct};
 use crate::{Reply, Request};
@@ -67,6 +68,7 @@ pub struct Broker {
     pub(crate) random: Random,
     pub(crate) catalog: Catalog,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) quota_buckets: Buckets,
     pub(crate) logs: Logs,
     pub(crate) groups: Coordinator,
     /// Why the groups could not be loaded.
@@ -102,6 +104,7 @@ impl Broker {
             Request::FetchInSession(request) => self.fetch_in_session(now, ticket, request),
             Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
             Request::CreateTopics(request) => self.create_topics(now, ticket, &request),
+            Request::AlterQuotas(request) => self.alter_quotas(now, ticket, &request),
             Request::AlterConfigs(request) => self.alter_configs(now, ticket, request),
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
@@ -135,6 +138,12 @@ impl Broker {
                 Reply::DescribeConfigs(self.describe_configs(request))
             }
             Request::DescribeFeatures(_) => Reply::DescribeFeatures(self.describe_features()),
+            Request::DescribeQuotas(request) => {
+                Reply::DescribeQuotas(self.describe_quotas(&request))
+            }
+            Request::ConnectionOpened(request) => {
+                Reply::ConnectionOpened(self.charge_connection(now, request))
+            }
             Request::ListConfigResources(_) => {
                 Reply::ListConfigResources(self.list_config_resources())
             }

@@ -1,5 +1,5 @@
-//! What the node has promised to keep: cluster id, topics, configuration, reserved producer ids,
-//! features. A fold of the records in `__tidings_catalog-0`.
+//! What the node has promised to keep: cluster id, topics, configuration, quotas, reserved
+//! producer ids, features. A fold of the records in `__tidings_catalog-0`.
 //!
 //! Invariants: a name has at most one topic; a topic id is never given out twice; reserved producer
 //! ids only grow. Records are JSON, one object per record, so that Kafka's tools show them.
@@ -12,6 +12,7 @@ use tidings_log::{LogId, LogKey, NewRecord};
 
 use crate::config::{BrokerSaid, Said, TopicSettings};
 use crate::features::Finalized;
+use crate::quotas::{Parts, Quotas};
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
 use crate::{TopicId, TopicName, TopicRefused, limits};
@@ -45,6 +46,11 @@ pub(crate) enum CatalogRecord {
         broker: String,
         configs: Said,
     },
+    /// All rates of those whom a quota is for, as text, from now on; without any it is gone.
+    QuotaSet {
+        entity: Parts,
+        rates: BTreeMap<String, String>,
+    },
     /// Every producer id below `next` may have been given out.
     ProducerIdsReserved {
         next: i64,
@@ -66,6 +72,10 @@ impl CatalogRecord {
             // Not the topic's own key: of each key compaction keeps the last record only.
             Self::TopicConfigured { name, .. } => format!("topic-configs/{name}"),
             Self::BrokerConfigured { broker, .. } => format!("broker-configs/{broker}"),
+            Self::QuotaSet { entity, .. } => {
+                let entity = serde_json::to_string(entity).expect("text has a JSON form");
+                format!("quota/{entity}")
+            }
             Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
             Self::FeaturesFinalized { .. } => "features".to_owned(),
         };
@@ -129,6 +139,7 @@ pub(crate) struct Catalog {
     pub(crate) features: Finalized,
     /// What was said of brokers; topics that say nothing take their values from it.
     pub(crate) brokers: BrokerSaid,
+    pub(crate) quotas: Quotas,
     next_log: u64,
     /// Topics that are new, gone or otherwise than before, until those who must know ask.
     changed: BTreeSet<String>,
@@ -144,6 +155,7 @@ impl Catalog {
             producer_ids_end: 0,
             features: Finalized::default(),
             brokers: BrokerSaid::default(),
+            quotas: Quotas::default(),
             next_log: CATALOG.0 + 1,
             changed: BTreeSet::new(),
         }
@@ -278,6 +290,7 @@ impl Catalog {
                     topic.settings = TopicSettings::new(said, &self.brokers);
                 }
             }
+            CatalogRecord::QuotaSet { entity, rates } => self.quotas.apply(entity, &rates),
             CatalogRecord::TopicDeleted { name, .. } => {
                 if let Some(topic) = self.topics.remove(&name) {
                     self.changed.insert(name);

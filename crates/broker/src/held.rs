@@ -10,8 +10,8 @@ use crate::broker::{Completion, Ticket};
 use tidings_log::LogId;
 
 use crate::{
-    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused, Reply,
-    TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused,
+    QuotaRefused, Reply, TopicRefused,
 };
 
 /// Which of a log's durable offsets is meant.
@@ -139,7 +139,12 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
             *answer = Err(FeaturesRefused::Storage(trouble.to_owned()));
         }
         Reply::AlterConfigs(parts) => parts[part].1 = Err(topic()),
+        Reply::AlterQuotas(parts) => {
+            parts[part] = Err(QuotaRefused::Storage(trouble.to_owned()));
+        }
         Reply::DescribeConfigs(_)
+        | Reply::DescribeQuotas(_)
+        | Reply::ConnectionOpened(_)
         | Reply::DescribeFeatures(_)
         | Reply::ListConfigResources(_)
         | Reply::Fetch(_)

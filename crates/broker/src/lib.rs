@@ -25,6 +25,7 @@ mod partition;
 mod positions;
 mod produce;
 mod producers;
+mod quotas;
 mod random;
 mod refused;
 mod request;
@@ -43,9 +44,12 @@ pub use features::{
     GROUP_VERSION, TRANSACTION_VERSION, UpdateFeatures,
 };
 pub use jobs::{Job, JobKind};
+pub use quotas::{
+    AlterQuotas, Client, ConnectionOpened, DescribeQuotas, DescribedQuota, QuotaAlteration,
+    QuotaFilter, QuotaKey, QuotaMatch, Usage,
+};
 pub use refused::{
-    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble,
-    ProduceRefused, TopicRefused,
+    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble, ProduceRefused, QuotaRefused, TopicRefused,
 };
 pub use request::*;
 pub use tidings_coordinator::{GroupsConfig, IN_PROCESS_HOST};

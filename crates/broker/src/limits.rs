@@ -15,6 +15,15 @@ pub const FOLDER_NAME_BYTES_MAX: usize = 255;
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Configs that may be said of one resource.
 pub const CONFIGS_PER_TOPIC_MAX: usize = 100;
+/// Definitions of quotas.
+pub const QUOTAS_MAX: usize = 10_000;
+/// Clients whose use of their quotas is remembered: a name is the client's to choose.
+pub const QUOTA_BUCKETS_MAX: usize = 10_000;
+/// What a client with a quota may use at once: what its rate gives in this time, as by Kafka's
+/// eleven samples of a second.
+pub const QUOTA_WINDOW_MS: u64 = 10_000;
+/// Longest pause that a client is told; below the 30 s after which Kafka's clients give a request up.
+pub const QUOTA_THROTTLE_MAX_MS: u64 = 20_000;
 /// Bytes of one config's value.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 /// Fetches that may wait for data at once; further ones are answered at once with what there is.

@@ -29,6 +29,7 @@ use crate::jobs::{Jobs, moment};
 use crate::limits;
 use crate::partition::{FIRST_EPOCH, Logs, Partition};
 use crate::producers::ProducerIds;
+use crate::quotas::Buckets;
 use crate::random::{Random, base64};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::topics::remove_folder;
@@ -67,6 +68,7 @@ impl Broker {
         logs.by_id.insert(CATALOG, Partition::new(CATALOG_FOLDER.to_owned(), 0, FIRST_EPOCH));
         let mut broker = Self {
             random: Random::new(config.seed ^ run),
+            quota_buckets: Buckets::default(),
             producer_ids: ProducerIds::none_below(catalog.producer_ids_end),
             cluster_id: String::new(),
             disk,

@@ -29,6 +29,16 @@ pub enum TopicRefused {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QuotaRefused {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("Unsupported entity type {0}")]
+    UnknownType(String),
+    #[error("{0}")]
+    Storage(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProduceRefused {
     #[error("topic or partition does not exist")]
     UnknownPartition,

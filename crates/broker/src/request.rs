@@ -10,8 +10,7 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    Alteration, ConfigEntry, DeleteRecordsRefused, DescribeFeatures, Features, FeaturesRefused,
-    FetchRefused, FetchSessionRefused, GroupRefused, ProduceRefused, TopicRefused, UpdateFeatures,
+    AlterQuotas, Alteration, ConfigEntry, ConnectionOpened, DeleteRecordsRefused, DescribeFeatures, DescribeQuotas, DescribedQuota, Features, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, ProduceRefused, QuotaRefused, TopicRefused, UpdateFeatures,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.
@@ -52,6 +51,9 @@ calls! {
     UpdateFeatures => Result<(), FeaturesRefused>,
     AlterConfigs => Vec<(ConfigResource, Result<(), TopicRefused>)>,
     ListConfigResources => Vec<ConfigResource>,
+    DescribeQuotas => Result<Vec<DescribedQuota>, QuotaRefused>,
+    AlterQuotas => Vec<Result<(), QuotaRefused>>,
+    ConnectionOpened => u64,
     Produce => Vec<Produced>,
     Fetch => Vec<Fetched>,
     FetchInSession => Result<SessionFetched, FetchSessionRefused>,

@@ -81,6 +81,8 @@ pub(crate) enum CloseReason {
     Unread(std::time::Duration),
     #[error("an answer was not read within {0:?} while memory is short")]
     UnreadUnderShortage(std::time::Duration),
+    #[error("its address makes more connections than its quota allows; held for {0:?}")]
+    ConnectionQuota(std::time::Duration),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -215,6 +217,11 @@ pub(crate) static TABLE: &[Row] = &[
         "Topics and brokers; SET, DELETE, APPEND and SUBTRACT. Durable when answered.",
     ),
     row::<w::offset_delete::Request>(""),
+    row::<w::describe_client_quotas::Request>("Of users, client ids and addresses."),
+    row::<w::alter_client_quotas::Request>(
+        "Of users, client ids and addresses, which are not looked up by name. Everybody is the user \
+         ANONYMOUS. Durable when answered.",
+    ),
     row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
     row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
     row::<w::list_config_resources::Request>("Every topic and this broker."),
@@ -337,13 +344,18 @@ async fn serve_as<H: Handler>(context: Context, frame: Bytes) -> Outcome {
             return Outcome::Close(CloseReason::Malformed { api: H::API.name, error });
         }
     };
+    context.asked_by(header.client_id.as_deref());
     // A fetch may wait for minutes; how many partitions those name is the broker's to bound.
     let _held = (H::API.key != w::fetch::API.key).then_some(held);
-    let Answered { response, reserved } = match request.answer(&context, &header).await {
+    let Answered { mut response, reserved } = match request.answer(&context, &header).await {
         Ok(answered) => answered,
-        Err(NoAnswer::NotWanted) => return Outcome::Nothing,
+        Err(NoAnswer::NotWanted) => {
+            context.begin_pause();
+            return Outcome::Nothing;
+        }
         Err(no_answer) => return Outcome::Close(no_answer.into()),
     };
+    H::set_throttle(&mut response, context.begin_pause());
     match tidings_wire::encode_response::<H>(header.version, header.correlation_id, &response) {
         Ok(segments) => Outcome::Answer { segments, reserved },
         Err(error) => Outcome::Close(error.into()),

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
-    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused,
-    GroupTrouble, ProduceRefused, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble, ProduceRefused, QuotaRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -131,6 +130,16 @@ impl Refusal for FeaturesRefused {
         match self {
             Self::InvalidLevel(_) => ErrorCode::INVALID_UPDATE_VERSION,
             Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for QuotaRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) => ErrorCode::INVALID_REQUEST,
+            Self::UnknownType(_) => ErrorCode::UNSUPPORTED_VERSION,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }

@@ -175,6 +175,19 @@ fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("wait of a fetch", seconds(limits::FETCH_WAIT_MAX), "it is answered"),
         ("first request", seconds(limits::FIRST_REQUEST_MAX), "the connection is closed"),
+        ("quotas", number(tidings_broker::limits::QUOTAS_MAX), "a new one is refused"),
+        (
+            "clients whose use of a quota is remembered",
+            number(tidings_broker::limits::QUOTA_BUCKETS_MAX),
+            "the one that would be square first is forgotten",
+        ),
+        (
+            "pause by quotas",
+            seconds(std::time::Duration::from_millis(
+                tidings_broker::limits::QUOTA_THROTTLE_MAX_MS,
+            )),
+            "what is owed beyond is told with the next answer",
+        ),
         ("silence", seconds(limits::IDLE_MAX), "the connection is closed"),
         ("arrival of a request", seconds(limits::FRAME_READ_MAX), "the connection is closed"),
     ]

@@ -60,8 +60,6 @@ static LAYOUTS: &[Layout] = &[
     layout(43, "ElectLeaders",                 2, 2, "t1el"),
     layout(45, "AlterPartitionReassignments",  1, 0, "t1fenl"),
     layout(46, "ListPartitionReassignments",   0, 0, "tenl"),
-    layout(48, "DescribeClientQuotas",         1, 1, "tenl"),
-    layout(49, "AlterClientQuotas",            1, 1, "tl"),
     layout(50, "DescribeUserScramCredentials", 0, 0, "tenl"),
     layout(51, "AlterUserScramCredentials",    0, 0, "tl"),
     layout(55, "DescribeQuorum",               2, 0, "e2nl2l"),

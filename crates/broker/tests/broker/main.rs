@@ -9,6 +9,7 @@ mod fetch;
 mod groups;
 mod hostile;
 mod produce;
+mod quotas;
 mod rig;
 mod room;
 mod sessions;

@@ -1,11 +1,13 @@
 //! One file per API: what the protocol asks, what the node is asked, and what goes back.
 
+mod alter_client_quotas;
 mod alter_configs;
 pub(crate) mod api_versions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 pub(crate) mod describe_configs;
 mod describe_groups;

@@ -59,6 +59,8 @@ impl Served {
 }
 
 pub(crate) struct Client {
+    /// What it calls itself.
+    pub(crate) name: &'static str,
     socket: TcpStream,
     sent: i32,
     received: i32,
@@ -66,7 +68,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self { socket: TcpStream::connect(address).await.unwrap(), sent: 0, received: 0 }
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self { name: "test", socket, sent: 0, received: 0 }
     }
 
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
@@ -76,7 +79,7 @@ impl Client {
     /// Sends without waiting for the answer; correlation ids count from 1.
     pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.sent += 1;
-        let client_id = Some("test".to_owned());
+        let client_id = Some(self.name.to_owned());
         let header = RequestHeader { version, correlation_id: self.sent, client_id };
         let frame = tidings_wire::encode_request(&header, request).unwrap().concat();
         self.send_raw(&frame).await;
@@ -115,6 +118,12 @@ impl Client {
     pub(crate) async fn end_sending(&mut self) {
         // The server may have closed first, which is what the caller then finds out.
         let _closed = self.socket.shutdown().await;
+    }
+
+    /// Whether nothing has come that was not received yet.
+    pub(crate) fn has_nothing(&self) -> bool {
+        let outcome = self.socket.try_read(&mut [0]);
+        outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     pub(crate) async fn assert_closed(&mut self) {

@@ -5,6 +5,7 @@ mod configs;
 mod fetches;
 mod groups;
 mod hostile;
+mod quotas;
 mod records;
 mod topics;
 mod versions;
