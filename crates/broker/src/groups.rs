@@ -36,7 +36,7 @@ impl Broker {
     }
 
     /// Sets what holds for groups from now on.
-    pub fn configure_groups(&mut self, config: GroupsConfig) {
+    pub(crate) fn configure_groups(&mut self, config: GroupsConfig) {
         self.groups.configure(config);
     }
 

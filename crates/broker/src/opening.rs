@@ -91,7 +91,7 @@ impl Broker {
         };
         let gone = if catalog_is_whole { deleted } else { BTreeSet::new() };
         broker.clear_strays(&gone, &mut report)?;
-        broker.configure_store();
+        broker.configure_node();
         broker.open_partitions(&mut report);
         let left = broker.logs.store.begin(!catalog_is_whole)?;
         if !catalog_is_whole {
