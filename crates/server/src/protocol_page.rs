@@ -37,7 +37,7 @@ pub fn protocol_page() -> String {
         let _ = writeln!(page, "| {code} | {name} | {again} | {meaning} |");
     }
     page += "\n## Limits\n\n| what | limit | at the limit |\n|---|---|---|\n";
-    for (what, limit, consequence) in limits_shown() {
+    for (what, limit, consequence) in limits_shown().into_iter().chain(quota_limits_shown()) {
         let _ = writeln!(page, "| {what} | {limit} | {consequence} |");
     }
     page
@@ -115,6 +115,23 @@ fn broker_configs() -> String {
     page
 }
 
+fn quota_limits_shown() -> [(&'static str, String, &'static str); 3] {
+    use tidings_broker::limits::{QUOTA_BUCKETS_MAX, QUOTA_THROTTLE_MAX_MS, QUOTAS_MAX};
+    [
+        ("quotas", QUOTAS_MAX.to_string(), "a new one is refused"),
+        (
+            "clients whose use of a quota is remembered",
+            QUOTA_BUCKETS_MAX.to_string(),
+            "the one that would owe nothing first is forgotten",
+        ),
+        (
+            "pause by quotas",
+            format!("{} s", QUOTA_THROTTLE_MAX_MS / 1000),
+            "what is owed beyond is told with the next answer",
+        ),
+    ]
+}
+
 fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
     let mebibytes = |bytes: usize| format!("{} MiB", bytes / (1024 * 1024));
     let number = |number: usize| number.to_string();
@@ -175,19 +192,6 @@ fn limits_shown() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("wait of a fetch", seconds(limits::FETCH_WAIT_MAX), "it is answered"),
         ("first request", seconds(limits::FIRST_REQUEST_MAX), "the connection is closed"),
-        ("quotas", number(tidings_broker::limits::QUOTAS_MAX), "a new one is refused"),
-        (
-            "clients whose use of a quota is remembered",
-            number(tidings_broker::limits::QUOTA_BUCKETS_MAX),
-            "the one that would be square first is forgotten",
-        ),
-        (
-            "pause by quotas",
-            seconds(std::time::Duration::from_millis(
-                tidings_broker::limits::QUOTA_THROTTLE_MAX_MS,
-            )),
-            "what is owed beyond is told with the next answer",
-        ),
         ("silence", seconds(limits::IDLE_MAX), "the connection is closed"),
         ("arrival of a request", seconds(limits::FRAME_READ_MAX), "the connection is closed"),
     ]
