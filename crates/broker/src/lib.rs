@@ -49,7 +49,8 @@ pub use quotas::{
     QuotaFilter, QuotaKey, QuotaMatch, Usage,
 };
 pub use refused::{
-    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble, ProduceRefused, QuotaRefused, TopicRefused,
+    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble,
+    ProduceRefused, QuotaRefused, TopicRefused,
 };
 pub use request::*;
 pub use tidings_coordinator::{GroupsConfig, IN_PROCESS_HOST};

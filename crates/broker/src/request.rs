@@ -10,7 +10,9 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    AlterQuotas, Alteration, ConfigEntry, ConnectionOpened, DeleteRecordsRefused, DescribeFeatures, DescribeQuotas, DescribedQuota, Features, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, ProduceRefused, QuotaRefused, TopicRefused, UpdateFeatures,
+    AlterQuotas, Alteration, ConfigEntry, ConnectionOpened, DeleteRecordsRefused, DescribeFeatures,
+    DescribeQuotas, DescribedQuota, Features, FeaturesRefused, FetchRefused, FetchSessionRefused,
+    GroupRefused, ProduceRefused, QuotaRefused, TopicRefused, UpdateFeatures,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.

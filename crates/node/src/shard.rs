@@ -23,7 +23,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings_broker::log::{Disk, Fault, FaultKind};
 use tidings_broker::{
-    Broker, BrokerConfig, Client, Completion, DiskRoom, Job, JobKind, Now, OpenReport, ProduceRefused, Reply, Request, SessionFetched, Ticket, Usage,
+    Broker, BrokerConfig, Client, Completion, DiskRoom, Job, JobKind, Now, OpenReport,
+    ProduceRefused, Reply, Request, SessionFetched, Ticket, Usage,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
-    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble, ProduceRefused, QuotaRefused, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused,
+    GroupTrouble, ProduceRefused, QuotaRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};

@@ -11,7 +11,7 @@ use super::entity::{Entity, Filters, Parts, QuotaFilter, QuotaKey};
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord};
 use crate::held::{Mark, Wait};
-use crate::{QuotaRefused, Reply, Request, limits};
+use crate::{FetchInSession, QuotaRefused, Reply, Request, limits};
 
 /// Asks for the quotas of the entities that every filter takes.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ impl Broker {
     /// topics takes away, which its answer does not say.
     pub fn prepare(&self, client: &Client, request: &mut Request) -> u64 {
         match request {
-            Request::Fetch(fetch) => {
+            Request::Fetch(fetch) | Request::FetchInSession(FetchInSession { fetch, .. }) => {
                 if let Some(most) = self.catalog.quotas.fetch_bytes_max(client) {
                     fetch.max_bytes = fetch.max_bytes.min(most);
                 }
