@@ -32,7 +32,8 @@ import org.apache.kafka.streams.state.Stores;
 
 /**
  * A word count of Kafka Streams, exactly once: through a repartition topic into a store with a changelog. It is
- * closed in the middle and a second instance with an empty folder goes on; then every word's counts are
+ * closed in the middle and a second instance with an empty folder goes on; whoever started this may restart the
+ * broker after the line {@code half}. Then every word's counts are
  * 1, 2, 3 … without a gap or a repetition. {@code ok} is the last line.
  *
  * <p>Arguments: {@code HOST:PORT FOLDER}.
@@ -70,6 +71,7 @@ public final class WordCount {
             try (var first = start("first")) {
                 long half = expected.values().stream().mapToLong(Long::longValue).sum() / 2;
                 readUntil(half, false);
+                System.out.println("half");
                 write();
             }
             try (var second = start("second")) {
@@ -111,7 +113,10 @@ public final class WordCount {
                 StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class.getName(),
                 StreamsConfig.NUM_STREAM_THREADS_CONFIG, "2",
                 StreamsConfig.STATE_DIR_CONFIG, folder.resolve(instance).toString(),
-                StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest"));
+                StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest",
+                // The first one does not say that it leaves.
+                StreamsConfig.consumerPrefix("session.timeout.ms"), "6000",
+                StreamsConfig.consumerPrefix("heartbeat.interval.ms"), "1500"));
         var streams = new KafkaStreams(builder.build(), config);
         streams.setUncaughtExceptionHandler(thrown -> {
             thrown.printStackTrace();

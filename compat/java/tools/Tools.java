@@ -113,7 +113,7 @@ public final class Tools {
             if (line.startsWith("$ ")) {
                 run(line.substring(2), played);
             } else if (line.startsWith("mask ")) {
-                String[] said = line.substring("mask ".length()).split(" => ");
+                String[] said = line.substring("mask ".length()).split(" => ?", 2);
                 masks.add(new Mask(Pattern.compile(said[0]), said[1]));
             } else if (line.startsWith("file ")) {
                 String[] said = line.split(" ", 3);
@@ -149,7 +149,7 @@ public final class Tools {
         for (String line : printed.toString(StandardCharsets.UTF_8).split("\n")) {
             // Where in Kafka's classes something was thrown is not what is compared.
             if (!line.isBlank() && !line.startsWith("\tat ") && !line.startsWith("\t...")) {
-                shown.add("  " + masked(line.stripTrailing()));
+                shown.add("  " + masked(line).stripTrailing());
             }
         }
         if (sorted) {

@@ -121,17 +121,50 @@ fn answers_are_as_recorded() {
         .map(|(script, server)| Playing { script, address: server.kafka(), played: played(script) })
         .collect();
     play(&all);
+    compare(&all);
+}
+
+/// Fails with everything that is other than recorded.
+fn compare(all: &[Playing<'_>]) {
     let mut wrong = String::new();
-    for one in &all {
+    for one in all {
         let recorded = fs::read_to_string(one.script).expect("a script");
-        let found =
-            differences(&recorded, &fs::read_to_string(&one.played).expect("it was played"));
+        let played = fs::read_to_string(&one.played).expect("it was played");
+        let found = differences(&recorded, &played);
         if !found.is_empty() {
             let name = one.played.file_name().expect("a name").display();
             writeln!(wrong, "--- {name}\n{found}").expect("text");
         }
     }
     assert!(wrong.is_empty(), "other than Apache Kafka:\n{wrong}");
+}
+
+/// Runs the tools of a transcript, one after the other in one machine.
+fn run_tools(one: &Playing<'_>, folder: &Path) {
+    let mut command = java("tools.Tools");
+    command.arg(one.script).arg(one.address).arg(folder).arg(&one.played);
+    run(&mut command, "", PATIENCE).and_then(Finished::success).expect("run to the end");
+}
+
+#[test]
+fn tools_print_what_is_recorded() {
+    for script in &recordings("recordings/tools") {
+        let folder = TempDir::new().expect("a folder");
+        let played = folder.path().join(script.file_name().expect("a name"));
+        if std::env::var_os("UPDATE").is_some() {
+            let data = TempDir::new().expect("a folder");
+            let kafka = Kafka::format(data.path()).start();
+            let one = Playing { script, address: kafka.address(), played };
+            run_tools(&one, folder.path());
+            fs::copy(&one.played, script).expect("recorded");
+            kafka.stop();
+        } else {
+            let server = Server::start().expect("the server starts");
+            let one = Playing { script, address: server.kafka(), played };
+            run_tools(&one, folder.path());
+            compare(&[one]);
+        }
+    }
 }
 
 /// Writes Kafka's answers into the scripts, each from a broker of its own.
