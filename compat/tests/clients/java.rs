@@ -6,7 +6,6 @@ mod dump_stored;
 mod kafka;
 mod recordings;
 mod stored;
-mod streams;
 mod written;
 
 use std::process::Command;
