@@ -12,6 +12,7 @@ use tidings_log::{LogId, LogKey, NewRecord};
 
 use crate::config::{BrokerSaid, Said, TopicSettings};
 use crate::features::Finalized;
+use crate::partition::FIRST_EPOCH;
 use crate::quotas::{Parts, Quotas};
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
@@ -55,6 +56,10 @@ pub(crate) enum CatalogRecord {
     ProducerIdsReserved {
         next: i64,
     },
+    /// Every partition there is has this leader epoch from now on, and every new one.
+    LeaderEpochsRaised {
+        to: i32,
+    },
     /// All that was ever said of features, by name.
     FeaturesFinalized {
         epoch: i64,
@@ -77,6 +82,7 @@ impl CatalogRecord {
                 format!("quota/{entity}")
             }
             Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
+            Self::LeaderEpochsRaised { .. } => "leader-epochs".to_owned(),
             Self::FeaturesFinalized { .. } => "features".to_owned(),
         };
         let value = serde_json::to_vec(self).expect("strings and numbers have a JSON form");
@@ -134,6 +140,8 @@ pub(crate) struct Catalog {
     topics: BTreeMap<String, Topic>,
     by_id: BTreeMap<TopicId, String>,
     partitions: usize,
+    /// The leader epoch of every partition, unless its log has a newer one.
+    pub(crate) leader_epoch: i32,
     /// The first producer id that is not reserved.
     pub(crate) producer_ids_end: i64,
     pub(crate) features: Finalized,
@@ -152,6 +160,7 @@ impl Catalog {
             topics: BTreeMap::new(),
             by_id: BTreeMap::new(),
             partitions: 0,
+            leader_epoch: FIRST_EPOCH,
             producer_ids_end: 0,
             features: Finalized::default(),
             brokers: BrokerSaid::default(),
@@ -249,6 +258,9 @@ impl Catalog {
     pub(crate) fn apply(&mut self, record: CatalogRecord) {
         match record {
             CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
+            CatalogRecord::LeaderEpochsRaised { to } => {
+                self.leader_epoch = self.leader_epoch.max(to);
+            }
             CatalogRecord::ProducerIdsReserved { next } => {
                 self.producer_ids_end = self.producer_ids_end.max(next);
             }

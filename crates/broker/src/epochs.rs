@@ -1,18 +1,49 @@
 //! Leader epochs: what tells a client that the log it has read from lost records since (KIP-320).
 //!
-//! One node never changes leaders, so a partition's epoch grows only when its records may not be
-//! those of before: see [`Broker::raise_epochs`](crate::Broker). Batches carry the epoch they were
-//! written in, and the log keeps the first offset of each.
+//! One node never changes leaders, so epochs grow only when records that were acknowledged may be
+//! gone: when opening finds damage, every partition gets the next one, and the catalog keeps it.
+//! Which log lost something is not always known, and a partition that lost nothing only has its readers
+//! ask once more. Batches carry the epoch they were written in; the log keeps the first offset of
+//! each, also in Kafka's `leader-epoch-checkpoint`.
 //!
-//! Invariant: a partition's epoch is at least that of every batch in its log.
+//! Invariants: a partition's epoch is at least that of every batch in its log; an epoch that a client
+//! was told is never taken back.
 
 use tidings_log::{LogId, PartitionLog};
 
-use crate::broker::{Broker, Completion, Ticket};
-use crate::partition::{FIRST_EPOCH, Logs};
+use crate::broker::{Broker, Completion, Now, OpenReport, Ticket};
+use crate::catalog::{CATALOG, CatalogRecord};
+use crate::jobs::moment;
+use crate::partition::Logs;
 use crate::{EndOfEpoch, EndsOfEpochs, EpochEnd, EpochPartition, FetchRefused, Reply};
 
 impl Broker {
+    /// Damage was found: from now on every partition is in an epoch that none was in before.
+    pub(crate) fn raise_epochs(&mut self, now: Now, report: &mut OpenReport) {
+        let epochs = self.logs.by_id.iter().filter(|(id, _)| **id != CATALOG);
+        let Some(newest) = epochs.map(|(_, partition)| partition.leader_epoch).max() else {
+            return;
+        };
+        let to = newest.max(self.catalog.leader_epoch).saturating_add(1);
+        let record = CatalogRecord::LeaderEpochsRaised { to };
+        let recorded = self.append_catalog(now, &record).and_then(|past| {
+            self.logs.store.settle(moment(now));
+            let durable = self.logs.durable(CATALOG) >= past;
+            if durable { Ok(()) } else { Err("the catalog is not on disk".to_owned()) }
+        });
+        if let Err(trouble) = recorded {
+            let finding = format!("readers are not told that records may be gone: {trouble}");
+            return report.findings.push(finding);
+        }
+        self.catalog.apply(record);
+        for (id, partition) in &mut self.logs.by_id {
+            if *id != CATALOG {
+                partition.leader_epoch = to;
+            }
+        }
+        report.findings.push(format!("leader epoch {to} tells readers that records may be gone"));
+    }
+
     pub(crate) fn ends_of_epochs(&mut self, ticket: Ticket, request: EndsOfEpochs) {
         let answer = |part: EpochPartition| {
             let outcome = self.end_of_epoch(&part);
@@ -62,9 +93,9 @@ impl Logs {
     }
 
     /// The epoch of a partition that was just opened: that of the catalog, or of its batches.
-    pub(crate) fn opened_epoch(&self, id: LogId, recorded: Option<i32>) -> i32 {
+    pub(crate) fn opened_epoch(&self, id: LogId, recorded: i32) -> i32 {
         let newest = self.log(id).and_then(|log| Some(log.leader_epochs().last()?.0));
-        newest.into_iter().chain(recorded).fold(FIRST_EPOCH, i32::max)
+        newest.unwrap_or(recorded).max(recorded)
     }
 }
 

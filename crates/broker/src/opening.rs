@@ -54,9 +54,8 @@ impl Broker {
         report.add(CATALOG_FOLDER, &recovered);
         let mut catalog = Catalog::new();
         let deleted = load_catalog(&store, &mut catalog)?;
-        let catalog_is_whole = catalog.cluster_id.is_some()
-            && recovered.damaged.is_empty()
-            && found.damaged.is_empty();
+        let unharmed = recovered.damaged.is_empty() && found.damaged.is_empty();
+        let catalog_is_whole = catalog.cluster_id.is_some() && unharmed;
         // Ids of this run must not repeat those of the last, should it have had the same seed.
         let catalog_end = store.log(CATALOG).map_or(0, |log| log.end_offset());
         let run = u64::try_from(now.wall_ms).unwrap_or(0) ^ catalog_end.unsigned_abs();
@@ -92,12 +91,15 @@ impl Broker {
         let gone = if catalog_is_whole { deleted } else { BTreeSet::new() };
         broker.clear_strays(&gone, &mut report)?;
         broker.configure_node();
-        broker.open_partitions(&mut report);
+        let damaged = broker.open_partitions(&mut report) || !unharmed;
         let left = broker.logs.store.begin(!catalog_is_whole)?;
         if !catalog_is_whole {
             report.add_kept(&left);
         }
         broker.name_cluster(now)?;
+        if damaged {
+            broker.raise_epochs(now, &mut report);
+        }
         broker.load_groups(now, &mut report);
         broker.advance(now);
         Ok((broker, report))
@@ -177,7 +179,9 @@ impl Broker {
         remove_folder(&*self.disk, from)
     }
 
-    fn open_partitions(&mut self, report: &mut OpenReport) {
+    /// Tells whether any of them is damaged.
+    fn open_partitions(&mut self, report: &mut OpenReport) -> bool {
+        let mut damaged = false;
         for topic in self.catalog.topics() {
             report.topics += usize::from(!topic.internal);
             for (partition, id) in topic.logs() {
@@ -192,17 +196,21 @@ impl Broker {
                 let opened = self.logs.store.open_log(id, key, &folder, topic.settings.log);
                 let mut held = Partition::new(folder, 0, FIRST_EPOCH);
                 match opened {
-                    Ok(recovered) => report.add(&held.folder, &recovered),
+                    Ok(recovered) => {
+                        damaged |= !recovered.damaged.is_empty();
+                        report.add(&held.folder, &recovered);
+                    }
                     Err(fault) => {
                         let folder = &held.folder;
                         report.findings.push(format!("{folder}: could not be opened: {fault}"));
                         held.unopened = Some(fault);
                     }
                 }
-                held.leader_epoch = self.logs.opened_epoch(id, None);
+                held.leader_epoch = self.logs.opened_epoch(id, self.catalog.leader_epoch);
                 self.logs.by_id.insert(id, held);
             }
         }
+        damaged
     }
 
     fn load_groups(&mut self, now: Now, report: &mut OpenReport) {

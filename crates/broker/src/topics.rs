@@ -20,7 +20,7 @@ use crate::catalog::{CATALOG, Topic, log_key};
 use crate::config::TopicSettings;
 use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
-use crate::partition::{FIRST_EPOCH, Partition, storage_trouble};
+use crate::partition::{Partition, storage_trouble};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::{
     CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeTopics, NewTopic,
@@ -174,7 +174,7 @@ impl Broker {
             debug_assert_eq!(self.catalog.log(&new.name, index), Some(log));
             let folder = topic_name::folder(&new.name, index);
             self.unsettled.insert(log);
-            self.logs.by_id.insert(log, Partition::new(folder, past, FIRST_EPOCH));
+            self.logs.by_id.insert(log, Partition::new(folder, past, self.catalog.leader_epoch));
         }
         Ok(TopicCreation { id, partitions, configs })
     }

@@ -4,6 +4,7 @@ mod clock;
 mod configuration;
 mod crash;
 mod deletion;
+mod epochs;
 mod failing_disk;
 mod fetch;
 mod groups;
