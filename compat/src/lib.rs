@@ -4,13 +4,17 @@
 //! directory; nothing waits without a deadline; a server or program that outlives its test is
 //! killed. The tests are `tests/clients`; `cargo xtask compat` finds or installs what they need.
 
+mod broker;
+pub mod clients;
 mod conversation;
 mod deadline;
 mod loop_disk;
+pub mod matrix;
 mod server;
 mod small_disk;
 mod terminate;
 
+pub use broker::Broker;
 pub use conversation::{Conversation, Finished, run};
 pub use deadline::eventually;
 pub use loop_disk::LoopDisk;

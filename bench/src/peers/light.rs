@@ -149,6 +149,7 @@ pub(super) fn produce_request(topic: &str, batch: &Bytes) -> wire::produce::Requ
                 index: 0,
                 records: Some(batch.clone()),
             }],
+            ..wire::produce::TopicData::default()
         }],
     }
 }
@@ -177,6 +178,7 @@ fn fetch_request(topic: &str, offset: i64) -> wire::fetch::Request {
                 partition_max_bytes: FETCH_BYTES,
                 ..wire::fetch::Partition::default()
             }],
+            ..wire::fetch::Topic::default()
         }],
         ..wire::fetch::Request::default()
     }

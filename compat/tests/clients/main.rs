@@ -1,8 +1,10 @@
 //! Real clients against the binary. One module per family, so that `--skip kcat::` leaves one out.
 
+mod go;
 mod hostile;
 mod http;
 mod java;
 mod kcat;
 mod librdkafka;
 mod python;
+mod scenarios;

@@ -15,10 +15,12 @@ use tidings_log::{Disk, Fault, LogId, NewRecord, StoreConfig};
 use crate::admission::Admission;
 use crate::catalog::{CATALOG, Catalog, CatalogRecord};
 use crate::fetch::WaitingFetches;
+use crate::fetch_sessions::FetchSessions;
 use crate::held::{HeldReplies, Mark, Wait};
 use crate::jobs::Jobs;
 use crate::partition::Logs;
 use crate::producers::ProducerIds;
+use crate::quotas::Buckets;
 use crate::random::Random;
 use crate::topics::{Removal, distinct};
 use crate::{Reply, Request};
@@ -71,12 +73,14 @@ pub struct Broker {
     pub(crate) random: Random,
     pub(crate) catalog: Catalog,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) quota_buckets: Buckets,
     pub(crate) logs: Logs,
     pub(crate) groups: Coordinator,
     /// Why the groups could not be loaded.
     pub(crate) groups_trouble: Option<String>,
     pub(crate) held: HeldReplies,
     pub(crate) fetches: WaitingFetches,
+    pub(crate) sessions: FetchSessions,
     pub(crate) admission: Admission,
     pub(crate) jobs: Jobs,
     pub(crate) completions: VecDeque<Completion>,
@@ -102,8 +106,10 @@ impl Broker {
         match request {
             Request::Produce(request) => self.produce(now, ticket, request),
             Request::Fetch(request) => self.fetch(now, ticket, request),
+            Request::FetchInSession(request) => self.fetch_in_session(now, ticket, request),
             Request::DescribeTopics(request) => self.describe_topics(now, ticket, request),
             Request::CreateTopics(request) => self.create_topics(now, ticket, &request),
+            Request::AlterQuotas(request) => self.alter_quotas(now, ticket, &request),
             Request::AlterConfigs(request) => self.alter_configs(now, ticket, request),
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
@@ -117,6 +123,7 @@ impl Broker {
             Request::CreatePartitions(request) => self.create_partitions(now, ticket, request),
             Request::Reassign(request) => self.reassign(now, ticket, request),
             Request::UpdateFeatures(request) => self.update_features(now, ticket, &request),
+            Request::EndsOfEpochs(request) => self.ends_of_epochs(ticket, request),
             Request::DeleteRecords(request) => self.delete_records(ticket, request),
             Request::LeaveGroup(request) => {
                 let reply = Reply::LeaveGroup(self.groups.leave(now, request));
@@ -141,6 +148,12 @@ impl Broker {
                 Reply::DescribeMetadataLog(self.describe_metadata_log(now))
             }
             Request::DescribeFeatures(_) => Reply::DescribeFeatures(self.describe_features()),
+            Request::DescribeQuotas(request) => {
+                Reply::DescribeQuotas(self.describe_quotas(&request))
+            }
+            Request::ConnectionOpened(request) => {
+                Reply::ConnectionOpened(self.charge_connection(now, request))
+            }
             Request::ListConfigResources(_) => {
                 Reply::ListConfigResources(self.list_config_resources())
             }

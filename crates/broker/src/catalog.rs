@@ -1,5 +1,5 @@
-//! What the node has promised to keep: cluster id, topics, configuration, reserved producer ids,
-//! features. A fold of the records in `__tidings_catalog-0`.
+//! What the node has promised to keep: cluster id, topics, configuration, quotas, reserved
+//! producer ids, features. A fold of the records in `__tidings_catalog-0`.
 //!
 //! Invariants: a name has at most one topic; a topic id is never given out twice; reserved producer
 //! ids only grow. Records are JSON, one object per record, so that Kafka's tools show them.
@@ -12,9 +12,11 @@ use tidings_log::{LogId, LogKey, NewRecord};
 
 use crate::config::{BrokerSaid, Said, TopicSettings};
 use crate::features::Finalized;
+use crate::partition::FIRST_EPOCH;
+use crate::quotas::{Parts, Quotas};
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
-use crate::{TopicId, TopicRefused, limits};
+use crate::{TopicId, TopicName, TopicRefused, limits};
 
 /// One change of the catalog, as it is logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +57,18 @@ pub(crate) enum CatalogRecord {
         broker: String,
         configs: Said,
     },
+    /// All rates of those whom a quota is for, as text, from now on; without any it is gone.
+    QuotaSet {
+        entity: Parts,
+        rates: BTreeMap<String, String>,
+    },
     /// Every producer id below `next` may have been given out.
     ProducerIdsReserved {
         next: i64,
+    },
+    /// Every partition there is has this leader epoch from now on, and every new one.
+    LeaderEpochsRaised {
+        to: i32,
     },
     /// All that was ever said of features, by name.
     FeaturesFinalized {
@@ -77,7 +88,12 @@ impl CatalogRecord {
             Self::TopicConfigured { name, .. } => format!("topic-configs/{name}"),
             Self::BrokerConfigured { broker, .. } => format!("broker-configs/{broker}"),
             Self::PartitionsChanged { name, .. } => format!("topic-partitions/{name}"),
+            Self::QuotaSet { entity, .. } => {
+                let entity = serde_json::to_string(entity).expect("text has a JSON form");
+                format!("quota/{entity}")
+            }
             Self::ProducerIdsReserved { .. } => "producer-ids".to_owned(),
+            Self::LeaderEpochsRaised { .. } => "leader-epochs".to_owned(),
             Self::FeaturesFinalized { .. } => "features".to_owned(),
         };
         let value = serde_json::to_vec(self).expect("strings and numbers have a JSON form");
@@ -144,11 +160,14 @@ pub(crate) struct Catalog {
     /// Names as they are in metrics, where a dot is an underscore.
     by_plain_name: BTreeMap<String, String>,
     partitions: usize,
+    /// The leader epoch of every partition, unless its log has a newer one.
+    pub(crate) leader_epoch: i32,
     /// The first producer id that is not reserved.
     pub(crate) producer_ids_end: i64,
     pub(crate) features: Finalized,
     /// What was said of brokers; topics that say nothing take their values from it.
     pub(crate) brokers: BrokerSaid,
+    pub(crate) quotas: Quotas,
     next_log: u64,
     /// Topics that are new, gone or otherwise than before, until those who must know ask.
     changed: BTreeSet<String>,
@@ -162,9 +181,11 @@ impl Catalog {
             by_id: BTreeMap::new(),
             by_plain_name: BTreeMap::new(),
             partitions: 0,
+            leader_epoch: FIRST_EPOCH,
             producer_ids_end: 0,
             features: Finalized::default(),
             brokers: BrokerSaid::default(),
+            quotas: Quotas::default(),
             next_log: CATALOG.0 + 1,
             changed: BTreeSet::new(),
         }
@@ -177,6 +198,13 @@ impl Catalog {
 
     pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.get(name)
+    }
+
+    pub(crate) fn find(&self, topic: &TopicName) -> Option<&Topic> {
+        match topic {
+            TopicName::Name(name) => self.topic(name),
+            TopicName::Id(id) => self.topic(self.name_of(id)?),
+        }
     }
 
     pub(crate) fn name_of(&self, id: &TopicId) -> Option<&str> {
@@ -277,6 +305,9 @@ impl Catalog {
     pub(crate) fn apply(&mut self, record: CatalogRecord) {
         match record {
             CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
+            CatalogRecord::LeaderEpochsRaised { to } => {
+                self.leader_epoch = self.leader_epoch.max(to);
+            }
             CatalogRecord::ProducerIdsReserved { next } => {
                 self.producer_ids_end = self.producer_ids_end.max(next);
             }
@@ -332,6 +363,7 @@ impl Catalog {
                     self.changed.insert(name);
                 }
             }
+            CatalogRecord::QuotaSet { entity, rates } => self.quotas.apply(entity, &rates),
             CatalogRecord::TopicDeleted { name, .. } => {
                 if let Some(topic) = self.topics.remove(&name) {
                     self.by_id.remove(&topic.id);

@@ -8,7 +8,7 @@ use tidings_log::{ColdRead, ColdSearch, Fault, ReadRefused, TimedOffset};
 use bytes::Bytes;
 
 use crate::broker::{Broker, Completion, Ticket};
-use crate::fetch::Filling;
+use crate::fetch::{Filling, reply_of};
 use crate::{Fetched, ListedOffset, Reply};
 
 /// One read or search, to do or done.
@@ -35,7 +35,7 @@ impl Cold {
 /// The answers that are there, and which of them are still to be filled.
 #[derive(Debug)]
 pub(crate) enum ColdAnswers {
-    Fetch { answers: Vec<Fetched>, missing: Vec<(Filling, Cold)> },
+    Fetch { session: Option<i32>, answers: Vec<Fetched>, missing: Vec<(Filling, Cold)> },
     ListOffsets { answers: Vec<ListedOffset>, missing: Vec<(usize, Cold)> },
 }
 
@@ -60,21 +60,22 @@ impl Broker {
     /// Answers a request whose reads have been done.
     pub(crate) fn answer_cold(&mut self, done: ColdRequest) {
         let reply = match done.answers {
-            ColdAnswers::Fetch { mut answers, missing } => {
+            ColdAnswers::Fetch { session, mut answers, missing } => {
                 for (filling, cold) in missing {
                     let Cold::Batches(batches) = cold else {
                         unreachable!("a read that was run has its batches");
                     };
                     self.fill_fetched(&mut answers, &filling, batches);
                 }
-                Reply::Fetch(answers)
+                reply_of(session, answers)
             }
             ColdAnswers::ListOffsets { mut answers, missing } => {
                 for (index, cold) in missing {
                     let Cold::Located(located) = cold else {
                         unreachable!("a search that was run has its answer");
                     };
-                    answers[index].outcome = crate::positions::located(located);
+                    let ListedOffset { topic, partition, outcome } = &mut answers[index];
+                    *outcome = self.located(topic, *partition, located);
                 }
                 Reply::ListOffsets(answers)
             }

@@ -118,7 +118,7 @@ impl Broker {
             ConfigResource::Topic(name) => self.configure_logs(|topic| topic.name == *name),
             _ => {
                 self.configure_logs(|_| true);
-                self.configure_store();
+                self.configure_node();
             }
         }
         Ok(Some(past))
@@ -158,7 +158,7 @@ impl Broker {
                 };
                 let said = altered(resource, before, alteration)?;
                 check_brokers(&said)?;
-                self.topics_allow(id.is_empty(), &said)?;
+                self.nothing_contradicts(id.is_empty(), &said)?;
                 Ok((said != *before)
                     .then(|| CatalogRecord::BrokerConfigured { broker: id.clone(), configs: said }))
             }
@@ -166,11 +166,18 @@ impl Broker {
         }
     }
 
-    /// Refuses what would contradict what topics say: a lag of compaction above the other, or more
-    /// replicas in sync than there are.
-    fn topics_allow(&self, of_all: bool, said: &Said) -> Result<(), TopicRefused> {
+    /// Refuses what would contradict what else is said: a lag of compaction above the other in a topic,
+    /// more replicas in sync than there are, a shortest session timeout above the longest.
+    fn nothing_contradicts(&self, of_all: bool, said: &Said) -> Result<(), TopicRefused> {
         let mut brokers = self.catalog.brokers.clone();
         *(if of_all { &mut brokers.cluster } else { &mut brokers.node }) = said.clone();
+        let groups = brokers.groups();
+        let (min, max) = (groups.session_timeout_min_ms, groups.session_timeout_max_ms);
+        if min > max {
+            return Err(TopicRefused::InvalidRequest(format!(
+                "group.min.session.timeout.ms ({min}) > group.max.session.timeout.ms ({max})"
+            )));
+        }
         let default = TopicSettings::checked(Said::new(), &brokers)?;
         default.check_replicas(self.config.brokers.unsigned_abs() as usize)?;
         for topic in self.catalog.topics() {
@@ -189,10 +196,11 @@ impl Broker {
         }
     }
 
-    /// Hands to the store what brokers were told of it.
-    pub(crate) fn configure_store(&mut self) {
+    /// Hands to the store and the groups what brokers were told of them.
+    pub(crate) fn configure_node(&mut self) {
         let expiry_ms = self.catalog.brokers.producer_expiry_ms(&self.config);
         self.logs.store.set_producer_expiry_ms(expiry_ms);
+        self.configure_groups(self.catalog.brokers.groups());
     }
 }
 

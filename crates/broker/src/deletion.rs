@@ -16,6 +16,7 @@ impl Broker {
         let mut waits = Vec::new();
         for part in request.partitions {
             let outcome = self.advance_start(&part).map(|(log, start)| {
+                self.sessions.note(log);
                 waits.push(Wait { log, mark: Mark::Start, past: start, part: answers.len() });
                 start
             });

@@ -5,7 +5,8 @@
 //! memory has is served from there without a copy; a fetch that needs segments is answered with
 //! what they have as soon as they have been read, whatever it wanted at least.
 //! At most [`limits::WAITING_FETCHES_MAX`] fetches wait for data, and at most
-//! [`limits::READS_OUT_MAX`] read segments at once.
+//! [`limits::READS_OUT_MAX`] read segments at once. A fetch of a session is looked at by
+//! [`crate::session_fetch`], which knows what of it may have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +15,13 @@ use tidings_log::{FaultKind, LogId, PartitionLog, ReadRefused, Reading, split};
 
 use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::cold::{Cold, ColdAnswers, ColdRequest};
-use crate::partition::LEADER_EPOCH;
-use crate::{Fetch, FetchPartition, FetchRefused, Fetched, FetchedData, Isolation, Reply, limits};
+use crate::{
+    Fetch, FetchPartition, FetchRefused, Fetched, FetchedData, Isolation, Reply, SessionFetched,
+    TopicName, limits,
+};
+
+/// The id that says so.
+pub(crate) const NO_SESSION: i32 = 0;
 
 /// Fetches that wait for data.
 #[derive(Debug, Default)]
@@ -27,12 +33,21 @@ pub(crate) struct WaitingFetches {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    ticket: Ticket,
-    request: Fetch,
-    deadline_ms: u64,
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
+    /// Of a session: its limits alone.
+    pub(crate) request: Fetch,
+    /// The session that it is of; 0: it was asked for as one of a session, and there is none.
+    pub(crate) session: Option<i32>,
+    pub(crate) deadline_ms: u64,
     /// Bytes appended to the logs it reads at which there may be enough for it.
-    enough_at_bytes: u64,
+    pub(crate) enough_at_bytes: u64,
+}
+
+impl Waiting {
+    pub(crate) fn in_session(&self) -> Option<i32> {
+        self.session.filter(|id| *id != NO_SESSION)
+    }
 }
 
 impl WaitingFetches {
@@ -40,11 +55,12 @@ impl WaitingFetches {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= limits::WAITING_FETCHES_MAX
     }
 
-    fn insert(&mut self, logs: impl Iterator<Item = LogId>, fetch: Waiting) {
+    /// Lets a fetch wait for any of these logs; returns what it is known by.
+    pub(crate) fn insert(&mut self, logs: impl Iterator<Item = LogId>, fetch: Waiting) -> u64 {
         let id = self.next;
         self.next += 1;
         for log in logs {
@@ -52,9 +68,14 @@ impl WaitingFetches {
         }
         self.by_deadline.insert((fetch.deadline_ms, id));
         self.waiting.insert(id, fetch);
+        id
     }
 
-    fn remove(&mut self, id: u64) -> Option<Waiting> {
+    pub(crate) fn get(&self, id: u64) -> Option<&Waiting> {
+        self.waiting.get(&id)
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Waiting> {
         let fetch = self.waiting.remove(&id)?;
         self.by_deadline.remove(&(fetch.deadline_ms, id));
         Some(fetch)
@@ -82,20 +103,44 @@ impl WaitingFetches {
 }
 
 /// What one look at the partitions gave.
-struct Look {
-    answers: Vec<Fetched>,
+#[derive(Default)]
+pub(crate) struct Look {
+    pub(crate) answers: Vec<Fetched>,
     /// What is to be read from segments first.
     missing: Vec<(Filling, Cold)>,
-    bytes: usize,
-    refused: bool,
+    pub(crate) bytes: usize,
+    pub(crate) refused: bool,
     /// A size limit kept something back that may be read: waiting brings no more.
     full: bool,
 }
 
 impl Look {
-    fn is_enough(&self, min_bytes: usize) -> bool {
+    pub(crate) fn is_enough(&self, min_bytes: usize) -> bool {
         self.bytes >= min_bytes || self.refused || self.full || !self.missing.is_empty()
     }
+
+    /// Takes the answer of a partition.
+    pub(crate) fn push(&mut self, part: &FetchPartition, seen: Seen) {
+        let (topic, partition) = (part.topic.clone(), part.partition);
+        self.answers.push(Fetched { topic, partition, outcome: seen.outcome });
+    }
+}
+
+/// One partition as a look saw it.
+pub(crate) struct Seen {
+    pub(crate) outcome: Result<FetchedData, FetchRefused>,
+    pub(crate) news: News,
+}
+
+/// What a partition has for its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Batches, in the outcome or to be read from segments.
+    Batches,
+    /// Batches that a limit keeps back, or something that is wrong.
+    Later,
+    /// Nothing past the offset wanted.
+    None,
 }
 
 /// How an answer is completed by what is read from segments.
@@ -111,17 +156,28 @@ pub(crate) struct Filling {
 
 impl Broker {
     pub(crate) fn fetch(&mut self, now: Now, ticket: Ticket, request: Fetch) {
+        self.fetch_whole(now, ticket, None, request);
+    }
+
+    /// All partitions of the request, in no session: none, or 0.
+    pub(crate) fn fetch_whole(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        session: Option<i32>,
+        request: Fetch,
+    ) {
         let look = self.look(&request);
         let enough = look.is_enough(request.min_bytes) || request.max_wait_ms == 0;
         if enough || request.partitions.is_empty() || self.fetches.is_full() {
-            return self.answer_fetch(ticket, look);
+            return self.answer_fetch(ticket, session, look);
         }
-        let wait_ms = u64::from(request.max_wait_ms.min(limits::FETCH_WAIT_MAX_MS));
         let missing = request.min_bytes.saturating_sub(look.bytes) as u64;
         let logs = self.logs_of(&request);
         let fetch = Waiting {
             ticket,
-            deadline_ms: now.mono_ms + wait_ms,
+            session,
+            deadline_ms: deadline_ms(now, &request),
             enough_at_bytes: if self.size_tells(&request, &logs) {
                 self.appended_to(&logs).saturating_add(missing)
             } else {
@@ -133,19 +189,32 @@ impl Broker {
     }
 
     /// Answers with what is there, once what is in segments has been read.
-    fn answer_fetch(&mut self, ticket: Ticket, look: Look) {
+    pub(crate) fn answer_fetch(&mut self, ticket: Ticket, session: Option<i32>, look: Look) {
         let Look { answers, missing, .. } = look;
         if missing.is_empty() {
-            self.completions.push_back(Completion { ticket, reply: Reply::Fetch(answers) });
+            self.completions.push_back(Completion { ticket, reply: reply_of(session, answers) });
         } else {
-            let answers = ColdAnswers::Fetch { answers, missing };
+            let answers = ColdAnswers::Fetch { session, answers, missing };
             self.jobs.read(ColdRequest { ticket, answers });
         }
     }
 
     fn logs_of(&self, request: &Fetch) -> BTreeSet<LogId> {
         let parts = request.partitions.iter();
-        parts.filter_map(|part| self.catalog.log(&part.topic, part.partition)).collect()
+        parts.filter_map(|part| self.find_log(&part.topic, part.partition).ok()).collect()
+    }
+
+    /// The log of a partition.
+    pub(crate) fn find_log(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+    ) -> Result<LogId, FetchRefused> {
+        match (self.catalog.find(topic), topic) {
+            (Some(topic), _) => topic.log(partition).ok_or(FetchRefused::UnknownPartition),
+            (None, TopicName::Name(_)) => Err(FetchRefused::UnknownPartition),
+            (None, TopicName::Id(_)) => Err(FetchRefused::UnknownId),
+        }
     }
 
     fn appended_to(&self, logs: &BTreeSet<LogId>) -> u64 {
@@ -167,6 +236,9 @@ impl Broker {
 
     /// What these logs show has changed: answers the fetches that now have enough.
     pub(crate) fn wake_fetches(&mut self, now: Now, changed: &[LogId]) {
+        for id in self.sessions.moved(changed) {
+            self.look_again_in_session(id);
+        }
         for id in self.fetches.of(changed) {
             let Some(waiting) = self.fetches.waiting.get(&id) else { continue };
             let logs = self.logs_of(&waiting.request);
@@ -189,8 +261,12 @@ impl Broker {
     /// Answers every fetch whose wait is over with what there is.
     pub(crate) fn expire_fetches(&mut self, now: Now) {
         while let Some(id) = self.fetches.due(now.mono_ms) {
-            let request = &self.fetches.waiting[&id].request;
-            let (look, logs) = (self.look(request), self.logs_of(request));
+            let waiting = &self.fetches.waiting[&id];
+            if waiting.in_session().is_some() {
+                self.finish_in_session(id);
+                continue;
+            }
+            let (look, logs) = (self.look(&waiting.request), self.logs_of(&waiting.request));
             self.finish_fetch(id, logs.into_iter(), look);
         }
     }
@@ -198,65 +274,90 @@ impl Broker {
     fn finish_fetch(&mut self, id: u64, logs: impl Iterator<Item = LogId>, look: Look) {
         self.fetches.forget(logs, id);
         if let Some(fetch) = self.fetches.remove(id) {
-            self.answer_fetch(fetch.ticket, look);
+            self.answer_fetch(fetch.ticket, fetch.session, look);
         }
     }
 
     fn look(&self, request: &Fetch) -> Look {
-        let mut look = Look {
-            answers: Vec::with_capacity(request.partitions.len()),
-            missing: Vec::new(),
-            bytes: 0,
-            refused: false,
-            full: false,
-        };
-        let most = request.max_bytes.min(limits::FETCH_BYTES_MAX);
+        let answers = Vec::with_capacity(request.partitions.len());
+        let mut look = Look { answers, ..Look::default() };
         for part in &request.partitions {
-            let room = most.saturating_sub(look.bytes);
-            let max_bytes = room.min(part.max_bytes);
-            let outcome = self.look_at(part, request, max_bytes, &mut look);
-            look.refused |= outcome.is_err();
-            let (topic, partition) = (part.topic.clone(), part.partition);
-            look.answers.push(Fetched { topic, partition, outcome });
+            let found = self.find_log(&part.topic, part.partition);
+            let seen = self.look_at(part, found, request, &mut look);
+            look.push(part, seen);
         }
         look
     }
 
     /// One partition: what memory has of it goes into the outcome, what segments have into
-    /// `look.missing`. The first batch of an answer is returned even when it exceeds `max_bytes`.
-    fn look_at(
+    /// `look.missing`, for the answer that is pushed next. The first batch of an answer is returned
+    /// even when it exceeds the limits.
+    pub(crate) fn look_at(
         &self,
+        part: &FetchPartition,
+        found: Result<LogId, FetchRefused>,
+        request: &Fetch,
+        look: &mut Look,
+    ) -> Seen {
+        let most = request.max_bytes.min(limits::FETCH_BYTES_MAX);
+        let max_bytes = most.saturating_sub(look.bytes).min(part.max_bytes);
+        let read = found.and_then(|id| self.read_part(id, part, request, max_bytes, look));
+        match read {
+            Ok((data, news)) => {
+                look.refused |= data.diverging.is_some();
+                Seen { outcome: Ok(data), news }
+            }
+            Err(refused) => {
+                look.refused = true;
+                Seen { outcome: Err(refused), news: News::Later }
+            }
+        }
+    }
+
+    fn read_part(
+        &self,
+        id: LogId,
         part: &FetchPartition,
         request: &Fetch,
         max_bytes: usize,
         look: &mut Look,
-    ) -> Result<FetchedData, FetchRefused> {
-        let (id, log) = self.log_for_read(&part.topic, part.partition)?;
-        check_epoch(part.current_leader_epoch)?;
-        let high_watermark = self.logs.high_watermark(id, log);
-        let mut data = FetchedData {
-            high_watermark,
-            last_stable_offset: self.logs.last_stable_offset(id, log),
-            log_start_offset: log.start_offset(),
-            batches: Vec::new(),
-            aborted: Vec::new(),
-        };
+    ) -> Result<(FetchedData, News), FetchRefused> {
+        let log = self.logs.readable(id).map_err(FetchRefused::Storage)?;
+        self.logs.check_epoch(id, part.current_leader_epoch)?;
+        let mut data = self.describe_log(id, log);
         let (first, end) = (log.start_offset(), log.end_offset());
-        if part.offset < first || part.offset > end {
-            let (wanted, next) = (part.offset, high_watermark);
-            return Err(FetchRefused::OutOfRange { wanted, first, next });
+        let (wanted, next) = (part.offset, data.high_watermark);
+        let out_of_range = Err(FetchRefused::OutOfRange { wanted, first, next });
+        if wanted < first {
+            return out_of_range;
+        }
+        if let Some(epoch) = part.last_fetched_epoch {
+            let Some(parted) = self.logs.epoch_end(id, log, epoch) else { return out_of_range };
+            // What is not on disk yet is past the high watermark, and not another history.
+            let current = epoch == self.logs.leader_epoch(id);
+            let known = if current { end } else { parted.end_offset };
+            if parted.epoch < epoch || known < wanted {
+                data.diverging = Some(parted);
+                return Ok((data, News::Later));
+            }
+        }
+        if wanted > end {
+            return out_of_range;
         }
         let until = self.logs.readable_until(id, log, request.isolation);
         let at_least_one = look.bytes == 0;
-        if part.offset >= until || (max_bytes == 0 && !at_least_one) {
-            look.full |= part.offset < until;
-            return Ok(data);
+        if wanted >= until {
+            return Ok((data, News::None));
         }
-        match self.logs.store.read(id, part.offset, until, max_bytes).map_err(read_refusal)? {
+        if max_bytes == 0 && !at_least_one {
+            look.full = true;
+            return Ok((data, News::Later));
+        }
+        match self.logs.store.read(id, wanted, until, max_bytes).map_err(read_refusal)? {
             Reading::Cold(read) => {
                 let filling = Filling {
                     answer: look.answers.len(),
-                    from: part.offset,
+                    from: wanted,
                     max_bytes,
                     at_least_one,
                     isolation: request.isolation,
@@ -269,11 +370,25 @@ impl Broker {
                 take_batches(&mut data, batches, max_bytes, at_least_one);
                 look.bytes += data.bytes();
                 look.full |=
-                    look.bytes < request.min_bytes && end_of(&data).unwrap_or(part.offset) < until;
-                add_aborted(&mut data, log, part.offset, request.isolation);
+                    look.bytes < request.min_bytes && end_of(&data).unwrap_or(wanted) < until;
+                add_aborted(&mut data, log, wanted, request.isolation);
+                if data.batches.is_empty() {
+                    return Ok((data, News::Later));
+                }
             }
         }
-        Ok(data)
+        Ok((data, News::Batches))
+    }
+
+    fn describe_log(&self, id: LogId, log: &PartitionLog) -> FetchedData {
+        FetchedData {
+            high_watermark: self.logs.high_watermark(id, log),
+            last_stable_offset: self.logs.last_stable_offset(id, log),
+            log_start_offset: log.start_offset(),
+            batches: Vec::new(),
+            aborted: Vec::new(),
+            diverging: None,
+        }
     }
 
     /// Completes an answer with what was read from segments.
@@ -285,7 +400,8 @@ impl Broker {
     ) {
         let Fetched { topic, partition, outcome } = &mut answers[filling.answer];
         let filled = batches.map_err(read_refusal).and_then(|batches| {
-            let (_, log) = self.log_for_read(topic, *partition)?;
+            let log = self.logs.readable(self.find_log(topic, *partition)?);
+            let log = log.map_err(FetchRefused::Storage)?;
             let mut data = outcome.clone()?;
             take_batches(&mut data, batches, filling.max_bytes, filling.at_least_one);
             add_aborted(&mut data, log, filling.from, filling.isolation);
@@ -293,15 +409,18 @@ impl Broker {
         });
         *outcome = filled;
     }
+}
 
-    pub(crate) fn log_for_read(
-        &self,
-        topic: &str,
-        partition: i32,
-    ) -> Result<(LogId, &PartitionLog), FetchRefused> {
-        let id = self.catalog.log(topic, partition).ok_or(FetchRefused::UnknownPartition)?;
-        Ok((id, self.logs.readable(id).map_err(FetchRefused::Storage)?))
+/// The answer to a fetch, of a session if it is of one.
+pub(crate) fn reply_of(session: Option<i32>, partitions: Vec<Fetched>) -> Reply {
+    match session {
+        None => Reply::Fetch(partitions),
+        Some(session_id) => Reply::FetchInSession(Ok(SessionFetched { session_id, partitions })),
     }
+}
+
+pub(crate) fn deadline_ms(now: Now, request: &Fetch) -> u64 {
+    now.mono_ms + u64::from(request.max_wait_ms.min(limits::FETCH_WAIT_MAX_MS))
 }
 
 /// Takes what was read, unless it is a single batch beyond the limit that nobody must be given.
@@ -325,16 +444,6 @@ fn add_aborted(data: &mut FetchedData, log: &PartitionLog, from: i64, isolation:
 fn end_of(data: &FetchedData) -> Option<i64> {
     let last = split(data.batches.last()?.clone()).last()?.ok()?;
     Some(last.last_offset() + 1)
-}
-
-/// Whether the client's idea of the leader's epoch is the present one; -1 and nothing are no idea.
-pub(crate) fn check_epoch(said: Option<i32>) -> Result<(), FetchRefused> {
-    let current = LEADER_EPOCH;
-    match said {
-        Some(got) if got > current => Err(FetchRefused::UnknownEpoch { got, current }),
-        Some(got) if (0..current).contains(&got) => Err(FetchRefused::FencedEpoch { got, current }),
-        _ => Ok(()),
-    }
 }
 
 pub(crate) fn read_refusal(refused: ReadRefused) -> FetchRefused {

@@ -36,7 +36,7 @@ impl Broker {
     }
 
     /// Sets what holds for groups from now on.
-    pub fn configure_groups(&mut self, config: GroupsConfig) {
+    pub(crate) fn configure_groups(&mut self, config: GroupsConfig) {
         self.groups.configure(config);
     }
 
@@ -91,7 +91,8 @@ impl Broker {
     fn wait_for_offsets(&self, part: usize) -> Vec<Wait> {
         let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Vec::new() };
         let past = self.logs.log(log).map_or(0, PartitionLog::end_offset);
-        let settled = self.wait_settled(CONSUMER_OFFSETS, part);
+        let topic = self.catalog.topic(CONSUMER_OFFSETS);
+        let settled = topic.and_then(|topic| self.wait_settled(topic, part));
         let unsynced =
             (past > self.logs.durable(log)).then_some(Wait { log, mark: Mark::End, past, part });
         unsynced.into_iter().chain(settled).collect()

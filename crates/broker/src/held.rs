@@ -11,7 +11,7 @@ use tidings_log::LogId;
 
 use crate::{
     DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused,
-    ReassignRefused, Reply, TopicRefused,
+    QuotaRefused, ReassignRefused, Reply, TopicRefused,
 };
 
 /// Which of a log's durable offsets is meant.
@@ -143,12 +143,19 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
             *answer = Err(FeaturesRefused::Storage(trouble.to_owned()));
         }
         Reply::AlterConfigs(parts) => parts[part].1 = Err(topic()),
+        Reply::AlterQuotas(parts) => {
+            parts[part] = Err(QuotaRefused::Storage(trouble.to_owned()));
+        }
         Reply::DescribeConfigs(_)
+        | Reply::DescribeQuotas(_)
+        | Reply::ConnectionOpened(_)
         | Reply::DescribeFeatures(_)
         | Reply::ListConfigResources(_)
         | Reply::DescribeMetadataLog(_)
         | Reply::Fetch(_)
+        | Reply::FetchInSession(_)
         | Reply::ListOffsets(_)
+        | Reply::EndsOfEpochs(_)
         | Reply::Heartbeat(_)
         | Reply::LeaveGroup(_)
         | Reply::ListGroups(_)

@@ -12,8 +12,10 @@ mod cold;
 mod config;
 mod configuration;
 mod deletion;
+mod epochs;
 mod features;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod held;
 mod jobs;
@@ -25,9 +27,11 @@ mod placement;
 mod positions;
 mod produce;
 mod producers;
+mod quotas;
 mod random;
 mod refused;
 mod request;
+mod session_fetch;
 mod topic_name;
 mod topics;
 
@@ -46,8 +50,13 @@ pub use partitions::{
     CreatePartitions, DescribeMetadataLog, GrownTopic, MetadataLog, MorePartitions, Reassign,
     ReassignRefused, Reassigned, Reassignment,
 };
+pub use quotas::{
+    AlterQuotas, Client, ConnectionOpened, DescribeQuotas, DescribedQuota, QuotaAlteration,
+    QuotaFilter, QuotaKey, QuotaMatch, Usage,
+};
 pub use refused::{
-    DeleteRecordsRefused, FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
+    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble,
+    ProduceRefused, QuotaRefused, TopicRefused,
 };
 pub use request::*;
 pub use tidings_coordinator::{GroupsConfig, IN_PROCESS_HOST};

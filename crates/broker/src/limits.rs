@@ -17,12 +17,29 @@ pub const FOLDER_NAME_BYTES_MAX: usize = 255;
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Configs that may be said of one resource.
 pub const CONFIGS_PER_TOPIC_MAX: usize = 100;
+/// Definitions of quotas.
+pub const QUOTAS_MAX: usize = 10_000;
+/// Clients whose use of their quotas is remembered: a name is the client's to choose.
+pub const QUOTA_BUCKETS_MAX: usize = 10_000;
+/// What a client with a quota may use at once: what its rate gives in this time, as by Kafka's
+/// eleven samples of a second.
+pub const QUOTA_WINDOW_MS: u64 = 10_000;
+/// Longest pause that a client is told; below the 30 s after which Kafka's clients give a request up.
+pub const QUOTA_THROTTLE_MAX_MS: u64 = 20_000;
 /// Bytes of one config's value.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 /// Fetches that may wait for data at once; further ones are answered at once with what there is.
 pub const WAITING_FETCHES_MAX: usize = 20_000;
 /// Bytes of batches in one fetch answer, whatever the client allows (one batch may exceed it).
 pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Fetch sessions kept at once (Kafka's `max.incremental.fetch.session.cache.slots`); a client that
+/// gets none sends full fetches.
+pub const FETCH_SESSIONS_MAX: usize = 1_000;
+/// Partitions of all fetch sessions; each takes about 250 bytes.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 250_000;
+/// A session that was not used for so long may go for any other, one that is older than that for a
+/// larger one (Kafka's `min.incremental.fetch.session.eviction.ms`).
+pub const FETCH_SESSION_EVICTION_MS: u64 = 120_000;
 /// Longest wait of a fetch.
 pub const FETCH_WAIT_MAX_MS: u32 = 300_000;
 /// Reads of segments that may be out at once, a fetch of many partitions counting once; further

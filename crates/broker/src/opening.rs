@@ -23,11 +23,13 @@ use crate::admission::Admission;
 use crate::broker::{Broker, BrokerConfig, Now, OpenReport};
 use crate::catalog::{CATALOG, Catalog, CatalogRecord, log_key};
 use crate::fetch::WaitingFetches;
+use crate::fetch_sessions::{FetchSessions, SESSION_LIMITS};
 use crate::held::HeldReplies;
 use crate::jobs::{Jobs, moment};
 use crate::limits;
-use crate::partition::{Logs, Partition};
+use crate::partition::{FIRST_EPOCH, Logs, Partition};
 use crate::producers::ProducerIds;
+use crate::quotas::Buckets;
 use crate::random::{Random, base64};
 use crate::topic_name::{self, CONSUMER_OFFSETS};
 use crate::topics::remove_folder;
@@ -52,9 +54,8 @@ impl Broker {
         report.add(CATALOG_FOLDER, &recovered);
         let mut catalog = Catalog::new();
         let deleted = load_catalog(&store, &mut catalog)?;
-        let catalog_is_whole = catalog.cluster_id.is_some()
-            && recovered.damaged.is_empty()
-            && found.damaged.is_empty();
+        let unharmed = recovered.damaged.is_empty() && found.damaged.is_empty();
+        let catalog_is_whole = catalog.cluster_id.is_some() && unharmed;
         // Ids of this run must not repeat those of the last, should it have had the same seed.
         let catalog_end = store.log(CATALOG).map_or(0, |log| log.end_offset());
         let run = u64::try_from(now.wall_ms).unwrap_or(0) ^ catalog_end.unsigned_abs();
@@ -63,9 +64,10 @@ impl Broker {
             u64::MAX
         });
         let mut logs = Logs { store, by_id: Default::default() };
-        logs.by_id.insert(CATALOG, Partition::new(CATALOG_FOLDER.to_owned(), 0));
+        logs.by_id.insert(CATALOG, Partition::new(CATALOG_FOLDER.to_owned(), 0, FIRST_EPOCH));
         let mut broker = Self {
             random: Random::new(config.seed ^ run),
+            quota_buckets: Buckets::default(),
             producer_ids: ProducerIds::none_below(catalog.producer_ids_end),
             cluster_id: String::new(),
             disk,
@@ -76,6 +78,7 @@ impl Broker {
             groups_trouble: None,
             held: HeldReplies::default(),
             fetches: WaitingFetches::default(),
+            sessions: FetchSessions::new(SESSION_LIMITS),
             admission: Admission::default(),
             jobs: Jobs::default(),
             completions: VecDeque::new(),
@@ -87,13 +90,16 @@ impl Broker {
         };
         let gone = if catalog_is_whole { deleted } else { BTreeSet::new() };
         broker.clear_strays(&gone, &mut report)?;
-        broker.configure_store();
-        broker.open_partitions(&mut report);
+        broker.configure_node();
+        let damaged = broker.open_partitions(&mut report) || !unharmed;
         let left = broker.logs.store.begin(!catalog_is_whole)?;
         if !catalog_is_whole {
             report.add_kept(&left);
         }
         broker.name_cluster(now)?;
+        if damaged {
+            broker.raise_epochs(now, &mut report);
+        }
         broker.load_groups(now, &mut report);
         broker.advance(now);
         Ok((broker, report))
@@ -173,7 +179,9 @@ impl Broker {
         remove_folder(&*self.disk, from)
     }
 
-    fn open_partitions(&mut self, report: &mut OpenReport) {
+    /// Tells whether any of them is damaged.
+    fn open_partitions(&mut self, report: &mut OpenReport) -> bool {
+        let mut damaged = false;
         for topic in self.catalog.topics() {
             report.topics += usize::from(!topic.internal);
             for (partition, id) in topic.logs() {
@@ -186,18 +194,23 @@ impl Broker {
                 }
                 let key = log_key(&topic.id, partition);
                 let opened = self.logs.store.open_log(id, key, &folder, topic.settings.log);
-                let mut held = Partition::new(folder, 0);
+                let mut held = Partition::new(folder, 0, FIRST_EPOCH);
                 match opened {
-                    Ok(recovered) => report.add(&held.folder, &recovered),
+                    Ok(recovered) => {
+                        damaged |= !recovered.damaged.is_empty();
+                        report.add(&held.folder, &recovered);
+                    }
                     Err(fault) => {
                         let folder = &held.folder;
                         report.findings.push(format!("{folder}: could not be opened: {fault}"));
                         held.unopened = Some(fault);
                     }
                 }
+                held.leader_epoch = self.logs.opened_epoch(id, self.catalog.leader_epoch);
                 self.logs.by_id.insert(id, held);
             }
         }
+        damaged
     }
 
     fn load_groups(&mut self, now: Now, report: &mut OpenReport) {

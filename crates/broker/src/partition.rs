@@ -12,8 +12,8 @@ use tidings_log::{
 use crate::catalog::CATALOG;
 use crate::{Isolation, PartitionDescription, limits};
 
-/// The leader epoch of every partition: one node never changes leaders.
-pub(crate) const LEADER_EPOCH: i32 = 0;
+/// The leader epoch that a new partition has.
+pub(crate) const FIRST_EPOCH: i32 = 0;
 
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -22,6 +22,8 @@ pub(crate) struct Partition {
     pub(crate) unopened: Option<Fault>,
     /// The catalog must be durable up to here before the partition counts.
     pub(crate) settles_at: i64,
+    /// What its batches and answers carry (see [`crate::epochs`]).
+    pub(crate) leader_epoch: i32,
     /// Bytes appended since the node started.
     pub(crate) appended_bytes: u64,
     /// The latest that [`Logs::append_time`] gave.
@@ -29,8 +31,9 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(folder: String, settles_at: i64) -> Self {
-        Self { folder, unopened: None, settles_at, appended_bytes: 0, append_time_ms: 0 }
+    pub(crate) fn new(folder: String, settles_at: i64, leader_epoch: i32) -> Self {
+        let (appended_bytes, append_time_ms) = (0, 0);
+        Self { folder, unopened: None, settles_at, leader_epoch, appended_bytes, append_time_ms }
     }
 }
 
@@ -44,6 +47,10 @@ pub(crate) struct Logs {
 impl Logs {
     pub(crate) fn get(&self, id: LogId) -> Option<&Partition> {
         self.by_id.get(&id)
+    }
+
+    pub(crate) fn leader_epoch(&self, id: LogId) -> i32 {
+        self.by_id.get(&id).map_or(FIRST_EPOCH, |partition| partition.leader_epoch)
     }
 
     /// The log, if it could be opened.
@@ -119,9 +126,10 @@ impl Logs {
     }
 
     pub(crate) fn describe(&self, id: LogId) -> PartitionDescription {
+        let leader_epoch = self.leader_epoch(id);
         let Some(log) = self.store.log(id) else {
             return PartitionDescription {
-                leader_epoch: LEADER_EPOCH,
+                leader_epoch,
                 start_offset: 0,
                 high_watermark: 0,
                 size_bytes: 0,
@@ -130,7 +138,7 @@ impl Logs {
             };
         };
         PartitionDescription {
-            leader_epoch: LEADER_EPOCH,
+            leader_epoch,
             start_offset: log.start_offset(),
             high_watermark: self.high_watermark(id, log),
             size_bytes: log.size_bytes(),
@@ -147,7 +155,7 @@ impl Logs {
         records: &[NewRecord],
     ) -> Result<i64, String> {
         self.writable(id)?;
-        let at = AppendAt { now_ms, leader_epoch: LEADER_EPOCH, log_append_time: false };
+        let at = AppendAt { now_ms, leader_epoch: self.leader_epoch(id), log_append_time: false };
         let mut builder = BatchBuilder::new();
         for (index, record) in records.iter().enumerate() {
             builder.push(record);

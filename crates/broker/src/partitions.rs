@@ -10,7 +10,6 @@ use tidings_log::LogId;
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord, Topic};
 use crate::held::{Mark, Wait};
-use crate::partition::LEADER_EPOCH;
 use crate::random::base64;
 use crate::topics::distinct;
 use crate::{Reply, TopicRefused};
@@ -228,7 +227,7 @@ impl Broker {
     pub(crate) fn describe_metadata_log(&self, now: Now) -> MetadataLog {
         let log = self.logs.log(CATALOG);
         MetadataLog {
-            leader_epoch: LEADER_EPOCH,
+            leader_epoch: self.logs.leader_epoch(CATALOG),
             end_offset: log.map_or(0, |log| log.end_offset()),
             high_watermark: self.logs.durable(CATALOG),
             now_ms: now.wall_ms,

@@ -9,8 +9,10 @@ use tidings_log::{AppendAt, AppendRefused, Appended, Batch, LogId, ProducerRules
 
 use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::held::{Mark, Wait};
-use crate::partition::{LEADER_EPOCH, storage_trouble};
-use crate::{Acks, Produce, ProducePartition, ProduceRefused, Produced, ProducedAt, Reply};
+use crate::partition::storage_trouble;
+use crate::{
+    Acks, Produce, ProducePartition, ProduceRefused, Produced, ProducedAt, Reply, TopicName,
+};
 
 /// A request on its way: some of its partitions may have been decided.
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl Broker {
                     Ok(taken) => Ok(taken),
                 }
             };
-            let settled = self.wait_settled(&part.topic, producing.answers.len());
+            let topic = self.catalog.find(&part.topic);
+            let settled = topic.and_then(|topic| self.wait_settled(topic, producing.answers.len()));
             producing.decide(outcome, settled);
         }
         self.answer_produce(producing);
@@ -102,10 +105,13 @@ impl Broker {
         part: &ProducePartition,
         zstd_allowed: bool,
     ) -> Result<(ProducedAt, LogId, i64), Untaken> {
-        let topic = self.catalog.topic(&part.topic).ok_or(ProduceRefused::UnknownPartition)?;
+        let topic = self.catalog.find(&part.topic).ok_or(match part.topic {
+            TopicName::Name(_) => ProduceRefused::UnknownPartition,
+            TopicName::Id(_) => ProduceRefused::UnknownId,
+        })?;
         let id = topic.log(part.partition).ok_or(ProduceRefused::UnknownPartition)?;
         if topic.internal {
-            return Err(ProduceRefused::Internal(part.topic.clone()).into());
+            return Err(ProduceRefused::Internal(topic.name.clone()).into());
         }
         let (size, limit) = (part.batch.len(), topic.settings.max_message_bytes);
         if size > limit {
@@ -130,7 +136,7 @@ impl Broker {
             true => self.logs.append_time(id, now.wall_ms),
             false => now.wall_ms,
         };
-        let at = AppendAt { now_ms, leader_epoch: LEADER_EPOCH, log_append_time };
+        let at = AppendAt { now_ms, leader_epoch: self.logs.leader_epoch(id), log_append_time };
         let log = self.logs.writable(id).map_err(ProduceRefused::Storage)?;
         let log_start_offset = log.start_offset();
         if !self.logs.store.makes_room(size) {

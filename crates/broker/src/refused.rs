@@ -33,9 +33,21 @@ pub enum TopicRefused {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QuotaRefused {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("Unsupported entity type {0}")]
+    UnknownType(String),
+    #[error("{0}")]
+    Storage(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProduceRefused {
     #[error("topic or partition does not exist")]
     UnknownPartition,
+    #[error("no topic has this id")]
+    UnknownId,
     #[error("{0} is written by the broker only")]
     Internal(String),
     /// The batch breaks a rule of the format or of its topic.
@@ -75,6 +87,11 @@ pub enum DeleteRecordsRefused {
 pub enum FetchRefused {
     #[error("topic or partition does not exist")]
     UnknownPartition,
+    #[error("no topic has this id")]
+    UnknownId,
+    /// The topic of a session's partition was deleted, and another has its name.
+    #[error("the topic was created anew, with another id")]
+    InconsistentId,
     #[error("offset {wanted} is outside {first}..{next}")]
     OutOfRange { wanted: i64, first: i64, next: i64 },
     #[error("leader epoch {got} is older than {current}")]
@@ -85,4 +102,15 @@ pub enum FetchRefused {
     Corrupt(String),
     #[error("{0}")]
     Storage(String),
+}
+
+/// Why a fetch of a session is not answered: the client begins another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FetchSessionRefused {
+    #[error("there is no fetch session {0}")]
+    NotFound(i32),
+    #[error("fetch {got} of the session where {expected} was expected")]
+    WrongEpoch { expected: i32, got: i32 },
+    #[error("a fetch session names its topics by ids or by names, not by both")]
+    MixedNames,
 }

@@ -10,9 +10,10 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    Alteration, ConfigEntry, CreatePartitions, DeleteRecordsRefused, DescribeFeatures,
-    DescribeMetadataLog, Features, FeaturesRefused, FetchRefused, GroupRefused, GrownTopic,
-    MetadataLog, ProduceRefused, Reassign, Reassigned, TopicRefused, UpdateFeatures,
+    AlterQuotas, Alteration, ConfigEntry, ConnectionOpened, CreatePartitions, DeleteRecordsRefused,
+    DescribeFeatures, DescribeMetadataLog, DescribeQuotas, DescribedQuota, Features,
+    FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, GrownTopic, MetadataLog,
+    ProduceRefused, QuotaRefused, Reassign, Reassigned, TopicRefused, UpdateFeatures,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.
@@ -56,9 +57,14 @@ calls! {
     UpdateFeatures => Result<(), FeaturesRefused>,
     AlterConfigs => Vec<(ConfigResource, Result<(), TopicRefused>)>,
     ListConfigResources => Vec<ConfigResource>,
+    DescribeQuotas => Result<Vec<DescribedQuota>, QuotaRefused>,
+    AlterQuotas => Vec<Result<(), QuotaRefused>>,
+    ConnectionOpened => u64,
     Produce => Vec<Produced>,
     Fetch => Vec<Fetched>,
+    FetchInSession => Result<SessionFetched, FetchSessionRefused>,
     ListOffsets => Vec<ListedOffset>,
+    EndsOfEpochs => Vec<EndOfEpoch>,
     DeleteRecords => Vec<DeletedRecords>,
     InitProducer => Result<ProducerIdentity, ProduceRefused>,
     JoinGroup => Result<Joined, GroupRefused>,
@@ -219,7 +225,7 @@ pub struct Produce {
 
 #[derive(Clone, Debug)]
 pub struct ProducePartition {
-    pub topic: String,
+    pub topic: TopicName,
     pub partition: i32,
     /// What the client sent: must be exactly one batch, magic 2.
     pub batch: Bytes,
@@ -227,7 +233,7 @@ pub struct ProducePartition {
 
 #[derive(Clone, Debug)]
 pub struct Produced {
-    pub topic: String,
+    pub topic: TopicName,
     pub partition: i32,
     pub outcome: Result<ProducedAt, ProduceRefused>,
 }
@@ -259,19 +265,52 @@ pub struct Fetch {
     pub partitions: Vec<FetchPartition>,
 }
 
+/// A fetch that begins or carries on a session, in which only what has changed is said (KIP-227).
+#[derive(Clone, Debug)]
+pub struct FetchInSession {
+    pub step: SessionStep,
+    /// Its topics are named by their ids, or else by their names.
+    pub by_id: bool,
+    /// The partitions of a new session, or those that come or change.
+    pub fetch: Fetch,
+    /// The partitions that go.
+    pub forgotten: Vec<(TopicName, i32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionStep {
+    /// A session begins, if there is room; the one with this id ends.
+    Begin { ends: i32 },
+    /// A fetch outside any session; the one with this id ends.
+    End { ends: i32 },
+    /// The next fetch of the session; the epoch counts its fetches.
+    Next { id: i32, epoch: i32 },
+}
+
+#[derive(Clone, Debug)]
+pub struct SessionFetched {
+    /// 0: there is no session, and all partitions were answered.
+    pub session_id: i32,
+    /// In a session's later fetches, those that changed.
+    pub partitions: Vec<Fetched>,
+}
+
 #[derive(Clone, Debug)]
 pub struct FetchPartition {
-    pub topic: String,
+    pub topic: TopicName,
     pub partition: i32,
     pub offset: i64,
     pub max_bytes: usize,
     /// The epoch the client believes in, if it said.
     pub current_leader_epoch: Option<i32>,
+    /// The epoch of the last record that the client has, if it said: it is told when the log has
+    /// gone another way since.
+    pub last_fetched_epoch: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    pub topic: String,
+    pub topic: TopicName,
     pub partition: i32,
     pub outcome: Result<FetchedData, FetchRefused>,
 }
@@ -288,6 +327,8 @@ pub struct FetchedData {
     /// Aborted transactions among the batches, for a reader of committed records: producer and
     /// first offset, by first offset.
     pub aborted: Vec<(i64, i64)>,
+    /// The log has gone another way than the client's: no batches, but where they part.
+    pub diverging: Option<EpochEnd>,
 }
 
 impl FetchedData {
@@ -301,6 +342,8 @@ impl FetchedData {
 pub enum OffsetSpec {
     Earliest,
     Latest,
+    /// What is in tiered storage, or on its way: there is none.
+    Tiered,
     MaxTimestamp,
     /// First record at or after this many milliseconds since the epoch.
     Timestamp(i64),
@@ -333,6 +376,36 @@ pub struct OffsetAt {
     pub offset: i64,
     pub timestamp: i64,
     pub leader_epoch: i32,
+}
+
+/// Where leader epochs end, so that a client finds out whether its log has diverged (KIP-320).
+#[derive(Clone, Debug)]
+pub struct EndsOfEpochs {
+    pub partitions: Vec<EpochPartition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct EpochPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub current_leader_epoch: Option<i32>,
+    /// The epoch whose end is wanted.
+    pub epoch: i32,
+}
+
+#[derive(Clone, Debug)]
+pub struct EndOfEpoch {
+    pub topic: String,
+    pub partition: i32,
+    /// None: no such epoch is known.
+    pub outcome: Result<Option<EpochEnd>, FetchRefused>,
+}
+
+/// The largest epoch that is not larger than the one asked about, and the offset after its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    pub epoch: i32,
+    pub end_offset: i64,
 }
 
 /// Makes the records below an offset unreadable, for good.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tidings_log::{Disk, Fault, FaultKind, LogId};
 
 use crate::broker::{Broker, Now, Ticket};
-use crate::catalog::{CATALOG, log_key};
+use crate::catalog::{CATALOG, Topic, log_key};
 use crate::config::TopicSettings;
 use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
@@ -78,7 +78,8 @@ impl Broker {
         for asked in distinct(asked, |asked| asked) {
             let topic = self.describe_topic(now, &asked, request.auto_create);
             if let Ok(described) = &topic {
-                waits.extend(self.wait_settled(&described.name, answers.len()));
+                let topic = self.catalog.topic(&described.name);
+                waits.extend(topic.and_then(|topic| self.wait_settled(topic, answers.len())));
             }
             answers.push(TopicAnswer { asked, topic });
         }
@@ -119,8 +120,7 @@ impl Broker {
     }
 
     /// The wait until a topic's creation is on disk with all its partitions, if it is not yet.
-    pub(crate) fn wait_settled(&self, name: &str, part: usize) -> Option<Wait> {
-        let topic = self.catalog.topic(name)?;
+    pub(crate) fn wait_settled(&self, topic: &Topic, part: usize) -> Option<Wait> {
         let newest = topic.log(topic.partitions - 1)?;
         let past = self.logs.get(newest)?.settles_at;
         let settled = past <= self.logs.durable(CATALOG);
@@ -145,7 +145,8 @@ impl Broker {
                 self.create_topic(now, new, request.validate_only)
             };
             if outcome.is_ok() && !request.validate_only {
-                waits.extend(self.wait_settled(&new.name, answers.len()));
+                let topic = self.catalog.topic(&new.name);
+                waits.extend(topic.and_then(|topic| self.wait_settled(topic, answers.len())));
             }
             answers.push(CreatedTopic { name: new.name.clone(), outcome });
         }
@@ -193,7 +194,7 @@ impl Broker {
             debug_assert_eq!(self.catalog.log(topic, index), Some(log));
             self.unsettled.insert(log);
             let folder = topic_name::folder(topic, index);
-            self.logs.by_id.insert(log, Partition::new(folder, past));
+            self.logs.by_id.insert(log, Partition::new(folder, past, self.catalog.leader_epoch));
         }
     }
 

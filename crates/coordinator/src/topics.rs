@@ -13,6 +13,18 @@ pub enum TopicName {
     Id(TopicId),
 }
 
+impl From<&str> for TopicName {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<String> for TopicName {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicFacts {
     pub id: TopicId,

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use tidings_broker::log::{Disk, Fault, StoreConfig};
-use tidings_broker::{Call, OpenReport, Reply, Request};
+use tidings_broker::{Call, Client, OpenReport, Reply, Request, Usage};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
@@ -205,6 +205,23 @@ impl Node {
     /// Hands a request to the broker without waiting for its answer. Requests are decided in the
     /// order in which their `submit` returned. Dropped before it returns, it has asked nothing.
     pub async fn submit<C: Call>(&self, request: C) -> Result<Answer<C>, NodeError> {
+        self.submit_for(request, None).await
+    }
+
+    /// [`Node::submit`] on behalf of a client, whose quotas it is charged to.
+    pub async fn submit_as<C: Call>(
+        &self,
+        client: Arc<Client>,
+        request: C,
+    ) -> Result<Answer<C>, NodeError> {
+        self.submit_for(request, Some(client)).await
+    }
+
+    async fn submit_for<C: Call>(
+        &self,
+        request: C,
+        client: Option<Arc<Client>>,
+    ) -> Result<Answer<C>, NodeError> {
         let shared = &self.shared;
         let stopped = |_| NodeError::Stopped;
         let request = request.into_request();
@@ -215,7 +232,8 @@ impl Node {
         let bytes = Arc::clone(&shared.produce_bytes);
         let bytes = bytes.acquire_many_owned(weight).await.map_err(stopped)?;
         let (reply, answer) = oneshot::channel();
-        let asked = Asked { reply, produce_bytes: produce_bytes as u64, _held: (slot, bytes) };
+        let usage = Usage { produced_bytes: produce_bytes as u64, ..Usage::default() };
+        let asked = Asked { reply, client, usage, _held: (slot, bytes) };
         let sent = shared.inbox.send(Message::Request(request, asked));
         sent.map_err(|_| NodeError::Stopped)?;
         Ok(Answer { reply: answer, call: PhantomData })
@@ -262,11 +280,21 @@ fn produce_bytes(request: &Request) -> usize {
     }
 }
 
+const OWN_KIND: &str = "the broker answers a request in its own kind";
+
 /// The answer to a submitted request, to be awaited once. Dropping it does not undo the request.
 #[derive(Debug)]
 pub struct Answer<C> {
-    reply: oneshot::Receiver<Reply>,
+    reply: oneshot::Receiver<(Reply, u64)>,
     call: PhantomData<fn() -> C>,
+}
+
+impl<C: Call> Answer<C> {
+    /// The reply, and how many milliseconds the client who asked must pause by its quotas.
+    pub async fn with_pause(self) -> Result<(C::Reply, u64), NodeError> {
+        let (reply, pause_ms) = self.reply.await.map_err(|_| NodeError::Stopped)?;
+        Ok((C::from_reply(reply).expect(OWN_KIND), pause_ms))
+    }
 }
 
 impl<C: Call> Future for Answer<C> {
@@ -274,7 +302,7 @@ impl<C: Call> Future for Answer<C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = std::task::ready!(Pin::new(&mut self.reply).poll(context));
-        let reply = reply.map_err(|_| NodeError::Stopped)?;
-        Poll::Ready(Ok(C::from_reply(reply).expect("the broker answers a request in its own kind")))
+        let (reply, _) = reply.map_err(|_| NodeError::Stopped)?;
+        Poll::Ready(Ok(C::from_reply(reply).expect(OWN_KIND)))
     }
 }

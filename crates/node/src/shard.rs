@@ -23,8 +23,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings_broker::log::{Disk, Fault, FaultKind};
 use tidings_broker::{
-    Broker, BrokerConfig, Completion, DiskRoom, Job, JobKind, Now, OpenReport, ProduceRefused,
-    Reply, Request, Ticket,
+    Broker, BrokerConfig, Client, Completion, DiskRoom, Job, JobKind, Now, OpenReport,
+    ProduceRefused, Reply, Request, SessionFetched, Ticket, Usage,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -52,8 +52,11 @@ pub(crate) enum Message {
 /// Who waits for an answer, and what they hold until they have it.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) reply: oneshot::Sender<Reply>,
-    pub(crate) produce_bytes: u64,
+    /// The reply, and how many milliseconds the client must pause.
+    pub(crate) reply: oneshot::Sender<(Reply, u64)>,
+    /// Whose quotas it is charged to.
+    pub(crate) client: Option<Arc<Client>>,
+    pub(crate) usage: Usage,
     pub(crate) _held: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -238,12 +241,12 @@ impl Shard {
 
     fn take(&mut self, message: Message) -> Result<Turn, NodeError> {
         match message {
-            Message::Request(request, asked) => {
+            Message::Request(request, mut asked) => {
                 let ticket = Ticket(self.next_ticket);
                 self.next_ticket += 1;
                 self.counters.requests.fetch_add(1, Ordering::Relaxed);
+                self.submit(ticket, request, &mut asked);
                 self.waiting.insert(ticket, asked);
-                self.broker.submit(self.clock.now(), ticket, request);
                 Ok(Turn::On)
             }
             Message::Journal(JournalIoEvent::Done(write, outcome)) => {
@@ -263,6 +266,21 @@ impl Shard {
             }
             Message::Stop => Ok(Turn::Stop),
             Message::Abandon => Ok(Turn::Abandon),
+        }
+    }
+
+    /// Has a request decided; where there are quotas, its time is part of what it used.
+    fn submit(&mut self, ticket: Ticket, mut request: Request, asked: &mut Asked) {
+        let now = self.clock.now();
+        match &asked.client {
+            Some(client) if self.broker.has_quotas() => {
+                asked.usage.mutations = self.broker.prepare(client, &mut request);
+                let began = Instant::now();
+                self.broker.submit(now, ticket, request);
+                let took = began.elapsed().as_nanos();
+                asked.usage.handler_ns = u64::try_from(took).unwrap_or(u64::MAX);
+            }
+            _ => self.broker.submit(now, ticket, request),
         }
     }
 
@@ -306,17 +324,24 @@ impl Shard {
 
     fn hand_out(&mut self) {
         while let Some(Completion { ticket, reply }) = self.broker.poll() {
-            let Some(asked) = self.waiting.remove(&ticket) else {
+            let Some(mut asked) = self.waiting.remove(&ticket) else {
                 debug_assert!(false, "{ticket:?} was answered twice");
                 continue;
             };
-            self.count(&reply, asked.produce_bytes);
+            self.count(&reply, &mut asked.usage);
+            let pause_ms = match &asked.client {
+                Some(client) if self.broker.has_quotas() => {
+                    self.broker.charge(self.clock.now(), client, &asked.usage)
+                }
+                _ => 0,
+            };
             // A caller that went away wants no answer.
-            let _gone = asked.reply.send(reply);
+            let _gone = asked.reply.send((reply, pause_ms));
         }
     }
 
-    fn count(&mut self, reply: &Reply, produce_bytes: u64) {
+    /// Counts what came of a request, in the figures and in what it used.
+    fn count(&mut self, reply: &Reply, usage: &mut Usage) {
         match reply {
             Reply::Produce(produced) => {
                 let refused = |p: &tidings_broker::Produced| {
@@ -326,13 +351,21 @@ impl Shard {
                     self.probe_due_ms = 0;
                 }
                 if produced.iter().all(|p| p.outcome.is_ok()) {
-                    self.counters.produced_bytes.fetch_add(produce_bytes, Ordering::Relaxed);
+                    self.counters.produced_bytes.fetch_add(usage.produced_bytes, Ordering::Relaxed);
                 }
             }
-            Reply::Fetch(fetched) => {
+            Reply::Fetch(fetched)
+            | Reply::FetchInSession(Ok(SessionFetched { partitions: fetched, .. })) => {
                 let data = fetched.iter().filter_map(|f| f.outcome.as_ref().ok());
                 let bytes = data.map(|data| data.bytes() as u64).sum();
                 self.counters.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
+                usage.fetched_bytes = bytes;
+            }
+            Reply::CreateTopics(created) => {
+                let created = created.iter().filter_map(|topic| topic.outcome.as_ref().ok());
+                // One that was only checked has no id.
+                let made = created.filter(|topic| topic.id != [0; 16]);
+                usage.mutations = made.map(|t| u64::from(t.partitions.unsigned_abs())).sum();
             }
             _ => {}
         }

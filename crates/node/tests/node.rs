@@ -196,6 +196,7 @@ fn fetch(offset: i64, max_wait: Duration) -> Fetch {
         offset,
         max_bytes: 1 << 20,
         current_leader_epoch: None,
+        last_fetched_epoch: None,
     };
     let max_wait_ms = u32::try_from(max_wait.as_millis()).unwrap();
     let isolation = Isolation::Uncommitted;

@@ -81,6 +81,8 @@ pub(crate) enum CloseReason {
     Unread(std::time::Duration),
     #[error("an answer was not read within {0:?} while memory is short")]
     UnreadUnderShortage(std::time::Duration),
+    #[error("its address makes more connections than its quota allows; held for {0:?}")]
+    ConnectionQuota(std::time::Duration),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -107,12 +109,14 @@ pub(crate) enum Turn {
 
 pub(crate) type Serving = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// One row: an API, from which version on it is advertised, and its handler.
+/// One row: an API, which of its versions are advertised, and its handler.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) api: Api,
     /// Below the API's first version where clients want to see it advertised all the same.
     pub(crate) advertised_min: i16,
+    /// Below the API's last version where what that means for others is not served.
+    pub(crate) advertised_max: i16,
     /// For `docs/protocol.md`.
     pub(crate) notes: &'static str,
     serve: fn(Context, Bytes) -> Serving,
@@ -123,6 +127,7 @@ const fn row<H: Handler>(notes: &'static str) -> Row {
     Row {
         api: H::API,
         advertised_min: H::API.version_min,
+        advertised_max: H::API.version_max,
         notes,
         serve: |context, frame| Box::pin(serve_as::<H>(context, frame)),
         refuse: refuse_as::<H>,
@@ -134,6 +139,11 @@ impl Row {
         self.advertised_min = version;
         self
     }
+
+    const fn advertised_to(mut self, version: i16) -> Self {
+        self.advertised_max = version;
+        self
+    }
 }
 
 use tidings_wire as w;
@@ -143,16 +153,20 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::produce::Request>(
         "Versions 0 to 2 are advertised, because older librdkafka takes their absence for a broker \
          without compression, and refused with UNSUPPORTED_VERSION. acks=1 means the disk, like \
-         acks=all. Transactional batches are refused.",
+         acks=all. Transactional batches are refused. Versions 12 and 13 are served and not \
+         advertised: a client takes 12 for a broker whose produce adds partitions to transactions. \
+         Version 13 names topics by their ids.",
     )
-    .advertised_from(0),
+    .advertised_from(0)
+    .advertised_to(11),
     row::<w::fetch::Request>(
-        "Long poll. Whole batches, the first of them whatever its size. No incremental sessions: \
-         the session id is always 0. Read committed ends at the last stable offset and names \
-         aborted transactions.",
+        "Long poll. Whole batches, the first of them whatever its size. Sessions from version 7, \
+         topics by their ids from 13. Read committed ends at the last stable offset and names \
+         aborted transactions. Replicas are refused with NOT_LEADER_OR_FOLLOWER.",
     ),
     row::<w::list_offsets::Request>(
-        "Latest, earliest, largest timestamp (from version 7) and by timestamp.",
+        "Latest, earliest, largest timestamp (from version 7) and by timestamp. There is no tiered \
+         storage: what is local is everything (from 8), what is remote is nowhere (from 9 and 11).",
     ),
     row::<w::metadata::Request>(
         "Creates missing topics where the client and the broker allow it. One broker, which is \
@@ -190,6 +204,9 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::init_producer_id::Request>(
         "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
     ),
+    row::<w::offset_for_leader_epoch::Request>(
+        "An epoch ends where the next begins; a partition's grows when it may have lost records.",
+    ),
     row::<w::describe_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
     row::<w::create_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
     row::<w::delete_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
@@ -226,6 +243,11 @@ pub(crate) static TABLE: &[Row] = &[
     ),
     row::<w::list_partition_reassignments::Request>("None is ever under way."),
     row::<w::offset_delete::Request>(""),
+    row::<w::describe_client_quotas::Request>("Of users, client ids and addresses."),
+    row::<w::alter_client_quotas::Request>(
+        "Of users, client ids and addresses, which are not looked up by name. Everybody is the user \
+         ANONYMOUS. Durable when answered.",
+    ),
     row::<w::describe_user_scram_credentials::Request>("No user has any: RESOURCE_NOT_FOUND."),
     row::<w::alter_user_scram_credentials::Request>("Not kept: UNSUPPORTED_SASL_MECHANISM."),
     row::<w::describe_quorum::Request>(
@@ -239,6 +261,9 @@ pub(crate) static TABLE: &[Row] = &[
         "The brokers are this process: INVALID_REQUEST, others BROKER_ID_NOT_REGISTERED.",
     ),
     row::<w::list_config_resources::Request>("Every topic and this broker."),
+    row::<w::describe_topic_partitions::Request>(
+        "Page by page, at most 2,000 partitions each. Every operation is authorized.",
+    ),
 ];
 
 /// The row of a key.
@@ -355,13 +380,18 @@ async fn serve_as<H: Handler>(context: Context, frame: Bytes) -> Outcome {
             return Outcome::Close(CloseReason::Malformed { api: H::API.name, error });
         }
     };
+    context.asked_by(header.client_id.as_deref());
     // A fetch may wait for minutes; how many partitions those name is the broker's to bound.
     let _held = (H::API.key != w::fetch::API.key).then_some(held);
-    let Answered { response, reserved } = match request.answer(&context, &header).await {
+    let Answered { mut response, reserved } = match request.answer(&context, &header).await {
         Ok(answered) => answered,
-        Err(NoAnswer::NotWanted) => return Outcome::Nothing,
+        Err(NoAnswer::NotWanted) => {
+            context.begin_pause();
+            return Outcome::Nothing;
+        }
         Err(no_answer) => return Outcome::Close(no_answer.into()),
     };
+    H::set_throttle(&mut response, context.begin_pause());
     match tidings_wire::encode_response::<H>(header.version, header.correlation_id, &response) {
         Ok(segments) => Outcome::Answer { segments, reserved },
         Err(error) => Outcome::Close(error.into()),

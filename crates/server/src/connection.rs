@@ -7,6 +7,9 @@
 //! 3. The writing side takes the turns in the same order, waits for each and writes its answer
 //!    straight to the socket: nothing is buffered, a slow reader stops its own connection.
 //!
+//! While the client is to pause by its quotas ([`Pauses`](crate::pauses::Pauses)) nothing more is taken
+//! up, and no more read than a buffer of it.
+//!
 //! A request whose answer may be of any size (a list of all topics) is taken up when every answer
 //! before it has been written. The memory of both directions is bounded by
 //! [`Allowances`](crate::allowances::Allowances) over all connections.
@@ -18,8 +21,10 @@
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use tidings_broker::ConnectionOpened;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -84,7 +89,10 @@ impl UnderWay {
 }
 
 /// Serves a connection until either side ends it; its reason is logged here.
-pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, shared: Shared) {
+pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, mut shared: Shared) {
+    if let Err(reason) = may_be_served(&connection, &mut shared).await {
+        return log(&connection, Err(reason));
+    }
     let (read, write) = socket.into_split();
     let (turns, pending) = mpsc::channel(REQUESTS_PER_CONNECTION_MAX);
     let under_way = Arc::new(UnderWay::default());
@@ -110,6 +118,20 @@ pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, shared: 
         Ok(Err(reason)) if ended.is_ok() => log(&connection, Err(reason)),
         _ => log(&connection, ended),
     }
+}
+
+/// Refuses, after the pause that its address owes, a connection that its quota does not allow
+/// (KIP-612).
+async fn may_be_served(connection: &Connection, shared: &mut Shared) -> Result<(), CloseReason> {
+    let opened = ConnectionOpened { ip: connection.peer.ip() };
+    let pause_ms = connection.node.call(opened).await.map_err(NoAnswer::from)?;
+    if pause_ms == 0 {
+        return Ok(());
+    }
+    let pause = Duration::from_millis(pause_ms);
+    // When the server stops first, the connection ends all the same.
+    let _stopped = timeout(pause, stopped(&mut shared.stopping)).await;
+    Err(CloseReason::ConnectionQuota(pause))
 }
 
 fn log(connection: &Connection, ended: Result<(), CloseReason>) {
@@ -181,6 +203,11 @@ impl Reading {
         &mut self,
     ) -> Result<Option<(Bytes, (OwnedSemaphorePermit, HeldBytes))>, CloseReason> {
         let Some(said) = self.next_length().await? else { return Ok(None) };
+        // The pause of an answer that was given while this request was on its way.
+        tokio::select! {
+            () = stopped(&mut self.shared.stopping) => return Ok(None),
+            () = self.connection.pauses.over() => {}
+        }
         let most = self.shared.limits.request_bytes_max;
         let in_range = |length: &usize| (FRAME_BYTES_MIN..=most).contains(length);
         let Some(length) = usize::try_from(said).ok().filter(in_range) else {

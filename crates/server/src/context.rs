@@ -1,10 +1,11 @@
 //! What a handler may know: the node, where clients find it, and who asks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use tidings_broker::Call;
+use tidings_broker::{Call, Client};
 use tidings_node::{Node, NodeError, NodeFigures};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,6 +14,7 @@ use crate::limits::{
     ConnectionLimits, FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHED_BYTES_HELD_MAX,
     FETCHES_PER_CONNECTION_MAX,
 };
+use crate::pauses::Pauses;
 use crate::said::Lines;
 
 /// One connection's view of the server.
@@ -30,6 +32,7 @@ pub(crate) struct Connection {
     pub(crate) fetches: Fetches,
     pub(crate) allowances: Allowances,
     pub(crate) lines: Arc<Lines>,
+    pub(crate) pauses: Pauses,
 }
 
 /// One request's view of it.
@@ -41,20 +44,46 @@ pub(crate) struct Connection {
 pub(crate) struct Context {
     connection: Arc<Connection>,
     passed: Arc<AtomicBool>,
+    /// Whose quotas the request is charged to, once its header has been read.
+    client: OnceLock<Arc<Client>>,
+    /// What the quotas say of the request so far.
+    pause_ms: AtomicU64,
 }
 
 impl Context {
     /// The context, and what turns true when the next request may be taken up.
     pub(crate) fn new(connection: Arc<Connection>) -> (Self, Arc<AtomicBool>) {
         let passed = Arc::new(AtomicBool::new(false));
-        (Self { connection, passed: Arc::clone(&passed) }, passed)
+        let (client, pause_ms) = (OnceLock::new(), AtomicU64::new(0));
+        (Self { connection, passed: Arc::clone(&passed), client, pause_ms }, passed)
     }
 
-    /// Asks the node.
+    /// Asks the node, on behalf of the client.
     pub(crate) async fn ask<C: Call>(&self, request: C) -> Result<C::Reply, NodeError> {
-        let answer = self.connection.node.submit(request).await?;
+        let answer = match self.client.get() {
+            Some(client) => self.connection.node.submit_as(Arc::clone(client), request).await?,
+            None => self.connection.node.submit(request).await?,
+        };
         self.let_pass();
-        answer.await
+        let (reply, pause_ms) = answer.with_pause().await?;
+        self.pause_ms.fetch_max(pause_ms, Ordering::Relaxed);
+        Ok(reply)
+    }
+
+    /// What the header says of who asks.
+    pub(crate) fn asked_by(&self, client_id: Option<&str>) {
+        let client = self.connection.pauses.client(self.connection.peer.ip(), client_id);
+        // A request has one header.
+        let _first = self.client.set(client);
+    }
+
+    /// Ends the request: how long its client is to pause, which begins now.
+    pub(crate) fn begin_pause(&self) -> i32 {
+        let pause_ms = self.pause_ms.load(Ordering::Relaxed);
+        if pause_ms > 0 {
+            self.connection.pauses.begin(Duration::from_millis(pause_ms));
+        }
+        i32::try_from(pause_ms).unwrap_or(i32::MAX)
     }
 
     /// Lets the next request be taken up: this one's place among them does not matter.

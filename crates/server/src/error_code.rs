@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
-    DeleteRecordsRefused, FeaturesRefused, FetchRefused, GroupRefused, GroupTrouble,
-    ProduceRefused, ReassignRefused, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused,
+    GroupTrouble, ProduceRefused, QuotaRefused, ReassignRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -44,6 +44,7 @@ error_codes! {
     2 CORRUPT_MESSAGE retry "a batch fails its check, here or on disk"
     3 UNKNOWN_TOPIC_OR_PARTITION retry "there is no such topic or partition"
     5 LEADER_NOT_AVAILABLE retry "the topic that had this name is still being deleted"
+    6 NOT_LEADER_OR_FOLLOWER retry "the request says it is from a replica, and there are none"
     9 REPLICA_NOT_AVAILABLE retry "the partition is not on this broker"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
@@ -76,8 +77,8 @@ error_codes! {
     64 DELEGATION_TOKEN_REQUEST_NOT_ALLOWED final "tokens need an authenticated client"
     68 NON_EMPTY_GROUP final "the group still has members"
     69 GROUP_ID_NOT_FOUND final "there is no such group"
-    70 FETCH_SESSION_ID_NOT_FOUND retry "there are no fetch sessions: fetch without one"
-    71 INVALID_FETCH_SESSION_EPOCH retry "a first fetch has session epoch 0 or -1"
+    70 FETCH_SESSION_ID_NOT_FOUND retry "there is no such fetch session, or no more: begin another"
+    71 INVALID_FETCH_SESSION_EPOCH retry "not the next fetch of its session: begin another"
     73 TOPIC_DELETION_DISABLED final "delete.topic.enable is false"
     74 FENCED_LEADER_EPOCH retry "the client's leader epoch is old"
     75 UNKNOWN_LEADER_EPOCH retry "the client's leader epoch is newer than the broker's"
@@ -93,6 +94,8 @@ error_codes! {
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
     102 BROKER_ID_NOT_REGISTERED final "there is no such broker"
+    103 INCONSISTENT_TOPIC_ID retry "a topic of a fetch session was deleted and created anew"
+    106 FETCH_SESSION_TOPIC_ID_ERROR retry "a fetch session named topics by ids, then by names, or the reverse"
     114 MISMATCHED_ENDPOINT_TYPE final "a broker answers for brokers only"
     115 UNSUPPORTED_ENDPOINT_TYPE final "there are no such endpoints"
 }
@@ -159,10 +162,21 @@ impl Refusal for FeaturesRefused {
     }
 }
 
+impl Refusal for QuotaRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) => ErrorCode::INVALID_REQUEST,
+            Self::UnknownType(_) => ErrorCode::UNSUPPORTED_VERSION,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
 impl Refusal for ProduceRefused {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
             Self::Internal(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
             Self::Batch(refused) => match refused.kind {
                 RefusalKind::Corrupt => ErrorCode::CORRUPT_MESSAGE,
@@ -195,11 +209,23 @@ impl Refusal for FetchRefused {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
+            Self::InconsistentId => ErrorCode::INCONSISTENT_TOPIC_ID,
             Self::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
             Self::FencedEpoch { .. } => ErrorCode::FENCED_LEADER_EPOCH,
             Self::UnknownEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
             Self::Corrupt(_) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Refusal for FetchSessionRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound(_) => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            Self::WrongEpoch { .. } => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+            Self::MixedNames => ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
         }
     }
 }

@@ -14,6 +14,7 @@ mod error_code;
 mod handlers;
 mod incoming;
 pub mod limits;
+mod pauses;
 mod protocol_page;
 mod said;
 mod server;

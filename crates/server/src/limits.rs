@@ -85,6 +85,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// Groups that one OffsetFetch may ask about: each is a question to the broker.
 pub const GROUPS_PER_OFFSET_FETCH_MAX: usize = 1000;
+/// Partitions on one page of DescribeTopicPartitions (Kafka's `max.request.partition.size.limit`).
+pub const PARTITIONS_PER_PAGE_MAX: usize = 2_000;
 /// Time between two lines in the log that say why groups are refused: clients ask again and again.
 pub const GROUP_TROUBLE_SAID_EVERY: Duration = Duration::from_secs(10);
 

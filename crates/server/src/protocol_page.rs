@@ -37,7 +37,7 @@ pub fn protocol_page() -> String {
         let _ = writeln!(page, "| {code} | {name} | {again} | {meaning} |");
     }
     page += "\n## Limits\n\n| what | limit | at the limit |\n|---|---|---|\n";
-    for (what, limit, consequence) in limits_shown() {
+    for (what, limit, consequence) in limits_shown().into_iter().chain(quota_limits_shown()) {
         let _ = writeln!(page, "| {what} | {limit} | {consequence} |");
     }
     page
@@ -50,7 +50,8 @@ const INTRODUCTION: &str = "\
 
 Any Kafka client may connect. Requests of one connection are answered in their order, while several
 are under way at once. A request that is malformed or too long closes its connection, and nothing
-else; the reason is in the log. There is no authentication and no TLS.
+else; the reason is in the log. There is no authentication and no TLS. [clients.md](clients.md) lists the
+clients that are tested, and what each of them does.
 
 There is one node, which is every topic's only replica, the controller and the coordinator of all groups.
 `tidings up --virtual-brokers N` shows it as N brokers on N ports, as an aid for tests that insist on several: replicas, leaders
@@ -117,6 +118,23 @@ fn broker_configs() -> String {
         let _ = writeln!(page, "| {why} | {} |", names.join(", "));
     }
     page
+}
+
+fn quota_limits_shown() -> [(&'static str, String, &'static str); 3] {
+    use tidings_broker::limits::{QUOTA_BUCKETS_MAX, QUOTA_THROTTLE_MAX_MS, QUOTAS_MAX};
+    [
+        ("quotas", QUOTAS_MAX.to_string(), "a new one is refused"),
+        (
+            "clients whose use of a quota is remembered",
+            QUOTA_BUCKETS_MAX.to_string(),
+            "the one that would owe nothing first is forgotten",
+        ),
+        (
+            "pause by quotas",
+            format!("{} s", QUOTA_THROTTLE_MAX_MS / 1000),
+            "what is owed beyond is told with the next answer",
+        ),
+    ]
 }
 
 fn limits_shown() -> Vec<(&'static str, String, &'static str)> {

@@ -14,6 +14,7 @@ use crate::allowances::Allowances;
 use crate::connection::{self, Shared};
 use crate::context::{Connection, Fetches};
 use crate::limits::{ACCEPT_PAUSE, ConnectionLimits, DRAIN_MAX};
+use crate::pauses::Pauses;
 use crate::said::Lines;
 
 /// What the server is told once.
@@ -202,6 +203,7 @@ impl Accepting {
             broker_id: self.broker_id,
             advertised: Arc::clone(&self.advertised),
             listener: self.listener,
+            pauses: Pauses::new(),
             limits: self.limits,
             peer,
             fetches: Fetches::new(Arc::clone(&self.fetched_bytes)),

@@ -37,14 +37,11 @@ const KEY_MAX: i16 = 92;
 
 #[rustfmt::skip]
 static LAYOUTS: &[Layout] = &[
-    layout(23, "OffsetForLeaderEpoch",         4, 4, "2tl"),
     layout(24, "AddPartitionsToTxn",           5, 3, "t4el"),
     layout(25, "AddOffsetsToTxn",              4, 3, "te"),
     layout(26, "EndTxn",                       5, 3, "te5q5h"),
     layout(27, "WriteTxnMarkers",              1, 1, "l"),
     layout(28, "TxnOffsetCommit",              5, 3, "tl"),
-    layout(48, "DescribeClientQuotas",         1, 1, "tenl"),
-    layout(49, "AlterClientQuotas",            1, 1, "tl"),
     layout(61, "DescribeProducers",            0, 0, "tl"),
     layout(65, "DescribeTransactions",         0, 0, "tl"),
     layout(66, "ListTransactions",             2, 0, "tell"),
@@ -52,7 +49,6 @@ static LAYOUTS: &[Layout] = &[
     layout(69, "ConsumerGroupDescribe",        1, 0, "tl"),
     layout(71, "GetTelemetrySubscriptions",    0, 0, "teuiliifl"),
     layout(72, "PushTelemetry",                0, 0, "te"),
-    layout(75, "DescribeTopicPartitions",      0, 0, "tlo"),
     layout(76, "ShareGroupHeartbeat",          1, 0, "tenniio"),
     layout(77, "ShareGroupDescribe",           1, 0, "tl"),
     layout(78, "ShareFetch",                   1, 0, "tenill"),

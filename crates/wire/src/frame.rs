@@ -45,6 +45,9 @@ impl Api {
 pub trait Request: Wire + Default {
     const API: Api;
     type Response: Wire + Default;
+
+    /// Says in a response how long the client should pause, where the response has room for it.
+    fn set_throttle(_response: &mut Self::Response, _ms: i32) {}
 }
 
 /// The part of a request's header that every version shares.

@@ -194,12 +194,21 @@ pub(super) fn api_module(api: &Api) -> Result<String> {
     let uses_tags = api.structs.iter().flat_map(|this| &this.fields).any(|f| f.tag.is_some());
     let tags = if uses_tags { "Tags, " } else { "" };
     let pieces = if uses(Type::Pieces) { "Pieces, " } else { "" };
+    let throttled = |this: &Struct| {
+        this.name == "Response" && this.fields.iter().any(|field| field.name == "throttle_time_ms")
+    };
+    let throttle = if api.structs.iter().any(throttled) {
+        "fn set_throttle(response: &mut Response, ms: i32) { response.throttle_time_ms = ms; } "
+    } else {
+        ""
+    };
     let _ = write!(
         code,
         "use crate::{{Api, DecodeError, {pieces}Reader, {tags}Wire, Writer}};\n\n\
          pub const API: Api = Api {{ key: {key}, name: \"{name}\", version_min: {first}, \
          version_max: {last}, flexible_since: {flexible_since} }};\n\n\
-         impl crate::Request for Request {{ const API: Api = API; type Response = Response; }}\n"
+         impl crate::Request for Request {{ const API: Api = API; type Response = Response; \
+         {throttle}}}\n"
     );
     for this in &api.structs {
         define(&mut code, api, this);

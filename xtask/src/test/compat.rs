@@ -1,7 +1,7 @@
 //! The step of real clients: sets up the tools, then runs `compat`'s tests against the binary.
 //!
 //! A client that is not there has its tests skipped, counted and named with the reason. Under
-//! `CI=true` a missing kcat or Python is a failure, unless the machine has no network.
+//! `CI=true` a missing kcat, Python or Go is a failure, unless the machine has no network.
 
 use std::path::Path;
 
@@ -31,6 +31,12 @@ pub(super) fn step(root: &Path, tidings: &Path, filter: &[String]) -> anyhow::Re
             module: "python",
             tool: tools::python(root)?,
             variable: "TIDINGS_COMPAT_PYTHON",
+            required: in_ci,
+        },
+        Family {
+            module: "go",
+            tool: tools::go(root)?,
+            variable: "TIDINGS_COMPAT_GO",
             required: in_ci,
         },
         Family {

@@ -1,7 +1,8 @@
 //! What the real clients need: found, or installed where that is allowed, or missing with a reason.
 //!
 //! kcat comes from the system's packages, Python's clients go into a virtual environment below
-//! `target/`, the Java client's jars are fetched by Maven into `target/`. Nothing else is touched.
+//! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there.
+//! Nothing else is touched.
 //! What the machine must allow, a disk that can be filled, is tried and not arranged for.
 
 use std::fs;
@@ -83,6 +84,22 @@ pub(super) fn python(root: &Path) -> anyhow::Result<Tool> {
     }
     fs::write(&installed, requirements).with_context(|| installed.display().to_string())?;
     Ok(Tool::Found(venv_python))
+}
+
+/// The program that holds Go's clients. Go itself looks what has to be fetched and built again.
+pub(super) fn go(root: &Path) -> anyhow::Result<Tool> {
+    let how = "install Go of at least 1.21 and reach a module proxy once";
+    let Some(go) = find_program("go") else {
+        return Ok(Missing::because(format!("go is not installed; {how}")));
+    };
+    let program = root.join("target/compat/go/clients");
+    let mut build = Command::new(go);
+    build.current_dir(root.join("compat/go"));
+    build.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(&program).arg(".");
+    match run_installer(&mut build)? {
+        Ok(()) => Ok(Tool::Found(program)),
+        Err(output) => Ok(Missing::installer("go build", &output, how)),
+    }
 }
 
 /// The folder that holds Apache Kafka's jars and, in `classes`, what compat/java compiles to.
@@ -248,6 +265,8 @@ fn is_network_failure(output: &str) -> bool {
         "Connection timed out",
         "Failed to establish a new connection",
         "Unknown host",
+        "no such host",
+        "i/o timeout",
     ];
     SAID.iter().any(|said| output.contains(said))
 }

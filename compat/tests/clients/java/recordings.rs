@@ -1,7 +1,8 @@
-//! Apache Kafka's answers to scripts of raw requests, recorded, and ours to the same.
+//! Apache Kafka's answers to scripts of raw requests, and what its command-line tools print, recorded; and
+//! ours to the same.
 //!
-//! `compat/recordings` has the scripts with the answers of a real Apache Kafka; its README says how to
-//! read them. `UPDATE=1` starts such a broker for each script and records anew.
+//! `compat/recordings` has both, as a real Apache Kafka answered; its README says how to read them. `UPDATE=1`
+//! starts such a broker for each and records anew.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,8 +15,9 @@ use super::kafka::Kafka;
 use super::written::entries;
 use super::{PATIENCE, java};
 
-fn scripts() -> Vec<PathBuf> {
-    let mut scripts = entries(&own_file("recordings"));
+/// The recordings of a folder of compat.
+fn recordings(folder: &str) -> Vec<PathBuf> {
+    let mut scripts = entries(&own_file(folder));
     scripts.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     scripts.sort();
     assert!(!scripts.is_empty());
@@ -54,15 +56,19 @@ fn blocks(text: &str) -> Vec<String> {
 }
 
 /// The mark behind a connection's name: `>` for a call, `<` for Kafka's answer, `!` for why ours
-/// differs, `=` for ours.
+/// differs, `=` for ours. A tool's line has no name: `$` with what it prints.
 fn mark(block: &str) -> Option<char> {
     let name = block.find(|c: char| !c.is_ascii_alphanumeric())?;
-    block.get(name..)?.chars().next().filter(|mark| name > 0 && "><!=".contains(*mark))
+    block.get(name..)?.chars().next().filter(|mark| "><!=$".contains(*mark))
 }
 
-/// An answer without the connection and the mark.
+/// An answer without the connection and the mark, or what a tool printed.
 fn answer(block: &str) -> &str {
-    block.split_once(['<', '=']).map_or("", |(_, answer)| answer.trim_start())
+    let said = match mark(block) {
+        Some('$') => block.split_once('\n'),
+        _ => block.split_once(['<', '=']),
+    };
+    said.map_or("", |(_, answer)| answer.trim_start())
 }
 
 /// What is wrong with our answers, in words; empty when they are as recorded.
@@ -74,7 +80,10 @@ fn differences(recorded: &str, played: &str) -> String {
     for (at, (kafkas, ours)) in recorded.iter().zip(&played).enumerate() {
         match mark(kafkas) {
             Some('>') => call = kafkas,
-            Some('<') => {
+            Some(mark_of_answer @ ('<' | '$')) => {
+                if mark_of_answer == '$' {
+                    call = kafkas.lines().next().unwrap_or_default();
+                }
                 let excused = recorded.get(at + 1).filter(|next| mark(next) == Some('!'));
                 let expected = match excused {
                     Some(_) => recorded.get(at + 2).map_or("", |own| answer(own)),
@@ -97,7 +106,7 @@ fn differences(recorded: &str, played: &str) -> String {
 
 #[test]
 fn answers_are_as_recorded() {
-    let scripts = scripts();
+    let scripts = recordings("recordings");
     let folder = TempDir::new().expect("a folder");
     let played = |script: &Path| folder.path().join(script.file_name().expect("a name"));
     if std::env::var_os("UPDATE").is_some() {
@@ -112,17 +121,50 @@ fn answers_are_as_recorded() {
         .map(|(script, server)| Playing { script, address: server.kafka(), played: played(script) })
         .collect();
     play(&all);
+    compare(&all);
+}
+
+/// Fails with everything that is other than recorded.
+fn compare(all: &[Playing<'_>]) {
     let mut wrong = String::new();
-    for one in &all {
+    for one in all {
         let recorded = fs::read_to_string(one.script).expect("a script");
-        let found =
-            differences(&recorded, &fs::read_to_string(&one.played).expect("it was played"));
+        let played = fs::read_to_string(&one.played).expect("it was played");
+        let found = differences(&recorded, &played);
         if !found.is_empty() {
             let name = one.played.file_name().expect("a name").display();
             writeln!(wrong, "--- {name}\n{found}").expect("text");
         }
     }
     assert!(wrong.is_empty(), "other than Apache Kafka:\n{wrong}");
+}
+
+/// Runs the tools of a transcript, one after the other in one machine.
+fn run_tools(one: &Playing<'_>, folder: &Path) {
+    let mut command = java("tools.Tools");
+    command.arg(one.script).arg(one.address).arg(folder).arg(&one.played);
+    run(&mut command, "", PATIENCE).and_then(Finished::success).expect("run to the end");
+}
+
+#[test]
+fn tools_print_what_is_recorded() {
+    for script in &recordings("recordings/tools") {
+        let folder = TempDir::new().expect("a folder");
+        let played = folder.path().join(script.file_name().expect("a name"));
+        if std::env::var_os("UPDATE").is_some() {
+            let data = TempDir::new().expect("a folder");
+            let kafka = Kafka::format(data.path()).start();
+            let one = Playing { script, address: kafka.address(), played };
+            run_tools(&one, folder.path());
+            fs::copy(&one.played, script).expect("recorded");
+            kafka.stop();
+        } else {
+            let server = Server::start().expect("the server starts");
+            let one = Playing { script, address: server.kafka(), played };
+            run_tools(&one, folder.path());
+            compare(&[one]);
+        }
+    }
 }
 
 /// Writes Kafka's answers into the scripts, each from a broker of its own.

@@ -4,6 +4,7 @@
 //! read-only, and says why. Those that topics fall back to have the rule and the default of the
 //! topic's config.
 
+use tidings_coordinator::GroupsConfig;
 use tidings_log::StoreConfig;
 
 use super::ConfigKind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String};
@@ -42,6 +43,8 @@ pub(super) enum Live {
     DefaultPartitions,
     AutoCreate,
     ProducerExpiry,
+    /// A setting of groups, and its range.
+    Groups(fn(&GroupsConfig) -> i64, i64, i64),
 }
 
 impl Live {
@@ -52,6 +55,7 @@ impl Live {
             Self::DefaultPartitions => Rule::Range(1, limits::PARTITIONS_PER_TOPIC_MAX as i64),
             Self::AutoCreate => Rule::Boolean,
             Self::ProducerExpiry => Rule::Range(1, i32::MAX as i64),
+            Self::Groups(_, min, max) => Rule::Range(min, max),
         }
     }
 }
@@ -123,7 +127,7 @@ const fn same(one: &str, other: &str) -> bool {
     place == one.len() && place == other.len()
 }
 
-use Live::{AutoCreate, DefaultPartitions, ProducerExpiry};
+use Live::{AutoCreate, DefaultPartitions, Groups, ProducerExpiry};
 use Value::{DeleteTopics, NodeId, Number, Store, Text};
 
 const IMPLEMENTATION: &str = "Of Kafka's implementation: nothing here has it.";
@@ -138,6 +142,8 @@ const NO_TLS: &str = "There is no TLS.";
 const NO_TRANSACTIONS: &str = "Transactions are not served.";
 const ONE_REPLICA: &str = "One node holds one replica.";
 const TIERED: &str = "There is no tiered storage.";
+
+pub(super) const MINUTE_MS: i64 = 60_000;
 
 /// By name.
 pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
@@ -190,8 +196,13 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     nothing("controller.quorum.request.timeout.ms", Int, NO_QUORUM),
     nothing("controller.quorum.retry.backoff.ms", Int, NO_QUORUM),
     nothing("controller.quorum.voters", List, NO_QUORUM),
-    nothing("controller.quota.window.num", Int, IMPLEMENTATION),
-    nothing("controller.quota.window.size.seconds", Int, IMPLEMENTATION),
+    fixed(
+        "controller.quota.window.num",
+        Int,
+        Number(limits::QUOTA_WINDOW_MS as i64 / 1000 + 1),
+        "Samples of Kafka's meters; here what a client may use at once.",
+    ),
+    fixed("controller.quota.window.size.seconds", Int, Number(1), "Seconds of such a sample."),
     nothing("controller.socket.timeout.ms", Int, NO_QUORUM),
     nothing("create.topic.policy.class.name", Class, NO_PLUGINS),
     fixed("default.replication.factor", Int, Number(1), "One node holds one replica."),
@@ -227,23 +238,27 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
         Number(0),
         "The first member of a group does not wait for others.",
     ),
-    fixed(
+    live(
         "group.max.session.timeout.ms",
         Int,
-        Number(limits::SESSION_TIMEOUT_MAX_MS as i64),
-        "Longest session timeout of a group's member.",
+        Groups(|groups| groups.session_timeout_max_ms as i64, 0, i32::MAX as i64),
+        "Longest session timeout of a classic group's member.",
     ),
-    fixed(
+    live(
         "group.max.size",
         Int,
-        Number(limits::MEMBERS_PER_GROUP_MAX as i64),
-        "Members of one group.",
+        Groups(
+            |groups| groups.classic_group_size_max as i64,
+            1,
+            limits::MEMBERS_PER_GROUP_MAX as i64,
+        ),
+        "Members of one classic group.",
     ),
-    fixed(
+    live(
         "group.min.session.timeout.ms",
         Int,
-        Number(limits::SESSION_TIMEOUT_MIN_MS as i64),
-        "Shortest session timeout of a group's member.",
+        Groups(|groups| groups.session_timeout_min_ms as i64, 0, i32::MAX as i64),
+        "Shortest session timeout of a classic group's member.",
     ),
     nothing("group.share.assignors", List, NO_SHARE_GROUPS),
     nothing("group.share.delivery.count.limit", Int, NO_SHARE_GROUPS),
@@ -359,8 +374,18 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     ),
     nothing("offsets.commit.timeout.ms", Int, IMPLEMENTATION),
     nothing("offsets.load.buffer.size", Int, IMPLEMENTATION),
-    nothing("offsets.retention.check.interval.ms", Long, IMPLEMENTATION),
-    nothing("offsets.retention.minutes", Int, "Committed offsets do not expire."),
+    live(
+        "offsets.retention.check.interval.ms",
+        Long,
+        Groups(|groups| groups.retention_check_ms.cast_signed(), 1, i64::MAX),
+        "Time between two looks at committed offsets.",
+    ),
+    live(
+        "offsets.retention.minutes",
+        Int,
+        Groups(|groups| groups.offsets_retention_ms / MINUTE_MS, 1, i32::MAX as i64),
+        "How long the offsets of a group are kept that nobody is in.",
+    ),
     nothing("offsets.topic.compression.codec", Int, IMPLEMENTATION),
     fixed("offsets.topic.num.partitions", Int, Number(1), "Partitions of __consumer_offsets."),
     fixed("offsets.topic.replication.factor", Short, Number(1), "One node holds one replica."),
@@ -385,8 +410,13 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
         "Bytes of requests that are read or answered at once.",
     ),
     served("queued.max.requests", Int, "Requests of one connection that are under way at once."),
-    nothing("quota.window.num", Int, IMPLEMENTATION),
-    nothing("quota.window.size.seconds", Int, IMPLEMENTATION),
+    fixed(
+        "quota.window.num",
+        Int,
+        Number(limits::QUOTA_WINDOW_MS as i64 / 1000 + 1),
+        "Samples of Kafka's meters; here what a client may use at once.",
+    ),
+    fixed("quota.window.size.seconds", Int, Number(1), "Seconds of such a sample."),
     nothing("remote.fetch.max.wait.ms", Int, TIERED),
     nothing("remote.list.offsets.request.timeout.ms", Long, TIERED),
     nothing("remote.log.index.file.cache.total.size.bytes", Long, TIERED),

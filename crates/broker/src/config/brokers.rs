@@ -1,8 +1,9 @@
 //! What brokers were told while they run, and how their configuration is described.
 
+use tidings_coordinator::GroupsConfig;
 use tidings_log::StoreConfig;
 
-use super::broker_table::{BROKER_CONFIGS, BrokerConfigRow, Live, Value, broker_config};
+use super::broker_table::{BROKER_CONFIGS, BrokerConfigRow, Live, MINUTE_MS, Value, broker_config};
 use super::rule::truth;
 use super::{ConfigEntry, ConfigSource, ConfigSynonym, Said};
 use crate::{BrokerConfig, TopicRefused};
@@ -42,6 +43,29 @@ impl BrokerSaid {
     pub(crate) fn auto_create_topics(&self, config: &BrokerConfig) -> bool {
         let said = self.dynamic("auto.create.topics.enable").and_then(truth);
         said.unwrap_or(config.auto_create_topics)
+    }
+
+    /// What holds for groups.
+    pub(crate) fn groups(&self) -> GroupsConfig {
+        let mut groups = GroupsConfig::default();
+        let int = |name| self.number(name).and_then(|number| i32::try_from(number).ok());
+        if let Some(min_ms) = int("group.min.session.timeout.ms") {
+            groups.session_timeout_min_ms = min_ms;
+        }
+        if let Some(max_ms) = int("group.max.session.timeout.ms") {
+            groups.session_timeout_max_ms = max_ms;
+        }
+        if let Some(size) = int("group.max.size").and_then(|size| usize::try_from(size).ok()) {
+            groups.classic_group_size_max = size;
+        }
+        if let Some(minutes) = int("offsets.retention.minutes") {
+            groups.offsets_retention_ms = i64::from(minutes) * MINUTE_MS;
+        }
+        let check_ms = self.number("offsets.retention.check.interval.ms");
+        if let Some(check_ms) = check_ms.and_then(|ms| u64::try_from(ms).ok()) {
+            groups.retention_check_ms = check_ms;
+        }
+        groups
     }
 
     /// `producer.id.expiration.ms`
@@ -97,6 +121,9 @@ impl BrokerConfigRow {
             Value::Live(Live::OfTopics(topic)) => vec![default(topic.default.to_owned())],
             Value::Live(Live::DefaultPartitions) => {
                 vec![told(config.default_partitions.to_string()), default("4".to_owned())]
+            }
+            Value::Live(Live::Groups(setting, ..)) => {
+                vec![default(setting(&GroupsConfig::default()).to_string())]
             }
             Value::Live(Live::AutoCreate) => {
                 vec![told(config.auto_create_topics.to_string()), default("true".to_owned())]
@@ -181,7 +208,8 @@ mod tests {
             ("auto.create.topics.enable", Some("false"), Some("true"), StaticBroker, false),
             ("message.max.bytes", Some("1048588"), Some("1048588"), Default, false),
             ("log.retention.ms", Some("604800000"), Some("604800000"), Default, false),
-            ("group.max.session.timeout.ms", Some("1800000"), Some("1800000"), Default, true),
+            ("group.max.session.timeout.ms", Some("1800000"), Some("1800000"), Default, false),
+            ("offsets.retention.minutes", Some("10080"), Some("10080"), Default, false),
             ("num.io.threads", None, None, Default, true),
         ];
         for (name, value, default, source, read_only) in cases {

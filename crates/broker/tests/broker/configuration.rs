@@ -2,9 +2,10 @@
 
 use tidings_broker::{
     AlterConfigs, Alteration, ConfigChange, ConfigOp, ConfigResource, ConfigSource,
-    DescribeConfigs, ListConfigResources, NewTopic, TopicRefused,
+    DescribeConfigs, GroupRefused, ListConfigResources, NewTopic, TopicRefused,
 };
 
+use crate::groups::join;
 use crate::rig::{Rig, batch};
 
 fn topic(name: &str) -> ConfigResource {
@@ -191,6 +192,22 @@ fn refusals_name_what_is_wrong_and_change_nothing() {
         entry(&mut rig, broker("1"), "log.cleaner.min.compaction.lag.ms"),
         value("0", ConfigSource::Default)
     );
+}
+
+#[test]
+fn brokers_say_what_holds_for_groups() {
+    let mut rig = Rig::new();
+    let min = "group.min.session.timeout.ms";
+    let member = rig.call(join("g", "")).map(|joined| joined.generation);
+    assert_eq!(member, Ok(1));
+    alter(&mut rig, broker(""), set(min, "20000")).unwrap();
+    let refused = GroupRefused::InvalidSessionTimeout { min_ms: 20_000, max_ms: 1_800_000 };
+    assert_eq!(rig.call(join("h", "")).map(|joined| joined.generation), Err(refused.clone()));
+    let contradiction = alter(&mut rig, broker("1"), set("group.max.session.timeout.ms", "19999"));
+    let text = "group.min.session.timeout.ms (20000) > group.max.session.timeout.ms (19999)";
+    assert_eq!(contradiction, Err(TopicRefused::InvalidRequest(text.to_owned())));
+    let mut rig = rig.restart();
+    assert_eq!(rig.call(join("h", "")).map(|joined| joined.generation), Err(refused));
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn over(partitions: &[(&str, i32, i64)], max_bytes: usize) -> Fetch {
         offset: *offset,
         max_bytes,
         current_leader_epoch: None,
+        last_fetched_epoch: None,
     };
     let partitions = partitions.iter().map(part).collect();
     Fetch { isolation: Isolation::Uncommitted, max_wait_ms: 0, min_bytes: 1, max_bytes, partitions }

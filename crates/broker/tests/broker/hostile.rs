@@ -71,7 +71,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
             transactional: dice.roll(9) == 0,
             zstd_allowed: dice.roll(2) == 0,
             partitions: vec![ProducePartition {
-                topic,
+                topic: topic.into(),
                 partition: dice.int(),
                 batch: dice.batch(),
             }],
@@ -82,11 +82,12 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
             min_bytes: dice.size(),
             max_bytes: dice.size(),
             partitions: vec![FetchPartition {
-                topic,
+                topic: topic.into(),
                 partition: dice.int(),
                 offset: dice.number(),
                 max_bytes: dice.size(),
                 current_leader_epoch: dice.epoch(),
+                last_fetched_epoch: None,
             }],
         }),
         4 => {

@@ -167,8 +167,8 @@ fn a_request_over_several_partitions_waits_for_all_and_answers_each() {
     assert!(!rig.is_answered(ticket));
     rig.sync();
     let answers = rig.answer::<Produce>(ticket).unwrap();
-    let places: Vec<_> = answers.iter().map(|a| (a.topic.as_str(), a.partition)).collect();
-    assert_eq!(places, [("a", 0), ("none", 0), ("a", 1)]);
+    let places: Vec<_> = answers.iter().map(|a| (a.topic.clone(), a.partition)).collect();
+    assert_eq!(places, [("a".into(), 0), ("none".into(), 0), ("a".into(), 1)]);
     let outcomes: Vec<_> = answers.iter().map(|a| a.outcome.is_ok()).collect();
     assert_eq!(outcomes, [true, false, true]);
 }

@@ -261,6 +261,7 @@ pub(crate) fn fetch(topic: &str, partition: i32, offset: i64) -> Fetch {
             offset,
             max_bytes: 1 << 20,
             current_leader_epoch: None,
+            last_fetched_epoch: None,
         }],
     }
 }

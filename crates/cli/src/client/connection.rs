@@ -13,6 +13,14 @@ use super::{CLIENT_ID, ErrorCode};
 use crate::failure::Failure;
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 
+/// The last versions of these in which topics are named by name, as every command does (KIP-516).
+const BY_NAME_UNTIL: [(i16, i16); 4] = [
+    (tidings_wire::produce::API.key, 12),
+    (tidings_wire::fetch::API.key, 12),
+    (tidings_wire::offset_commit::API.key, 9),
+    (tidings_wire::offset_fetch::API.key, 9),
+];
+
 #[derive(Debug)]
 pub(super) struct Connection {
     address: String,
@@ -50,15 +58,17 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Asks with the newest version that both sides speak.
+    /// Asks with the newest version that both sides speak, and that names topics by name.
     pub(super) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Failure> {
         let version = self.version(&R::API)?;
         self.exchange(version, request).await
     }
 
     fn version(&self, api: &Api) -> Result<i16, Failure> {
+        let by_name = BY_NAME_UNTIL.iter().find(|(key, _)| *key == api.key);
+        let last = by_name.map_or(api.version_max, |(_, last)| api.version_max.min(*last));
         let common = self.versions.get(&api.key).and_then(|(min, max)| {
-            let (min, max) = (*min.max(&api.version_min), *max.min(&api.version_max));
+            let (min, max) = (*min.max(&api.version_min), *max.min(&last));
             (min <= max).then_some(max)
         });
         common.ok_or_else(|| {
@@ -67,7 +77,7 @@ impl Connection {
                 None => "it does not know it".to_owned(),
             };
             Failure::failed(format!("{} cannot be asked for {}", self.address, api.name))
-                .why(format!("{theirs}, this command {} to {}", api.version_min, api.version_max))
+                .why(format!("{theirs}, this command {} to {last}", api.version_min))
         })
     }
 

@@ -111,7 +111,7 @@ impl Client {
     }
 
     async fn group_offsets(&mut self, name: &str, node: i32) -> Result<Vec<OffsetView>, Failure> {
-        let group = offset_fetch::Group { group_id: name.to_owned(), topics: None };
+        let group = offset_fetch::Group { group_id: name.to_owned(), ..Default::default() };
         let request = offset_fetch::Request {
             group_id: name.to_owned(),
             topics: None,
@@ -120,9 +120,16 @@ impl Client {
         };
         let response = self.call_node(node, &request).await?;
         // From version 8 on the answer is a list of groups.
-        let (code, topics) = match response.groups.into_iter().next() {
-            Some(group) => (group.error_code, group.topics),
-            None => (response.error_code, response.topics),
+        let (code, topics): (i16, Vec<(String, Vec<_>)>) = match response.groups.into_iter().next()
+        {
+            Some(group) => {
+                let topics = group.topics.into_iter().map(|topic| (topic.name, topic.partitions));
+                (group.error_code, topics.collect())
+            }
+            None => {
+                let topics = response.topics.into_iter();
+                (response.error_code, topics.map(|topic| (topic.name, topic.partitions)).collect())
+            }
         };
         match ErrorCode(code) {
             ErrorCode::NONE => {}
@@ -131,10 +138,10 @@ impl Client {
             }
         }
         let mut offsets = Vec::new();
-        for topic in topics {
-            let committed = topic.partitions.into_iter().filter(|p| p.committed_offset >= 0);
+        for (topic, partitions) in topics {
+            let committed = partitions.into_iter().filter(|p| p.committed_offset >= 0);
             offsets.extend(committed.map(|p| OffsetView {
-                topic: topic.name.clone(),
+                topic: topic.clone(),
                 partition: p.partition_index,
                 committed: p.committed_offset,
                 end_offset: 0,

@@ -197,22 +197,25 @@ fn take(
 
 fn request(topic: &str, partition: i32, batch: Bytes) -> produce::Request {
     let data = produce::PartitionData { index: partition, records: Some(batch) };
+    let partition_data = vec![data];
+    let topic = produce::TopicData { name: topic.to_owned(), partition_data, ..Default::default() };
     produce::Request {
         transactional_id: None,
         acks: -1,
         timeout_ms: TIMEOUT_MS,
-        topic_data: vec![produce::TopicData { name: topic.to_owned(), partition_data: vec![data] }],
+        topic_data: vec![topic],
     }
 }
 
 fn fetch_request(topic: &str, partitions: Vec<fetch::Partition>, wait: Duration) -> fetch::Request {
+    let topic = fetch::Topic { topic: topic.to_owned(), partitions, ..Default::default() };
     fetch::Request {
         replica_id: -1,
         max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: 1,
         max_bytes: FETCH_BYTES,
         session_epoch: -1,
-        topics: vec![fetch::Topic { topic: topic.to_owned(), partitions }],
+        topics: vec![topic],
         ..Default::default()
     }
 }

@@ -98,6 +98,7 @@ pub(crate) fn commit(kafka: &str, group: &str, topic: &str, partition: i32, offs
                 committed_offset: offset,
                 ..Default::default()
             }],
+            ..Default::default()
         }],
         ..Default::default()
     };

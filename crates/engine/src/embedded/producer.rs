@@ -22,6 +22,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tidings_node::broker::{
     Acks, InitProducer, Produce, ProducePartition, ProduceRefused, Produced, ProducerIdentity,
+    TopicName,
 };
 use tidings_node::{Answer, NewRecord, encode_batch};
 use tokio::sync::Mutex;
@@ -176,6 +177,7 @@ impl EmbeddedProducer {
                 after.push((at.clone(), sequence_after(sequence, batch.len())));
                 let bytes = encode(&batch, identity, sequence);
                 let TopicPartition { topic, partition } = at.clone();
+                let topic = topic.into();
                 partitions.push(ProducePartition { topic, partition, batch: bytes });
                 let is_first = !state.acquainted.contains(&at);
                 flights.push(Flight { at, batch, identity, is_first });
@@ -203,8 +205,9 @@ impl EmbeddedProducer {
             let mut outcomes: HashMap<TopicPartition, _> = answer
                 .await?
                 .into_iter()
-                .map(|Produced { topic, partition, outcome }| {
-                    (TopicPartition { topic, partition }, outcome)
+                .filter_map(|Produced { topic, partition, outcome }| match topic {
+                    TopicName::Name(topic) => Some((TopicPartition { topic, partition }, outcome)),
+                    TopicName::Id(_) => None,
                 })
                 .collect();
             for flight in flights {

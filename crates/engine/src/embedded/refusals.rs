@@ -48,7 +48,9 @@ pub(super) fn topic(name: &str, refused: TopicRefused) -> Error {
 
 pub(super) fn produce(at: &TopicPartition, refused: ProduceRefused) -> Error {
     match refused {
-        ProduceRefused::UnknownPartition => Error::UnknownTopic(at.to_string()),
+        ProduceRefused::UnknownPartition | ProduceRefused::UnknownId => {
+            Error::UnknownTopic(at.to_string())
+        }
         ProduceRefused::Storage(text) => Error::Storage(text),
         ProduceRefused::OutOfOrderSequence(_) | ProduceRefused::StaleEpoch(_) => {
             Error::Unavailable(format!("{at}: {refused}"))
@@ -62,7 +64,9 @@ pub(super) fn produce(at: &TopicPartition, refused: ProduceRefused) -> Error {
 
 pub(super) fn fetch(at: &TopicPartition, refused: FetchRefused) -> Error {
     match refused {
-        FetchRefused::UnknownPartition => Error::UnknownTopic(at.to_string()),
+        FetchRefused::UnknownPartition | FetchRefused::UnknownId | FetchRefused::InconsistentId => {
+            Error::UnknownTopic(at.to_string())
+        }
         FetchRefused::OutOfRange { wanted, first, next } => {
             Error::OffsetOutOfRange { wanted, first, next }
         }

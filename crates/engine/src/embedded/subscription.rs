@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tidings_node::broker::{
-    CommitOffsets, Fetch, FetchPartition, FetchRefused, Fetched, Isolation,
+    CommitOffsets, Fetch, FetchPartition, FetchRefused, Fetched, Isolation, TopicName,
 };
 use tidings_node::{Answer, decode_batches};
 use tokio::sync::mpsc;
@@ -219,11 +219,12 @@ impl EmbeddedSubscription {
         let until = rested.chain(deadline).chain([now + FETCH_WAIT_MAX]).min();
         let until = until.unwrap_or(now);
         let partition = |at: &TopicPartition| FetchPartition {
-            topic: at.topic.clone(),
+            topic: at.topic.clone().into(),
             partition: at.partition,
             offset: asked[at],
             max_bytes: FETCH_PARTITION_BYTES_MAX,
             current_leader_epoch: None,
+            last_fetched_epoch: None,
         };
         let request = Fetch {
             isolation: Isolation::default(),
@@ -240,6 +241,8 @@ impl EmbeddedSubscription {
     /// Takes what was fetched, where it is still wanted.
     fn absorb(&mut self, asked: &BTreeMap<TopicPartition, i64>, fetched: Vec<Fetched>) {
         for Fetched { topic, partition, outcome } in fetched {
+            // Partitions are asked for by their topics' names.
+            let TopicName::Name(topic) = topic else { continue };
             let at = TopicPartition { topic, partition };
             let Some(reading) = self.partitions.get_mut(&at) else { continue };
             if asked.get(&at) != Some(&reading.offset) || !reading.fetched.is_empty() {

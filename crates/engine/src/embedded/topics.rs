@@ -100,11 +100,12 @@ impl Embedded {
                 min_bytes: 1,
                 max_bytes: limit.bytes.max(1),
                 partitions: vec![FetchPartition {
-                    topic: topic.to_owned(),
+                    topic: topic.into(),
                     partition,
                     offset: from,
                     max_bytes: limit.bytes.max(1),
                     current_leader_epoch: None,
+                    last_fetched_epoch: None,
                 }],
             };
             let fetched = single(self.node.call(request).await?)?;

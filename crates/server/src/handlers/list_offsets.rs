@@ -1,8 +1,11 @@
-//! ListOffsets, 1 to 7: the offset at a time, or at either end.
+//! ListOffsets, 1 to 11: the offset at a time, or at either end.
 //!
 //! -1 is the latest, -2 the earliest, -3 the record with the largest timestamp (version 7,
-//! KIP-734). Other negative timestamps belong to later versions: UNSUPPORTED_VERSION. For a reader of
-//! committed records the end is the last stable offset.
+//! KIP-734). There is no tiered storage: -4, the earliest on this disk (version 8), is the earliest;
+//! -5, the latest that is elsewhere (version 9), and -6, the earliest that is still to go there
+//! (version 11), are nowhere, and version 10's timeout has nothing to end. Other negative timestamps,
+//! and those of later versions, get UNSUPPORTED_VERSION. For a reader of committed records the end is
+//! the last stable offset.
 
 use tidings_broker::{ListOffsetsPartition, OffsetAt, OffsetSpec};
 use tidings_wire::RequestHeader;
@@ -18,6 +21,12 @@ const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const MAX_TIMESTAMP_SINCE: i16 = 7;
+const EARLIEST_LOCAL: i64 = -4;
+const EARLIEST_LOCAL_SINCE: i16 = 8;
+const LATEST_TIERED: i64 = -5;
+const LATEST_TIERED_SINCE: i16 = 9;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+const EARLIEST_PENDING_UPLOAD_SINCE: i16 = 11;
 
 impl Handler for Request {
     async fn answer(
@@ -68,6 +77,11 @@ fn meaning(timestamp: i64, version: i16) -> Option<OffsetSpec> {
         LATEST => Some(OffsetSpec::Latest),
         EARLIEST => Some(OffsetSpec::Earliest),
         MAX_TIMESTAMP if version >= MAX_TIMESTAMP_SINCE => Some(OffsetSpec::MaxTimestamp),
+        EARLIEST_LOCAL if version >= EARLIEST_LOCAL_SINCE => Some(OffsetSpec::Earliest),
+        LATEST_TIERED if version >= LATEST_TIERED_SINCE => Some(OffsetSpec::Tiered),
+        EARLIEST_PENDING_UPLOAD if version >= EARLIEST_PENDING_UPLOAD_SINCE => {
+            Some(OffsetSpec::Tiered)
+        }
         0.. => Some(OffsetSpec::Timestamp(timestamp)),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Metadata, 0 to 12: the brokers, and topics with their partitions.
+//! Metadata, 0 to 13: the brokers, and topics with their partitions.
 //!
 //! All topics are asked for with null, in version 0 with an empty list. A named topic that is
 //! missing is created where the client (from version 4; always before) and the broker allow it;
@@ -62,8 +62,8 @@ impl Handler for Request {
         Ok(response.into())
     }
 
-    fn refuse(_error: ErrorCode) -> Response {
-        Response::default()
+    fn refuse(error: ErrorCode) -> Response {
+        Response { error_code: error.code, ..Response::default() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file per API: what the protocol asks, what the node is asked, and what goes back.
 
+mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
@@ -14,12 +15,14 @@ mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 pub(crate) mod describe_configs;
 mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_quorum;
+mod describe_topic_partitions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
 mod expire_delegation_token;
@@ -38,6 +41,7 @@ mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 pub(crate) mod produce;
 mod renew_delegation_token;
 mod sasl_authenticate;
@@ -68,6 +72,11 @@ where
         }
     }
     topics
+}
+
+/// The topic of a request whose version names it by its id, or else by its name.
+fn topic_of(by_id: bool, name: String, id: TopicId) -> TopicName {
+    if by_id { TopicName::Id(id) } else { TopicName::Name(name) }
 }
 
 /// An epoch as the wire says it: -1 for none.

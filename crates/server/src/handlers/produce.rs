@@ -1,9 +1,10 @@
-//! Produce, 3 to 9: appends one batch per partition; the answer comes when they are on disk.
+//! Produce, 3 to 13: appends one batch per partition; the answer comes when they are on disk.
 //!
 //! acks=1 and acks=all mean the same (one node has no followers). acks=0 gets no answer, and a
 //! refusal closes the connection, as in Kafka. zstd needs version 7 (KIP-110), record errors and
 //! texts go out from version 8 (KIP-467). The client's timeout does not matter: nothing is
-//! acknowledged before it is durable, and a disk that fails refuses.
+//! acknowledged before it is durable, and a disk that fails refuses. From version 13 topics are named
+//! by their ids (KIP-516). Version 10's hints where a leader went are never needed.
 //! Versions 0 to 2 are refused per partition with UNSUPPORTED_VERSION in their own layout.
 
 use bytes::Bytes;
@@ -14,13 +15,14 @@ use tidings_wire::produce::{
 };
 use tidings_wire::{DecodeError, EncodeError, Prefix, Reader, RequestHeader, Wire, Writer};
 
-use super::by_topic;
+use super::{by_topic, id_or_empty, name_or_empty, topic_of};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 use crate::error_code::{Refusal, code_of};
 
 const ZSTD_SINCE: i16 = 7;
+const IDS_SINCE: i16 = 13;
 
 impl Handler for Request {
     async fn answer(
@@ -32,11 +34,14 @@ impl Handler for Request {
             0 => Acks::None,
             1 | -1 => Acks::Durable,
             _ => {
+                let text = format!("acks {} is none of -1, 0 and 1", self.acks);
                 let error = ErrorCode::INVALID_REQUIRED_ACKS;
-                return Ok(refuse_each(self.topic_data, error).into());
+                return Ok(refuse_each(self.topic_data, error, &text).into());
             }
         };
-        let partitions = self.topic_data.into_iter().flat_map(partitions_of).collect();
+        let by_id = header.version >= IDS_SINCE;
+        let topics = self.topic_data.into_iter();
+        let partitions = topics.flat_map(|topic| partitions_of(topic, by_id)).collect();
         let produce = tidings_broker::Produce {
             acks,
             transactional: self.transactional_id.is_some(),
@@ -51,7 +56,10 @@ impl Handler for Request {
         let responses = by_topic(produced.into_iter().map(|p| (p.topic.clone(), respond(p))));
         let responses = responses
             .into_iter()
-            .map(|(name, partition_responses)| TopicResponse { name, partition_responses })
+            .map(|(topic, partition_responses)| {
+                let topic_id = id_or_empty(&topic);
+                TopicResponse { name: name_or_empty(topic), topic_id, partition_responses }
+            })
             .collect();
         Ok(Response { responses, ..Response::default() }.into())
     }
@@ -61,10 +69,11 @@ impl Handler for Request {
     }
 }
 
-fn partitions_of(topic: TopicData) -> impl Iterator<Item = ProducePartition> {
-    let TopicData { name, partition_data } = topic;
+fn partitions_of(topic: TopicData, by_id: bool) -> impl Iterator<Item = ProducePartition> {
+    let TopicData { name, topic_id, partition_data } = topic;
+    let topic = topic_of(by_id, name, topic_id);
     partition_data.into_iter().map(move |data| ProducePartition {
-        topic: name.clone(),
+        topic: topic.clone(),
         partition: data.index,
         batch: data.records.unwrap_or_default(),
     })
@@ -99,15 +108,17 @@ fn record_errors(refused: &ProduceRefused) -> Vec<RecordError> {
     records.iter().map(error).collect()
 }
 
-fn refuse_each(topics: Vec<TopicData>, error: ErrorCode) -> Response {
+fn refuse_each(topics: Vec<TopicData>, error: ErrorCode, text: &str) -> Response {
     let refused = |index| PartitionResponse {
         index,
         error_code: error.code,
         base_offset: -1,
+        error_message: Some(text.to_owned()),
         ..PartitionResponse::default()
     };
     let responses = topics.into_iter().map(|topic| TopicResponse {
         name: topic.name,
+        topic_id: topic.topic_id,
         partition_responses: topic.partition_data.iter().map(|p| refused(p.index)).collect(),
     });
     Response { responses: responses.collect(), ..Response::default() }
@@ -131,7 +142,8 @@ pub(crate) fn refuse_old(
     if acks == 0 {
         return Ok(None);
     }
-    let response = refuse_each(topics, ErrorCode::UNSUPPORTED_VERSION);
+    let text = "versions below 3 are not served";
+    let response = refuse_each(topics, ErrorCode::UNSUPPORTED_VERSION, text);
     let mut w = Writer::frame();
     w.i32(prefix.correlation_id);
     if prefix.version == 2 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tidings_node::{MemoryDisk, NewRecord, Node, NodeConfig, encode_batch};
 use tidings_server::{Server, ServerConfig};
-use tidings_wire::{Request, RequestHeader, create_topics, fetch, produce};
+use tidings_wire::{Request, RequestHeader, create_topics, fetch, metadata, produce};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -71,6 +71,8 @@ impl Served {
 }
 
 pub(crate) struct Client {
+    /// What it calls itself.
+    pub(crate) name: &'static str,
     socket: TcpStream,
     sent: i32,
     received: i32,
@@ -78,7 +80,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self { socket: TcpStream::connect(address).await.unwrap(), sent: 0, received: 0 }
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self { name: "test", socket, sent: 0, received: 0 }
     }
 
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
@@ -88,7 +91,7 @@ impl Client {
     /// Sends without waiting for the answer; correlation ids count from 1.
     pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.sent += 1;
-        let client_id = Some("test".to_owned());
+        let client_id = Some(self.name.to_owned());
         let header = RequestHeader { version, correlation_id: self.sent, client_id };
         let frame = tidings_wire::encode_request(&header, request).unwrap().concat();
         self.send_raw(&frame).await;
@@ -129,8 +132,22 @@ impl Client {
         let _closed = self.socket.shutdown().await;
     }
 
+    /// Whether nothing has come that was not received yet.
+    pub(crate) fn has_nothing(&self) -> bool {
+        let outcome = self.socket.try_read(&mut [0]);
+        outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) async fn assert_closed(&mut self) {
         assert_eq!(self.next_frame().await, None);
+    }
+
+    pub(crate) async fn topic_id(&mut self, topic: &str) -> [u8; 16] {
+        let topic = metadata::RequestTopic { name: Some(topic.into()), ..Default::default() };
+        let request = metadata::Request { topics: Some(vec![topic]), ..Default::default() };
+        let response = self.call(13, &request).await;
+        assert_eq!((response.error_code, response.topics[0].error_code), (0, 0));
+        response.topics[0].topic_id
     }
 
     /// Appends to partition 0 and returns the outcome.
@@ -162,7 +179,8 @@ pub(crate) fn batch(values: &[&str]) -> Bytes {
 /// A request to append a batch to partition 0.
 pub(crate) fn appending(topic: &str, batch: Bytes) -> produce::Request {
     let data = produce::PartitionData { index: 0, records: Some(batch) };
-    let topic = produce::TopicData { name: topic.into(), partition_data: vec![data] };
+    let topic =
+        produce::TopicData { name: topic.into(), partition_data: vec![data], ..Default::default() };
     produce::Request { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() }
 }
 
@@ -173,7 +191,8 @@ pub(crate) fn fetching(topic: &str, offset: i64, max_wait_ms: i32) -> fetch::Req
         partition_max_bytes: 1 << 20,
         ..Default::default()
     };
-    let topic = fetch::Topic { topic: topic.into(), partitions: vec![partition] };
+    let topic =
+        fetch::Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
     let (min_bytes, max_bytes) = (1, 1 << 20);
     fetch::Request { max_wait_ms, min_bytes, max_bytes, topics: vec![topic], ..Default::default() }
 }

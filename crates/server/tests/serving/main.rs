@@ -3,8 +3,10 @@
 mod administration;
 mod client;
 mod configs;
+mod fetches;
 mod groups;
 mod hostile;
+mod quotas;
 mod records;
 mod topics;
 mod versions;

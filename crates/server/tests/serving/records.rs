@@ -16,10 +16,13 @@ fn owned(pairs: &[(i64, &str)]) -> Vec<(i64, String)> {
 #[tokio::test]
 async fn what_is_produced_in_any_version_is_fetched_in_any_version() {
     let (served, mut client) = Served::with_topic("t").await;
+    let id = client.topic_id("t").await;
     let mut expected = Vec::new();
     for version in produce::API.version_min..=produce::API.version_max {
         let value = format!("v{version}");
-        let response = client.call(version, &appending("t", batch(&[&value]))).await;
+        let mut request = appending("t", batch(&[&value]));
+        request.topic_data[0].topic_id = id;
+        let response = client.call(version, &request).await;
         let answered = &response.responses[0].partition_responses[0];
         let offset = expected.len() as i64;
         assert_eq!((answered.error_code, answered.base_offset), (0, offset), "v{version}");
@@ -27,10 +30,15 @@ async fn what_is_produced_in_any_version_is_fetched_in_any_version() {
         expected.push((offset, value));
     }
     for version in fetch::API.version_min..=fetch::API.version_max {
-        let response = client.call(version, &fetching("t", 0, 0)).await;
-        let partition = &response.responses[0].partitions[0];
+        let mut request = fetching("t", 0, 0);
+        request.topics[0].topic_id = id;
+        let response = client.call(version, &request).await;
+        let topic = &response.responses[0];
+        let named = if version < 13 { ("t", [0; 16]) } else { ("", id) };
+        assert_eq!((topic.topic.as_str(), topic.topic_id), named, "v{version}");
+        let partition = &topic.partitions[0];
         assert_eq!((response.error_code, response.session_id, partition.error_code), (0, 0, 0));
-        assert_eq!((partition.high_watermark, partition.last_stable_offset), (7, 7));
+        assert_eq!((partition.high_watermark, partition.last_stable_offset), (11, 11));
         assert_eq!(partition.aborted_transactions, None);
         assert_eq!(values(partition), expected, "v{version}");
     }
@@ -227,7 +235,7 @@ async fn fetch_is_refused_by_partition_or_as_a_whole() {
         assert!(partition.records.as_ref().unwrap().is_empty());
         assert_eq!(partition.high_watermark, if expected == 0 { 1 } else { -1 });
     }
-    for (session_id, session_epoch, expected) in [(7, 1, 70), (0, 1, 71), (0, 0, 0), (0, -1, 0)] {
+    for (session_id, session_epoch, expected) in [(7, 1, 70), (0, 1, 70), (0, 0, 0), (0, -1, 0)] {
         let request = fetch::Request { session_id, session_epoch, ..fetching("t", 0, 0) };
         assert_eq!(client.call(12, &request).await.error_code, expected);
     }
@@ -246,6 +254,12 @@ async fn offsets_are_listed_by_end_and_by_time() {
         (7, -3, (0, 1, 1001)),
         (6, -3, (35, -1, -1)),
         (7, -4, (35, -1, -1)),
+        (8, -4, (0, 0, -1)),
+        (8, -5, (35, -1, -1)),
+        (9, -5, (0, -1, -1)),
+        (10, -6, (35, -1, -1)),
+        (11, -6, (0, -1, -1)),
+        (11, -7, (35, -1, -1)),
         (7, 0, (0, 0, 1000)),
         (7, 1001, (0, 1, 1001)),
         (7, 5000, (0, -1, -1)),

@@ -4,19 +4,24 @@
 use crate::{Api, DecodeError, Pieces, Reader, Tags, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 1, name: "Fetch", version_min: 4, version_max: 12, flexible_since: 12 };
+    Api { key: 1, name: "Fetch", version_min: 4, version_max: 18, flexible_since: 12 };
 
 impl crate::Request for Request {
     const API: Api = API;
     type Response = Response;
+    fn set_throttle(response: &mut Response, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Since version 12.
     pub cluster_id: Option<String>,
-    /// -1 from consumers.
+    /// -1 from consumers. Until version 14.
     pub replica_id: i32,
+    /// Of a follower (KIP-903). Since version 15.
+    pub replica_state: ReplicaState,
     /// How long to wait for min_bytes.
     pub max_wait_ms: i32,
     pub min_bytes: i32,
@@ -39,6 +44,7 @@ impl Default for Request {
         Self {
             cluster_id: None,
             replica_id: -1,
+            replica_state: ReplicaState::default(),
             max_wait_ms: 0,
             min_bytes: 0,
             max_bytes: i32::MAX,
@@ -57,7 +63,8 @@ impl Wire for Request {
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let mut value = Self {
             cluster_id: None,
-            replica_id: r.i32()?,
+            replica_id: if version <= 14 { r.i32()? } else { -1 },
+            replica_state: ReplicaState::default(),
             max_wait_ms: r.i32()?,
             min_bytes: r.i32()?,
             max_bytes: r.i32()?,
@@ -71,6 +78,7 @@ impl Wire for Request {
         r.tags(|r, tag| {
             match tag {
                 0 => value.cluster_id = r.nullable_string()?,
+                1 if version >= 15 => value.replica_state = ReplicaState::decode(r, version)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -79,7 +87,9 @@ impl Wire for Request {
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.i32(self.replica_id);
+        if version <= 14 {
+            w.i32(self.replica_id);
+        }
         w.i32(self.max_wait_ms);
         w.i32(self.min_bytes);
         w.i32(self.max_bytes);
@@ -103,26 +113,70 @@ impl Wire for Request {
                 w.nullable_string(self.cluster_id.as_deref());
             });
         }
+        if version >= 15 && self.replica_state != ReplicaState::default() {
+            tags.field(1, |w| {
+                self.replica_state.encode(w, version);
+            });
+        }
         w.tags(tags);
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaState {
+    pub replica_id: i32,
+    pub replica_epoch: i64,
+}
+
+impl Default for ReplicaState {
+    fn default() -> Self {
+        Self { replica_id: -1, replica_epoch: -1 }
+    }
+}
+
+impl Wire for ReplicaState {
+    const BYTES_MIN: usize = 12;
+    fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
+        let value = Self { replica_id: r.i32()?, replica_epoch: r.i64()? };
+        r.skip_tags()?;
+        Ok(value)
+    }
+
+    fn encode(&self, w: &mut Writer, _version: i16) {
+        w.i32(self.replica_id);
+        w.i64(self.replica_epoch);
+        w.no_tags();
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topic {
+    /// Until version 12.
     pub topic: String,
+    /// Since version 13.
+    pub topic_id: [u8; 16],
     pub partitions: Vec<Partition>,
 }
 
 impl Wire for Topic {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { topic: r.string()?, partitions: r.list(version)? };
+        let value = Self {
+            topic: if version <= 12 { r.string()? } else { String::new() },
+            topic_id: if version >= 13 { r.uuid()? } else { [0; 16] },
+            partitions: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.topic);
+        if version <= 12 {
+            w.string(&self.topic);
+        }
+        if version >= 13 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partitions, version);
         w.no_tags();
     }
@@ -140,6 +194,10 @@ pub struct Partition {
     pub log_start_offset: i64,
     /// A first batch larger than this is returned all the same (KIP-74).
     pub partition_max_bytes: i32,
+    /// Of a follower (KIP-853). Since version 17.
+    pub replica_directory_id: [u8; 16],
+    /// As a follower knows it (KIP-1166). Since version 18.
+    pub high_watermark: i64,
 }
 
 impl Default for Partition {
@@ -151,6 +209,8 @@ impl Default for Partition {
             last_fetched_epoch: -1,
             log_start_offset: -1,
             partition_max_bytes: 0,
+            replica_directory_id: [0; 16],
+            high_watermark: 9223372036854775807,
         }
     }
 }
@@ -158,15 +218,24 @@ impl Default for Partition {
 impl Wire for Partition {
     const BYTES_MIN: usize = 16;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
+        let mut value = Self {
             partition: r.i32()?,
             current_leader_epoch: if version >= 9 { r.i32()? } else { -1 },
             fetch_offset: r.i64()?,
             last_fetched_epoch: if version >= 12 { r.i32()? } else { -1 },
             log_start_offset: if version >= 5 { r.i64()? } else { -1 },
             partition_max_bytes: r.i32()?,
+            replica_directory_id: [0; 16],
+            high_watermark: 9223372036854775807,
         };
-        r.skip_tags()?;
+        r.tags(|r, tag| {
+            match tag {
+                0 if version >= 17 => value.replica_directory_id = r.uuid()?,
+                1 if version >= 18 => value.high_watermark = r.i64()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(value)
     }
 
@@ -183,26 +252,49 @@ impl Wire for Partition {
             w.i64(self.log_start_offset);
         }
         w.i32(self.partition_max_bytes);
-        w.no_tags();
+        let mut tags = Tags::new();
+        if version >= 17 && self.replica_directory_id != [0; 16] {
+            tags.field(0, |w| {
+                w.uuid(&self.replica_directory_id);
+            });
+        }
+        if version >= 18 && self.high_watermark != 9223372036854775807 {
+            tags.field(1, |w| {
+                w.i64(self.high_watermark);
+            });
+        }
+        w.tags(tags);
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForgottenTopic {
+    /// Versions 7 to 12.
     pub topic: String,
+    /// Since version 13.
+    pub topic_id: [u8; 16],
     pub partitions: Vec<i32>,
 }
 
 impl Wire for ForgottenTopic {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { topic: r.string()?, partitions: r.list(version)? };
+        let value = Self {
+            topic: if (7..=12).contains(&version) { r.string()? } else { String::new() },
+            topic_id: if version >= 13 { r.uuid()? } else { [0; 16] },
+            partitions: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.topic);
+        if (7..=12).contains(&version) {
+            w.string(&self.topic);
+        }
+        if version >= 13 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partitions, version);
         w.no_tags();
     }
@@ -217,18 +309,27 @@ pub struct Response {
     /// 0: no incremental session (KIP-227). Since version 7.
     pub session_id: i32,
     pub responses: Vec<TopicResponse>,
+    /// Of every current_leader that is named (KIP-951). Since version 16.
+    pub node_endpoints: Vec<NodeEndpoint>,
 }
 
 impl Wire for Response {
     const BYTES_MIN: usize = 8;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
+        let mut value = Self {
             throttle_time_ms: r.i32()?,
             error_code: if version >= 7 { r.i16()? } else { 0 },
             session_id: if version >= 7 { r.i32()? } else { 0 },
             responses: r.list(version)?,
+            node_endpoints: Vec::new(),
         };
-        r.skip_tags()?;
+        r.tags(|r, tag| {
+            match tag {
+                0 if version >= 16 => value.node_endpoints = r.list(version)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(value)
     }
 
@@ -241,26 +342,44 @@ impl Wire for Response {
             w.i32(self.session_id);
         }
         w.list(&self.responses, version);
-        w.no_tags();
+        let mut tags = Tags::new();
+        if version >= 16 && !self.node_endpoints.is_empty() {
+            tags.field(0, |w| {
+                w.list(&self.node_endpoints, version);
+            });
+        }
+        w.tags(tags);
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicResponse {
+    /// Until version 12.
     pub topic: String,
+    /// Since version 13.
+    pub topic_id: [u8; 16],
     pub partitions: Vec<PartitionResponse>,
 }
 
 impl Wire for TopicResponse {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { topic: r.string()?, partitions: r.list(version)? };
+        let value = Self {
+            topic: if version <= 12 { r.string()? } else { String::new() },
+            topic_id: if version >= 13 { r.uuid()? } else { [0; 16] },
+            partitions: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.topic);
+        if version <= 12 {
+            w.string(&self.topic);
+        }
+        if version >= 13 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partitions, version);
         w.no_tags();
     }
@@ -465,6 +584,36 @@ impl Wire for AbortedTransaction {
     fn encode(&self, w: &mut Writer, _version: i16) {
         w.i64(self.producer_id);
         w.i64(self.first_offset);
+        w.no_tags();
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeEndpoint {
+    pub node_id: i32,
+    pub host: String,
+    pub port: i32,
+    pub rack: Option<String>,
+}
+
+impl Wire for NodeEndpoint {
+    const BYTES_MIN: usize = 11;
+    fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
+        let value = Self {
+            node_id: r.i32()?,
+            host: r.string()?,
+            port: r.i32()?,
+            rack: r.nullable_string()?,
+        };
+        r.skip_tags()?;
+        Ok(value)
+    }
+
+    fn encode(&self, w: &mut Writer, _version: i16) {
+        w.i32(self.node_id);
+        w.string(&self.host);
+        w.i32(self.port);
+        w.nullable_string(self.rack.as_deref());
         w.no_tags();
     }
 }

@@ -4,11 +4,14 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 2, name: "ListOffsets", version_min: 1, version_max: 7, flexible_since: 6 };
+    Api { key: 2, name: "ListOffsets", version_min: 1, version_max: 11, flexible_since: 6 };
 
 impl crate::Request for Request {
     const API: Api = API;
     type Response = Response;
+    fn set_throttle(response: &mut Response, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Request {
     /// Since version 2.
     pub isolation_level: i8,
     pub topics: Vec<Topic>,
+    /// For what must be read from remote storage. Since version 10.
+    pub timeout_ms: i32,
 }
 
 impl Wire for Request {
@@ -26,6 +31,7 @@ impl Wire for Request {
             replica_id: r.i32()?,
             isolation_level: if version >= 2 { r.i8()? } else { 0 },
             topics: r.list(version)?,
+            timeout_ms: if version >= 10 { r.i32()? } else { 0 },
         };
         r.skip_tags()?;
         Ok(value)
@@ -37,6 +43,9 @@ impl Wire for Request {
             w.i8(self.isolation_level);
         }
         w.list(&self.topics, version);
+        if version >= 10 {
+            w.i32(self.timeout_ms);
+        }
         w.no_tags();
     }
 }
@@ -67,7 +76,7 @@ pub struct Partition {
     pub partition_index: i32,
     /// Since version 4.
     pub current_leader_epoch: i32,
-    /// Milliseconds, or -1: latest, -2: earliest, -3: largest timestamp (v7).
+    /// Milliseconds, or -1: latest, -2: earliest, -3 and below: see the handler.
     pub timestamp: i64,
 }
 

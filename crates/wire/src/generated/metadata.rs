@@ -4,11 +4,14 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 3, name: "Metadata", version_min: 0, version_max: 12, flexible_since: 9 };
+    Api { key: 3, name: "Metadata", version_min: 0, version_max: 13, flexible_since: 9 };
 
 impl crate::Request for Request {
     const API: Api = API;
     type Response = Response;
+    fn set_throttle(response: &mut Response, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +116,8 @@ pub struct Response {
     pub topics: Vec<Topic>,
     /// Bit field; the smallest i32 when not asked for. Versions 8 to 10.
     pub cluster_authorized_operations: i32,
+    /// Of the whole request (KIP-1102). Since version 13.
+    pub error_code: i16,
 }
 
 impl Default for Response {
@@ -124,6 +129,7 @@ impl Default for Response {
             controller_id: -1,
             topics: Vec::new(),
             cluster_authorized_operations: i32::MIN,
+            error_code: 0,
         }
     }
 }
@@ -142,6 +148,7 @@ impl Wire for Response {
             } else {
                 i32::MIN
             },
+            error_code: if version >= 13 { r.i16()? } else { 0 },
         };
         r.skip_tags()?;
         Ok(value)
@@ -161,6 +168,9 @@ impl Wire for Response {
         w.list(&self.topics, version);
         if (8..=10).contains(&version) {
             w.i32(self.cluster_authorized_operations);
+        }
+        if version >= 13 {
+            w.i16(self.error_code);
         }
         w.no_tags();
     }

@@ -3,14 +3,17 @@
 
 use bytes::Bytes;
 
-use crate::{Api, DecodeError, Reader, Wire, Writer};
+use crate::{Api, DecodeError, Reader, Tags, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 0, name: "Produce", version_min: 3, version_max: 9, flexible_since: 9 };
+    Api { key: 0, name: "Produce", version_min: 3, version_max: 13, flexible_since: 9 };
 
 impl crate::Request for Request {
     const API: Api = API;
     type Response = Response;
+    fn set_throttle(response: &mut Response, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,20 +49,32 @@ impl Wire for Request {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicData {
+    /// Until version 12.
     pub name: String,
+    /// Since version 13.
+    pub topic_id: [u8; 16],
     pub partition_data: Vec<PartitionData>,
 }
 
 impl Wire for TopicData {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { name: r.string()?, partition_data: r.list(version)? };
+        let value = Self {
+            name: if version <= 12 { r.string()? } else { String::new() },
+            topic_id: if version >= 13 { r.uuid()? } else { [0; 16] },
+            partition_data: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.name);
+        if version <= 12 {
+            w.string(&self.name);
+        }
+        if version >= 13 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partition_data, version);
         w.no_tags();
     }
@@ -92,39 +107,69 @@ pub struct Response {
     pub responses: Vec<TopicResponse>,
     /// How long the client should pause; 0 when no quota is exceeded.
     pub throttle_time_ms: i32,
+    /// Of every current_leader that is named (KIP-951). Since version 10.
+    pub node_endpoints: Vec<NodeEndpoint>,
 }
 
 impl Wire for Response {
     const BYTES_MIN: usize = 6;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { responses: r.list(version)?, throttle_time_ms: r.i32()? };
-        r.skip_tags()?;
+        let mut value = Self {
+            responses: r.list(version)?,
+            throttle_time_ms: r.i32()?,
+            node_endpoints: Vec::new(),
+        };
+        r.tags(|r, tag| {
+            match tag {
+                0 if version >= 10 => value.node_endpoints = r.list(version)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
         w.list(&self.responses, version);
         w.i32(self.throttle_time_ms);
-        w.no_tags();
+        let mut tags = Tags::new();
+        if version >= 10 && !self.node_endpoints.is_empty() {
+            tags.field(0, |w| {
+                w.list(&self.node_endpoints, version);
+            });
+        }
+        w.tags(tags);
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicResponse {
+    /// Until version 12.
     pub name: String,
+    /// Since version 13.
+    pub topic_id: [u8; 16],
     pub partition_responses: Vec<PartitionResponse>,
 }
 
 impl Wire for TopicResponse {
     const BYTES_MIN: usize = 3;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self { name: r.string()?, partition_responses: r.list(version)? };
+        let value = Self {
+            name: if version <= 12 { r.string()? } else { String::new() },
+            topic_id: if version >= 13 { r.uuid()? } else { [0; 16] },
+            partition_responses: r.list(version)?,
+        };
         r.skip_tags()?;
         Ok(value)
     }
 
     fn encode(&self, w: &mut Writer, version: i16) {
-        w.string(&self.name);
+        if version <= 12 {
+            w.string(&self.name);
+        }
+        if version >= 13 {
+            w.uuid(&self.topic_id);
+        }
         w.list(&self.partition_responses, version);
         w.no_tags();
     }
@@ -143,6 +188,8 @@ pub struct PartitionResponse {
     pub record_errors: Vec<RecordError>,
     /// Since version 8.
     pub error_message: Option<String>,
+    /// With NOT_LEADER_OR_FOLLOWER (KIP-951). Since version 10.
+    pub current_leader: LeaderIdAndEpoch,
 }
 
 impl Default for PartitionResponse {
@@ -155,6 +202,7 @@ impl Default for PartitionResponse {
             log_start_offset: -1,
             record_errors: Vec::new(),
             error_message: None,
+            current_leader: LeaderIdAndEpoch::default(),
         }
     }
 }
@@ -162,7 +210,7 @@ impl Default for PartitionResponse {
 impl Wire for PartitionResponse {
     const BYTES_MIN: usize = 22;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
+        let mut value = Self {
             index: r.i32()?,
             error_code: r.i16()?,
             base_offset: r.i64()?,
@@ -170,8 +218,15 @@ impl Wire for PartitionResponse {
             log_start_offset: if version >= 5 { r.i64()? } else { -1 },
             record_errors: if version >= 8 { r.list(version)? } else { Vec::new() },
             error_message: if version >= 8 { r.nullable_string()? } else { None },
+            current_leader: LeaderIdAndEpoch::default(),
         };
-        r.skip_tags()?;
+        r.tags(|r, tag| {
+            match tag {
+                0 if version >= 10 => value.current_leader = LeaderIdAndEpoch::decode(r, version)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(value)
     }
 
@@ -189,7 +244,13 @@ impl Wire for PartitionResponse {
         if version >= 8 {
             w.nullable_string(self.error_message.as_deref());
         }
-        w.no_tags();
+        let mut tags = Tags::new();
+        if version >= 10 && self.current_leader != LeaderIdAndEpoch::default() {
+            tags.field(0, |w| {
+                self.current_leader.encode(w, version);
+            });
+        }
+        w.tags(tags);
     }
 }
 
@@ -211,6 +272,63 @@ impl Wire for RecordError {
     fn encode(&self, w: &mut Writer, _version: i16) {
         w.i32(self.batch_index);
         w.nullable_string(self.batch_index_error_message.as_deref());
+        w.no_tags();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderIdAndEpoch {
+    pub leader_id: i32,
+    pub leader_epoch: i32,
+}
+
+impl Default for LeaderIdAndEpoch {
+    fn default() -> Self {
+        Self { leader_id: -1, leader_epoch: -1 }
+    }
+}
+
+impl Wire for LeaderIdAndEpoch {
+    const BYTES_MIN: usize = 8;
+    fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
+        let value = Self { leader_id: r.i32()?, leader_epoch: r.i32()? };
+        r.skip_tags()?;
+        Ok(value)
+    }
+
+    fn encode(&self, w: &mut Writer, _version: i16) {
+        w.i32(self.leader_id);
+        w.i32(self.leader_epoch);
+        w.no_tags();
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeEndpoint {
+    pub node_id: i32,
+    pub host: String,
+    pub port: i32,
+    pub rack: Option<String>,
+}
+
+impl Wire for NodeEndpoint {
+    const BYTES_MIN: usize = 11;
+    fn decode(r: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
+        let value = Self {
+            node_id: r.i32()?,
+            host: r.string()?,
+            port: r.i32()?,
+            rack: r.nullable_string()?,
+        };
+        r.skip_tags()?;
+        Ok(value)
+    }
+
+    fn encode(&self, w: &mut Writer, _version: i16) {
+        w.i32(self.node_id);
+        w.string(&self.host);
+        w.i32(self.port);
+        w.nullable_string(self.rack.as_deref());
         w.no_tags();
     }
 }

@@ -17,7 +17,8 @@ impl Sample for crate::produce::Request {
 impl Sample for crate::produce::TopicData {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
-            name: s.string(),
+            name: if version <= 12 { s.string() } else { String::new() },
+            topic_id: if version >= 13 { s.uuid() } else { [0; 16] },
             partition_data: s.list(|s| crate::produce::PartitionData::sample(s, version)),
         }
     }
@@ -34,6 +35,11 @@ impl Sample for crate::produce::Response {
         Self {
             responses: s.list(|s| crate::produce::TopicResponse::sample(s, version)),
             throttle_time_ms: s.i32(),
+            node_endpoints: if version >= 10 {
+                s.list(|s| crate::produce::NodeEndpoint::sample(s, version))
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -41,7 +47,8 @@ impl Sample for crate::produce::Response {
 impl Sample for crate::produce::TopicResponse {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
-            name: s.string(),
+            name: if version <= 12 { s.string() } else { String::new() },
+            topic_id: if version >= 13 { s.uuid() } else { [0; 16] },
             partition_responses: s.list(|s| crate::produce::PartitionResponse::sample(s, version)),
         }
     }
@@ -61,6 +68,11 @@ impl Sample for crate::produce::PartitionResponse {
                 Vec::new()
             },
             error_message: if version >= 8 { s.nullable(true, |s| s.string()) } else { None },
+            current_leader: if version >= 10 {
+                crate::produce::LeaderIdAndEpoch::sample(s, version)
+            } else {
+                crate::produce::LeaderIdAndEpoch::default()
+            },
         }
     }
 }
@@ -71,11 +83,33 @@ impl Sample for crate::produce::RecordError {
     }
 }
 
+impl Sample for crate::produce::LeaderIdAndEpoch {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { leader_id: s.i32(), leader_epoch: s.i32() }
+    }
+}
+
+impl Sample for crate::produce::NodeEndpoint {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            node_id: s.i32(),
+            host: s.string(),
+            port: s.i32(),
+            rack: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
 impl Sample for crate::fetch::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
             cluster_id: if version >= 12 { s.nullable(true, |s| s.string()) } else { None },
-            replica_id: s.i32(),
+            replica_id: if version <= 14 { s.i32() } else { -1 },
+            replica_state: if version >= 15 {
+                crate::fetch::ReplicaState::sample(s, version)
+            } else {
+                crate::fetch::ReplicaState::default()
+            },
             max_wait_ms: s.i32(),
             min_bytes: s.i32(),
             max_bytes: s.i32(),
@@ -93,10 +127,17 @@ impl Sample for crate::fetch::Request {
     }
 }
 
+impl Sample for crate::fetch::ReplicaState {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self { replica_id: s.i32(), replica_epoch: s.i64() }
+    }
+}
+
 impl Sample for crate::fetch::Topic {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
-            topic: s.string(),
+            topic: if version <= 12 { s.string() } else { String::new() },
+            topic_id: if version >= 13 { s.uuid() } else { [0; 16] },
             partitions: s.list(|s| crate::fetch::Partition::sample(s, version)),
         }
     }
@@ -111,13 +152,19 @@ impl Sample for crate::fetch::Partition {
             last_fetched_epoch: if version >= 12 { s.i32() } else { -1 },
             log_start_offset: if version >= 5 { s.i64() } else { -1 },
             partition_max_bytes: s.i32(),
+            replica_directory_id: if version >= 17 { s.uuid() } else { [0; 16] },
+            high_watermark: if version >= 18 { s.i64() } else { 9223372036854775807 },
         }
     }
 }
 
 impl Sample for crate::fetch::ForgottenTopic {
-    fn sample(s: &mut Source, _version: i16) -> Self {
-        Self { topic: s.string(), partitions: s.list(|s| s.i32()) }
+    fn sample(s: &mut Source, version: i16) -> Self {
+        Self {
+            topic: if (7..=12).contains(&version) { s.string() } else { String::new() },
+            topic_id: if version >= 13 { s.uuid() } else { [0; 16] },
+            partitions: s.list(|s| s.i32()),
+        }
     }
 }
 
@@ -128,6 +175,11 @@ impl Sample for crate::fetch::Response {
             error_code: if version >= 7 { s.i16() } else { 0 },
             session_id: if version >= 7 { s.i32() } else { 0 },
             responses: s.list(|s| crate::fetch::TopicResponse::sample(s, version)),
+            node_endpoints: if version >= 16 {
+                s.list(|s| crate::fetch::NodeEndpoint::sample(s, version))
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -135,7 +187,8 @@ impl Sample for crate::fetch::Response {
 impl Sample for crate::fetch::TopicResponse {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
-            topic: s.string(),
+            topic: if version <= 12 { s.string() } else { String::new() },
+            topic_id: if version >= 13 { s.uuid() } else { [0; 16] },
             partitions: s.list(|s| crate::fetch::PartitionResponse::sample(s, version)),
         }
     }
@@ -197,12 +250,24 @@ impl Sample for crate::fetch::AbortedTransaction {
     }
 }
 
+impl Sample for crate::fetch::NodeEndpoint {
+    fn sample(s: &mut Source, _version: i16) -> Self {
+        Self {
+            node_id: s.i32(),
+            host: s.string(),
+            port: s.i32(),
+            rack: s.nullable(true, |s| s.string()),
+        }
+    }
+}
+
 impl Sample for crate::list_offsets::Request {
     fn sample(s: &mut Source, version: i16) -> Self {
         Self {
             replica_id: s.i32(),
             isolation_level: if version >= 2 { s.i8() } else { 0 },
             topics: s.list(|s| crate::list_offsets::Topic::sample(s, version)),
+            timeout_ms: if version >= 10 { s.i32() } else { 0 },
         }
     }
 }
@@ -295,6 +360,7 @@ impl Sample for crate::metadata::Response {
             } else {
                 i32::MIN
             },
+            error_code: if version >= 13 { s.i16() } else { 0 },
         }
     }
 }

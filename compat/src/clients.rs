@@ -1,0 +1,173 @@
+//! Every client that is tested, what it must see, and what is left out of it with the reason.
+//!
+//! A scenario is a short program that each client plays; its facts have the same names and
+//! meanings in every language, and the expected ones are what Apache Kafka 4.2 shows
+//! (`scenarios.json`; [`Broker::under_test`] says how to play them against a Kafka broker).
+//! A client sees all of them, except for what its entry here leaves out. `docs/clients.md` is
+//! written from this list.
+//!
+//! [`Broker::under_test`]: crate::Broker::under_test
+
+use serde_json::{Map, Value};
+
+/// The scenarios and their facts.
+const SCENARIOS: &str = include_str!("../scenarios.json");
+
+/// A client in the version that its lock file names.
+#[derive(Debug)]
+pub struct Client {
+    pub name: &'static str,
+    pub version: Version,
+    pub left_out: &'static [LeftOut],
+}
+
+/// Where the version of a client is written down.
+#[derive(Debug)]
+pub enum Version {
+    /// A module of `go/go.mod`.
+    Go(&'static str),
+    /// A package of `python/requirements.txt`.
+    Python(&'static str),
+}
+
+/// Facts of a scenario that a client does not show; the whole scenario when none is named.
+#[derive(Debug)]
+pub struct LeftOut {
+    pub scenario: &'static str,
+    pub facts: &'static [&'static str],
+    pub why: &'static str,
+}
+
+const fn without(scenario: &'static str, why: &'static str) -> LeftOut {
+    LeftOut { scenario, facts: &[], why }
+}
+
+const fn partly(
+    scenario: &'static str,
+    facts: &'static [&'static str],
+    why: &'static str,
+) -> LeftOut {
+    LeftOut { scenario, facts, why }
+}
+
+const NO_CONSUMER_PROTOCOL: LeftOut =
+    without("consumer protocol", "the client does not have the protocol");
+
+const EAGER_ONLY: LeftOut = without("cooperative group", "the client rebalances eagerly only");
+
+/// What no client sees, because the server does not have it.
+pub const SERVER_LACKS: &[LeftOut] = &[
+    without("transactions", "transactional ids are refused"),
+    without("consumer protocol", "there is no ConsumerGroupHeartbeat"),
+    without("topics", "there is no CreatePartitions"),
+];
+
+/// Every client, in the order of the matrix.
+pub const CLIENTS: &[Client] = &[
+    Client { name: "franz-go", version: Version::Go("github.com/twmb/franz-go"), left_out: &[] },
+    Client {
+        name: "sarama",
+        version: Version::Go("github.com/IBM/sarama"),
+        left_out: &[EAGER_ONLY, NO_CONSUMER_PROTOCOL],
+    },
+    Client {
+        name: "kafka-go",
+        version: Version::Go("github.com/segmentio/kafka-go"),
+        left_out: &[
+            without("idempotence", "the client's batches have no producer id"),
+            without("transactions", "the client's batches have no producer id"),
+            EAGER_ONLY,
+            NO_CONSUMER_PROTOCOL,
+            without("refusals", "the server refuses a fetch that ends a session"),
+            partly(
+                "records",
+                &["deleted before", "earliest then", "read then", "deleted beyond the end"],
+                "the client has no DeleteRecords",
+            ),
+        ],
+    },
+    Client {
+        name: "kafka-python",
+        version: Version::Python("kafka-python"),
+        left_out: &[NO_CONSUMER_PROTOCOL],
+    },
+    Client {
+        name: "aiokafka",
+        version: Version::Python("aiokafka"),
+        left_out: &[
+            EAGER_ONLY,
+            NO_CONSUMER_PROTOCOL,
+            partly(
+                "configs",
+                &["set", "appended", "subtracted", "unset", "untouched", "unknown", "bad value"],
+                "the client has no IncrementalAlterConfigs",
+            ),
+            partly(
+                "groups",
+                &[
+                    "deleted while busy",
+                    "altered",
+                    "offset deleted",
+                    "listed after deletion",
+                    "deleted again",
+                ],
+                "the client neither deletes groups nor changes their offsets",
+            ),
+        ],
+    },
+    Client {
+        name: "confluent-kafka",
+        version: Version::Python("confluent-kafka"),
+        left_out: &[partly("groups", &["offset deleted"], "the client has no OffsetDelete")],
+    },
+];
+
+/// The client of this name.
+///
+/// # Panics
+/// When there is none.
+pub fn client(name: &str) -> &'static Client {
+    CLIENTS.iter().find(|client| client.name == name).expect("a client of the list")
+}
+
+/// Names of all scenarios with what they are about.
+pub fn scenarios() -> Vec<(String, String)> {
+    let about = |(name, scenario): (String, Value)| {
+        (name, scenario["about"].as_str().expect("a scenario says what it is about").to_owned())
+    };
+    all().into_iter().map(about).collect()
+}
+
+/// The facts of a scenario as Apache Kafka shows them; null when there is no such scenario.
+pub fn facts_of(scenario: &str) -> Value {
+    all().remove(scenario).map_or(Value::Null, |mut found| found["saw"].take())
+}
+
+fn all() -> Map<String, Value> {
+    serde_json::from_str(SCENARIOS).expect("scenarios.json is an object of scenarios")
+}
+
+impl Client {
+    /// The scenarios it plays, in the order of their names.
+    pub fn plays(&self) -> Vec<String> {
+        let mut names: Vec<String> = all().into_iter().map(|(name, _)| name).collect();
+        names.retain(|name| !self.left_out_of(name).any(|left| left.facts.is_empty()));
+        names
+    }
+
+    /// The facts that it must see in a scenario.
+    pub fn must_see(&self, scenario: &str) -> Value {
+        let mut facts = facts_of(scenario);
+        let kept = facts.as_object_mut().expect("facts are an object");
+        for left in self.left_out_of(scenario) {
+            kept.retain(|fact, _| !left.facts.contains(&fact.as_str()));
+        }
+        facts
+    }
+
+    /// What is left out of a scenario.
+    pub fn left_out_of(&self, scenario: &str) -> impl Iterator<Item = &LeftOut> {
+        let left_out = self.left_out.iter().chain(SERVER_LACKS);
+        left_out.filter(move |left| left.scenario == scenario)
+    }
+}
