@@ -96,7 +96,7 @@ pub(super) fn go(root: &Path) -> anyhow::Result<Tool> {
     let program = root.join("target/compat/go/clients");
     let mut build = Command::new(go);
     build.current_dir(root.join("compat/go"));
-    build.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(&program).arg(".");
+    build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".");
     match run_installer(&mut build)? {
         Ok(()) => Ok(Tool::Found(program)),
         Err(output) => Ok(Missing::installer("go build", &output, how)),
