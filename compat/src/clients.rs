@@ -28,9 +28,12 @@ pub enum Version {
     Go(&'static str),
     /// A package of `python/requirements.txt`.
     Python(&'static str),
+    /// A package of `node/package.json`.
+    Node(&'static str),
 }
 
-/// Facts of a scenario that a client does not show; the whole scenario when none is named.
+/// Facts of a scenario that a client does not show, or not always; the whole scenario when none is
+/// named.
 #[derive(Debug)]
 pub struct LeftOut {
     pub scenario: &'static str,
@@ -55,6 +58,17 @@ const NO_CONSUMER_PROTOCOL: LeftOut =
 
 const EAGER_ONLY: LeftOut = without("cooperative group", "the client rebalances eagerly only");
 
+const NO_INCREMENTAL_CONFIGS: LeftOut = partly(
+    "configs",
+    &["set", "appended", "subtracted", "unset", "untouched", "unknown", "bad value"],
+    "the client has no IncrementalAlterConfigs",
+);
+
+const NO_OFFSET_DELETE: LeftOut =
+    partly("groups", &["offset deleted"], "the client has no OffsetDelete");
+
+const LATE_RECORDS: &str = "the client hands over after a rebalance what it fetched before it";
+
 /// What no client sees, because the server does not have it.
 pub const SERVER_LACKS: &[LeftOut] = &[
     without("transactions", "transactional ids are refused"),
@@ -78,7 +92,6 @@ pub const CLIENTS: &[Client] = &[
             without("transactions", "the client's batches have no producer id"),
             EAGER_ONLY,
             NO_CONSUMER_PROTOCOL,
-            without("refusals", "the server refuses a fetch that ends a session"),
             partly(
                 "records",
                 &["deleted before", "earliest then", "read then", "deleted beyond the end"],
@@ -97,11 +110,7 @@ pub const CLIENTS: &[Client] = &[
         left_out: &[
             EAGER_ONLY,
             NO_CONSUMER_PROTOCOL,
-            partly(
-                "configs",
-                &["set", "appended", "subtracted", "unset", "untouched", "unknown", "bad value"],
-                "the client has no IncrementalAlterConfigs",
-            ),
+            NO_INCREMENTAL_CONFIGS,
             partly(
                 "groups",
                 &[
@@ -118,7 +127,42 @@ pub const CLIENTS: &[Client] = &[
     Client {
         name: "confluent-kafka",
         version: Version::Python("confluent-kafka"),
-        left_out: &[partly("groups", &["offset deleted"], "the client has no OffsetDelete")],
+        left_out: &[NO_OFFSET_DELETE],
+    },
+    Client {
+        name: "kafkajs",
+        version: Version::Node("kafkajs"),
+        left_out: &[
+            EAGER_ONLY,
+            NO_CONSUMER_PROTOCOL,
+            NO_INCREMENTAL_CONFIGS,
+            NO_OFFSET_DELETE,
+            partly(
+                "transactions",
+                &["latest while open"],
+                "the client lists offsets up to the last stable one only",
+            ),
+            partly(
+                "records",
+                &["after last"],
+                "the client answers with the end of the log where nothing was found",
+            ),
+            partly("refusals", &["out of range"], "the client resets the offset and does not tell"),
+        ],
+    },
+    Client {
+        name: "platformatic",
+        version: Version::Node("@platformatic/kafka"),
+        left_out: &[
+            EAGER_ONLY,
+            partly("group", &["read twice", "two owners"], LATE_RECORDS),
+            partly("consumer protocol", &["read twice", "two owners"], LATE_RECORDS),
+            partly(
+                "transactions",
+                &["after fencing"],
+                "the client remembers one aborted transaction of a producer in each answer",
+            ),
+        ],
     },
 ];
 
@@ -157,10 +201,15 @@ impl Client {
 
     /// The facts that it must see in a scenario.
     pub fn must_see(&self, scenario: &str) -> Value {
-        let mut facts = facts_of(scenario);
-        let kept = facts.as_object_mut().expect("facts are an object");
-        for left in self.left_out_of(scenario) {
-            kept.retain(|fact, _| !left.facts.contains(&fact.as_str()));
+        self.what_counts(scenario, facts_of(scenario))
+    }
+
+    /// Facts of a scenario without those that are left out.
+    pub fn what_counts(&self, scenario: &str, mut facts: Value) -> Value {
+        if let Some(facts) = facts.as_object_mut() {
+            for left in self.left_out_of(scenario) {
+                facts.retain(|fact, _| !left.facts.contains(&fact.as_str()));
+            }
         }
         facts
     }

@@ -84,6 +84,9 @@ fn version(client: &Client) -> String {
         Version::Python(package) => {
             word_after(&read("python/requirements.txt"), &format!("{package}=="))
         }
+        Version::Node(package) => {
+            word_after(&read("node/package.json"), &format!("\"{package}\": \""))
+        }
     };
     found.unwrap_or_else(|| panic!("no version of {} is written down", client.name))
 }

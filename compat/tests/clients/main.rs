@@ -6,5 +6,6 @@ mod http;
 mod java;
 mod kcat;
 mod librdkafka;
+mod node;
 mod python;
 mod scenarios;

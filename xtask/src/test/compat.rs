@@ -1,64 +1,57 @@
 //! The step of real clients: sets up the tools, then runs `compat`'s tests against the binary.
 //!
 //! A client that is not there has its tests skipped, counted and named with the reason. Under
-//! `CI=true` a missing kcat, Python or Go is a failure, unless the machine has no network.
+//! `CI=true` a missing kcat, Python, Go or Node is a failure, unless the machine has no network.
 
 use std::path::Path;
+use std::thread;
 
 use super::report::Outcome;
 use super::steps::{self, CLIENTS_TEST};
 use super::tools::{self, Missing, Tool};
 use crate::process::{self, Show};
 
-/// Tests that need a tool: their module, the tool, and the variable that hands it over.
+/// Tests that need a tool: their module, and the variable that hands the tool over.
 struct Family {
     module: &'static str,
-    tool: Tool,
     variable: &'static str,
     required: bool,
+    set_up: fn(&Path) -> anyhow::Result<Tool>,
+}
+
+/// Every family; CI insists on those that it can always set up.
+fn families(in_ci: bool) -> [Family; 6] {
+    let family = |module, variable, required, set_up| Family { module, variable, required, set_up };
+    [
+        family("kcat", "TIDINGS_COMPAT_KCAT", in_ci, |_| tools::kcat()),
+        family("python", "TIDINGS_COMPAT_PYTHON", in_ci, tools::python),
+        family("go", "TIDINGS_COMPAT_GO", in_ci, tools::go),
+        family("node", "TIDINGS_COMPAT_NODE", in_ci, tools::node),
+        family("java", "TIDINGS_COMPAT_JARS", false, tools::jars),
+        family("full_disk", "TIDINGS_COMPAT_UNSHARE", false, |_| tools::small_disk()),
+    ]
 }
 
 pub(super) fn step(root: &Path, tidings: &Path, filter: &[String]) -> anyhow::Result<Outcome> {
     let in_ci = std::env::var("CI").is_ok_and(|said| said == "true");
-    let families = [
-        Family {
-            module: "kcat",
-            tool: tools::kcat()?,
-            variable: "TIDINGS_COMPAT_KCAT",
-            required: in_ci,
-        },
-        Family {
-            module: "python",
-            tool: tools::python(root)?,
-            variable: "TIDINGS_COMPAT_PYTHON",
-            required: in_ci,
-        },
-        Family {
-            module: "go",
-            tool: tools::go(root)?,
-            variable: "TIDINGS_COMPAT_GO",
-            required: in_ci,
-        },
-        Family {
-            module: "java",
-            tool: tools::jars(root)?,
-            variable: "TIDINGS_COMPAT_JARS",
-            required: false,
-        },
-        Family {
-            module: "full_disk",
-            tool: tools::small_disk()?,
-            variable: "TIDINGS_COMPAT_UNSHARE",
-            required: false,
-        },
-    ];
+    let families = families(in_ci);
+    // Most of it is waiting for a network, so they are set up side by side.
+    let tools = thread::scope(|scope| {
+        let set_up = |family: &Family| {
+            let set_up = family.set_up;
+            scope.spawn(move || set_up(root))
+        };
+        let running: Vec<_> = families.iter().map(set_up).collect();
+        let ended = running.into_iter().map(|one| one.join().expect("a set-up does not panic"));
+        ended.collect::<anyhow::Result<Vec<Tool>>>()
+    })?;
 
     let mut test = process::cargo(root);
     test.args(["test", "--workspace", "--test", CLIENTS_TEST, "--"]).args(filter);
     test.env("TIDINGS_BINARY", tidings);
     let mut missing = Outcome::default();
-    for family in families {
-        match family.tool {
+    for (family, tool) in families.iter().zip(tools) {
+        match tool {
             Tool::Found(path) => {
                 test.env(family.variable, path);
             }

