@@ -425,7 +425,7 @@ fn virtual_brokers_take_replicas_and_serve_on_every_port() {
 
     let node = Node::start(data.path());
     let refused = run(&node, &["topic", "create", "u", "-r", "3"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("--virtual-brokers 3"), "{}", text(&refused.stderr));
     assert_eq!(said(&run(&node, &["consume", "t", "-n", "1"])), "hello\n");
 }
