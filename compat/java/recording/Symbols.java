@@ -34,7 +34,7 @@ final class Symbols {
             "memberId", "member", "leader", "member", "topicId", "topic", "producerId", "producer",
             "sessionId", "session", "clusterId", "cluster");
     private static final Set<String> ORDERED = Set.of(
-            "records", "synonyms", "abortedTransactions", "coordinators", "entries");
+            "records", "synonyms", "abortedTransactions", "coordinators");
     private static final Set<String> NOTHING =
             Set.of("memberId ", "leader ", "topicId AAAAAAAAAAAAAAAAAAAAAA", "producerId -1", "sessionId 0", "clusterId ");
     private static final String HIDDEN = "…";

@@ -182,7 +182,7 @@ pub(super) fn jars(root: &Path) -> anyhow::Result<Tool> {
     compile.args(java_sources(&root.join("compat/java"))?);
     match run_installer(&mut compile)? {
         Ok(()) => Ok(Tool::Found(jars)),
-        Err(output) => Ok(Missing::installer("javac", &output, how)),
+        Err(output) => anyhow::bail!("compat/java does not compile:\n{output}"),
     }
 }
 

@@ -142,11 +142,18 @@ fn respond_partition(
     isolation: Isolation,
     leader: Option<i32>,
 ) -> PartitionResponse {
+    // Kafka's difference, which shows in clients' logs: empty where nothing is known of the partition.
+    let unknown = matches!(
+        fetched.outcome,
+        Err(FetchRefused::UnknownPartition
+            | FetchRefused::UnknownId
+            | FetchRefused::InconsistentId)
+    );
     let refused = PartitionResponse {
         partition_index: fetched.partition,
         error_code: code_of(&fetched.outcome),
         high_watermark: -1,
-        aborted_transactions: (isolation == Isolation::Committed).then(Vec::new),
+        aborted_transactions: unknown.then(Vec::new),
         records: Some(Vec::new().into()),
         ..PartitionResponse::default()
     };

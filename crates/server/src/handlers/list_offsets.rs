@@ -4,8 +4,11 @@
 //! KIP-734). There is no tiered storage: -4, the earliest on this disk (version 8), is the earliest;
 //! -5, the latest that is elsewhere (version 9), and -6, the earliest that is still to go there
 //! (version 11), are nowhere, and version 10's timeout has nothing to end. Other negative timestamps,
-//! and those of later versions, get UNSUPPORTED_VERSION. For a reader of committed records the end is
+//! and those of later versions, get UNSUPPORTED_VERSION, a partition that is asked for more than once gets
+//! INVALID_REQUEST. For a reader of committed records the end is
 //! the last stable offset.
+
+use std::collections::{HashMap, HashSet};
 
 use tidings_broker::{ListOffsetsPartition, OffsetAt, OffsetSpec};
 use tidings_wire::RequestHeader;
@@ -36,9 +39,16 @@ impl Handler for Request {
     ) -> Result<Answered<Response>, NoAnswer> {
         let mut asked = Vec::new();
         let mut refused = Vec::new();
+        let mut repeated = repeated(&self);
         for topic in self.topics {
             for partition in topic.partitions {
                 let (topic, index) = (topic.name.clone(), partition.partition_index);
+                if let Some(answered) = repeated.get_mut(&(topic.clone(), index)) {
+                    if !std::mem::replace(answered, true) {
+                        refused.push((topic, respond(index, Err(ErrorCode::INVALID_REQUEST))));
+                    }
+                    continue;
+                }
                 match meaning(partition.timestamp, header.version) {
                     Some(at) => asked.push(ListOffsetsPartition {
                         topic,
@@ -85,6 +95,17 @@ fn meaning(timestamp: i64, version: i16) -> Option<OffsetSpec> {
         0.. => Some(OffsetSpec::Timestamp(timestamp)),
         _ => None,
     }
+}
+
+/// The partitions that are asked for more than once, none of them answered yet.
+fn repeated(request: &Request) -> HashMap<(String, i32), bool> {
+    let mut seen = HashSet::new();
+    let all = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index))
+    });
+    all.filter(|partition| !seen.insert(*partition))
+        .map(|(topic, index)| ((topic.to_owned(), index), false))
+        .collect()
 }
 
 fn respond(partition_index: i32, outcome: Result<OffsetAt, ErrorCode>) -> PartitionResponse {
