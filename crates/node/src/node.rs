@@ -18,7 +18,8 @@ use tidings_broker::log::{Disk, Fault, StoreConfig};
 use tidings_broker::{Call, Client, OpenReport, Reply, Request, Usage};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
+use crate::fetched::FetchedBytes;
+use crate::limits::{FETCHED_BYTES_HELD_MAX, PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
 use crate::shard::{self, Asked, Message};
 use crate::{FileDisk, JournalIoChoice};
 
@@ -30,6 +31,10 @@ pub struct NodeConfig {
     pub disk_reserve_bytes: u64,
     /// How much memory and disk the logs take.
     pub store: StoreConfig,
+    /// [`limits::PRODUCE_BYTES_IN_FLIGHT_MAX`](crate::limits::PRODUCE_BYTES_IN_FLIGHT_MAX), or less.
+    pub produce_bytes_in_flight_max: usize,
+    /// [`limits::FETCHED_BYTES_HELD_MAX`](crate::limits::FETCHED_BYTES_HELD_MAX), or less.
+    pub fetched_bytes_held_max: usize,
     /// How the journal is written.
     pub journal_io: JournalIoChoice,
 }
@@ -49,6 +54,8 @@ impl Default for NodeConfig {
             auto_create_topics: true,
             disk_reserve_bytes: 64 * 1024 * 1024,
             store: StoreConfig::default(),
+            produce_bytes_in_flight_max: PRODUCE_BYTES_IN_FLIGHT_MAX,
+            fetched_bytes_held_max: FETCHED_BYTES_HELD_MAX,
             journal_io: JournalIoChoice::default(),
         }
     }
@@ -111,6 +118,8 @@ struct Shared {
     inbox: mpsc::Sender<Message>,
     requests: Arc<Semaphore>,
     produce_bytes: Arc<Semaphore>,
+    produce_bytes_max: usize,
+    fetched_bytes: FetchedBytes,
     counters: Arc<Counters>,
     ended: watch::Receiver<Ended>,
     thread: Option<JoinHandle<()>>,
@@ -140,16 +149,20 @@ impl Node {
     pub fn start(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<(Self, OpenReport), NodeError> {
         let counters = Arc::new(Counters::default());
         let requests = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
-        let produce_bytes = Arc::new(Semaphore::new(PRODUCE_BYTES_IN_FLIGHT_MAX));
+        let produce_bytes = Arc::new(Semaphore::new(config.produce_bytes_in_flight_max));
         let node_id = config.node_id;
+        let fetched_bytes = FetchedBytes::new(config.fetched_bytes_held_max);
         let allowances = [Arc::clone(&requests), Arc::clone(&produce_bytes)];
-        let started = shard::start(disk, &config, Arc::clone(&counters), allowances)?;
+        let started =
+            shard::start(disk, &config, Arc::clone(&counters), allowances, fetched_bytes.clone())?;
         let shared = Shared {
             node_id,
             cluster_id: started.cluster_id,
             inbox: started.inbox,
             requests,
             produce_bytes,
+            produce_bytes_max: config.produce_bytes_in_flight_max,
+            fetched_bytes,
             counters,
             ended: started.ended,
             thread: Some(started.thread),
@@ -196,7 +209,7 @@ impl Node {
         let request = request.into_request();
         let produce_bytes = produce_bytes(&request);
         let slot = Arc::clone(&shared.requests).acquire_owned().await.map_err(stopped)?;
-        let weight = u32::try_from(produce_bytes.min(PRODUCE_BYTES_IN_FLIGHT_MAX))
+        let weight = u32::try_from(produce_bytes.min(shared.produce_bytes_max))
             .expect("the allowance fits a u32, see limits.rs");
         let bytes = Arc::clone(&shared.produce_bytes);
         let bytes = bytes.acquire_many_owned(weight).await.map_err(stopped)?;
@@ -206,6 +219,11 @@ impl Node {
         let sent = shared.inbox.send(Message::Request(request, asked));
         sent.map_err(|_| NodeError::Stopped)?;
         Ok(Answer { reply: answer, call: PhantomData })
+    }
+
+    /// How many more bytes of fetched batches callers may hold before reads of segments wait.
+    pub fn fetched_bytes_left(&self) -> usize {
+        self.shared.fetched_bytes.left()
     }
 
     pub fn figures(&self) -> NodeFigures {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidings_node::Node;
@@ -90,7 +90,6 @@ pub async fn start(
         counters: Arc::clone(&counters),
         allowances: Allowances::new(&config.limits),
         lines: Arc::default(),
-        fetched_bytes: Arc::default(),
         by_address: Arc::default(),
         stopping: stopped,
     };
@@ -144,7 +143,6 @@ struct Accepting {
     counters: Arc<Counters>,
     allowances: Allowances,
     lines: Arc<Lines>,
-    fetched_bytes: Arc<AtomicUsize>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     stopping: watch::Receiver<bool>,
 }
@@ -188,7 +186,7 @@ impl Accepting {
             pauses: Pauses::new(),
             limits: self.limits,
             peer,
-            fetches: Fetches::new(Arc::clone(&self.fetched_bytes)),
+            fetches: Fetches::default(),
             allowances: self.allowances.clone(),
             lines: Arc::clone(&self.lines),
         });

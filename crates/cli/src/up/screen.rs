@@ -10,6 +10,7 @@ use serde::Serialize;
 use tidings_node::broker::OpenReport;
 use tokio::net::TcpListener;
 
+use super::memory::Size;
 use crate::args::{Demo, KAFKA_DEFAULT, Up};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
@@ -34,6 +35,8 @@ pub(super) struct Ready {
     /// The demo's month was in the log already.
     pub(super) fed: bool,
     exposed: bool,
+    /// The most that the node takes.
+    pub(super) memory: Size,
     pub(super) report: OpenReport,
     pub(super) elapsed: Duration,
 }
@@ -46,6 +49,7 @@ struct ReadyLine<'a> {
     http: &'a str,
     registry: &'a str,
     data: &'a Path,
+    memory: u64,
 }
 
 impl Ready {
@@ -73,6 +77,7 @@ impl Ready {
             demo: said.demo,
             fed: false,
             exposed: [kafka, http, registry].iter().any(|at| !at.ip().is_loopback()),
+            memory: Size(0),
             report: OpenReport::default(),
             elapsed: Duration::ZERO,
         })
@@ -88,6 +93,7 @@ impl Ready {
             http: &self.http,
             registry: &self.registry,
             data: &self.data,
+            memory: self.memory.0,
         })
     }
 
@@ -98,12 +104,14 @@ impl Ready {
             false => format!("kept: {topics} topics, {partitions} partitions"),
         };
         let data = self.data.display().to_string();
+        let memory = self.memory.to_string();
         let mut rows = vec![
             ("Kafka", self.kafka.as_str(), "any Kafka client; topics made at first use"),
             ("Registry", &self.registry, "Confluent's REST API: Avro and JSON Schema"),
             ("Console", &self.http, "topics, groups, dead letters; JSON at /api"),
             ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
             ("Data", &data, &kept),
+            ("Memory", &memory, "at most; --memory SIZE for another"),
         ];
         rows.extend(self.demo.map(|Demo::Shop| match self.fed {
             false => ("Demo", "shop", "a month of real orders through six services"),
@@ -196,6 +204,7 @@ mod tests {
             demo: None,
             fed: false,
             exposed: false,
+            memory: Size(6 << 30),
             report: OpenReport {
                 topics: 2,
                 partitions: 8,
@@ -216,6 +225,7 @@ Tidings {}  one node, for this machine
   Console   http://127.0.0.1:8080  topics, groups, dead letters; JSON at /api
   Health    http://127.0.0.1:8080  /livez /readyz, and /metrics for Prometheus
   Data      ./tidings-data         kept: 2 topics, 8 partitions
+  Memory    6144 MiB               at most; --memory SIZE for another
   Found     a-0: cut 12 bytes that were never whole
 
   ready in 71 ms
