@@ -132,9 +132,12 @@ impl Server {
         Ok(kibibytes * 1024)
     }
 
-    /// How many files and sockets its process has open.
-    pub fn open_files(&self) -> anyhow::Result<usize> {
-        Ok(std::fs::read_dir(self.process().join("fd"))?.count())
+    /// How many sockets its process has open.
+    pub fn open_sockets(&self) -> anyhow::Result<usize> {
+        let open = std::fs::read_dir(self.process().join("fd"))?;
+        // What is closed in between is not counted.
+        let names = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        Ok(names.filter(|name| name.to_string_lossy().starts_with("socket:")).count())
     }
 
     /// The data directory.

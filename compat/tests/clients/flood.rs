@@ -101,7 +101,7 @@ fn figure(server: &Server, name: &str) -> u64 {
 fn flood(frames: u64) {
     let server = Server::start().expect("the server starts");
     let address: SocketAddr = server.kafka().parse().expect("an address");
-    let files = server.open_files().expect("it runs");
+    let sockets = server.open_sockets().expect("it runs");
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let begun = Instant::now();
     let mut warm = 0;
@@ -140,8 +140,9 @@ fn flood(frames: u64) {
     assert!(refused >= frames / 2, "{refused} of {frames}");
     assert!(grown <= GROWTH_BYTES_MAX, "grew by {grown} bytes");
     assert!(answers > 0);
-    let closed = eventually(PATIENCE, || (server.open_files().ok()? <= files).then_some(()));
-    closed.unwrap_or_else(|| panic!("{:?} files are open, {files} were", server.open_files()));
+    let closed = eventually(PATIENCE, || (server.open_sockets().ok()? <= sockets).then_some(()));
+    closed
+        .unwrap_or_else(|| panic!("{:?} sockets are open, {sockets} were", server.open_sockets()));
 }
 
 #[test]

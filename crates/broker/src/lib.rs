@@ -16,6 +16,7 @@ mod epochs;
 mod features;
 mod fetch;
 mod fetch_sessions;
+mod group_memory;
 mod groups;
 mod held;
 mod jobs;

@@ -5,6 +5,13 @@ pub use tidings_coordinator::limits::{
     SESSION_TIMEOUT_MIN_MS,
 };
 
+/// Bytes of members' metadata and assignments and of committed offsets, over all groups; more is
+/// refused.
+pub const GROUP_BYTES_MAX: usize = 384 * 1024 * 1024;
+/// Milliseconds until they are counted again when they have reached it.
+pub const GROUP_RECOUNT_MS: u64 = 1000;
+/// They are counted earlier when such a part of it has been taken since.
+pub const GROUP_RECOUNT_SHARE: usize = 64;
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 /// Partitions of the node: each takes memory.

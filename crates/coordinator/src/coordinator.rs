@@ -125,6 +125,11 @@ impl Coordinator {
         self.groups.range((from, Bound::Unbounded))
     }
 
+    /// What the groups take of memory: members with their metadata and assignments, committed offsets.
+    pub fn held_bytes(&self) -> usize {
+        self.groups.values().map(Group::held_bytes).sum()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.groups.len() >= limits::GROUPS_MAX
     }

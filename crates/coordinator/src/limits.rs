@@ -11,6 +11,10 @@ pub const NEW_MEMBER_JOIN_MAX_MS: u64 = 300_000;
 pub const MEMBERS_PER_GROUP_MAX: usize = 1_000;
 /// Groups on one node: memory, and the length of a listing.
 pub const GROUPS_MAX: usize = 100_000;
+/// What a member takes beside its metadata and assignment: names, ids, its place in maps.
+pub const MEMBER_BYTES: usize = 1024;
+/// What a committed offset takes beside its metadata.
+pub const OFFSET_BYTES: usize = 256;
 /// Protocols that one member may offer.
 pub const PROTOCOLS_PER_MEMBER_MAX: usize = 100;
 /// Metadata of all protocols of one member.

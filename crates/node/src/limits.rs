@@ -5,7 +5,7 @@
 pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of fetched batches that callers may hold; past it segments are not read until some are let
 /// go of. What is still in memory is given all the same.
-pub const FETCHED_BYTES_HELD_MAX: usize = 1024 * 1024 * 1024;
+pub const FETCHED_BYTES_HELD_MAX: usize = 768 * 1024 * 1024;
 /// Milliseconds until it is looked again whether fetched bytes have been let go of.
 pub const FETCHED_LOOK_MS: u64 = 20;
 /// Requests that may be unanswered at once, parked fetches included; further callers wait.

@@ -80,6 +80,7 @@ pub(crate) fn start(
 ) -> Result<Started, NodeError> {
     let clock = Clock::start();
     let broker_config = BrokerConfig {
+        group_bytes_max: config.group_bytes_max,
         node_id: config.node_id,
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
@@ -329,7 +330,9 @@ impl Shard {
 
     fn hand_out(&mut self) {
         while let Some(Completion { ticket, mut reply }) = self.broker.poll() {
-            if let Reply::Fetch(fetched) = &mut reply {
+            if let Reply::Fetch(fetched)
+            | Reply::FetchInSession(Ok(SessionFetched { partitions: fetched, .. })) = &mut reply
+            {
                 self.fetched_bytes.count(fetched);
             }
             let Some(mut asked) = self.waiting.remove(&ticket) else {

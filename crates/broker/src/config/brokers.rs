@@ -162,6 +162,7 @@ pub(crate) fn describe_cluster(said: &BrokerSaid) -> Vec<ConfigEntry> {
 /// The configuration of a broker that was told nothing.
 pub fn broker_configs() -> Vec<ConfigEntry> {
     let config = BrokerConfig {
+        group_bytes_max: crate::limits::GROUP_BYTES_MAX,
         node_id: 1,
         default_partitions: 4,
         auto_create_topics: true,
@@ -178,6 +179,7 @@ mod tests {
 
     fn config() -> BrokerConfig {
         BrokerConfig {
+            group_bytes_max: crate::limits::GROUP_BYTES_MAX,
             node_id: 7,
             default_partitions: 3,
             auto_create_topics: false,

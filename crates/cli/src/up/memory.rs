@@ -5,12 +5,13 @@
 //! past [`MEMORY_DEFAULT_MAX`] more memory changes nothing. That the parts stay below the whole is proved below
 //! for every size, at compile time for the smallest.
 //!
-//! Not counted here: memory of the kernel (sockets, page cache), and what topics, groups and producer
-//! ids are by their number, which limits of their own bound.
+//! Not counted here: memory of the kernel (sockets, page cache), and what partitions, producer ids and
+//! transactions are by their number, which limits of their own bound.
 
 use std::fmt;
 use std::str::FromStr;
 
+use tidings_node::broker::limits::GROUP_BYTES_MAX;
 use tidings_node::limits::{COLD_READERS, DIRECT_BYTES, PRODUCE_BYTES_IN_FLIGHT_MAX};
 use tidings_node::{NodeConfig, StoreConfig, broker::log::limits as log};
 use tidings_server::limits::{
@@ -45,18 +46,21 @@ struct Shares {
     fetched: u64,
     answers: u64,
     elements: u64,
+    /// Members of groups and committed offsets.
+    groups: u64,
     connections: u64,
     compaction: u64,
 }
 
 const SHARES: Shares = Shares {
-    tail: 14,
-    requests: 13,
-    fetched: 14,
+    tail: 12,
+    requests: 12,
+    fetched: 12,
     answers: 6,
     elements: 6,
+    groups: 6,
     connections: 8,
-    compaction: 3,
+    compaction: 2,
 };
 const WHOLE: u64 = 64;
 
@@ -68,6 +72,7 @@ struct Parts {
     fetched: u64,
     answers: u64,
     elements: u64,
+    groups: u64,
     connections: u64,
     compaction: u64,
 }
@@ -91,6 +96,7 @@ impl Parts {
                 share * SHARES.elements,
                 (ELEMENTS_IN_FLIGHT_MAX * ELEMENT_BYTES) as u64,
             ),
+            groups: least(share * SHARES.groups, GROUP_BYTES_MAX as u64),
             connections: least(
                 share * SHARES.connections,
                 (CONNECTIONS_MAX * CONNECTION_BYTES) as u64,
@@ -103,8 +109,9 @@ impl Parts {
     }
 
     const fn sum(&self) -> u64 {
-        let Self { tail, requests, fetched, answers, elements, connections, compaction } = *self;
-        tail + requests + fetched + answers + elements + connections + compaction
+        let Self { tail, requests, fetched, answers, elements, groups, connections, compaction } =
+            *self;
+        tail + requests + fetched + answers + elements + groups + connections + compaction
     }
 }
 
@@ -114,6 +121,7 @@ const _: () = assert!(
         + SHARES.fetched
         + SHARES.answers
         + SHARES.elements
+        + SHARES.groups
         + SHARES.connections
         + SHARES.compaction
         == WHOLE
@@ -210,6 +218,7 @@ impl Budget {
                 .request_bytes_in_flight()
                 .min(PRODUCE_BYTES_IN_FLIGHT_MAX),
             fetched_bytes_held_max: self.parts.fetched as usize,
+            group_bytes_max: self.parts.groups as usize,
             ..usual
         }
     }
@@ -300,6 +309,7 @@ mod tests {
                 + tail
                 + requests as u64
                 + node.fetched_bytes_held_max as u64
+                + node.group_bytes_max as u64
                 + limits.answer_bytes_held_max as u64
                 + (limits.elements_in_flight_max * ELEMENT_BYTES) as u64
                 + (limits.connections_max * CONNECTION_BYTES) as u64

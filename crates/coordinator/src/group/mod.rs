@@ -162,6 +162,16 @@ impl Group {
                 .any(|(name, _)| others().all(|(_, member)| member.supports(name)))
     }
 
+    pub(crate) fn held_bytes(&self) -> usize {
+        let members = self
+            .members
+            .values()
+            .map(|member| limits::MEMBER_BYTES + member.metadata_bytes() + member.assignment.len());
+        let pending = self.pending.len() * limits::MEMBER_BYTES;
+        let offsets = self.offsets.values().map(|held| limits::OFFSET_BYTES + held.metadata.len());
+        members.chain(offsets).sum::<usize>() + pending
+    }
+
     fn has_room_for(&self, request: &JoinGroup, size_max: usize) -> bool {
         let known = self.members.contains_key(&request.member_id)
             || self.pending.contains_key(&request.member_id)

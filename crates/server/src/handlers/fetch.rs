@@ -8,8 +8,8 @@
 //! one is refused with NOT_LEADER_OR_FOLLOWER, as Kafka does with a broker that it does not know.
 
 use tidings_broker::{
-    FetchInSession, FetchPartition, FetchRefused, Fetched, FetchedData, Isolation, SessionFetched,
-    SessionStep, TopicName,
+    FetchInSession, FetchPartition, FetchRefused, Fetched, Isolation, SessionFetched, SessionStep,
+    TopicName,
 };
 use tidings_wire::RequestHeader;
 use tidings_wire::fetch::{
