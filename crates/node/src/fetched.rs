@@ -64,7 +64,7 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use tidings_broker::{FetchRefused, FetchedData};
+    use tidings_broker::{FetchRefused, FetchedData, TopicName};
 
     use super::*;
 
@@ -75,8 +75,9 @@ mod tests {
             log_start_offset: 0,
             batches: batches.iter().map(|batch| Bytes::from_static(batch)).collect(),
             aborted: Vec::new(),
+            diverging: None,
         };
-        Fetched { topic: "t".to_owned(), partition: 0, outcome: Ok(data) }
+        Fetched { topic: TopicName::Name("t".to_owned()), partition: 0, outcome: Ok(data) }
     }
 
     fn batches(fetched: Vec<Fetched>) -> Vec<Bytes> {

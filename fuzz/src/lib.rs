@@ -2,7 +2,7 @@
 //!
 //! Each target takes arbitrary bytes, panics on nothing, and checks what holds for all of them: what
 //! decodes is encoded and decoded again, and comes back equal. cargo-fuzz runs them with coverage
-//! (`cd fuzz && cargo +nightly fuzz run requests`); `tests/corpus.rs` replays `fuzz/corpus` and its
+//! (`cargo +nightly fuzz run --fuzz-dir fuzz/targets requests fuzz/corpus/requests`); `tests/corpus.rs` replays `fuzz/corpus` and its
 //! seeded mutations with a stable toolchain.
 
 pub mod corpus;

@@ -1,10 +1,10 @@
 //! The inputs that fuzzing starts from: small, valid, each of another shape. The folder `fuzz/corpus`
-//! holds them, and what the fuzzer found worth keeping; `UPDATE=1 cargo test -p tidings-fuzz-inputs`
+//! holds them, and what the fuzzer found worth keeping; `UPDATE=1 cargo test -p tidings-fuzz`
 //! writes these anew.
 
 use bytes::Bytes;
 use tidings_coordinator::{
-    Committed, GroupSnapshot, MemberSnapshot, NO_EPOCH, Record, Transaction, TransactionPartitions,
+    Committed, GroupSnapshot, MemberSnapshot, Record, Transaction, TransactionPartitions,
     TransactionRecord, TransactionState, TransactionVersion,
 };
 use tidings_log::{BatchBuilder, Compression, EndMarker, Ending, Header, NewRecord};
@@ -73,7 +73,7 @@ fn records() -> [NewRecord; 3] {
         value: value.map(Bytes::from_static),
         headers: Vec::new(),
     };
-    let headers = vec![Header { key: "trace".to_owned(), value: Some(Bytes::from_static(b"1")) }];
+    let headers = vec![Header { name: "trace".to_owned(), value: Some(Bytes::from_static(b"1")) }];
     [
         record(Some(b"a"), Some(b"one")),
         NewRecord { headers, ..record(Some(b"b"), Some(b"two two two two two two")) },
@@ -156,7 +156,7 @@ fn transaction_records() -> Vec<Input> {
         previous_producer_id: -1,
         next_producer_id: -1,
         epoch: 3,
-        last_epoch: NO_EPOCH,
+        last_epoch: -1,
         timeout_ms: 60_000,
         state,
         partitions,
@@ -168,9 +168,8 @@ fn transaction_records() -> Vec<Input> {
         TransactionRecord { transactional_id: "billing-1".to_owned(), transaction }.encode()
     };
     let mut partitions = TransactionPartitions::default();
-    partitions.insert("orders", 0);
-    partitions.insert("orders", 3);
-    partitions.insert("payments", 1);
+    partitions.insert("orders".to_owned(), [0, 3].into());
+    partitions.insert("payments".to_owned(), [1].into());
     vec![
         record_input(
             "ongoing",

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidings_fuzz_inputs::corpus::inputs;
-use tidings_fuzz_inputs::{TARGETS, Target};
+use tidings_fuzz::corpus::inputs;
+use tidings_fuzz::{TARGETS, Target};
 use tidings_wire::sample::Source;
 
 /// Mutated inputs for each target.
@@ -13,7 +13,7 @@ const MUTATIONS: u64 = 20_000;
 const CHANGES_MAX: u64 = 8;
 
 fn folder(target: Target) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target.name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
 }
 
 /// Every file of a target's corpus.
