@@ -16,7 +16,7 @@ use tidings_wire::{Prefix, Request, decode_request, decode_response, encode_requ
 use tidings_wire::{RequestHeader, encode_response};
 
 /// A target of the fuzzer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Its name, which is the folder of its corpus.
     pub name: &'static str,
@@ -86,9 +86,8 @@ pub fn response(input: &[u8]) -> bool {
 
 /// Record batches: parsed, judged as a producer's, their records decoded, decompressed ones too.
 pub fn batches(input: &[u8]) -> bool {
-    let bytes = Bytes::copy_from_slice(input);
     let mut parsed = 0;
-    for batch in split(bytes.clone()) {
+    for batch in split(Bytes::copy_from_slice(input)) {
         let Ok(batch) = batch else { break };
         parsed += 1;
         if let Ok(records) = batch.records() {
