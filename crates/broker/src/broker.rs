@@ -113,6 +113,7 @@ impl Broker {
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
             Request::JoinGroup(request) => self.join_group(now, ticket, request),
+            Request::ConsumerHeartbeat(request) => self.consumer_heartbeat(now, ticket, request),
             Request::SyncGroup(request) => self.sync_group(now, ticket, request),
             Request::CommitOffsets(request) => self.commit_offsets(now, ticket, &request),
             Request::FetchOffsets(request) => self.fetch_offsets(ticket, &request),
@@ -157,6 +158,9 @@ impl Broker {
                 let described = groups.iter().map(|group| self.groups.describe(group));
                 Reply::DescribeGroups(described.collect())
             }
+            Request::DescribeConsumerGroups(request) => {
+                Reply::DescribeConsumerGroups(self.describe_consumer_groups(request))
+            }
             other => unreachable!("{} is dispatched by submit", other.name()),
         }
     }
@@ -183,6 +187,7 @@ impl Broker {
 
     /// Acts on every timer that is due: sessions, rebalances, waiting fetches and produce requests.
     pub fn tick(&mut self, now: Now) {
+        self.tell_groups_of_topics();
         self.groups.tick(now);
         self.carry_out_group_effects(now);
         self.expire_offsets(now);

@@ -10,9 +10,11 @@ use tidings_log::{LogId, NewRecord, PartitionLog};
 use crate::broker::{Broker, Now, Ticket};
 use crate::held::{Mark, Wait};
 use crate::topic_name::CONSUMER_OFFSETS;
+use crate::topics::distinct;
 use crate::{
-    CommitOffsets, DeleteGroups, DeleteOffsets, FetchOffsets, GroupRefused, GroupTrouble,
-    JoinGroup, NewTopic, Reply, SyncGroup, TopicRefused,
+    CommitOffsets, ConsumerHeartbeat, DeleteGroups, DeleteOffsets, DescribeConsumerGroups,
+    DescribedConsumerGroup, FetchOffsets, GroupRefused, GroupTrouble, JoinGroup, NewTopic, Reply,
+    SyncGroup, TopicRefused,
 };
 
 /// As Kafka configures the topic: the last commit of each group and partition is what counts.
@@ -133,6 +135,28 @@ impl Broker {
         self.carry_out_group_effects(now);
     }
 
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        request: ConsumerHeartbeat,
+    ) {
+        if let Err(refused) = self.offsets_for_use(now) {
+            return self.answer(ticket, Reply::ConsumerHeartbeat(Err(refused)), &[]);
+        }
+        let fresh = self.random.bytes();
+        self.groups.consumer_heartbeat(now, Waiter(ticket.0), request, fresh);
+        self.carry_out_group_effects(now);
+    }
+
+    pub(crate) fn describe_consumer_groups(
+        &self,
+        request: DescribeConsumerGroups,
+    ) -> Vec<(String, Result<DescribedConsumerGroup, GroupRefused>)> {
+        let names = distinct(request.groups, |group| group).into_iter();
+        names.map(|name| (name.clone(), self.groups.describe_consumers(&name))).collect()
+    }
+
     pub(crate) fn sync_group(&mut self, now: Now, ticket: Ticket, request: SyncGroup) {
         if let Err(refused) = self.groups_are_loaded() {
             return self.answer(ticket, Reply::SyncGroup(Err(refused)), &[]);
@@ -152,12 +176,24 @@ impl Broker {
                         self.groups.persist_failed(now, &group);
                     }
                 }
+                Effect::Change(change) => {
+                    trouble = self.append_group_records(now, &change.records).err();
+                    if trouble.is_some() {
+                        self.groups.persist_failed(now, &change.group);
+                    } else {
+                        self.groups.accept(now, change);
+                    }
+                }
                 Effect::Answer { waiter, answer, once_durable } => {
                     let failed = trouble.as_ref().filter(|_| once_durable);
                     let failed = failed.map(|trouble| storage(trouble.clone()));
                     let reply = match (answer, failed) {
                         (Answer::Joined(_), Some(refused)) => Reply::JoinGroup(Err(refused)),
                         (Answer::Synced(_), Some(refused)) => Reply::SyncGroup(Err(refused)),
+                        (Answer::Beaten(_), Some(refused)) => {
+                            Reply::ConsumerHeartbeat(Err(refused))
+                        }
+                        (Answer::Beaten(result), None) => Reply::ConsumerHeartbeat(result),
                         (Answer::Joined(result), None) => Reply::JoinGroup(result),
                         (Answer::Synced(result), None) => Reply::SyncGroup(result),
                     };
@@ -236,7 +272,7 @@ impl Broker {
 
     fn delete_group(&mut self, now: Now, group: &str) -> Result<(), GroupRefused> {
         self.groups_are_loaded()?;
-        let records = self.groups.decide_delete(group)?;
+        let records = self.groups.decide_delete(now, group)?;
         self.keep_group_records(now, records).map_err(storage)?;
         Ok(())
     }

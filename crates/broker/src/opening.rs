@@ -102,6 +102,7 @@ impl Broker {
         if damaged {
             broker.raise_epochs(now, &mut report);
         }
+        broker.tell_groups_of_topics();
         broker.load_groups(now, &mut report);
         broker.advance(now);
         Ok((broker, report))

@@ -34,6 +34,12 @@ pub const GROUPS_PER_SWEEP: usize = 1_000;
 pub const EXPIRIES_PER_SWEEP: usize = 1_000;
 /// Pause between two steps, so that clients get their turn.
 pub const SWEEP_PAUSE_MS: u64 = 10;
+/// Bytes of a regular expression to which a member subscribes.
+pub const REGEX_BYTES_MAX: usize = 4_096;
+/// Memory that a compiled expression may take.
+pub const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Pause after which a change that time made due, and that the log did not take, is tried again.
+pub const RETRY_MS: u64 = 1_000;
 /// How long a group without members and offsets is kept for its generation number.
 pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
 /// Transactional ids on one node: about 500 bytes each, and the length of a listing.

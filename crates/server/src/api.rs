@@ -224,6 +224,8 @@ pub(crate) static TABLE: &[Row] = &[
     ),
     row::<w::update_features::Request>("All or none. An unknown upgrade type is refused."),
     row::<w::describe_cluster::Request>("Brokers only; the endpoint type controllers is refused."),
+    row::<w::consumer_group_heartbeat::Request>("Assignors uniform and range."),
+    row::<w::consumer_group_describe::Request>("Authorized operations are not computed."),
     row::<w::list_config_resources::Request>("Every topic and this broker."),
     row::<w::describe_topic_partitions::Request>(
         "Page by page, at most 2,000 partitions each. Every operation is authorized.",

@@ -51,6 +51,7 @@ const PURE_MAY_USE: &[&str] = &[
     "crc32c",
     "flate2",
     "lz4_flex",
+    "regex",
     "serde",
     "serde_json",
     "sha2",

@@ -3,6 +3,8 @@
 mod alter_client_quotas;
 mod alter_configs;
 pub(crate) mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
