@@ -67,12 +67,12 @@ fn respond(beat: Beat) -> Response {
         member_id: Some(beat.member_id),
         member_epoch: beat.epoch,
         heartbeat_interval_ms: beat.heartbeat_interval_ms,
-        assignment: beat.assignment.map(assignment),
+        assignment: beat.assignment.as_ref().map(assignment),
         ..Response::default()
     }
 }
 
-fn assignment(partitions: Partitions) -> Assignment {
+fn assignment(partitions: &Partitions) -> Assignment {
     let mut topics: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
     for (topic, partition) in partitions.iter() {
         topics.entry(topic).or_default().push(partition);
