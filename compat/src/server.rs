@@ -29,6 +29,8 @@ pub struct Server {
     folder: TempDir,
     data: PathBuf,
     addresses: Addresses,
+    /// What is said beside data and addresses.
+    arguments: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,25 +45,34 @@ impl Server {
     pub fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new().context("no temporary directory")?;
         let data = folder.path().join("data");
-        Self::start_in(folder, data)
+        Self::start_in(folder, data, &[])
+    }
+
+    /// The same with these arguments.
+    pub fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
+        let folder = TempDir::new().context("no temporary directory")?;
+        let data = folder.path().join("data");
+        Self::start_in(folder, data, arguments)
     }
 
     /// The same with its data on this disk; its log is elsewhere.
     pub fn start_on(disk: &SmallDisk) -> anyhow::Result<Self> {
         let folder = TempDir::new().context("no temporary directory")?;
-        Self::start_in(folder, disk.path().join("data"))
+        Self::start_in(folder, disk.path().join("data"), &[])
     }
 
     /// The same with its data below this folder.
     pub fn start_below(folder: &Path) -> anyhow::Result<Self> {
-        Self::start_in(TempDir::new().context("no temporary directory")?, folder.join("data"))
+        let own = TempDir::new().context("no temporary directory")?;
+        Self::start_in(own, folder.join("data"), &[])
     }
 
-    fn start_in(folder: TempDir, data: PathBuf) -> anyhow::Result<Self> {
+    fn start_in(folder: TempDir, data: PathBuf, arguments: &[&str]) -> anyhow::Result<Self> {
         let any = || "127.0.0.1:0".to_owned();
         let asked = Addresses { kafka: any(), http: any(), registry: any() };
-        let (child, addresses) = spawn(&folder, &data, &asked)?;
-        Ok(Self { child, folder, data, addresses })
+        let arguments: Vec<String> = arguments.iter().map(|said| (*said).to_owned()).collect();
+        let (child, addresses) = spawn(&folder, &data, &asked, &arguments)?;
+        Ok(Self { child, folder, data, addresses, arguments })
     }
 
     /// Kills the process with SIGKILL and starts it again on the same data and ports.
@@ -100,7 +111,7 @@ impl Server {
 
     /// Starts a server that was stopped, on the same data and ports.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        let (child, addresses) = spawn(&self.folder, &self.data, &self.addresses)?;
+        let (child, addresses) = spawn(&self.folder, &self.data, &self.addresses, &self.arguments)?;
         self.child = child;
         self.addresses = addresses;
         Ok(())
@@ -109,6 +120,24 @@ impl Server {
     /// What the system shows of its process.
     pub fn process(&self) -> PathBuf {
         Path::new("/proc").join(self.child.id().to_string())
+    }
+
+    /// A figure of its process in bytes, as `/proc` calls it: `VmRSS` is its memory now, `VmHWM` the
+    /// most that it had.
+    pub fn memory(&self, name: &str) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(self.process().join("status"))?;
+        let mut lines = status.lines();
+        let line = lines.find(|line| line.starts_with(name)).context("no such figure")?;
+        let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// How many sockets its process has open.
+    pub fn open_sockets(&self) -> anyhow::Result<usize> {
+        let open = std::fs::read_dir(self.process().join("fd"))?;
+        // What is closed in between is not counted.
+        let names = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        Ok(names.filter(|name| name.to_string_lossy().starts_with("socket:")).count())
     }
 
     /// The data directory.
@@ -159,7 +188,12 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-fn spawn(folder: &TempDir, data: &Path, asked: &Addresses) -> anyhow::Result<(Child, Addresses)> {
+fn spawn(
+    folder: &TempDir,
+    data: &Path,
+    asked: &Addresses,
+    arguments: &[String],
+) -> anyhow::Result<(Child, Addresses)> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -171,6 +205,7 @@ fn spawn(folder: &TempDir, data: &Path, asked: &Addresses) -> anyhow::Result<(Ch
         .arg("--data")
         .arg(data)
         .args(["--kafka", &asked.kafka, "--http", &asked.http, "--registry", &asked.registry])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

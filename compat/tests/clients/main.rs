@@ -1,11 +1,14 @@
 //! Real clients against the binary. One module per family, so that `--skip kcat::` leaves one out.
 
+mod flood;
 mod go;
 mod hostile;
 mod http;
 mod java;
 mod kcat;
 mod librdkafka;
+mod memory;
 mod node;
 mod python;
 mod scenarios;
+mod wire;

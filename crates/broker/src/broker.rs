@@ -16,6 +16,7 @@ use crate::admission::Admission;
 use crate::catalog::{CATALOG, Catalog, CatalogRecord};
 use crate::fetch::WaitingFetches;
 use crate::fetch_sessions::FetchSessions;
+use crate::group_memory::GroupMemory;
 use crate::held::{HeldReplies, Mark, Wait};
 use crate::jobs::Jobs;
 use crate::partition::Logs;
@@ -50,6 +51,8 @@ pub struct BrokerConfig {
     pub disk_reserve_bytes: u64,
     /// How much memory and disk the logs take.
     pub store: StoreConfig,
+    /// [`limits::GROUP_BYTES_MAX`](crate::limits::GROUP_BYTES_MAX), or less.
+    pub group_bytes_max: usize,
     /// Seeds topic, member and cluster ids, so that a run can be repeated.
     pub seed: u64,
 }
@@ -76,6 +79,7 @@ pub struct Broker {
     pub(crate) quota_buckets: Buckets,
     pub(crate) logs: Logs,
     pub(crate) groups: Coordinator,
+    pub(crate) group_memory: GroupMemory,
     /// Why the groups could not be loaded.
     pub(crate) groups_trouble: Option<String>,
     pub(crate) held: HeldReplies,
@@ -114,6 +118,7 @@ impl Broker {
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
             Request::JoinGroup(request) => self.join_group(now, ticket, request),
+            Request::ConsumerHeartbeat(request) => self.consumer_heartbeat(now, ticket, request),
             Request::SyncGroup(request) => self.sync_group(now, ticket, request),
             Request::CommitOffsets(request) => self.commit_offsets(now, ticket, &request),
             Request::FetchOffsets(request) => self.fetch_offsets(ticket, &request),
@@ -163,6 +168,9 @@ impl Broker {
                 let described = groups.iter().map(|group| self.groups.describe(group));
                 Reply::DescribeGroups(described.collect())
             }
+            Request::DescribeConsumerGroups(request) => {
+                Reply::DescribeConsumerGroups(self.describe_consumer_groups(request))
+            }
             other => unreachable!("{} is dispatched by submit", other.name()),
         }
     }
@@ -189,6 +197,7 @@ impl Broker {
 
     /// Acts on every timer that is due: sessions, rebalances, waiting fetches and produce requests.
     pub fn tick(&mut self, now: Now) {
+        self.tell_groups_of_topics();
         self.groups.tick(now);
         self.carry_out_group_effects(now);
         self.expire_offsets(now);

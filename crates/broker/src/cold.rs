@@ -46,6 +46,14 @@ pub(crate) struct ColdRequest {
 }
 
 impl ColdRequest {
+    /// What it may read, unless a single batch is larger.
+    pub(crate) fn bytes_max(&self) -> usize {
+        match &self.answers {
+            ColdAnswers::Fetch { missing, .. } => missing.iter().map(|(f, _)| f.bytes_max()).sum(),
+            ColdAnswers::ListOffsets { .. } => 0,
+        }
+    }
+
     pub(crate) fn run(&mut self) {
         match &mut self.answers {
             ColdAnswers::Fetch { missing, .. } => missing.iter_mut().for_each(|(_, c)| c.run()),

@@ -37,7 +37,7 @@ const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Featur
 
 /// By name. Whoever makes a level work raises `max` and `initial` here, and nowhere else.
 const FEATURES: &[Feature] = &[
-    feature(GROUP_VERSION, 0, 0, 0),
+    feature(GROUP_VERSION, 0, 1, 1),
     // The metadata has one voter, which is this node.
     feature(KRAFT_VERSION, 1, 1, 1),
     // 29 is what Apache Kafka 4.2 calls its metadata; tools translate it into the release.

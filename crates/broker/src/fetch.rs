@@ -154,6 +154,12 @@ pub(crate) struct Filling {
     isolation: Isolation,
 }
 
+impl Filling {
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.max_bytes
+    }
+}
+
 impl Broker {
     pub(crate) fn fetch(&mut self, now: Now, ticket: Ticket, request: Fetch) {
         self.fetch_whole(now, ticket, None, request);

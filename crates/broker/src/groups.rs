@@ -3,15 +3,18 @@
 //! Invariants: a commit, a generation's assignments and a deletion are answered when their records
 //! are on disk; offsets are shown when they are, so that no client sees one that a crash takes back.
 
+use tidings_coordinator::limits::MEMBER_BYTES;
 use tidings_coordinator::{Answer, Effect, GroupsConfig, Record, TopicFacts, Waiter};
 use tidings_log::{LogId, NewRecord, PartitionLog};
 
 use crate::broker::{Broker, Now, Ticket};
 use crate::held::{Mark, Wait};
 use crate::topic_name::CONSUMER_OFFSETS;
+use crate::topics::distinct;
 use crate::{
-    CommitOffsets, DeleteGroups, DeleteOffsets, FetchOffsets, GroupRefused, GroupTrouble,
-    JoinGroup, NewTopic, Reply, SyncGroup, TopicRefused,
+    CommitOffsets, ConsumerHeartbeat, DeleteGroups, DeleteOffsets, DescribeConsumerGroups,
+    DescribedConsumerGroup, FetchOffsets, GroupRefused, GroupTrouble, JoinGroup, NewTopic, Reply,
+    SyncGroup, TopicRefused,
 };
 
 /// As Kafka configures the topic: the last commit of each group and partition is what counts.
@@ -109,15 +112,49 @@ impl Broker {
         }
     }
 
+    /// Refuses what would let the groups take more memory than they may.
+    fn take_group_memory(&mut self, now: Now, bytes: usize) -> Result<(), GroupRefused> {
+        let groups = &self.groups;
+        match self.group_memory.take(now.mono_ms, bytes, || groups.held_bytes()) {
+            true => Ok(()),
+            false => Err(GroupRefused::Full),
+        }
+    }
+
     // ---- membership ----------------------------------------------------------------------------
 
     pub(crate) fn join_group(&mut self, now: Now, ticket: Ticket, request: JoinGroup) {
-        if let Err(refused) = self.offsets_for_use(now) {
+        let metadata = request.protocols.iter().map(|(name, bytes)| name.len() + bytes.len());
+        let bytes = MEMBER_BYTES + metadata.sum::<usize>();
+        let admitted = self.offsets_for_use(now).and_then(|_| self.take_group_memory(now, bytes));
+        if let Err(refused) = admitted {
             return self.answer(ticket, Reply::JoinGroup(Err(refused)), &[]);
         }
         let fresh = self.random.bytes();
         self.groups.join(now, Waiter(ticket.0), request, fresh);
         self.carry_out_group_effects(now);
+    }
+
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        request: ConsumerHeartbeat,
+    ) {
+        if let Err(refused) = self.offsets_for_use(now) {
+            return self.answer(ticket, Reply::ConsumerHeartbeat(Err(refused)), &[]);
+        }
+        let fresh = self.random.bytes();
+        self.groups.consumer_heartbeat(now, Waiter(ticket.0), request, fresh);
+        self.carry_out_group_effects(now);
+    }
+
+    pub(crate) fn describe_consumer_groups(
+        &self,
+        request: DescribeConsumerGroups,
+    ) -> Vec<(String, Result<DescribedConsumerGroup, GroupRefused>)> {
+        let names = distinct(request.groups, |group| group).into_iter();
+        names.map(|name| (name.clone(), self.groups.describe_consumers(&name))).collect()
     }
 
     pub(crate) fn sync_group(&mut self, now: Now, ticket: Ticket, request: SyncGroup) {
@@ -139,12 +176,24 @@ impl Broker {
                         self.groups.persist_failed(now, &group);
                     }
                 }
+                Effect::Change(change) => {
+                    trouble = self.append_group_records(now, &change.records).err();
+                    if trouble.is_some() {
+                        self.groups.persist_failed(now, &change.group);
+                    } else {
+                        self.groups.accept(now, change);
+                    }
+                }
                 Effect::Answer { waiter, answer, once_durable } => {
                     let failed = trouble.as_ref().filter(|_| once_durable);
                     let failed = failed.map(|trouble| storage(trouble.clone()));
                     let reply = match (answer, failed) {
                         (Answer::Joined(_), Some(refused)) => Reply::JoinGroup(Err(refused)),
                         (Answer::Synced(_), Some(refused)) => Reply::SyncGroup(Err(refused)),
+                        (Answer::Beaten(_), Some(refused)) => {
+                            Reply::ConsumerHeartbeat(Err(refused))
+                        }
+                        (Answer::Beaten(result), None) => Reply::ConsumerHeartbeat(result),
                         (Answer::Joined(result), None) => Reply::JoinGroup(result),
                         (Answer::Synced(result), None) => Reply::SyncGroup(result),
                     };
@@ -160,6 +209,7 @@ impl Broker {
     pub(crate) fn commit_offsets(&mut self, now: Now, ticket: Ticket, request: &CommitOffsets) {
         let answer = self.offsets_for_use(now).and_then(|_| {
             let decision = self.groups.decide_commit(now, request)?;
+            self.take_group_memory(now, self.groups.grows_by(request))?;
             self.keep_group_records(now, decision.records).map_err(storage)?;
             self.groups.heard_from(now, &request.group, &request.member_id);
             Ok(decision.answers)
@@ -222,7 +272,7 @@ impl Broker {
 
     fn delete_group(&mut self, now: Now, group: &str) -> Result<(), GroupRefused> {
         self.groups_are_loaded()?;
-        let records = self.groups.decide_delete(group)?;
+        let records = self.groups.decide_delete(now, group)?;
         self.keep_group_records(now, records).map_err(storage)?;
         Ok(())
     }

@@ -128,6 +128,7 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         }
         Reply::JoinGroup(answer) => *answer = Err(group()),
         Reply::SyncGroup(answer) => *answer = Err(group()),
+        Reply::ConsumerHeartbeat(answer) => *answer = Err(group()),
         Reply::CommitOffsets(answer) => *answer = Err(group()),
         Reply::FetchOffsets(answer) => *answer = Err(group()),
         Reply::DeleteOffsets(answer) => *answer = Err(group()),
@@ -159,6 +160,7 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         | Reply::Heartbeat(_)
         | Reply::LeaveGroup(_)
         | Reply::ListGroups(_)
+        | Reply::DescribeConsumerGroups(_)
         | Reply::DescribeGroups(_) => unreachable!("these answers promise nothing to wait for"),
     }
 }

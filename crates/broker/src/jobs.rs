@@ -1,7 +1,8 @@
 //! What the owner carries out for the broker: durable writes of the journal, and jobs that block.
 //!
 //! Invariants: as many of the store's works are out as it hands out; at most
-//! [`limits::READS_OUT_MAX`] reads are; a folder is removed only when no work is out that began
+//! [`limits::READS_OUT_MAX`] reads are, and no more than there is room for what they read, but one at
+//! least while none is held; a folder is removed only when no work is out that began
 //! before its log was forgotten and may still write there.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -90,7 +91,7 @@ impl Removing {
 }
 
 /// What is out, and what waits to be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Jobs {
     /// Works of the store taken so far.
     works: u64,
@@ -98,6 +99,24 @@ pub(crate) struct Jobs {
     removals: VecDeque<Removing>,
     reads: VecDeque<ColdRequest>,
     reads_out: usize,
+    /// What the reads that are out may bring.
+    reading_bytes: usize,
+    /// What may be read, as the owner said last.
+    room_bytes: usize,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            works: 0,
+            works_out: BTreeSet::new(),
+            removals: VecDeque::new(),
+            reads: VecDeque::new(),
+            reads_out: 0,
+            reading_bytes: 0,
+            room_bytes: usize::MAX,
+        }
+    }
 }
 
 impl Jobs {
@@ -117,6 +136,23 @@ impl Jobs {
 
     pub(crate) fn read(&mut self, read: ColdRequest) {
         self.reads.push_back(read);
+    }
+
+    /// Whether so many bytes may be read now. One read that is larger than all the room there is goes
+    /// when it would be the only one.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let taken = self.reading_bytes + bytes;
+        taken <= self.room_bytes || (self.reads_out == 0 && self.room_bytes > 0)
+    }
+
+    fn next_read(&mut self) -> Option<ColdRequest> {
+        let bytes = self.reads.front()?.bytes_max();
+        if self.reads_out >= limits::READS_OUT_MAX || !self.has_room_for(bytes) {
+            return None;
+        }
+        self.reads_out += 1;
+        self.reading_bytes += bytes;
+        self.reads.pop_front()
     }
 }
 
@@ -144,13 +180,19 @@ impl Broker {
         if let Some(removing) = jobs.removals.pop_front() {
             return Some(Job { task: Task::Remove(removing) });
         }
-        if jobs.reads_out < limits::READS_OUT_MAX
-            && let Some(read) = jobs.reads.pop_front()
-        {
-            jobs.reads_out += 1;
-            return Some(Job { task: Task::Read(read) });
-        }
-        None
+        jobs.next_read().map(|read| Job { task: Task::Read(read) })
+    }
+
+    /// Tells how many bytes may be read from segments, those of reads that are out included; until
+    /// told, any number.
+    pub fn set_room_for_reads(&mut self, bytes: usize) {
+        self.jobs.room_bytes = bytes;
+    }
+
+    /// Whether a read waits for nothing but room.
+    pub fn reads_want_room(&self) -> bool {
+        let next = self.jobs.reads.front();
+        next.is_some_and(|read| !self.jobs.has_room_for(read.bytes_max()))
     }
 
     /// Takes back what [`Broker::next_job`] gave, after [`Job::run`].
@@ -163,6 +205,7 @@ impl Broker {
             Task::Remove(removing) => self.folders_removed(now, &removing.topic, removing.outcome),
             Task::Read(read) => {
                 self.jobs.reads_out -= 1;
+                self.jobs.reading_bytes -= read.bytes_max();
                 self.answer_cold(read);
             }
         }

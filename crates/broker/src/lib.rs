@@ -16,6 +16,7 @@ mod epochs;
 mod features;
 mod fetch;
 mod fetch_sessions;
+mod group_memory;
 mod groups;
 mod held;
 mod jobs;
@@ -55,9 +56,12 @@ pub use quotas::{
     QuotaFilter, QuotaKey, QuotaMatch, Usage,
 };
 pub use refused::{
-    DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused, GroupTrouble,
-    ProduceRefused, QuotaRefused, TopicRefused,
+    ConsumerTrouble, DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused,
+    GroupTrouble, ProduceRefused, QuotaRefused, TopicRefused,
 };
 pub use request::*;
-pub use tidings_coordinator::{GroupsConfig, IN_PROCESS_HOST};
+pub use tidings_coordinator::{
+    AssignorName, ConsumerGroupsConfig, GroupOverrides, GroupsConfig, IN_PROCESS_HOST,
+    MigrationPolicy,
+};
 pub use tidings_log as log;

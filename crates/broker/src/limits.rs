@@ -1,10 +1,19 @@
 //! Limits of the broker, with what each protects.
 
 pub use tidings_coordinator::limits::{
-    GROUPS_MAX, MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, SESSION_TIMEOUT_MAX_MS,
-    SESSION_TIMEOUT_MIN_MS,
+    CONSUMER_HEARTBEAT_MAX_MS, CONSUMER_HEARTBEAT_MIN_MS, CONSUMER_HEARTBEAT_MS,
+    CONSUMER_SESSION_MAX_MS, CONSUMER_SESSION_MIN_MS, CONSUMER_SESSION_MS, GROUPS_MAX,
+    MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, OFFSETS_RETENTION_MS, RETENTION_CHECK_MS,
+    SESSION_TIMEOUT_MAX_MS, SESSION_TIMEOUT_MIN_MS,
 };
 
+/// Bytes of members' metadata and assignments and of committed offsets, over all groups; more is
+/// refused.
+pub const GROUP_BYTES_MAX: usize = 384 * 1024 * 1024;
+/// Milliseconds until they are counted again when they have reached it.
+pub const GROUP_RECOUNT_MS: u64 = 1000;
+/// They are counted earlier when such a part of it has been taken since.
+pub const GROUP_RECOUNT_SHARE: usize = 64;
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 /// Partitions of the node: each takes memory.

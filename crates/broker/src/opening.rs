@@ -24,6 +24,7 @@ use crate::broker::{Broker, BrokerConfig, Now, OpenReport};
 use crate::catalog::{CATALOG, Catalog, CatalogRecord, log_key};
 use crate::fetch::WaitingFetches;
 use crate::fetch_sessions::{FetchSessions, SESSION_LIMITS};
+use crate::group_memory::GroupMemory;
 use crate::held::HeldReplies;
 use crate::jobs::{Jobs, moment};
 use crate::limits;
@@ -71,6 +72,7 @@ impl Broker {
             producer_ids: ProducerIds::none_below(catalog.producer_ids_end),
             cluster_id: String::new(),
             disk,
+            group_memory: GroupMemory::new(config.group_bytes_max),
             config,
             catalog,
             logs,
@@ -100,6 +102,7 @@ impl Broker {
         if damaged {
             broker.raise_epochs(now, &mut report);
         }
+        broker.tell_groups_of_topics();
         broker.load_groups(now, &mut report);
         broker.advance(now);
         Ok((broker, report))
@@ -366,6 +369,7 @@ mod tests {
         let now = Now { wall_ms: 1, mono_ms: 0 };
         let open = || {
             let config = BrokerConfig {
+                group_bytes_max: crate::limits::GROUP_BYTES_MAX,
                 node_id: 1,
                 brokers: 1,
                 default_partitions: 1,

@@ -1,7 +1,7 @@
 //! What the broker refuses, by what the caller can do about it. `server` maps each to Kafka's code.
 
 use thiserror::Error;
-pub use tidings_coordinator::{GroupRefused, GroupTrouble};
+pub use tidings_coordinator::{ConsumerTrouble, GroupRefused, GroupTrouble};
 use tidings_log::BatchRefused;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 pub use tidings_coordinator::{
-    CommitOffsets, CommitPartition, Committed, CommittedPartition, DeleteGroups, DeleteOffsets,
-    DeletedOffset, DescribeGroups, DescribedGroup, FetchOffsets, FetchedOffset, GroupMember,
-    Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, ListGroups, ListedGroup, SyncGroup,
-    Synced, TopicId, TopicName, WantedOffsets,
+    AboutMember, Beat, CommitOffsets, CommitPartition, Committed, CommittedPartition,
+    ConsumerHeartbeat, ConsumerMember, DeleteGroups, DeleteOffsets, DeletedOffset,
+    DescribeConsumerGroups, DescribeGroups, DescribedConsumerGroup, DescribedGroup, FetchOffsets,
+    FetchedOffset, GroupMember, Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, ListGroups,
+    ListedGroup, NamedPartitions, Partitions, SyncGroup, Synced, TopicId, TopicName, WantedOffsets,
 };
 
 use crate::{
@@ -71,11 +72,13 @@ calls! {
     SyncGroup => Result<Synced, GroupRefused>,
     Heartbeat => Result<(), GroupRefused>,
     LeaveGroup => Result<Vec<LeftMember>, GroupRefused>,
+    ConsumerHeartbeat => Result<Beat, GroupRefused>,
     CommitOffsets => Result<Vec<CommittedPartition>, GroupRefused>,
     FetchOffsets => Result<Vec<FetchedOffset>, GroupRefused>,
     DeleteOffsets => Result<Vec<DeletedOffset>, GroupRefused>,
     ListGroups => Vec<ListedGroup>,
     DescribeGroups => Vec<DescribedGroup>,
+    DescribeConsumerGroups => Vec<(String, Result<DescribedConsumerGroup, GroupRefused>)>,
     DeleteGroups => Vec<(String, Result<(), GroupRefused>)>,
 }
 

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
+use crate::up::Size;
+
 /// Where `up` listens, and where the commands look for a broker, unless told otherwise.
 pub(crate) const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
 pub(crate) const HTTP_DEFAULT: &str = "127.0.0.1:8080";
@@ -79,6 +81,16 @@ pub(crate) struct Up {
     #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=i64::from(BROKERS_MAX)))]
     pub(crate) virtual_brokers: i32,
+    /// The most memory that the node takes, for instance `1GiB` [default: half of what is there, at
+    /// most 6GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Size>,
+    /// Connections of Kafka clients at once [default: as many as the memory allows, at most 16384]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+    /// The same from one address [default: as many as in all]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections_per_ip: Option<usize>,
     /// Run an example on the node as well
     #[arg(long, value_enum)]
     pub(crate) demo: Option<Demo>,

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
+use crate::consumer_group::ConsumerGroup;
+use crate::embedded::CONSUMER;
 use crate::group::Group;
 use crate::retention::Sweep;
 use crate::timers::Timers;
 use crate::{
-    DescribedGroup, GroupRefused, GroupTrouble, GroupsConfig, Heartbeat, JoinGroup, Joined,
+    Beat, DescribedGroup, GroupRefused, GroupTrouble, GroupsConfig, Heartbeat, JoinGroup, Joined,
     LeaveGroup, LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced, Topics, limits,
 };
 
@@ -29,16 +31,29 @@ pub struct Waiter(pub u64);
 /// What the owner must do, in order.
 #[derive(Clone, Debug)]
 pub enum Effect {
+    /// Append these records and then [`Coordinator::accept`] the change; it has not been made. When the
+    /// log does not take them: [`Coordinator::persist_failed`].
+    Change(Change),
     /// Append this record. When the log does not take it: [`Coordinator::persist_failed`].
     Persist(Record),
     /// Answer this request; with `once_durable`, not before all records yielded so far are on disk.
     Answer { waiter: Waiter, answer: Answer, once_durable: bool },
 }
 
+/// A change of a group that counts when the log has its records.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub group: String,
+    pub records: Vec<Record>,
+    /// The classic member that has joined and is to ask for its assignment.
+    pub(crate) joined: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 pub enum Answer {
     Joined(Result<Joined, GroupRefused>),
     Synced(Result<Synced, GroupRefused>),
+    Beaten(Result<Beat, GroupRefused>),
 }
 
 /// Effects in the order in which they were decided.
@@ -66,19 +81,47 @@ impl Effects {
         self.answer(waiter, Answer::Synced(Ok(synced)), true);
     }
 
+    /// The answer to a heartbeat waits only when it depends on something: on a change before it, or on
+    /// what it says of an assignment.
+    pub(crate) fn beaten(&mut self, waiter: Waiter, result: Result<Beat, GroupRefused>) {
+        let shows = result.as_ref().is_ok_and(|beat| beat.assignment.is_some());
+        let changes = self.0.iter().any(|effect| matches!(effect, Effect::Change(_)));
+        let once_durable = shows || changes;
+        self.answer(waiter, Answer::Beaten(result), once_durable);
+    }
+
+    pub(crate) fn change(&mut self, group: &str, records: Vec<Record>) {
+        if !records.is_empty() {
+            self.push_change(group, records, None);
+        }
+    }
+
+    /// Of a join there is an effect even where it changes nothing in the log.
+    pub(crate) fn change_by_join(&mut self, group: &str, records: Vec<Record>, joined: String) {
+        self.push_change(group, records, Some(joined));
+    }
+
+    fn push_change(&mut self, group: &str, records: Vec<Record>, joined: Option<String>) {
+        self.0.push_back(Effect::Change(Change { group: group.to_owned(), records, joined }));
+    }
+
     fn answer(&mut self, waiter: Waiter, answer: Answer, once_durable: bool) {
         self.0.push_back(Effect::Answer { waiter, answer, once_durable });
     }
 }
 
 /// The groups of one node.
+///
+/// Invariant: a group of the consumer protocol is in `groups`, too, for what it has committed, and has
+/// no members there.
 #[derive(Debug, Default)]
 pub struct Coordinator {
-    groups: BTreeMap<String, Group>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) consumers: BTreeMap<String, ConsumerGroup>,
     timers: Timers,
-    effects: Effects,
-    config: GroupsConfig,
-    topics: Topics,
+    pub(crate) effects: Effects,
+    pub(crate) config: GroupsConfig,
+    pub(crate) topics: Topics,
     pub(crate) sweep: Sweep,
 }
 
@@ -125,6 +168,11 @@ impl Coordinator {
         self.groups.range((from, Bound::Unbounded))
     }
 
+    /// What the groups take of memory: members with their metadata and assignments, committed offsets.
+    pub fn held_bytes(&self) -> usize {
+        self.groups.values().map(Group::held_bytes).sum()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.groups.len() >= limits::GROUPS_MAX
     }
@@ -147,6 +195,18 @@ impl Coordinator {
     ) -> Result<(), GroupRefused> {
         self.check_join(&request)?;
         let name = request.group.clone();
+        match self.consumers.get(&name) {
+            Some(group) if !group.is_empty() => {
+                return self.join_consumers(now, waiter, request, fresh);
+            }
+            // A group without members becomes a classic one.
+            Some(_) => {
+                let records = self.consumer_tombstones(now, &name);
+                self.consumers.remove(&name);
+                self.effects.change(&name, records);
+            }
+            None => {}
+        }
         if !self.groups.contains_key(&name) {
             if !request.member_id.is_empty() {
                 return Err(GroupRefused::UnknownMember);
@@ -189,6 +249,10 @@ impl Coordinator {
     /// A member asks for its assignment; the leader brings everyone's.
     pub fn sync(&mut self, now: Now, waiter: Waiter, request: SyncGroup) {
         let name = request.group.clone();
+        if let Some(outcome) = self.sync_consumers(now, &request) {
+            self.effects.synced(waiter, outcome);
+            return self.reset_timer(&name);
+        }
         let outcome = match self.groups.get_mut(&name) {
             Some(group) => group.sync(now, waiter, request, &mut self.effects),
             None => Err(no_such_group(&name)),
@@ -200,6 +264,12 @@ impl Coordinator {
     }
 
     pub fn heartbeat(&mut self, now: Now, request: &Heartbeat) -> Result<(), GroupRefused> {
+        if let Some(outcome) = self.heartbeat_consumers(now, request) {
+            if outcome.is_err() {
+                self.reset_timer(&request.group);
+            }
+            return outcome;
+        }
         let group =
             self.groups.get_mut(&request.group).ok_or_else(|| no_such_group(&request.group))?;
         let instance = request.instance_id.as_deref();
@@ -208,6 +278,9 @@ impl Coordinator {
 
     /// A sign of life other than a heartbeat, such as a commit.
     pub fn heard_from(&mut self, now: Now, group: &str, member_id: &str) {
+        if self.consumers.contains_key(group) {
+            return;
+        }
         if let Some(group) = self.groups.get_mut(group) {
             group.touch(member_id, now.mono_ms);
         }
@@ -220,6 +293,9 @@ impl Coordinator {
     ) -> Result<Vec<LeftMember>, GroupRefused> {
         if request.group.is_empty() {
             return Err(GroupRefused::InvalidGroup);
+        }
+        if self.consumers.contains_key(&request.group) {
+            return Ok(self.leave_consumers(now, request));
         }
         let mut left = Vec::new();
         let members_before = self.groups.get(&request.group).map_or(0, |held| held.members.len());
@@ -242,6 +318,10 @@ impl Coordinator {
 
     /// The log did not take the group's last record: its members must join again.
     pub fn persist_failed(&mut self, now: Now, group: &str) {
+        if let Some(consumers) = self.consumers.get_mut(group) {
+            consumers.persist_failed();
+            return self.timers.set(group, Some(now.mono_ms + limits::RETRY_MS));
+        }
         if let Some(held) = self.groups.get_mut(group) {
             held.unsettle(now, &mut self.effects);
         }
@@ -260,6 +340,10 @@ impl Coordinator {
     /// decided by [`Coordinator::decide_expiry`].
     pub fn tick(&mut self, now: Now) {
         while let Some(name) = self.timers.pop_due(now.mono_ms) {
+            if self.consumers.contains_key(&name) {
+                self.tick_consumers(now, &name);
+                continue;
+            }
             if let Some(group) = self.groups.get_mut(&name) {
                 group.tick(now, &mut self.effects);
                 let idle_until = group.empty_since_ms + limits::IDLE_GROUP_KEPT_MS;
@@ -273,7 +357,36 @@ impl Coordinator {
         }
     }
 
-    fn reset_timer(&mut self, name: &str) {
+    fn tick_consumers(&mut self, now: Now, name: &str) {
+        self.expire_consumers(now, name);
+        if self.idle_consumers_end_ms(name).is_some_and(|ends_ms| ends_ms <= now.mono_ms) {
+            let records = self.consumer_tombstones(now, name);
+            self.effects.change(name, records);
+        }
+        // What was decided here sets the timer when it is accepted; until then it is not repeated.
+        match self.next_consumers_ms(name).filter(|next_ms| *next_ms > now.mono_ms) {
+            Some(next_ms) => self.timers.set(name, Some(next_ms)),
+            None => self.timers.set(name, Some(now.mono_ms + limits::RETRY_MS)),
+        }
+    }
+
+    /// When a group of the consumer protocol with nothing in it is forgotten.
+    fn idle_consumers_end_ms(&self, name: &str) -> Option<u64> {
+        let is_empty = self.consumers.get(name).is_some_and(ConsumerGroup::is_empty);
+        let held = self.groups.get(name).filter(|held| is_empty && held.is_idle())?;
+        Some(held.empty_since_ms + limits::IDLE_GROUP_KEPT_MS)
+    }
+
+    fn next_consumers_ms(&self, name: &str) -> Option<u64> {
+        let next_ms = self.consumers.get(name).and_then(ConsumerGroup::next_deadline_ms);
+        [next_ms, self.idle_consumers_end_ms(name)].into_iter().flatten().min()
+    }
+
+    pub(crate) fn reset_timer(&mut self, name: &str) {
+        if self.consumers.contains_key(name) {
+            let next_ms = self.next_consumers_ms(name);
+            return self.timers.set(name, next_ms);
+        }
         let Some(group) = self.groups.get(name) else { return self.timers.set(name, None) };
         // Never recorded and nothing in it: as if it had not been.
         if group.is_idle() && group.generation == 0 {
@@ -303,13 +416,20 @@ impl Coordinator {
                 group
             }
             Record::Group { group, snapshot: Some(snapshot) } => {
+                self.consumers.remove(&group);
                 let held = self.groups.entry(group.clone());
                 let held = held.or_insert_with(|| Group::new(&group, now.mono_ms));
                 held.load(snapshot, now.mono_ms);
                 group
             }
             Record::Group { group, snapshot: None } => {
-                self.groups.remove(&group);
+                if let Some(held) = self.groups.get_mut(&group) {
+                    held.forget_membership(now, &mut self.effects);
+                }
+                group
+            }
+            Record::Consumer { group, change } => {
+                self.apply_consumer(now, &group, change);
                 group
             }
         };
@@ -317,14 +437,19 @@ impl Coordinator {
     }
 
     /// The records that delete a group; changes nothing.
-    pub fn decide_delete(&self, name: &str) -> Result<Vec<Record>, GroupRefused> {
+    pub fn decide_delete(&mut self, now: Now, name: &str) -> Result<Vec<Record>, GroupRefused> {
         let group = self.groups.get(name);
         let group = group.ok_or(GroupRefused::Other(GroupTrouble::NotFound))?;
-        if !group.members.is_empty() {
+        let consumers = self.consumers.get(name);
+        if !group.members.is_empty() || consumers.is_some_and(|group| !group.is_empty()) {
             return Err(GroupRefused::Other(GroupTrouble::NotEmpty));
         }
         let mut records = group.offset_tombstones();
-        records.push(Record::Group { group: name.to_owned(), snapshot: None });
+        if consumers.is_some() {
+            records.extend(self.consumer_tombstones(now, name));
+        } else {
+            records.push(Record::Group { group: name.to_owned(), snapshot: None });
+        }
         Ok(records)
     }
 
@@ -334,22 +459,30 @@ impl Coordinator {
         let among = |named: &[String], what: &str| {
             named.is_empty() || named.iter().any(|name| name.eq_ignore_ascii_case(what))
         };
-        let groups = self.groups.values().filter(|group| {
-            among(&request.states, group.state.name()) && among(&request.types, CLASSIC)
-        });
-        groups
-            .map(|group| ListedGroup {
+        let groups = self.groups.values().map(|group| match self.consumers.get(&group.name) {
+            Some(consumers) => ListedGroup {
+                group: group.name.clone(),
+                protocol_type: CONSUMER.to_owned(),
+                state: consumers.state(),
+                group_type: CONSUMER,
+            },
+            None => ListedGroup {
                 group: group.name.clone(),
                 protocol_type: group.protocol_type.clone(),
                 state: group.state.name(),
                 group_type: CLASSIC,
-            })
-            .collect()
+            },
+        });
+        let wanted = |listed: &ListedGroup| {
+            among(&request.states, listed.state) && among(&request.types, listed.group_type)
+        };
+        groups.filter(wanted).collect()
     }
 
-    /// The group, or one in state `Dead` when there is none.
+    /// The group, or one in state `Dead` when there is none or its members speak the consumer protocol.
     pub fn describe(&self, name: &str) -> DescribedGroup {
-        self.groups.get(name).map_or_else(
+        let classic = self.groups.get(name).filter(|_| !self.consumers.contains_key(name));
+        classic.map_or_else(
             || DescribedGroup {
                 group: name.to_owned(),
                 state: "Dead",
@@ -367,13 +500,14 @@ fn no_such_group(name: &str) -> GroupRefused {
 }
 
 /// `prefix` and a version 4 UUID made of `fresh`.
-fn member_id(prefix: &str, mut fresh: [u8; 16]) -> String {
+pub(crate) fn member_id(prefix: &str, mut fresh: [u8; 16]) -> String {
     fresh[6] = fresh[6] & 0x0f | 0x40;
     fresh[8] = fresh[8] & 0x3f | 0x80;
     let number = u128::from_be_bytes(fresh);
     let cut = prefix.floor_char_boundary(limits::MEMBER_ID_PREFIX_BYTES_MAX);
+    let dash = if cut == 0 { "" } else { "-" };
     format!(
-        "{}-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        "{}{dash}{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
         &prefix[..cut],
         number >> 96,
         number >> 80 & 0xffff,

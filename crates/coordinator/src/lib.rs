@@ -1,4 +1,4 @@
-//! Classic consumer groups as a state machine without I/O, clock or randomness.
+//! Consumer groups of both protocols as state machines without I/O, clock or randomness.
 //!
 //! [`Coordinator`] takes a member's request with the time it arrived and yields [`Effect`]s: the
 //! answers to joins and syncs that had to wait, and the [`Record`]s that must reach the log first.
@@ -11,16 +11,20 @@
 //!
 //! [`Transactions`] is the same for transactional ids.
 //!
-//! Not here: the newer consumer protocol (KIP-848).
+//! Groups whose members assign among themselves are in `group`, those of the consumer protocol (KIP-848),
+//! to which the coordinator assigns, in `consumer_group`.
 #![forbid(unsafe_code)]
 
 mod config;
+mod consumer_group;
+mod consumers;
 mod coordinator;
 mod embedded;
 mod group;
 pub mod limits;
 mod member;
 mod offsets;
+mod partitions;
 mod reader;
 mod record;
 mod refused;
@@ -34,12 +38,19 @@ mod transaction;
 /// groups are loaded, such members of an earlier process are left out.
 pub const IN_PROCESS_HOST: &str = "/in-process";
 
-pub use config::GroupsConfig;
-pub use coordinator::{Answer, Coordinator, Effect, Now, Waiter};
+pub use config::{
+    AssignorName, ConsumerGroupsConfig, GroupOverrides, GroupsConfig, MigrationPolicy,
+};
+pub use consumer_group::{
+    AboutMember, ClassicMember, ConsumerRecord, CurrentAssignment, GroupEpoch, MemberState,
+    ResolvedRegex,
+};
+pub use coordinator::{Answer, Change, Coordinator, Effect, Now, Waiter};
 pub use offsets::{CommitDecision, DeletionDecision};
+pub use partitions::Partitions;
 pub use reader::RecordError;
 pub use record::{Committed, GroupSnapshot, MemberSnapshot, Record};
-pub use refused::{GroupRefused, GroupTrouble};
+pub use refused::{ConsumerTrouble, GroupRefused, GroupTrouble};
 pub use request::*;
 pub use topics::{TopicFacts, TopicId, TopicName, Topics};
 pub use transaction::*;

@@ -5,12 +5,29 @@
 pub const SESSION_TIMEOUT_MIN_MS: i32 = 6_000;
 /// Longest session: how long a dead member can hold partitions (`group.max.session.timeout.ms`).
 pub const SESSION_TIMEOUT_MAX_MS: i32 = 1_800_000;
+/// Session timeout of members of the consumer protocol, where nothing else is set
+/// (`group.consumer.session.timeout.ms`), and its bounds.
+pub const CONSUMER_SESSION_MS: i32 = 45_000;
+pub const CONSUMER_SESSION_MIN_MS: i32 = 45_000;
+pub const CONSUMER_SESSION_MAX_MS: i32 = 60_000;
+/// How often they are to send heartbeats (`group.consumer.heartbeat.interval.ms`), and its bounds.
+pub const CONSUMER_HEARTBEAT_MS: i32 = 5_000;
+pub const CONSUMER_HEARTBEAT_MIN_MS: i32 = 5_000;
+pub const CONSUMER_HEARTBEAT_MAX_MS: i32 = 15_000;
+/// How long committed offsets are kept that nobody needs (`offsets.retention.minutes`).
+pub const OFFSETS_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Time between two searches for them (`offsets.retention.check.interval.ms`).
+pub const RETENTION_CHECK_MS: u64 = 600_000;
 /// How long a new member's first join may wait before it counts as gone.
 pub const NEW_MEMBER_JOIN_MAX_MS: u64 = 300_000;
 /// Members of one group, those that were only given an id included (`group.max.size`).
 pub const MEMBERS_PER_GROUP_MAX: usize = 1_000;
 /// Groups on one node: memory, and the length of a listing.
 pub const GROUPS_MAX: usize = 100_000;
+/// What a member takes beside its metadata and assignment: names, ids, its place in maps.
+pub const MEMBER_BYTES: usize = 1024;
+/// What a committed offset takes beside its metadata.
+pub const OFFSET_BYTES: usize = 256;
 /// Protocols that one member may offer.
 pub const PROTOCOLS_PER_MEMBER_MAX: usize = 100;
 /// Metadata of all protocols of one member.
@@ -30,6 +47,12 @@ pub const GROUPS_PER_SWEEP: usize = 1_000;
 pub const EXPIRIES_PER_SWEEP: usize = 1_000;
 /// Pause between two steps, so that clients get their turn.
 pub const SWEEP_PAUSE_MS: u64 = 10;
+/// Bytes of a regular expression to which a member subscribes.
+pub const REGEX_BYTES_MAX: usize = 4_096;
+/// Memory that a compiled expression may take.
+pub const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Pause after which a change that time made due, and that the log did not take, is tried again.
+pub const RETRY_MS: u64 = 1_000;
 /// How long a group without members and offsets is kept for its generation number.
 pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
 /// Transactional ids on one node: about 500 bytes each, and the length of a listing.
@@ -45,6 +68,9 @@ pub const TRANSACTIONAL_ID_KEPT_MS: u64 = 604_800_000;
 pub const TRANSACTION_RETRY_MS: u64 = 1_000;
 
 const _: () = assert!(SESSION_TIMEOUT_MIN_MS < SESSION_TIMEOUT_MAX_MS);
+const _: () = assert!(CONSUMER_HEARTBEAT_MAX_MS < CONSUMER_SESSION_MIN_MS);
+const _: () = assert!(CONSUMER_SESSION_MIN_MS <= CONSUMER_SESSION_MS);
+const _: () = assert!(CONSUMER_SESSION_MS <= CONSUMER_SESSION_MAX_MS);
 const _: () = assert!(MEMBER_METADATA_BYTES_MAX <= GROUP_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX <= i16::MAX as usize);
 const _: () = assert!(MEMBER_ID_PREFIX_BYTES_MAX + 64 < NAME_BYTES_MAX);

@@ -34,7 +34,10 @@ impl Coordinator {
             return Err(GroupRefused::InvalidGroup);
         }
         match self.group(&request.group) {
-            Some(group) => group.may_commit(request)?,
+            Some(group) => match self.consumer_group(&request.group) {
+                Some(consumers) => consumers.may_commit(request)?,
+                None => group.may_commit(request)?,
+            },
             None if request.generation >= 0 && request.knows_epochs => {
                 return Err(GroupRefused::Other(GroupTrouble::NotFound));
             }
@@ -68,9 +71,27 @@ impl Coordinator {
         }
     }
 
+    /// By how much a commit adds to [`Coordinator::held_bytes`]: an offset that is there is replaced.
+    pub fn grows_by(&self, request: &CommitOffsets) -> usize {
+        let held = self.group(&request.group).map(|group| &group.offsets);
+        let grows_by = |wanted: &CommitPartition| {
+            let topic = self.topics().resolve(&wanted.topic)?;
+            let place = (topic.to_owned(), wanted.partition);
+            let metadata = wanted.metadata.as_ref().map_or(0, String::len);
+            Some(match held.and_then(|held| held.get(&place)) {
+                Some(there) => metadata.saturating_sub(there.metadata.len()),
+                None => limits::OFFSET_BYTES + metadata,
+            })
+        };
+        request.partitions.iter().filter_map(grows_by).sum()
+    }
+
     /// What the group has committed; nothing for a group that is not there.
     pub fn committed(&self, request: &FetchOffsets) -> Result<Vec<FetchedOffset>, GroupRefused> {
         let group = self.group(&request.group);
+        if let Some(consumers) = self.consumer_group(&request.group) {
+            consumers.may_fetch(request.member.as_ref())?;
+        }
         let all = || group.into_iter().flat_map(|group| &group.offsets);
         let fetched = |topic: TopicName, partition: i32, held: Option<&Committed>| FetchedOffset {
             topic,
@@ -109,8 +130,13 @@ impl Coordinator {
     ) -> Result<DeletionDecision, GroupRefused> {
         let group = self.group(&request.group);
         let group = group.ok_or(GroupRefused::Other(GroupTrouble::NotFound))?;
-        group.may_lose_offsets()?;
-        let subscribed = group.subscribed_topics();
+        let subscribed = match self.consumer_group(&request.group) {
+            Some(consumers) => Some(consumers.subscribed_topics()),
+            None => {
+                group.may_lose_offsets()?;
+                group.subscribed_topics()
+            }
+        };
         let mut decision = DeletionDecision { answers: Vec::new(), records: Vec::new() };
         for (topic, partition) in &request.partitions {
             let (topic, partition) = (topic.clone(), *partition);

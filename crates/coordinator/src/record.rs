@@ -1,12 +1,13 @@
 //! Records of `__consumer_offsets` in Apache Kafka's own formats, so that its tools decode them.
 //!
-//! Written: offset commits (key version 1, value version 3) and classic group metadata (key
-//! version 2, value version 3); a tombstone is a key without a value. Keys of other kinds, which a
-//! Kafka broker may have written, are passed over; a known key with a value of another version is
-//! an error.
+//! Written: offset commits (key version 1, value version 3), classic group metadata (key version 2,
+//! value version 3) and what groups of the consumer protocol keep (see [`ConsumerRecord`]); a
+//! tombstone is a key without a value. Keys of other kinds, which a Kafka broker may have written, are
+//! passed over; a known key with a value of another version is an error.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::ConsumerRecord;
 use crate::reader::{Reader, RecordError, put_bytes, put_optional_string, put_string};
 
 const OFFSET_KEY: i16 = 1;
@@ -21,6 +22,8 @@ pub enum Record {
     Offset { group: String, topic: String, partition: i32, committed: Option<Committed> },
     /// A generation of a group, or that the group is gone.
     Group { group: String, snapshot: Option<GroupSnapshot> },
+    /// A change of a group of the consumer protocol.
+    Consumer { group: String, change: ConsumerRecord },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +75,11 @@ impl Record {
                 put_string(&mut key, group);
                 (key.freeze(), snapshot.as_ref().map(GroupSnapshot::encode))
             }
+            Self::Consumer { group, change } => change.encode(group),
         }
     }
 
-    /// The record, or none when the key is of a kind that classic groups do not use.
+    /// The record, or none when the key is of a kind that is not used here.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Self>, RecordError> {
         let mut key = Reader::new(key, "record key");
         match key.i16()? {
@@ -89,7 +93,10 @@ impl Record {
                 group: key.string()?,
                 snapshot: value.map(GroupSnapshot::decode).transpose()?,
             })),
-            _ => Ok(None),
+            kind => {
+                let decoded = ConsumerRecord::decode(kind, &mut key, value)?;
+                Ok(decoded.map(|(group, change)| Self::Consumer { group, change }))
+            }
         }
     }
 }
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn keys_of_other_kinds_are_passed_over() {
-        assert_eq!(Record::decode(b"\x00\x05whatever", Some(b"x")), Ok(None));
+        assert_eq!(Record::decode(b"\x00\x63whatever", Some(b"x")), Ok(None));
     }
 
     #[test]

@@ -45,4 +45,33 @@ pub enum GroupTrouble {
     NotFound,
     #[error("{0}")]
     Storage(String),
+    #[error("{0}")]
+    Consumer(ConsumerTrouble),
+}
+
+/// Refusals of groups of the consumer protocol (KIP-848).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConsumerTrouble {
+    /// The member must give up everything and join again.
+    #[error("the member's epoch is {known} and not {said}: join again, without partitions")]
+    FencedEpoch { said: i32, known: i32 },
+    /// The same of a commit or fetch of offsets, which may be repeated with the right epoch.
+    #[error("the member's epoch is {known} and not {said}")]
+    StaleEpoch { said: i32, known: i32 },
+    #[error("the instance id is member {holder}'s, which has not left")]
+    UnreleasedInstance { holder: String },
+    #[error("there is no assignor {0} here")]
+    UnsupportedAssignor(String),
+    #[error("the regular expression is not valid: {0}")]
+    InvalidRegex(String),
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error("a member of the consumer protocol commits with version 9 or above")]
+    VersionTooOld,
+}
+
+impl From<ConsumerTrouble> for GroupRefused {
+    fn from(trouble: ConsumerTrouble) -> Self {
+        Self::Other(GroupTrouble::Consumer(trouble))
+    }
 }

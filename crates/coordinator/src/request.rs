@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Committed, GroupRefused, TopicName};
+use crate::{AboutMember, Committed, GroupRefused, Partitions, TopicId, TopicName};
 
 #[derive(Clone, Debug)]
 pub struct JoinGroup {
@@ -75,6 +75,64 @@ pub struct LeftMember {
     pub member_id: String,
     pub instance_id: Option<String>,
     pub outcome: Result<(), GroupRefused>,
+}
+
+/// A heartbeat of the consumer protocol (KIP-848). What is none has not changed since the last.
+#[derive(Clone, Debug)]
+pub struct ConsumerHeartbeat {
+    pub group: String,
+    pub member_id: String,
+    /// Whether the member makes its own id (v1+, KIP-1082).
+    pub brings_member_id: bool,
+    /// 0 to join, -1 to leave, -2 of a static member to leave for a while.
+    pub epoch: i32,
+    pub instance_id: Option<String>,
+    pub rack_id: Option<String>,
+    pub rebalance_timeout_ms: Option<i32>,
+    pub topics: Option<Vec<String>>,
+    /// Empty: none any more.
+    pub regex: Option<String>,
+    pub assignor: Option<String>,
+    pub owned: Option<Partitions>,
+    pub client_id: String,
+    pub client_host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beat {
+    pub member_id: String,
+    pub epoch: i32,
+    pub heartbeat_interval_ms: i32,
+    /// What the member may own, where that has changed or everything was said.
+    pub assignment: Option<Partitions>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DescribeConsumerGroups {
+    pub groups: Vec<String>,
+}
+
+/// Topic id, name and partitions.
+pub type NamedPartitions = Vec<(TopicId, String, Vec<i32>)>;
+
+#[derive(Clone, Debug)]
+pub struct DescribedConsumerGroup {
+    pub group: String,
+    /// Kafka's name: Empty, Assigning, Reconciling or Stable.
+    pub state: &'static str,
+    pub epoch: i32,
+    pub target_epoch: i32,
+    pub assignor: &'static str,
+    pub members: Vec<ConsumerMember>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ConsumerMember {
+    pub member_id: String,
+    pub epoch: i32,
+    pub about: AboutMember,
+    pub assigned: NamedPartitions,
+    pub target: NamedPartitions,
 }
 
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use crate::consumer_group::ConsumerGroup;
 use crate::coordinator::Coordinator;
 use crate::embedded::{self, CONSUMER};
 use crate::group::{Group, State};
@@ -50,7 +51,15 @@ impl Coordinator {
         let mut seen = 0;
         let mut reached = None;
         for (name, group) in self.groups_from(from) {
-            group.expire(now, retention_ms, &mut records);
+            let consumers = self.consumer_group(name);
+            let subscribed = consumers.map(ConsumerGroup::subscribed_topics);
+            let rule = match subscribed {
+                Some(topics) => Some(ExpiryRule::Unsubscribed(topics)),
+                None => group.expiry_rule(),
+            };
+            if let Some(rule) = rule {
+                group.expire(now, retention_ms, &rule, &mut records);
+            }
             seen += 1;
             if seen >= limits::GROUPS_PER_SWEEP || records.len() >= limits::EXPIRIES_PER_SWEEP {
                 reached = Some(name.clone());
@@ -68,14 +77,10 @@ impl Coordinator {
 }
 
 impl Group {
-    fn expire(&self, now: Now, retention_ms: i64, records: &mut Vec<Record>) {
-        if self.offsets.is_empty() {
-            return;
-        }
-        let Some(rule) = self.expiry_rule() else { return };
+    fn expire(&self, now: Now, retention_ms: i64, rule: &ExpiryRule, records: &mut Vec<Record>) {
         let due = |since_ms: i64| now.wall_ms.saturating_sub(since_ms) >= retention_ms;
         for ((topic, partition), held) in &self.offsets {
-            let since_ms = match &rule {
+            let since_ms = match rule {
                 ExpiryRule::Emptied { at_ms } => *at_ms,
                 ExpiryRule::Committed => held.commit_timestamp_ms,
                 ExpiryRule::Unsubscribed(topics) if topics.contains(topic) => continue,
@@ -89,6 +94,7 @@ impl Group {
 
     fn expiry_rule(&self) -> Option<ExpiryRule> {
         match self.state {
+            _ if self.offsets.is_empty() => None,
             _ if self.protocol_type.is_empty() => Some(ExpiryRule::Committed),
             State::Empty => Some(
                 self.state_since_wall_ms

@@ -36,6 +36,7 @@ pub struct TopicFacts {
 pub struct Topics {
     by_name: BTreeMap<String, TopicFacts>,
     names: BTreeMap<TopicId, String>,
+    version: u64,
 }
 
 impl Topics {
@@ -45,11 +46,13 @@ impl Topics {
             self.names.remove(&before.id);
         }
         self.names.insert(facts.id, name.to_owned());
+        self.version += 1;
     }
 
     pub fn remove(&mut self, name: &str) {
         if let Some(before) = self.by_name.remove(name) {
             self.names.remove(&before.id);
+            self.version += 1;
         }
     }
 
@@ -71,5 +74,14 @@ impl Topics {
 
     pub fn has(&self, name: &str, partition: i32) -> bool {
         self.facts(name).is_some_and(|facts| (0..facts.partitions).contains(&partition))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, TopicFacts)> {
+        self.by_name.iter().map(|(name, facts)| (name.as_str(), *facts))
+    }
+
+    /// Grows with every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 }

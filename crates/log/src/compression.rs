@@ -182,7 +182,7 @@ mod tests {
     fn a_snappy_block_cannot_claim_more_than_snappy_reaches() {
         let claims_100_mb = [0x80, 0xc2, 0xd7, 0x2f, 0x00];
         assert_eq!(
-            Compression::Snappy.decompress(&claims_100_mb, limits::DECOMPRESSED_BYTES_MAX),
+            Compression::Snappy.decompress(&claims_100_mb, 100_000_000),
             Err(BatchError::Invalid("snappy: 5 bytes cannot hold 100000000".to_owned()))
         );
     }

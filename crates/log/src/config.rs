@@ -1,5 +1,7 @@
 //! What of a topic's and a node's configuration the log acts on.
 
+use crate::limits::COMPACTION_SLOTS_MAX;
+
 /// A topic's configuration as far as its logs act on it; names and meanings are Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -82,6 +84,9 @@ pub struct StoreConfig {
     pub flush_after_ms: u64,
     /// Bytes of the newest batches kept in memory for readers, what is unflushed included.
     pub cache_bytes: u64,
+    /// Places of 24 bytes for keys in a compaction's memory, a power of two; where more keys are dirty
+    /// than three quarters of it, as many as fit are cleaned and the rest the next time.
+    pub compaction_slots_max: usize,
     /// Files of segments kept open for readers.
     pub open_files_max: usize,
     /// Milliseconds between two looks at a log's retention and compaction.
@@ -105,6 +110,7 @@ impl Default for StoreConfig {
             unflushed_bytes_max: 320 << 20,
             flush_after_ms: 5_000,
             cache_bytes: 256 << 20,
+            compaction_slots_max: COMPACTION_SLOTS_MAX,
             open_files_max: 1024,
             retention_check_ms: 300_000,
             producer_expiry_ms: 24 * 3600 * 1000,

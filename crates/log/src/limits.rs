@@ -3,10 +3,14 @@
 /// Largest batch that a log takes, whatever a topic's `max.message.bytes` says.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes that decompressing one batch may yield.
-pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What decoding one batch takes at most: what comes out of it, and a window that zstd keeps of the
+/// same. One is decoded at a time for requests, and one for upkeep.
+pub const DECODING_BYTES_MAX: usize = 2 * DECOMPRESSED_BYTES_MAX;
 /// Records of a refused batch that the answer names, as Kafka's message does.
 pub const REFUSED_RECORDS_MAX: usize = 3;
-/// Largest window a zstd frame may ask for, as a power of two; what the highest level uses.
+/// Largest window a zstd frame may ask for, as a power of two; what the highest level uses. Of its
+/// memory only as much is touched as comes out.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Most bytes that one read returns beyond its first batch, whatever the caller asks for.
 pub const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -64,11 +68,9 @@ const _: () = assert!(OPEN_TRANSACTIONS_PER_PARTITION_MAX < PRODUCERS_PER_PARTIT
 pub const COMPACTION_STEP_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes that a compaction reads or writes at a time.
 pub const COMPACTION_CHUNK_BYTES: usize = 1024 * 1024;
-/// Places of 24 bytes for keys in a compaction's memory, of which three quarters are used; where more
-/// keys are dirty, as many as fit are cleaned and the rest the next time.
+/// Places for keys in a compaction's memory, unless the store is told others.
 pub const COMPACTION_SLOTS_MAX: usize = 1 << 22;
 
 const _: () = assert!(BATCH_BYTES_MAX <= SEGMENT_BYTES_MAX as usize);
-const _: () = assert!(1 << ZSTD_WINDOW_LOG_MAX <= DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(SCAN_CHUNK_BYTES >= 4096);
 const _: () = assert!(COMPACTION_SLOTS_MAX.is_power_of_two());

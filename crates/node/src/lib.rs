@@ -4,6 +4,7 @@
 //! journal's writes ([`JournalIo`]), flushes, upkeep and cold reads ([`Workers`]). A caller's request
 //! is a message; its reply is a future. Knows nothing of sockets or the wire.
 
+mod fetched;
 mod file_disk;
 mod journal_io;
 pub mod limits;

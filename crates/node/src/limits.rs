@@ -3,6 +3,11 @@
 /// Bytes of produce requests that may be unanswered at once; further callers wait. A single larger
 /// request takes the whole allowance.
 pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of fetched batches that callers may hold; past it segments are not read until some are let
+/// go of. What is still in memory is given all the same.
+pub const FETCHED_BYTES_HELD_MAX: usize = 768 * 1024 * 1024;
+/// Milliseconds until it is looked again whether fetched bytes have been let go of.
+pub const FETCHED_LOOK_MS: u64 = 20;
 /// Requests that may be unanswered at once, parked fetches included; further callers wait.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 65_536;
 /// Requests that the shard takes before it hands out answers, so that a flood of requests cannot

@@ -14,11 +14,13 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
+use tidings_broker::limits::GROUP_BYTES_MAX;
 use tidings_broker::log::{Disk, Fault, StoreConfig};
 use tidings_broker::{Call, Client, OpenReport, Reply, Request, Usage};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
+use crate::fetched::FetchedBytes;
+use crate::limits::{FETCHED_BYTES_HELD_MAX, PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
 use crate::shard::{self, Asked, Message};
 use crate::{FileDisk, JournalIoChoice};
 
@@ -34,6 +36,12 @@ pub struct NodeConfig {
     pub disk_reserve_bytes: u64,
     /// How much memory and disk the logs take.
     pub store: StoreConfig,
+    /// [`limits::PRODUCE_BYTES_IN_FLIGHT_MAX`](crate::limits::PRODUCE_BYTES_IN_FLIGHT_MAX), or less.
+    pub produce_bytes_in_flight_max: usize,
+    /// [`limits::GROUP_BYTES_MAX`](tidings_broker::limits::GROUP_BYTES_MAX), or less.
+    pub group_bytes_max: usize,
+    /// [`limits::FETCHED_BYTES_HELD_MAX`](crate::limits::FETCHED_BYTES_HELD_MAX), or less.
+    pub fetched_bytes_held_max: usize,
     /// How the journal is written.
     pub journal_io: JournalIoChoice,
 }
@@ -55,6 +63,9 @@ impl Default for NodeConfig {
             delete_topics: true,
             disk_reserve_bytes: 64 * 1024 * 1024,
             store: StoreConfig::default(),
+            produce_bytes_in_flight_max: PRODUCE_BYTES_IN_FLIGHT_MAX,
+            fetched_bytes_held_max: FETCHED_BYTES_HELD_MAX,
+            group_bytes_max: GROUP_BYTES_MAX,
             journal_io: JournalIoChoice::default(),
         }
     }
@@ -124,6 +135,8 @@ struct Shared {
     inbox: mpsc::Sender<Message>,
     requests: Arc<Semaphore>,
     produce_bytes: Arc<Semaphore>,
+    produce_bytes_max: usize,
+    fetched_bytes: FetchedBytes,
     counters: Arc<Counters>,
     ended: watch::Receiver<Ended>,
     thread: Option<JoinHandle<()>>,
@@ -165,10 +178,12 @@ impl Node {
     ) -> Result<(Self, OpenReport), NodeError> {
         let counters = Arc::new(Counters::default());
         let requests = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
-        let produce_bytes = Arc::new(Semaphore::new(PRODUCE_BYTES_IN_FLIGHT_MAX));
+        let produce_bytes = Arc::new(Semaphore::new(config.produce_bytes_in_flight_max));
         let node_id = config.node_id;
+        let fetched_bytes = FetchedBytes::new(config.fetched_bytes_held_max);
         let allowances = [Arc::clone(&requests), Arc::clone(&produce_bytes)];
-        let started = shard::start(disk, &config, Arc::clone(&counters), allowances)?;
+        let started =
+            shard::start(disk, &config, Arc::clone(&counters), allowances, fetched_bytes.clone())?;
         let shared = Shared {
             node_id,
             log_dir,
@@ -176,6 +191,8 @@ impl Node {
             inbox: started.inbox,
             requests,
             produce_bytes,
+            produce_bytes_max: config.produce_bytes_in_flight_max,
+            fetched_bytes,
             counters,
             ended: started.ended,
             thread: Some(started.thread),
@@ -227,7 +244,7 @@ impl Node {
         let request = request.into_request();
         let produce_bytes = produce_bytes(&request);
         let slot = Arc::clone(&shared.requests).acquire_owned().await.map_err(stopped)?;
-        let weight = u32::try_from(produce_bytes.min(PRODUCE_BYTES_IN_FLIGHT_MAX))
+        let weight = u32::try_from(produce_bytes.min(shared.produce_bytes_max))
             .expect("the allowance fits a u32, see limits.rs");
         let bytes = Arc::clone(&shared.produce_bytes);
         let bytes = bytes.acquire_many_owned(weight).await.map_err(stopped)?;
@@ -237,6 +254,11 @@ impl Node {
         let sent = shared.inbox.send(Message::Request(request, asked));
         sent.map_err(|_| NodeError::Stopped)?;
         Ok(Answer { reply: answer, call: PhantomData })
+    }
+
+    /// How many more bytes of fetched batches callers may hold before reads of segments wait.
+    pub fn fetched_bytes_left(&self) -> usize {
+        self.shared.fetched_bytes.left()
     }
 
     pub fn figures(&self) -> NodeFigures {

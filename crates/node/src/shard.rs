@@ -28,7 +28,8 @@ use tidings_broker::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::limits::{FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX};
+use crate::fetched::FetchedBytes;
+use crate::limits::{FETCHED_LOOK_MS, FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX};
 use crate::node::{Counters, Ended};
 use crate::pool::reason;
 use crate::{JournalIo, JournalIoEvent, Lane, NodeConfig, NodeError, Workers};
@@ -75,9 +76,11 @@ pub(crate) fn start(
     config: &NodeConfig,
     counters: Arc<Counters>,
     allowances: [Arc<Semaphore>; 2],
+    fetched_bytes: FetchedBytes,
 ) -> Result<Started, NodeError> {
     let clock = Clock::start();
     let broker_config = BrokerConfig {
+        group_bytes_max: config.group_bytes_max,
         node_id: config.node_id,
         brokers: config.brokers,
         default_partitions: config.default_partitions,
@@ -116,6 +119,7 @@ pub(crate) fn start(
         probe_due_ms: 0,
         room: DiskRoom::Plenty,
         journal_failed: false,
+        fetched_bytes,
         counters,
     };
     let thread = spawn("tidings-shard", move || {
@@ -194,6 +198,7 @@ struct Shard {
     room: DiskRoom,
     /// The journal's failure has been told.
     journal_failed: bool,
+    fetched_bytes: FetchedBytes,
     counters: Arc<Counters>,
 }
 
@@ -236,7 +241,9 @@ impl Shard {
     fn patience(&self) -> Duration {
         let timers = [self.broker.next_timeout_ms(), self.broker.next_job_ms()];
         let due = timers.into_iter().flatten().fold(self.probe_due_ms, u64::min);
-        Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms))
+        let patience = due.saturating_sub(self.clock.now().mono_ms);
+        let look = if self.broker.reads_want_room() { FETCHED_LOOK_MS } else { u64::MAX };
+        Duration::from_millis(patience.min(look))
     }
 
     fn take(&mut self, message: Message) -> Result<Turn, NodeError> {
@@ -292,6 +299,7 @@ impl Shard {
     }
 
     fn hand_on_jobs(&mut self) {
+        self.broker.set_room_for_reads(self.fetched_bytes.left());
         while let Some(mut job) = self.broker.next_job(self.clock.now()) {
             self.jobs_out += 1;
             let lane = match job.kind() {
@@ -323,7 +331,12 @@ impl Shard {
     }
 
     fn hand_out(&mut self) {
-        while let Some(Completion { ticket, reply }) = self.broker.poll() {
+        while let Some(Completion { ticket, mut reply }) = self.broker.poll() {
+            if let Reply::Fetch(fetched)
+            | Reply::FetchInSession(Ok(SessionFetched { partitions: fetched, .. })) = &mut reply
+            {
+                self.fetched_bytes.count(fetched);
+            }
             let Some(mut asked) = self.waiting.remove(&ticket) else {
                 debug_assert!(false, "{ticket:?} was answered twice");
                 continue;

@@ -16,7 +16,10 @@ use bytes::Bytes;
 use tidings_wire::{DecodeError, Problem, Request, RequestHeader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{ANSWERS_AT_LENGTH_MAX, ConnectionLimits, ELEMENTS_BEFORE_COUNTING};
+use crate::limits::{
+    ANSWERS_AT_LENGTH_MAX, ConnectionLimits, ELEMENTS_BEFORE_COUNTING, SHORT_ANSWER_BYTES_MAX,
+    SHORT_ANSWERS_SHARE, SHORT_REQUEST_BYTES_MAX,
+};
 
 const NEVER_CLOSED: &str = "the semaphores are never closed";
 
@@ -36,12 +39,7 @@ impl Allowances {
                 all: Arc::new(Semaphore::new(limits.elements_in_flight_max)),
                 per_request_max: limits.elements_per_request_max.min(limits.elements_in_flight_max),
             },
-            answers: Answers {
-                bytes: Arc::new(Semaphore::new(limits.answer_bytes_held_max)),
-                bytes_max: limits.answer_bytes_held_max,
-                places: Arc::new(Semaphore::new(ANSWERS_AT_LENGTH_MAX)),
-                waiting: Arc::default(),
-            },
+            answers: Answers::new(limits.answer_bytes_held_max),
         }
     }
 }
@@ -137,33 +135,63 @@ fn permits(count: usize) -> u32 {
 }
 
 /// Answers whose size the request does not tell: few are worked out at once, and what they hold is
-/// counted until their readers have taken them.
+/// counted until their readers have taken them. Short requests and short answers have a part of their
+/// own, so that they do not queue up behind long ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
-    bytes: Arc<Semaphore>,
-    bytes_max: usize,
-    places: Arc<Semaphore>,
-    /// Answers that wait for memory.
+    short: Class,
+    long: Class,
+    /// Answers that wait for a place or for memory.
     waiting: Arc<AtomicUsize>,
 }
 
+#[derive(Clone, Debug)]
+struct Class {
+    places: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+impl Class {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(ANSWERS_AT_LENGTH_MAX)),
+            bytes: Arc::new(Semaphore::new(bytes_max)),
+            bytes_max,
+        }
+    }
+}
+
 impl Answers {
+    fn new(bytes_max: usize) -> Self {
+        let short = bytes_max / SHORT_ANSWERS_SHARE;
+        Self {
+            short: Class::new(short),
+            long: Class::new(bytes_max - short),
+            waiting: Arc::default(),
+        }
+    }
+
     /// Waits for a place among those that are being worked out.
-    pub(crate) async fn begin(&self) -> OwnedSemaphorePermit {
+    pub(crate) async fn begin(&self, request_bytes: usize) -> OwnedSemaphorePermit {
+        let is_short = request_bytes <= SHORT_REQUEST_BYTES_MAX;
+        let class = if is_short { &self.short } else { &self.long };
         let _wanting = self.want();
-        Arc::clone(&self.places).acquire_owned().await.expect(NEVER_CLOSED)
+        Arc::clone(&class.places).acquire_owned().await.expect(NEVER_CLOSED)
     }
 
     /// Waits until an answer of so many bytes fits; one that is larger than all waits for all.
     pub(crate) async fn hold(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let is_short = bytes <= SHORT_ANSWER_BYTES_MAX;
+        let class = if is_short { &self.short } else { &self.long };
         let _wanting = self.want();
-        let bytes = permits(bytes.min(self.bytes_max));
-        Arc::clone(&self.bytes).acquire_many_owned(bytes).await.expect(NEVER_CLOSED)
+        let bytes = permits(bytes.min(class.bytes_max));
+        Arc::clone(&class.bytes).acquire_many_owned(bytes).await.expect(NEVER_CLOSED)
     }
 
-    /// The same without waiting.
+    /// The same without waiting, for what is left of an answer.
     pub(crate) fn try_hold(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.bytes).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+        Arc::clone(&self.long.bytes).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 
     /// Whether somebody waits for what others hold.
@@ -199,7 +227,7 @@ mod tests {
         Allowances::new(&ConnectionLimits {
             elements_in_flight_max: elements,
             elements_per_request_max: per_request,
-            answer_bytes_held_max: 100,
+            answer_bytes_held_max: 4 * SHORT_ANSWER_BYTES_MAX,
             ..ConnectionLimits::default()
         })
     }
@@ -247,20 +275,34 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_short_while_one_waits() {
+    fn an_answer_waits_for_others_of_its_class() {
         let answers = allowances(1, 1).answers;
-        let held = now(answers.hold(60)).unwrap();
+        let (short, long) = (SHORT_ANSWER_BYTES_MAX, 3 * SHORT_ANSWER_BYTES_MAX);
+        let held = now(answers.hold(2 * short)).unwrap();
         assert!(!answers.are_short());
         {
-            let mut waits = pin!(answers.hold(1000));
+            let mut waits = pin!(answers.hold(usize::MAX));
             assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             assert!(answers.are_short());
             assert!(answers.try_hold(1).is_none(), "nobody overtakes");
+            assert!(now(answers.hold(short)).is_some(), "unless it is short");
             drop(held);
             let all = now(waits).unwrap();
-            assert_eq!(all.num_permits(), 100, "the largest answer takes all there is");
+            assert_eq!(all.num_permits(), long, "the largest answer takes all there is");
         }
         assert!(!answers.are_short());
-        assert!(answers.try_hold(100).is_some());
+        assert!(answers.try_hold(long).is_some());
+    }
+
+    #[test]
+    fn short_requests_do_not_wait_for_the_places_of_long_ones() {
+        let answers = allowances(1, 1).answers;
+        let long: Vec<_> = (0..ANSWERS_AT_LENGTH_MAX)
+            .map(|_| now(answers.begin(SHORT_REQUEST_BYTES_MAX + 1)).unwrap())
+            .collect();
+        assert!(now(answers.begin(SHORT_REQUEST_BYTES_MAX + 1)).is_none());
+        assert!(now(answers.begin(SHORT_REQUEST_BYTES_MAX)).is_some());
+        drop(long);
+        assert!(now(answers.begin(SHORT_REQUEST_BYTES_MAX + 1)).is_some());
     }
 }

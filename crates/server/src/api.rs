@@ -260,6 +260,8 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::unregister_broker::Request>(
         "The brokers are this process: INVALID_REQUEST, others BROKER_ID_NOT_REGISTERED.",
     ),
+    row::<w::consumer_group_heartbeat::Request>("Assignors uniform and range."),
+    row::<w::consumer_group_describe::Request>("Authorized operations are not computed."),
     row::<w::list_config_resources::Request>("Every topic and this broker."),
     row::<w::describe_topic_partitions::Request>(
         "Page by page, at most 2,000 partitions each. Every operation is authorized.",

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tidings_broker::ConnectionOpened;
+use tidings_node::Node;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -36,7 +37,7 @@ use crate::api::{self, CloseReason, NoAnswer, Outcome, Turn};
 use crate::context::Connection;
 use crate::incoming::Incoming;
 use crate::limits::{
-    ConnectionLimits, DRAIN_MAX, FRAME_BYTES_MIN, READ_BUFFER_BYTES,
+    ConnectionLimits, DRAIN_MAX, FETCH_BYTES_MIN, FRAME_BYTES_MIN, READ_BUFFER_BYTES,
     REQUEST_BYTES_PER_CONNECTION_MAX, REQUESTS_PER_CONNECTION_MAX, SEGMENTS_PER_WRITE_MAX,
 };
 use crate::said::Lines;
@@ -107,7 +108,8 @@ pub(crate) async fn run(socket: TcpStream, connection: Arc<Connection>, mut shar
         shared,
         turns,
     };
-    let mut writing = Writing { socket: write, pending, under_way, limits, answers };
+    let node = connection.node.clone();
+    let mut writing = Writing { socket: write, pending, under_way, limits, answers, node };
     let mut written = std::pin::pin!(writing.run());
     let ended = tokio::select! {
         ended = reading.run() => ended,
@@ -224,7 +226,7 @@ impl Reading {
     async fn answer_alone(&self, frame: Bytes) -> (Turn, Option<OwnedSemaphorePermit>) {
         self.under_way.none().await;
         let answers = &self.connection.allowances.answers;
-        let _place = answers.begin().await;
+        let _place = answers.begin(frame.len()).await;
         let outcome = api::answer(&self.connection, frame).await;
         let held = match &outcome {
             Outcome::Answer { segments, .. } => {
@@ -295,6 +297,7 @@ struct Writing {
     under_way: Arc<UnderWay>,
     limits: ConnectionLimits,
     answers: Answers,
+    node: Node,
 }
 
 impl Writing {
@@ -367,7 +370,8 @@ impl Writing {
     /// Whoever reads slowly is in nobody's way until somebody waits for the memory.
     fn check_shortage(&self, begun: Instant) -> Result<(), CloseReason> {
         let unread_max = self.limits.unread_under_shortage_max;
-        if self.answers.are_short() && begun.elapsed() >= unread_max {
+        let is_short = self.answers.are_short() || self.node.fetched_bytes_left() < FETCH_BYTES_MIN;
+        if is_short && begun.elapsed() >= unread_max {
             return Err(CloseReason::UnreadUnderShortage(unread_max));
         }
         Ok(())

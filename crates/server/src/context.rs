@@ -1,7 +1,7 @@
 //! What a handler may know: the node, where clients find it, and who asks.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,8 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::allowances::{Allowances, Elements};
 use crate::limits::{
-    ConnectionLimits, FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHED_BYTES_HELD_MAX,
-    FETCHES_PER_CONNECTION_MAX,
+    ConnectionLimits, FETCH_BYTES_MAX, FETCH_BYTES_MIN, FETCH_SHARE, FETCHES_PER_CONNECTION_MAX,
 };
 use crate::pauses::Pauses;
 use crate::said::Lines;
@@ -99,6 +98,11 @@ impl Context {
         &self.connection.fetches
     }
 
+    /// The bytes that a fetch may return when it wants so many.
+    pub(crate) fn fetch_bytes(&self, wanted: usize) -> usize {
+        fetch_bytes(wanted, self.connection.node.fetched_bytes_left())
+    }
+
     /// The controller and the coordinator of everything.
     pub(crate) fn node_id(&self) -> i32 {
         self.connection.node.node_id()
@@ -162,71 +166,54 @@ pub(crate) struct AdvertisedBroker<'a> {
     pub(crate) port: u16,
 }
 
-/// What the fetches of one connection may take: their number, and a share of the bytes that all
-/// connections' answers hold.
+/// How many fetches of one connection may be under way.
 #[derive(Debug)]
 pub(crate) struct Fetches {
     slots: Arc<Semaphore>,
-    held: Arc<AtomicUsize>,
+}
+
+impl Default for Fetches {
+    fn default() -> Self {
+        Self { slots: Arc::new(Semaphore::new(FETCHES_PER_CONNECTION_MAX)) }
+    }
 }
 
 impl Fetches {
-    /// For one connection; `held` counts over all.
-    pub(crate) fn new(held: Arc<AtomicUsize>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(FETCHES_PER_CONNECTION_MAX)), held }
-    }
-
-    /// Waits for a slot; the slot and the bytes held in it go back when it is dropped.
+    /// Waits for a slot; it goes back when it is dropped.
     pub(crate) async fn begin(&self) -> FetchReservation {
         let slots = Arc::clone(&self.slots);
         let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
-        FetchReservation { _slot: slot, bytes: 0, held: Arc::clone(&self.held) }
+        FetchReservation { _slot: slot }
     }
+}
 
-    /// The bytes that a fetch may return when it wants this many.
-    pub(crate) fn allowed(&self, wanted: usize) -> usize {
-        let left = FETCHED_BYTES_HELD_MAX.saturating_sub(self.held.load(Ordering::Relaxed));
-        wanted.min((left / FETCH_SHARE).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX))
-    }
+/// The bytes that a fetch may return when it wants so many and so many may still be held.
+fn fetch_bytes(wanted: usize, left: usize) -> usize {
+    wanted.min((left / FETCH_SHARE).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX))
 }
 
 /// A fetch under way, until its answer has been written.
 #[derive(Debug)]
 pub(crate) struct FetchReservation {
     _slot: OwnedSemaphorePermit,
-    bytes: usize,
-    held: Arc<AtomicUsize>,
-}
-
-impl FetchReservation {
-    /// Counts the bytes of the answer.
-    pub(crate) fn hold(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for FetchReservation {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn fetches_return_less_as_unread_answers_pile_up() {
-        let fetches = Fetches::new(Arc::default());
-        assert_eq!(fetches.allowed(10), 10);
-        assert_eq!(fetches.allowed(usize::MAX), FETCH_BYTES_MAX);
-        let mut reservation = fetches.begin().await;
-        reservation.hold(FETCHED_BYTES_HELD_MAX - FETCH_SHARE * 3 * FETCH_BYTES_MIN);
-        assert_eq!(fetches.allowed(usize::MAX), 3 * FETCH_BYTES_MIN);
-        reservation.hold(FETCHED_BYTES_HELD_MAX);
-        assert_eq!(fetches.allowed(usize::MAX), FETCH_BYTES_MIN);
-        drop(reservation);
-        assert_eq!(fetches.allowed(usize::MAX), FETCH_BYTES_MAX);
+    #[test]
+    fn fetches_return_less_as_unread_answers_pile_up() {
+        let plenty = FETCH_SHARE * FETCH_BYTES_MAX;
+        for (wanted, left, allowed) in [
+            (10, plenty, 10),
+            (10, 0, 10),
+            (usize::MAX, usize::MAX, FETCH_BYTES_MAX),
+            (usize::MAX, plenty, FETCH_BYTES_MAX),
+            (usize::MAX, FETCH_SHARE * 3 * FETCH_BYTES_MIN, 3 * FETCH_BYTES_MIN),
+            (usize::MAX, 0, FETCH_BYTES_MIN),
+        ] {
+            assert_eq!(fetch_bytes(wanted, left), allowed, "{wanted} wanted, {left} left");
+        }
     }
 }

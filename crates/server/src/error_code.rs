@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tidings_broker::log::RefusalKind;
 use tidings_broker::{
-    DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused,
-    GroupTrouble, ProduceRefused, QuotaRefused, ReassignRefused, TopicRefused,
+    ConsumerTrouble, DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused,
+    GroupRefused, GroupTrouble, ProduceRefused, QuotaRefused, ReassignRefused, TopicRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -96,8 +96,13 @@ error_codes! {
     102 BROKER_ID_NOT_REGISTERED final "there is no such broker"
     103 INCONSISTENT_TOPIC_ID retry "a topic of a fetch session was deleted and created anew"
     106 FETCH_SESSION_TOPIC_ID_ERROR retry "a fetch session named topics by ids, then by names, or the reverse"
+    110 FENCED_MEMBER_EPOCH final "the member's epoch is not the coordinator's: join again without partitions"
+    111 UNRELEASED_INSTANCE_ID final "the member that has this group.instance.id has not left"
+    112 UNSUPPORTED_ASSIGNOR final "there is no such server-side assignor"
+    113 STALE_MEMBER_EPOCH final "the member's epoch is not the coordinator's: ask again with the right one"
     114 MISMATCHED_ENDPOINT_TYPE final "a broker answers for brokers only"
     115 UNSUPPORTED_ENDPOINT_TYPE final "there are no such endpoints"
+    128 INVALID_REGULAR_EXPRESSION final "the regular expression of a subscription is not valid"
 }
 
 /// A refusal's code and, where a response has room for it, its text.
@@ -249,6 +254,7 @@ impl Refusal for GroupRefused {
                 GroupTrouble::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 GroupTrouble::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
                 GroupTrouble::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+                GroupTrouble::Consumer(trouble) => consumer_code(trouble),
                 // Kafka's mapping: clients die of a storage error here, and of this one ask again.
                 GroupTrouble::Storage(text) => {
                     say_storage_trouble(text);
@@ -256,6 +262,18 @@ impl Refusal for GroupRefused {
                 }
             },
         }
+    }
+}
+
+fn consumer_code(trouble: &ConsumerTrouble) -> ErrorCode {
+    match trouble {
+        ConsumerTrouble::FencedEpoch { .. } => ErrorCode::FENCED_MEMBER_EPOCH,
+        ConsumerTrouble::StaleEpoch { .. } => ErrorCode::STALE_MEMBER_EPOCH,
+        ConsumerTrouble::UnreleasedInstance { .. } => ErrorCode::UNRELEASED_INSTANCE_ID,
+        ConsumerTrouble::UnsupportedAssignor(_) => ErrorCode::UNSUPPORTED_ASSIGNOR,
+        ConsumerTrouble::InvalidRegex(_) => ErrorCode::INVALID_REGULAR_EXPRESSION,
+        ConsumerTrouble::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+        ConsumerTrouble::VersionTooOld => ErrorCode::UNSUPPORTED_VERSION,
     }
 }
 

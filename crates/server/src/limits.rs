@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use tidings_node::limits::FETCHED_BYTES_HELD_MAX;
+
 /// Connections at once; one more is closed as soon as it is accepted (Kafka's `max.connections`).
 /// Protects file descriptors and memory: an idle one takes about [`CONNECTION_BYTES`].
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -33,12 +35,10 @@ pub const REQUESTS_PER_CONNECTION_MAX: usize = 64;
 pub const FETCHES_PER_CONNECTION_MAX: usize = 2;
 /// Bytes that one fetch may return, whatever it asks (its first batch may exceed it).
 pub const FETCH_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Fetched bytes that wait for their readers, over all connections: as they near this, fetches
-/// return less, down to the next limit. Not a hard bound: answers found at once may overshoot.
-pub const FETCHED_BYTES_HELD_MAX: usize = 1024 * 1024 * 1024;
-/// What a fetch may return when the readers are that slow.
+/// What a fetch may return when the readers are slow: as the bytes that wait for them near the node's
+/// [`FETCHED_BYTES_HELD_MAX`], fetches return less, down to this, and wait before they read segments.
 pub const FETCH_BYTES_MIN: usize = 1024 * 1024;
-/// A fetch may return this share of what is left of the bytes held.
+/// A fetch may return this share of what may still be held.
 pub const FETCH_SHARE: usize = 8;
 /// List elements of one request, all lists together: five times the partitions that a node may have,
 /// and the longest time for which one request can keep the node busy.
@@ -50,8 +50,15 @@ pub const ELEMENT_BYTES: usize = 1024;
 /// List elements that a request is decoded with before they are counted among all.
 pub const ELEMENTS_BEFORE_COUNTING: usize = 4096;
 /// Answers that are worked out at once where their size does not follow from the request's: lists of
-/// topics, groups, configurations.
+/// topics, groups, configurations. As many for short requests, and as many for longer ones.
 pub const ANSWERS_AT_LENGTH_MAX: usize = 2;
+/// Bytes up to which a request is short: it does not wait for its turn behind longer ones.
+pub const SHORT_REQUEST_BYTES_MAX: usize = 4096;
+/// Bytes up to which an answer is short: one of [`SHORT_ANSWERS_SHARE`] parts of the memory for
+/// answers is theirs alone.
+pub const SHORT_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// See [`SHORT_ANSWER_BYTES_MAX`].
+pub const SHORT_ANSWERS_SHARE: usize = 4;
 /// Bytes of such answers, and of those that lie unread for [`UNREAD_LOOK`], over all connections;
 /// further ones wait.
 pub const ANSWER_BYTES_HELD_MAX: usize = 256 * 1024 * 1024;
@@ -59,7 +66,7 @@ pub const ANSWER_BYTES_HELD_MAX: usize = 256 * 1024 * 1024;
 /// so that a slow reader keeps no more alive than its answer.
 pub const UNREAD_LOOK: Duration = Duration::from_secs(1);
 /// How long an answer may take to be read while others wait for the memory it holds.
-pub const UNREAD_UNDER_SHORTAGE_MAX: Duration = Duration::from_secs(5);
+pub const UNREAD_UNDER_SHORTAGE_MAX: Duration = Duration::from_secs(2);
 /// Lines that the log is told about clients per [`LINES_WINDOW`], over all connections.
 pub const LINES_PER_WINDOW_MAX: u32 = 50;
 /// See [`LINES_PER_WINDOW_MAX`].

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidings_node::Node;
@@ -88,7 +88,7 @@ pub async fn start(
     let counters = Arc::new(Counters::default());
     let allowances = Allowances::new(&config.limits);
     let advertised = Arc::new(config.advertised);
-    let (lines, fetched_bytes, by_address) = (Arc::default(), Arc::default(), Arc::default());
+    let (lines, by_address) = (Arc::default(), Arc::default());
     let ids = node.node_id()..;
     let each = ids.zip(listeners).zip(&local_addrs).map(|((broker_id, listener), at)| {
         let accepting = Accepting {
@@ -100,7 +100,6 @@ pub async fn start(
             counters: Arc::clone(&counters),
             allowances: allowances.clone(),
             lines: Arc::clone(&lines),
-            fetched_bytes: Arc::clone(&fetched_bytes),
             by_address: Arc::clone(&by_address),
             stopping: stopped.clone(),
         };
@@ -161,7 +160,6 @@ struct Accepting {
     counters: Arc<Counters>,
     allowances: Allowances,
     lines: Arc<Lines>,
-    fetched_bytes: Arc<AtomicUsize>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     stopping: watch::Receiver<bool>,
 }
@@ -206,7 +204,7 @@ impl Accepting {
             pauses: Pauses::new(),
             limits: self.limits,
             peer,
-            fetches: Fetches::new(Arc::clone(&self.fetched_bytes)),
+            fetches: Fetches::default(),
             allowances: self.allowances.clone(),
             lines: Arc::clone(&self.lines),
         });

@@ -45,8 +45,6 @@ static LAYOUTS: &[Layout] = &[
     layout(61, "DescribeProducers",            0, 0, "tl"),
     layout(65, "DescribeTransactions",         0, 0, "tl"),
     layout(66, "ListTransactions",             2, 0, "tell"),
-    layout(68, "ConsumerGroupHeartbeat",       1, 0, "tenniio"),
-    layout(69, "ConsumerGroupDescribe",        1, 0, "tl"),
     layout(71, "GetTelemetrySubscriptions",    0, 0, "teuiliifl"),
     layout(72, "PushTelemetry",                0, 0, "te"),
     layout(76, "ShareGroupHeartbeat",          1, 0, "tenniio"),

@@ -358,7 +358,7 @@ async fn an_answer_that_nobody_reads_makes_way_for_one_that_is_wanted() {
     unread.readable().await.unwrap();
 
     let mut wanted = connect(&server, ONE).await;
-    send(&mut wanted, 4, &metadata::Request::default()).await;
+    send(&mut wanted, 4, &at_length()).await;
     assert!(next_frame(&mut wanted).await.is_some());
     let settled = async {
         while server.figures().connections != 1 {

@@ -33,7 +33,7 @@ const EXAMPLES_MAY_USE: &[&str] = &["tidings", "tidings-engine", "tidings-stream
 
 /// Outside the table: the binary wires everything; the tools look at everything.
 const UNBOUND: &[&str] =
-    &["tidings-cli", "tidings-sim", "tidings-compat", "tidings-bench", "xtask"];
+    &["tidings-cli", "tidings-sim", "tidings-compat", "tidings-bench", "tidings-fuzz", "xtask"];
 
 /// Pure crates: values in, values out.
 pub(super) const PURE: &[&str] = &[
@@ -51,6 +51,7 @@ const PURE_MAY_USE: &[&str] = &[
     "crc32c",
     "flate2",
     "lz4_flex",
+    "regex",
     "serde",
     "serde_json",
     "sha2",

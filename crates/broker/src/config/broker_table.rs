@@ -132,7 +132,6 @@ use Value::{DeleteTopics, NodeId, Number, Store, Text};
 
 const IMPLEMENTATION: &str = "Of Kafka's implementation: nothing here has it.";
 const NO_AUTHENTICATION: &str = "There is no authentication.";
-const NO_CONSUMER_PROTOCOL: &str = "The consumer protocol is not served.";
 const NO_PLUGINS: &str = "There are no plug-ins.";
 const NO_QUORUM: &str = "One node has no quorum to take part in.";
 const NO_SHARE_GROUPS: &str = "Share groups are not served.";
@@ -215,20 +214,65 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     nothing("early.start.listeners", List, NO_QUORUM),
     served("fetch.max.bytes", Int, "Bytes of one fetch, whatever it asks."),
     nothing("fetch.purgatory.purge.interval.requests", Int, IMPLEMENTATION),
-    nothing("group.consumer.assignors", List, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.heartbeat.interval.ms", Int, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.max.heartbeat.interval.ms", Int, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.max.session.timeout.ms", Int, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.max.size", Int, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.migration.policy", String, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.min.heartbeat.interval.ms", Int, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.min.session.timeout.ms", Int, NO_CONSUMER_PROTOCOL),
-    nothing("group.consumer.session.timeout.ms", Int, NO_CONSUMER_PROTOCOL),
+    fixed(
+        "group.consumer.assignors",
+        List,
+        Text("uniform,range"),
+        "Assignors of the server; the first where no member prefers one.",
+    ),
+    fixed(
+        "group.consumer.heartbeat.interval.ms",
+        Int,
+        Number(limits::CONSUMER_HEARTBEAT_MS as i64),
+        "How often members of the consumer protocol send heartbeats.",
+    ),
+    fixed(
+        "group.consumer.max.heartbeat.interval.ms",
+        Int,
+        Number(limits::CONSUMER_HEARTBEAT_MAX_MS as i64),
+        "Longest interval that a group may have.",
+    ),
+    fixed(
+        "group.consumer.max.session.timeout.ms",
+        Int,
+        Number(limits::CONSUMER_SESSION_MAX_MS as i64),
+        "Longest session timeout that a group may have.",
+    ),
+    fixed(
+        "group.consumer.max.size",
+        Int,
+        Number(limits::MEMBERS_PER_GROUP_MAX as i64),
+        "Members of one group.",
+    ),
+    fixed(
+        "group.consumer.migration.policy",
+        String,
+        Text("bidirectional"),
+        "Groups change their protocol while they have members.",
+    ),
+    fixed(
+        "group.consumer.min.heartbeat.interval.ms",
+        Int,
+        Number(limits::CONSUMER_HEARTBEAT_MIN_MS as i64),
+        "Shortest interval that a group may have.",
+    ),
+    fixed(
+        "group.consumer.min.session.timeout.ms",
+        Int,
+        Number(limits::CONSUMER_SESSION_MIN_MS as i64),
+        "Shortest session timeout that a group may have.",
+    ),
+    fixed(
+        "group.consumer.session.timeout.ms",
+        Int,
+        Number(limits::CONSUMER_SESSION_MS as i64),
+        "Session timeout of members of the consumer protocol.",
+    ),
     nothing("group.coordinator.append.linger.ms", Int, IMPLEMENTATION),
     fixed(
         "group.coordinator.rebalance.protocols",
         List,
-        Text("classic"),
+        Text("classic,consumer"),
         "Kinds of groups that are served.",
     ),
     nothing("group.coordinator.threads", Int, IMPLEMENTATION),

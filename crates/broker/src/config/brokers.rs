@@ -165,6 +165,7 @@ pub(crate) fn describe_cluster(said: &BrokerSaid) -> Vec<ConfigEntry> {
 /// The configuration of a broker that was told nothing.
 pub fn broker_configs() -> Vec<ConfigEntry> {
     let config = BrokerConfig {
+        group_bytes_max: crate::limits::GROUP_BYTES_MAX,
         node_id: 1,
         brokers: 1,
         default_partitions: 4,
@@ -183,6 +184,7 @@ mod tests {
 
     fn config() -> BrokerConfig {
         BrokerConfig {
+            group_bytes_max: crate::limits::GROUP_BYTES_MAX,
             node_id: 7,
             brokers: 1,
             default_partitions: 3,

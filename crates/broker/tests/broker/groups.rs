@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use tidings_broker::{
-    CommitOffsets, CommitPartition, DeleteGroups, DeleteOffsets, DeleteTopics, DescribeGroups,
-    FetchOffsets, FetchedOffset, GroupRefused, GroupTrouble, Heartbeat, IN_PROCESS_HOST, JoinGroup,
-    LeaveGroup, ListGroups, SyncGroup, TopicName, WantedOffsets,
+    CommitOffsets, CommitPartition, ConsumerHeartbeat, DeleteGroups, DeleteOffsets, DeleteTopics,
+    DescribeConsumerGroups, DescribeGroups, FetchOffsets, FetchedOffset, GroupRefused,
+    GroupTrouble, Heartbeat, IN_PROCESS_HOST, JoinGroup, LeaveGroup, ListGroups, Partitions,
+    SyncGroup, TopicName, WantedOffsets,
 };
 
 use crate::rig::Rig;
@@ -215,4 +216,52 @@ fn deleted_and_expired_offsets_are_gone_after_a_restart_too() {
     rig.settle();
     let mut rig = rig.restart();
     assert_eq!(committed(&mut rig, "g"), []);
+}
+
+fn beat(member_id: &str, epoch: i32) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        group: "new".into(),
+        member_id: member_id.into(),
+        brings_member_id: true,
+        epoch,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout_ms: Some(10_000).filter(|_| epoch == 0),
+        topics: Some(vec!["a".to_owned()]).filter(|_| epoch == 0),
+        regex: None,
+        assignor: None,
+        owned: Some(Partitions::default()).filter(|_| epoch == 0),
+        client_id: "client".into(),
+        client_host: "/127.0.0.1".into(),
+    }
+}
+
+#[test]
+fn an_epoch_is_told_when_it_is_on_disk_and_survives_a_restart() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let sent = rig.submit(beat("m", 0));
+    assert!(!rig.is_answered(sent), "its records are not on disk");
+    rig.settle();
+    let joined = rig.answer::<ConsumerHeartbeat>(sent).unwrap().unwrap();
+    assert_eq!((joined.epoch, joined.assignment.unwrap().count()), (1, 2));
+    let asked = rig.submit(beat("m", 1));
+    assert!(rig.is_answered(asked), "nothing has changed");
+    let mut rig = rig.restart();
+    assert_eq!(rig.call(beat("m", 1)).unwrap().epoch, 1);
+    // A new topic of the name, seen through the catalog.
+    rig.call(DeleteTopics { topics: vec![TopicName::Name("a".into())] }).remove(0).outcome.unwrap();
+    let empty = rig.call(beat("m", 1)).unwrap();
+    assert_eq!(empty.assignment, Some(Partitions::default()));
+    rig.topic("a");
+    let seen = rig.call(ConsumerHeartbeat { owned: Some(Partitions::default()), ..beat("m", 1) });
+    assert_eq!(seen.unwrap().assignment.unwrap().count(), 2);
+    rig.pass(60_000);
+    rig.settle();
+    assert_eq!(rig.call(beat("m", 3)), Err(GroupRefused::UnknownMember), "its session is over");
+    let mut rig = rig.restart();
+    let request = DescribeConsumerGroups { groups: vec!["new".into()] };
+    let (_, described) = rig.call(request).remove(0);
+    let described = described.unwrap();
+    assert_eq!((described.state, described.members.len()), ("Empty", 0));
 }

@@ -28,6 +28,7 @@ pub(crate) struct Rig {
 
 pub(crate) fn config() -> BrokerConfig {
     BrokerConfig {
+        group_bytes_max: tidings_broker::limits::GROUP_BYTES_MAX,
         node_id: 1,
         brokers: 1,
         default_partitions: 2,

@@ -5,6 +5,7 @@
 
 mod figures;
 mod holder;
+mod memory;
 mod ports;
 mod screen;
 
@@ -15,7 +16,6 @@ use std::time::Instant;
 use tidings_engine::Engine;
 use tidings_gateway::{Addresses, Console, ConsoleOptions, FigureSource};
 use tidings_node::{Node, NodeConfig, NodeError, raise_open_files};
-use tidings_server::limits::ConnectionLimits;
 use tidings_server::{Server, ServerConfig};
 use tidings_shop::{Options, Shop, Speed};
 use tokio::net::TcpListener;
@@ -29,6 +29,8 @@ use crate::args::{Demo, Up};
 use crate::failure::{Exit, Failure};
 use crate::limits::STOP_GRACE;
 use crate::output::{print, print_json};
+pub(crate) use memory::Size;
+use memory::{Budget, default_memory};
 use ports::Ports;
 use screen::Ready;
 
@@ -38,11 +40,12 @@ const INTERRUPTED: u8 = 130;
 pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     log_to_stderr();
+    let budget = budget(&said)?;
     raise_open_files().map_err(|e| Failure::failed("the limit of open files is unknown").why(e))?;
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(&said).await?;
     let (running, shop) = tokio::select! {
-        started = start(&said, ports, begun) => started?,
+        started = start(&said, budget, ports, begun) => started?,
         // What has begun ends when it is dropped; the next start recovers.
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
@@ -64,13 +67,25 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     Ok(ended)
 }
 
+/// What the node may take of memory, as said or by default.
+fn budget(said: &Up) -> Result<Budget, Failure> {
+    let memory = said.memory.unwrap_or_else(default_memory);
+    let budget = Budget::of(memory, said.max_connections, said.max_connections_per_ip);
+    budget.map_err(|why| {
+        Failure::new(Exit::Usage, "there is not enough memory for this")
+            .why(why)
+            .hint("more with --memory SIZE")
+    })
+}
+
 /// Starts everything, or nothing, and says that it is ready.
 async fn start(
     said: &Up,
+    budget: Budget,
     ports: Ports,
     begun: Instant,
 ) -> Result<(Running, Option<Shop>), Failure> {
-    let mut running = Running::start(said, ports).await?;
+    let mut running = Running::start(said, budget, ports).await?;
     let opened = match said.demo {
         None => Ok(None),
         Some(Demo::Shop) => open_shop(said, &running.engine).await.map(Some),
@@ -157,18 +172,19 @@ struct Running {
 }
 
 impl Running {
-    async fn start(said: &Up, ports: Ports) -> Result<Self, Failure> {
+    async fn start(said: &Up, budget: Budget, ports: Ports) -> Result<Self, Failure> {
         let Ports { kafka, http, registry } = ports;
         let mut ready = Ready::new(said, &kafka, &http, &registry)?;
+        ready.memory = budget.memory;
         let dir = said.data.clone();
-        let config = NodeConfig { brokers: said.virtual_brokers, ..NodeConfig::default() };
+        let config = NodeConfig { brokers: said.virtual_brokers, ..budget.node() };
         let opened = tokio::task::spawn_blocking(move || Node::open(dir, config));
         let opened = opened.await.map_err(|e| Failure::failed("the node does not start").why(e))?;
         let (node, report) = opened.map_err(|e| not_opened(said, &e))?;
         ready.report = report;
         let engine = Engine::embedded(node.clone());
-        let limits = ConnectionLimits::default();
-        let config = ServerConfig { advertised: ready.advertised.clone(), limits };
+        let advertised = ready.advertised.clone();
+        let config = ServerConfig { advertised, limits: budget.connections() };
         let server = tidings_server::start(node.clone(), kafka, config)
             .await
             .map_err(|e| Failure::failed("the Kafka listener does not start").why(e))?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tidings_node::broker::OpenReport;
 use tokio::net::TcpListener;
 
+use super::memory::Size;
 use crate::args::{Demo, KAFKA_DEFAULT, Up};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
@@ -34,6 +35,8 @@ pub(super) struct Ready {
     /// The demo's month was in the log already.
     pub(super) fed: bool,
     exposed: bool,
+    /// The most that the node takes.
+    pub(super) memory: Size,
     pub(super) report: OpenReport,
     pub(super) elapsed: Duration,
 }
@@ -46,6 +49,7 @@ struct ReadyLine<'a> {
     http: &'a str,
     registry: &'a str,
     data: &'a Path,
+    memory: u64,
     /// Every broker, where there are virtual ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     brokers: Vec<String>,
@@ -79,6 +83,7 @@ impl Ready {
             demo: said.demo,
             fed: false,
             exposed: brokers.iter().chain([&http, &registry]).any(|at| !at.ip().is_loopback()),
+            memory: Size(0),
             report: OpenReport::default(),
             elapsed: Duration::ZERO,
         })
@@ -94,6 +99,7 @@ impl Ready {
             http: &self.http,
             registry: &self.registry,
             data: &self.data,
+            memory: self.memory.0,
             brokers: if self.is_virtual() { self.brokers() } else { Vec::new() },
         })
     }
@@ -114,12 +120,14 @@ impl Ready {
             false => format!("kept: {topics} topics, {partitions} partitions"),
         };
         let data = self.data.display().to_string();
+        let memory = self.memory.to_string();
         let mut rows = vec![
             ("Kafka", self.kafka.as_str(), "any Kafka client; topics made at first use"),
             ("Registry", &self.registry, "Confluent's REST API: Avro and JSON Schema"),
             ("Console", &self.http, "topics, groups, dead letters; JSON at /api"),
             ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
             ("Data", &data, &kept),
+            ("Memory", &memory, "at most; --memory SIZE for another"),
         ];
         let virtual_ports = self.virtual_ports();
         if self.is_virtual() {
@@ -224,6 +232,7 @@ mod tests {
             demo: None,
             fed: false,
             exposed: false,
+            memory: Size(6 << 30),
             report: OpenReport {
                 topics: 2,
                 partitions: 8,
@@ -244,6 +253,7 @@ Tidings {}  one node, for this machine
   Console   http://127.0.0.1:8080  topics, groups, dead letters; JSON at /api
   Health    http://127.0.0.1:8080  /livez /readyz, and /metrics for Prometheus
   Data      ./tidings-data         kept: 2 topics, 8 partitions
+  Memory    6144 MiB               at most; --memory SIZE for another
   Found     a-0: cut 12 bytes that were never whole
 
   ready in 71 ms

@@ -70,7 +70,8 @@ impl Group {
     }
 
     /// Replaces the membership by what the log kept of it, without the members that ended with the
-    /// process they were in: the others then rebalance.
+    /// process they were in: the others then rebalance. So they do when nobody leads them: they come from
+    /// a group of the consumer protocol.
     pub(crate) fn load(&mut self, snapshot: GroupSnapshot, now_ms: u64) {
         let protocol = snapshot.protocol.clone().unwrap_or_default();
         self.protocol_type = snapshot.protocol_type;
@@ -94,12 +95,32 @@ impl Group {
             self.state = State::Empty;
             self.protocol = None;
             self.leader = None;
-        } else if self.members.len() < recorded {
+        } else if self.members.len() < recorded || self.leader.is_none() {
             self.state = State::PreparingRebalance;
             self.rebalance_ends_ms = now_ms + self.rebalance_timeout_ms();
         } else {
             self.state = State::Stable;
         }
+    }
+
+    /// Everything but the offsets is gone; who waits must join again.
+    pub(crate) fn forget_membership(&mut self, now: Now, effects: &mut Effects) {
+        for member in std::mem::take(&mut self.members).into_values() {
+            if let Some(waiter) = member.joining {
+                effects.joined(waiter, Err(GroupRefused::Rebalancing));
+            }
+            if let Some(waiter) = member.syncing {
+                effects.synced(waiter, Err(GroupRefused::Rebalancing));
+            }
+        }
+        let (name, offsets) = (std::mem::take(&mut self.name), std::mem::take(&mut self.offsets));
+        *self = Self { offsets, ..Self::new(&name, now.mono_ms) };
+    }
+
+    /// The record that ends the group, if there is anything of it in the log but offsets.
+    pub(crate) fn tombstone(&self) -> Option<Record> {
+        let group = self.name.clone();
+        (self.generation > 0).then_some(Record::Group { group, snapshot: None })
     }
 
     /// The record of the group as it is from now on.
@@ -160,6 +181,16 @@ impl Group {
                 .protocols
                 .iter()
                 .any(|(name, _)| others().all(|(_, member)| member.supports(name)))
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        let members = self
+            .members
+            .values()
+            .map(|member| limits::MEMBER_BYTES + member.metadata_bytes() + member.assignment.len());
+        let pending = self.pending.len() * limits::MEMBER_BYTES;
+        let offsets = self.offsets.values().map(|held| limits::OFFSET_BYTES + held.metadata.len());
+        members.chain(offsets).sum::<usize>() + pending
     }
 
     fn has_room_for(&self, request: &JoinGroup, size_max: usize) -> bool {

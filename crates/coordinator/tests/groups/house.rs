@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidings_coordinator::{
-    Answer, CommitOffsets, CommitPartition, CommittedPartition, Coordinator, Effect, GroupRefused,
-    Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, Now, Record, SyncGroup, Synced,
-    TopicFacts, TopicName, Waiter,
+    Answer, Beat, CommitOffsets, CommitPartition, CommittedPartition, ConsumerHeartbeat,
+    Coordinator, Effect, GroupRefused, Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, Now,
+    Record, SyncGroup, Synced, TopicFacts, TopicName, Waiter,
 };
 
 pub(crate) const GROUP: &str = "g";
@@ -21,6 +21,7 @@ pub(crate) struct House {
     last: u64,
     joins: BTreeMap<u64, Result<Joined, GroupRefused>>,
     syncs: BTreeMap<u64, Result<Synced, GroupRefused>>,
+    beats: BTreeMap<u64, Result<Beat, GroupRefused>>,
     /// Everything that was to be kept, in order.
     pub(crate) kept: Vec<Record>,
 }
@@ -81,8 +82,8 @@ impl Default for House {
     fn default() -> Self {
         let mut groups = Coordinator::new();
         groups.topics_mut().put("orders", TopicFacts { id: ORDERS_ID, partitions: 4 });
-        let (joins, syncs, kept) = Default::default();
-        Self { groups, now_ms: 0, last: 0, joins, syncs, kept }
+        let (joins, syncs, beats, kept) = Default::default();
+        Self { groups, now_ms: 0, last: 0, joins, syncs, beats, kept }
     }
 }
 
@@ -110,11 +111,18 @@ impl House {
         while let Some(effect) = self.groups.poll() {
             match effect {
                 Effect::Persist(record) => self.kept.push(record),
+                Effect::Change(change) => {
+                    self.kept.extend(change.records.iter().cloned());
+                    self.groups.accept(self.now(), change);
+                }
                 Effect::Answer { waiter, answer: Answer::Joined(result), .. } => {
                     assert!(self.joins.insert(waiter.0, result).is_none(), "answered twice");
                 }
                 Effect::Answer { waiter, answer: Answer::Synced(result), .. } => {
                     assert!(self.syncs.insert(waiter.0, result).is_none(), "answered twice");
+                }
+                Effect::Answer { waiter, answer: Answer::Beaten(result), .. } => {
+                    assert!(self.beats.insert(waiter.0, result).is_none(), "answered twice");
                 }
             }
         }
@@ -126,6 +134,18 @@ impl House {
         self.groups.join(self.now(), Waiter(self.last), request, fresh);
         self.collect();
         self.last
+    }
+
+    /// Sends a heartbeat of the consumer protocol, which is answered at once.
+    pub(crate) fn consumer_beat(
+        &mut self,
+        request: ConsumerHeartbeat,
+    ) -> Result<Beat, GroupRefused> {
+        self.last += 1;
+        let fresh = u128::from(self.last).to_be_bytes();
+        self.groups.consumer_heartbeat(self.now(), Waiter(self.last), request, fresh);
+        self.collect();
+        self.beats.remove(&self.last).expect("answered at once")
     }
 
     pub(crate) fn send_sync(&mut self, request: SyncGroup) -> u64 {

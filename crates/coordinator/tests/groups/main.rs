@@ -1,5 +1,7 @@
 //! The coordinator as its owner sees it: behaviours in tables, and a seeded simulation.
 
+mod consumer_protocol;
+mod consumer_simulation;
 mod house;
 mod membership;
 mod offsets;

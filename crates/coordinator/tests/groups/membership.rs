@@ -496,10 +496,10 @@ fn an_empty_group_without_offsets_is_forgotten_in_time() {
 fn only_an_empty_group_can_be_deleted() {
     let (mut house, leader, follower) = House::with_two_members();
     let refused = |trouble| Err(GroupRefused::Other(trouble));
-    assert_eq!(house.groups.decide_delete(GROUP), refused(GroupTrouble::NotEmpty));
-    assert_eq!(house.groups.decide_delete("other"), refused(GroupTrouble::NotFound));
+    assert_eq!(house.groups.decide_delete(house.now(), GROUP), refused(GroupTrouble::NotEmpty));
+    assert_eq!(house.groups.decide_delete(house.now(), "other"), refused(GroupTrouble::NotFound));
     house.leave(&[(&leader, None), (&follower, None)]);
-    let records = house.groups.decide_delete(GROUP).unwrap();
+    let records = house.groups.decide_delete(house.now(), GROUP).unwrap();
     assert_eq!(records, [Record::Group { group: GROUP.into(), snapshot: None }]);
 }
 

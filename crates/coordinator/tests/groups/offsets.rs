@@ -316,8 +316,8 @@ fn deleting_a_topic_forgets_its_offsets_and_nothing_else() {
 fn deleting_a_group_forgets_its_offsets() {
     let mut house = House::default();
     house.commit(&commit("", -1, 3)).unwrap();
-    let records = house.groups.decide_delete(GROUP).unwrap();
     let now = house.now();
+    let records = house.groups.decide_delete(now, GROUP).unwrap();
     assert_eq!(records.len(), 2);
     assert!(matches!(&records[0], Record::Offset { committed: None, .. }));
     records.into_iter().for_each(|record| house.groups.apply(now, record));

@@ -99,6 +99,7 @@ pub(super) fn group(group: &str, refused: GroupRefused) -> Error {
             GroupTrouble::MetadataTooLarge
             | GroupTrouble::UnknownTopicId
             | GroupTrouble::Subscribed
+            | GroupTrouble::Consumer(_)
             | GroupTrouble::NotEmpty
             | GroupTrouble::NotFound => Error::Invalid(format!("group {group}: {trouble}")),
         },

@@ -11,7 +11,7 @@ use super::swap::Replacement;
 use super::transactions::Transactions;
 use super::{CompactPlan, Figures, Outcome, Step};
 use crate::batch::rewrite;
-use crate::limits::{COMPACTION_SLOTS_MAX, COMPACTION_STEP_BYTES};
+use crate::limits::COMPACTION_STEP_BYTES;
 use crate::partition_log::handles::Handles;
 use crate::partition_log::transactions::AbortedTransaction;
 use crate::retention::SegmentFacts;
@@ -66,13 +66,15 @@ struct Group {
 }
 
 impl CompactJob {
-    /// `aborted` are all aborted transactions that have an offset below `plan.until`.
+    /// `aborted` are all aborted transactions that have an offset below `plan.until`; at most three
+    /// quarters of `slots_max` keys are remembered.
     pub(crate) fn new(
         handles: Arc<Handles>,
         dir: &Arc<str>,
         plan: CompactPlan,
         aborted: Vec<AbortedTransaction>,
         live: LiveProducers,
+        slots_max: usize,
     ) -> Self {
         let dirty = plan.groups.iter().flatten();
         let dirty = dirty.filter(|segment| segment.next_offset > plan.dirty_from);
@@ -81,7 +83,7 @@ impl CompactJob {
             source: None,
             transactions: Transactions::new(aborted.clone()),
         };
-        let map = KeyMap::new(COMPACTION_SLOTS_MAX);
+        let map = KeyMap::new(slots_max);
         let times = (plan.now_ms, plan.config.delete_retention_ms.max(0));
         Self {
             handles,

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! plan(facts, config, now) -> CompactPlan
-//! job = CompactJob::new(handles, dir, plan, aborted, live)
+//! job = CompactJob::new(handles, dir, plan, aborted, live, slots_max)
 //! loop job.run():
 //!   Step::More                   again, now or after something else
 //!   Step::Replaced(replacement)  pin the files of replacement.sources for those who read them;

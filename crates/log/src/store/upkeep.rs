@@ -279,7 +279,8 @@ impl Store {
         }
         let (aborted, live) = log.facts_for_compaction(plan.until);
         let (handles, dir) = (Arc::clone(&self.handles), Arc::clone(log.dir()));
-        let job = CompactJob::new(handles, &dir, plan.clone(), aborted, live);
+        let slots_max = self.config.compaction_slots_max;
+        let job = CompactJob::new(handles, &dir, plan.clone(), aborted, live, slots_max);
         self.upkeep.compacting = Some((id, Box::new(job)));
     }
 

@@ -8,8 +8,8 @@
 //! one is refused with NOT_LEADER_OR_FOLLOWER, as Kafka does with a broker that it does not know.
 
 use tidings_broker::{
-    FetchInSession, FetchPartition, FetchRefused, Fetched, FetchedData, Isolation, SessionFetched,
-    SessionStep, TopicName,
+    FetchInSession, FetchPartition, FetchRefused, Fetched, Isolation, SessionFetched, SessionStep,
+    TopicName,
 };
 use tidings_wire::RequestHeader;
 use tidings_wire::fetch::{
@@ -41,7 +41,7 @@ impl Handler for Request {
             return Ok(refuse_replica(self.topics, by_id).into());
         }
         // Requests that wait for a slot are not decoded further; a read has no place among writes.
-        let mut reservation = context.fetches().begin().await;
+        let reservation = context.fetches().begin().await;
         context.let_pass();
         let isolation = isolation(self.isolation_level);
         let max_wait_ms = self.max_wait_ms.clamp(0, FETCH_WAIT_MAX.as_millis() as i32);
@@ -50,7 +50,7 @@ impl Handler for Request {
             isolation,
             max_wait_ms: max_wait_ms.unsigned_abs(),
             min_bytes: size(self.min_bytes),
-            max_bytes: context.fetches().allowed(size(self.max_bytes)),
+            max_bytes: context.fetch_bytes(size(self.max_bytes)),
             partitions: topics.flat_map(|topic| partitions_of(topic, by_id)).collect(),
         };
         let fetched = match self.step() {
@@ -66,8 +66,6 @@ impl Handler for Request {
                 }
             }
         };
-        let outcomes = fetched.partitions.iter().map(|partition| &partition.outcome);
-        reservation.hold(outcomes.flatten().map(FetchedData::bytes).sum());
         let leader = (header.version >= LEADERS_SINCE).then(|| context.node_id());
         let mut response = respond(fetched, isolation, leader);
         if leader.is_some() {

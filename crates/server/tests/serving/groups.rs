@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use tidings_wire::{
-    delete_groups, describe_groups, find_coordinator, heartbeat, init_producer_id, join_group,
-    leave_group, list_groups, metadata, offset_commit, offset_delete, offset_fetch, sync_group,
+    consumer_group_describe, consumer_group_heartbeat, delete_groups, describe_groups,
+    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, metadata,
+    offset_commit, offset_delete, offset_fetch, sync_group,
 };
 
 use crate::client::{Client, Served};
@@ -366,5 +367,122 @@ async fn single_offsets_are_deleted() {
     assert_eq!((response.error_code, codes), (0, vec![0, 3]));
     let left = client.call(8, &asking(id, None, 8)).await;
     assert_eq!(answered(left, 8), []);
+    served.stop().await;
+}
+
+fn heartbeat_as(member_id: &str, epoch: i32) -> consumer_group_heartbeat::Request {
+    consumer_group_heartbeat::Request {
+        group_id: "g".into(),
+        member_id: member_id.into(),
+        member_epoch: epoch,
+        ..Default::default()
+    }
+}
+
+fn entering(member_id: &str) -> consumer_group_heartbeat::Request {
+    consumer_group_heartbeat::Request {
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..heartbeat_as(member_id, 0)
+    }
+}
+
+#[tokio::test]
+async fn a_member_of_the_consumer_protocol_joins_and_leaves() {
+    let (served, mut client) = Served::with_topic("t").await;
+    let id = id_of(&mut client, "t").await;
+    for version in 0..=1 {
+        let joined = client.call(version, &entering("m")).await;
+        assert_eq!((joined.error_code, joined.member_id.as_deref()), (0, Some("m")));
+        assert_eq!(joined.heartbeat_interval_ms, 5_000);
+        let topics = joined.assignment.expect("an assignment").topic_partitions;
+        assert_eq!((topics[0].topic_id, &topics[0].partitions[..]), (id, &[0][..]));
+        let beat = client.call(version, &heartbeat_as("m", joined.member_epoch)).await;
+        assert_eq!((beat.error_code, beat.member_epoch), (0, joined.member_epoch));
+        assert_eq!(beat.assignment, None);
+
+        let mut commit = committing(id, 7, "");
+        commit.member_id = "m".into();
+        for (commit_version, epoch, code) in
+            [(9, 0, 113), (8, joined.member_epoch, 35), (9, joined.member_epoch, 0)]
+        {
+            commit.generation_id_or_member_epoch = epoch;
+            let answer = client.call(commit_version, &commit).await;
+            assert_eq!(answer.topics[0].partitions[0].error_code, code, "v{commit_version}");
+        }
+
+        let left = client.call(version, &heartbeat_as("m", -1)).await;
+        assert_eq!((left.error_code, left.member_epoch), (0, -1));
+        let gone = client.call(version, &heartbeat_as("m", joined.member_epoch)).await;
+        assert_eq!(gone.error_code, 25);
+    }
+    // The coordinator makes an id in version 0, and none in version 1.
+    let named = client.call(0, &entering("")).await;
+    assert_eq!(named.member_id.expect("made for it").len(), 36);
+    let refused = client.call(1, &entering("")).await;
+    assert_eq!((refused.error_code, refused.error_message.is_some()), (42, true));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_of_the_consumer_protocol_is_described() {
+    let (served, mut client) = Served::with_topic("t").await;
+    let id = id_of(&mut client, "t").await;
+    let joined = client.call(1, &entering("m")).await;
+    let group_ids = vec!["g".to_owned(), "none".to_owned()];
+    let request = consumer_group_describe::Request { group_ids, ..Default::default() };
+    for version in 0..=1 {
+        let described = client.call(version, &request).await;
+        let (group, none) = (&described.groups[0], &described.groups[1]);
+        let seen = (group.group_state.as_str(), group.assignor_name.as_str());
+        assert_eq!(seen, ("Stable", "uniform"));
+        let epoch = joined.member_epoch;
+        assert_eq!((group.group_epoch, group.assignment_epoch), (epoch, epoch));
+        let member = &group.members[0];
+        let seen = (member.member_id.as_str(), member.client_host.as_str(), member.member_epoch);
+        assert_eq!(seen, ("m", "/127.0.0.1", epoch));
+        assert_eq!(member.subscribed_topic_names, ["t"]);
+        let assigned = &member.assignment.topic_partitions[0];
+        assert_eq!((assigned.topic_id, assigned.topic_name.as_str()), (id, "t"));
+        assert_eq!(member.target_assignment, member.assignment);
+        assert_eq!(member.member_type, if version == 0 { -1 } else { 1 });
+        assert_eq!((none.error_code, none.error_message.is_some()), (69, true));
+    }
+    let request = describe_groups::Request { groups: vec!["g".into()], ..Default::default() };
+    assert_eq!(client.call(6, &request).await.groups[0].error_code, 69);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_of_the_consumer_protocol_have_kafkas_codes() {
+    let (served, mut client) = Served::with_topic("t").await;
+    assert_eq!(client.call(1, &heartbeat_as("m", 3)).await.error_code, 69);
+    let instance =
+        |request| consumer_group_heartbeat::Request { instance_id: Some("i".into()), ..request };
+    let joined = client.call(1, &instance(entering("m"))).await;
+    assert_eq!(joined.error_code, 0);
+    let with_assignor =
+        consumer_group_heartbeat::Request { server_assignor: Some("mine".into()), ..entering("n") };
+    let with_regex = consumer_group_heartbeat::Request {
+        subscribed_topic_regex: Some("(".into()),
+        ..entering("n")
+    };
+    let cases = [
+        (heartbeat_as("m", joined.member_epoch + 1), 110),
+        (instance(entering("n")), 111),
+        (with_assignor, 112),
+        (with_regex, 128),
+        (instance(heartbeat_as("n", 1)), 82),
+        (heartbeat_as("n", 1), 25),
+    ];
+    for (request, code) in cases {
+        let refused = client.call(1, &request).await;
+        assert_eq!(refused.error_code, code, "{:?}", refused.error_message);
+        assert!(refused.error_message.is_some());
+    }
+    // A classic member of another kind cannot join.
+    let other = join_group::Request { protocol_type: "connect".into(), ..joining("") };
+    assert_eq!(client.call(7, &other).await.error_code, 23);
     served.stop().await;
 }

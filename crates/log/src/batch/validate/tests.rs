@@ -296,7 +296,7 @@ fn a_batch_that_decompresses_to_too_much_is_refused_where_it_is_decoded() {
     let zeros = Bytes::from(vec![0; crate::limits::DECOMPRESSED_BYTES_MAX]);
     let record = NewRecord { value: Some(zeros), ..at(NOW) };
     let bytes = batch_of(BatchBuilder::new().compression(Compression::Zstd), &[record]);
-    let expected = invalid("decompresses to more than 134217728 bytes");
+    let expected = invalid("decompresses to more than 67108864 bytes");
     assert_eq!(Batch::from_producer(bytes.clone(), &COMPACTED).err(), expected);
     assert_eq!(Batch::from_producer(bytes, &PLAIN).err(), None);
 }

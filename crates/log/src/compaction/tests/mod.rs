@@ -149,7 +149,7 @@ fn job_with(
     live: LiveProducers,
 ) -> CompactJob {
     let handles = Arc::new(Handles::new(Arc::new(disk.clone()), 16));
-    CompactJob::new(handles, &Arc::from(DIR), plan, aborted, live)
+    CompactJob::new(handles, &Arc::from(DIR), plan, aborted, live, 1 << 16)
 }
 
 /// Every batch in the folder's segments, by base offset of the segment.
