@@ -98,6 +98,7 @@ impl Books {
             cache_bytes: [0, 6_000, 60_000][random.below(3) as usize],
             retention_check_ms: 400,
             producer_expiry_ms: i64::MAX,
+            compaction_slots_max: 1 << 16,
             scrub_bytes_per_second: [0, 10_000][random.below(2) as usize],
         };
         let mut books = Self {

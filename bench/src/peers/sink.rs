@@ -94,6 +94,7 @@ fn metadata(port: u16, topic: &str, partitions: i32) -> wire::metadata::Response
 fn acknowledged(request: wire::produce::Request) -> wire::produce::Response {
     let topics = request.topic_data.into_iter().map(|topic| wire::produce::TopicResponse {
         name: topic.name,
+        topic_id: topic.topic_id,
         partition_responses: topic
             .partition_data
             .into_iter()

@@ -369,7 +369,7 @@ mod tests {
         let now = Now { wall_ms: 1, mono_ms: 0 };
         let open = || {
             let config = BrokerConfig {
-                group_bytes_max: crate::limits::GROUP_BYTES_MAX,
+                group_bytes_max: limits::GROUP_BYTES_MAX,
                 node_id: 1,
                 brokers: 1,
                 default_partitions: 1,
