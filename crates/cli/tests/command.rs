@@ -135,7 +135,7 @@ fn up_says_where_it_is_in_one_line_and_stops_cleanly() {
     let ready = &node.ready;
     assert_eq!(ready["event"], "ready");
     assert_eq!(ready["data"], dir.path().to_str().unwrap());
-    assert_eq!(ready.as_object().unwrap().len(), 5);
+    assert_eq!(ready.as_object().unwrap().len(), 6);
     for (name, path) in [("http", "/livez"), ("http", "/readyz"), ("registry", "/subjects")] {
         let url = ready[name].as_str().unwrap();
         let answer = node::get(url.strip_prefix("http://").unwrap(), path);
