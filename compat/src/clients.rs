@@ -72,7 +72,6 @@ const LATE_RECORDS: &str = "the client hands over after a rebalance what it fetc
 /// What no client sees, because the server does not have it.
 pub const SERVER_LACKS: &[LeftOut] = &[
     without("transactions", "transactional ids are refused"),
-    without("consumer protocol", "there is no ConsumerGroupHeartbeat"),
     without("topics", "there is no CreatePartitions"),
 ];
 
