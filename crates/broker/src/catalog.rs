@@ -302,6 +302,27 @@ impl Catalog {
         (first..self.next_log).map(LogId).collect()
     }
 
+    fn apply_partitions(
+        &mut self,
+        name: String,
+        id: &str,
+        partitions: i32,
+        replicas: Vec<Vec<i32>>,
+    ) {
+        // What was said of a former topic of this name says nothing of this one.
+        let known = self.topics.get(&name).filter(|topic| base64(topic.id) == id);
+        let Some(present) = known.map(|topic| topic.partitions) else { return };
+        debug_assert!(partitions >= present, "partitions only become more");
+        let more = self.take_logs(partitions - present);
+        self.partitions += more.len();
+        if let Some(topic) = self.topics.get_mut(&name) {
+            topic.partitions = partitions.max(present);
+            topic.replicas = replicas;
+            topic.logs.extend(more);
+            self.changed.insert(name);
+        }
+    }
+
     pub(crate) fn apply(&mut self, record: CatalogRecord) {
         match record {
             CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
@@ -350,18 +371,7 @@ impl Catalog {
                 }
             }
             CatalogRecord::PartitionsChanged { name, id, partitions, replicas } => {
-                // What was said of a former topic of this name says nothing of this one.
-                let known = self.topics.get(&name).filter(|topic| base64(topic.id) == id);
-                let Some(present) = known.map(|topic| topic.partitions) else { return };
-                debug_assert!(partitions >= present, "partitions only become more");
-                let more = self.take_logs(partitions - present);
-                self.partitions += more.len();
-                if let Some(topic) = self.topics.get_mut(&name) {
-                    topic.partitions = partitions.max(present);
-                    topic.replicas = replicas;
-                    topic.logs.extend(more);
-                    self.changed.insert(name);
-                }
+                self.apply_partitions(name, &id, partitions, replicas);
             }
             CatalogRecord::QuotaSet { entity, rates } => self.quotas.apply(entity, &rates),
             CatalogRecord::TopicDeleted { name, .. } => {

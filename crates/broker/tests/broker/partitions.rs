@@ -183,7 +183,8 @@ fn virtual_brokers_hold_replicas_in_turns() {
 fn partitions_are_reassigned_among_brokers_that_there_are() {
     let mut rig = shown_as(MemoryDisk::with_crash_model(), 3);
     rig.create(replicated("a", 2, 2)).unwrap();
-    let cases: [(&str, i32, Option<&[i32]>, bool, Result<(), ReassignRefused>); 8] = [
+    type Case<'a> = (&'a str, i32, Option<&'a [i32]>, bool, Result<(), ReassignRefused>);
+    let cases: [Case<'_>; 8] = [
         ("a", 0, Some(&[3, 2]), false, Ok(())),
         ("a", 0, Some(&[3, 2]), false, Ok(())),
         ("a", 1, Some(&[1, 2, 3]), true, Ok(())),
