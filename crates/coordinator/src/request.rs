@@ -188,6 +188,8 @@ pub struct FetchedOffset {
     pub partition: i32,
     /// None where nothing is committed.
     pub outcome: Result<Option<Committed>, GroupRefused>,
+    /// A transaction that is not decided has committed another one (KIP-447).
+    pub is_unstable: bool,
 }
 
 /// Deletes single committed offsets (KIP-496).
