@@ -103,7 +103,7 @@ fn what_is_forgotten_does_not_come_back_with_a_commit() {
 
     commit_outside(&mut groups, 1);
     commit_in(&mut groups, 1, 5);
-    for record in groups.decide_delete("g").expect("it has no members") {
+    for record in groups.decide_delete(NOW, "g").expect("no members") {
         groups.apply(NOW, record);
     }
     groups.end_transaction(NOW, 1, Commit);
