@@ -76,7 +76,7 @@ error_codes! {
     48 INVALID_TXN_STATE final "the transaction is in no state for this, or the batch is part of none"
     49 INVALID_PRODUCER_ID_MAPPING final "the producer id is not the transactional id's"
     50 INVALID_TRANSACTION_TIMEOUT final "the transaction timeout exceeds transaction.max.timeout.ms"
-    51 CONCURRENT_TRANSACTIONS retry "the last transaction of this id is still being ended"
+    51 CONCURRENT_TRANSACTIONS final "the last transaction of this id is still being ended: ask again"
     52 TRANSACTION_COORDINATOR_FENCED final "a newer coordinator has ended the producer's transaction"
     54 SECURITY_DISABLED final "there is no authorizer"
     55 OPERATION_NOT_ATTEMPTED final "another part of the request was refused"
