@@ -196,6 +196,9 @@ pub(crate) static TABLE: &[Row] = &[
         "Of idempotent and transactional producers. An ongoing transaction is aborted before the \
          answer.",
     ),
+    row::<w::offset_for_leader_epoch::Request>(
+        "An epoch ends where the next begins; a partition's grows when it may have lost records.",
+    ),
     row::<w::add_partitions_to_txn::Request>(
         "Several transactions, as brokers ask, from version 4.",
     ),
@@ -206,9 +209,6 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::write_txn_markers::Request>("For transactions that hang."),
     row::<w::txn_offset_commit::Request>(
         "The offsets become part of the transaction from version 5.",
-    ),
-    row::<w::offset_for_leader_epoch::Request>(
-        "An epoch ends where the next begins; a partition's grows when it may have lost records.",
     ),
     row::<w::describe_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
     row::<w::create_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
