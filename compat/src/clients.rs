@@ -70,10 +70,7 @@ const NO_OFFSET_DELETE: LeftOut =
 const LATE_RECORDS: &str = "the client hands over after a rebalance what it fetched before it";
 
 /// What no client sees, because the server does not have it.
-pub const SERVER_LACKS: &[LeftOut] = &[
-    without("transactions", "transactional ids are refused"),
-    without("topics", "there is no CreatePartitions"),
-];
+pub const SERVER_LACKS: &[LeftOut] = &[without("transactions", "transactional ids are refused")];
 
 /// Every client, in the order of the matrix.
 pub const CLIENTS: &[Client] = &[

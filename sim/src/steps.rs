@@ -1,6 +1,6 @@
 //! The steps of a history: each is one thing that an owner does, or has somebody do.
 
-use tidings_log::{AppendAt, AppendRefused, Appended, Batch};
+use tidings_log::{AppendAt, AppendRefused, Appended, Batch, TransactionVersion};
 
 use crate::batches;
 use crate::books::{Kind, Slot, Stage};
@@ -100,6 +100,7 @@ impl Owner {
             now_ms: self.books.now.wall_ms,
             leader_epoch: self.books.leader_epoch,
             log_append_time: self.books.slots[at].kind == Kind::BySize,
+            transactions: TransactionVersion::One,
         }
     }
 

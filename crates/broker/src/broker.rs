@@ -24,6 +24,7 @@ use crate::producers::ProducerIds;
 use crate::quotas::Buckets;
 use crate::random::Random;
 use crate::topics::{Removal, distinct};
+use crate::transactions::Ledger;
 use crate::{Reply, Request};
 
 /// Names one submitted request until its completion.
@@ -82,6 +83,7 @@ pub struct Broker {
     pub(crate) group_memory: GroupMemory,
     /// Why the groups could not be loaded.
     pub(crate) groups_trouble: Option<String>,
+    pub(crate) ledger: Ledger,
     pub(crate) held: HeldReplies,
     pub(crate) fetches: WaitingFetches,
     pub(crate) sessions: FetchSessions,
@@ -117,6 +119,14 @@ impl Broker {
             Request::AlterConfigs(request) => self.alter_configs(now, ticket, request),
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
+            Request::InitTransactions(request) => self.init_transactions(now, ticket, &request),
+            Request::AddPartitions(request) => self.add_partitions(now, ticket, request),
+            Request::AddOffsets(request) => self.add_offsets(now, ticket, &request),
+            Request::EndTransaction(request) => self.end_transaction(now, ticket, &request),
+            Request::CommitInTransaction(request) => {
+                self.commit_in_transaction(now, ticket, &request);
+            }
+            Request::WriteMarkers(request) => self.write_markers(now, ticket, &request),
             Request::JoinGroup(request) => self.join_group(now, ticket, request),
             Request::ConsumerHeartbeat(request) => self.consumer_heartbeat(now, ticket, request),
             Request::SyncGroup(request) => self.sync_group(now, ticket, request),
@@ -171,6 +181,15 @@ impl Broker {
             Request::DescribeConsumerGroups(request) => {
                 Reply::DescribeConsumerGroups(self.describe_consumer_groups(request))
             }
+            Request::DescribeTransactions(request) => {
+                Reply::DescribeTransactions(self.describe_transactions(request))
+            }
+            Request::ListTransactions(request) => {
+                Reply::ListTransactions(self.list_transactions(now, &request))
+            }
+            Request::DescribeProducers(request) => {
+                Reply::DescribeProducers(self.describe_producers(request))
+            }
             other => unreachable!("{} is dispatched by submit", other.name()),
         }
     }
@@ -184,6 +203,7 @@ impl Broker {
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let timers = [
             self.groups.next_timeout_ms(),
+            self.ledger.next_timeout_ms(),
             self.fetches.next_deadline_ms(),
             self.admission.next_timeout_ms(),
         ];
@@ -195,12 +215,13 @@ impl Broker {
         self.logs.store.next_timeout_ms()
     }
 
-    /// Acts on every timer that is due: sessions, rebalances, waiting fetches and produce requests.
+    /// Acts on every timer that is due: sessions, rebalances, transactions, waiting fetches and produce requests.
     pub fn tick(&mut self, now: Now) {
         self.tell_groups_of_topics();
         self.groups.tick(now);
         self.carry_out_group_effects(now);
         self.expire_offsets(now);
+        self.tick_transactions(now);
         self.expire_fetches(now);
         self.admit(now);
     }

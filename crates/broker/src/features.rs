@@ -42,7 +42,7 @@ const FEATURES: &[Feature] = &[
     feature(KRAFT_VERSION, 1, 1, 1),
     // 29 is what Apache Kafka 4.2 calls its metadata; tools translate it into the release.
     feature(METADATA_VERSION, 29, 29, 29),
-    feature(TRANSACTION_VERSION, 0, 0, 0),
+    feature(TRANSACTION_VERSION, 0, 2, 2),
 ];
 
 fn find(name: &str) -> Option<&'static Feature> {

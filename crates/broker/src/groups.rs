@@ -24,18 +24,28 @@ const OFFSETS_TOPIC_CONFIGS: [(&str, &str); 2] =
 impl Broker {
     /// The log of `__consumer_offsets`, created on first use.
     pub(crate) fn offsets_log(&mut self, now: Now) -> Result<LogId, TopicRefused> {
-        if self.catalog.topic(CONSUMER_OFFSETS).is_none() {
+        self.coordinators_log(now, CONSUMER_OFFSETS, &OFFSETS_TOPIC_CONFIGS)
+    }
+
+    /// The log of a coordinator's topic, which is created with these configs if it is not there.
+    pub(crate) fn coordinators_log(
+        &mut self,
+        now: Now,
+        name: &str,
+        configs: &[(&str, &str)],
+    ) -> Result<LogId, TopicRefused> {
+        if self.catalog.topic(name).is_none() {
+            let own =
+                |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned()));
             let new = NewTopic {
-                name: CONSUMER_OFFSETS.to_owned(),
+                name: name.to_owned(),
                 partitions: Some(1),
-                configs: OFFSETS_TOPIC_CONFIGS
-                    .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
-                    .to_vec(),
+                configs: configs.iter().map(own).collect(),
                 ..NewTopic::default()
             };
             self.create_topic(now, &new, false)?;
         }
-        self.catalog.log(CONSUMER_OFFSETS, 0).ok_or(TopicRefused::Unknown)
+        self.catalog.log(name, 0).ok_or(TopicRefused::Unknown)
     }
 
     /// Sets what holds for groups from now on.
@@ -64,7 +74,7 @@ impl Broker {
         }
     }
 
-    fn offsets_for_use(&mut self, now: Now) -> Result<LogId, GroupRefused> {
+    pub(crate) fn offsets_for_use(&mut self, now: Now) -> Result<LogId, GroupRefused> {
         self.groups_are_loaded()?;
         self.offsets_log(now).map_err(|refused| storage(refused.to_string()))
     }
@@ -91,7 +101,7 @@ impl Broker {
     }
 
     /// What an answer about groups waits for: everything decided so far, on disk.
-    fn wait_for_offsets(&self, part: usize) -> Vec<Wait> {
+    pub(crate) fn wait_for_offsets(&self, part: usize) -> Vec<Wait> {
         let Some(log) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return Vec::new() };
         let past = self.logs.log(log).map_or(0, PartitionLog::end_offset);
         let topic = self.catalog.topic(CONSUMER_OFFSETS);

@@ -10,8 +10,8 @@ use crate::broker::{Completion, Ticket};
 use tidings_log::LogId;
 
 use crate::{
-    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, ProduceRefused,
-    QuotaRefused, ReassignRefused, Reply, TopicRefused,
+    DeleteRecordsRefused, FeaturesRefused, GroupRefused, GroupTrouble, MarkerRefused,
+    ProduceRefused, QuotaRefused, ReassignRefused, Reply, TopicRefused, TransactionRefused,
 };
 
 /// Which of a log's durable offsets is meant.
@@ -116,6 +116,7 @@ impl HeldReplies {
 fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
     let group = || GroupRefused::Other(GroupTrouble::Storage(trouble.to_owned()));
     let topic = || TopicRefused::Storage(trouble.to_owned());
+    let transaction = || TransactionRefused::Storage(trouble.to_owned());
     match reply {
         Reply::Produce(parts) => {
             parts[part].outcome = Err(ProduceRefused::Storage(trouble.to_owned()));
@@ -125,6 +126,17 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         Reply::DescribeTopics(parts) => parts[part].topic = Err(topic()),
         Reply::InitProducer(answer) => {
             *answer = Err(ProduceRefused::Storage(trouble.to_owned()));
+        }
+        Reply::InitTransactions(answer) | Reply::EndTransaction(answer) => {
+            *answer = Err(transaction());
+        }
+        Reply::AddPartitions(parts) => {
+            parts.iter_mut().for_each(|part| part.outcome = Err(transaction().into()));
+        }
+        Reply::AddOffsets(answer) => *answer = Err(transaction()),
+        Reply::CommitInTransaction(answer) => *answer = Err(transaction().into()),
+        Reply::WriteMarkers(parts) => {
+            parts[part].outcome = Err(MarkerRefused::Storage(trouble.to_owned()));
         }
         Reply::JoinGroup(answer) => *answer = Err(group()),
         Reply::SyncGroup(answer) => *answer = Err(group()),
@@ -161,6 +173,9 @@ fn fail_part(reply: &mut Reply, part: usize, trouble: &str) {
         | Reply::LeaveGroup(_)
         | Reply::ListGroups(_)
         | Reply::DescribeConsumerGroups(_)
+        | Reply::DescribeTransactions(_)
+        | Reply::ListTransactions(_)
+        | Reply::DescribeProducers(_)
         | Reply::DescribeGroups(_) => unreachable!("these answers promise nothing to wait for"),
     }
 }

@@ -35,6 +35,10 @@ mod request;
 mod session_fetch;
 mod topic_name;
 mod topics;
+mod transaction_markers;
+mod transaction_offsets;
+mod transaction_request;
+mod transactions;
 
 pub use admission::DiskRoom;
 pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
@@ -65,3 +69,4 @@ pub use tidings_coordinator::{
     MigrationPolicy,
 };
 pub use tidings_log as log;
+pub use transaction_request::*;

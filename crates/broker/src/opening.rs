@@ -9,14 +9,15 @@
 //!    begins; a node without a catalog gets a cluster id.
 //! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten,
 //!    and no such name is given to a new topic before that is on disk.
+//! 5. The transactions are loaded from `__transaction_state`, and those that were decided are carried out.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tidings_coordinator::{Coordinator, Record as GroupRecord};
+use tidings_coordinator::{Coordinator, Record as GroupRecord, TransactionEnd, TransactionRecord};
 use tidings_log::{
-    Disk, Fault, FaultKind, LogConfig, LogId, LogKey, OpenMode, ReadRefused, Record, Recovered,
-    Store, StoreRecovered, split,
+    Batch, Disk, Ending, Fault, FaultKind, LogConfig, LogId, LogKey, OpenMode, ReadRefused, Record,
+    Recovered, Store, StoreRecovered, split,
 };
 
 use crate::admission::Admission;
@@ -32,8 +33,9 @@ use crate::partition::{FIRST_EPOCH, Logs, Partition};
 use crate::producers::ProducerIds;
 use crate::quotas::Buckets;
 use crate::random::{Random, base64};
-use crate::topic_name::{self, CONSUMER_OFFSETS};
+use crate::topic_name::{self, CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::topics::remove_folder;
+use crate::transactions::Ledger;
 
 const CATALOG_FOLDER: &str = "__tidings_catalog-0";
 /// The catalog is never deleted; of what was said of a name long ago only the last word is kept.
@@ -78,6 +80,7 @@ impl Broker {
             logs,
             groups: Coordinator::new(),
             groups_trouble: None,
+            ledger: Ledger::default(),
             held: HeldReplies::default(),
             fetches: WaitingFetches::default(),
             sessions: FetchSessions::new(SESSION_LIMITS),
@@ -104,6 +107,7 @@ impl Broker {
         }
         broker.tell_groups_of_topics();
         broker.load_groups(now, &mut report);
+        broker.load_transactions(now, &mut report);
         broker.advance(now);
         Ok((broker, report))
     }
@@ -220,17 +224,8 @@ impl Broker {
         let Some(id) = self.catalog.log(CONSUMER_OFFSETS, 0) else { return };
         let groups = &mut self.groups;
         let loaded = self.logs.readable(id).and_then(|_| {
-            for_each_record(&self.logs.store, id, |record| {
-                let key = record.key.as_deref().unwrap_or_default();
-                let decoded = GroupRecord::decode(key, record.value.as_deref());
-                if let Some(change) =
-                    decoded.map_err(|e| format!("offset {}: {e}", record.offset))?
-                {
-                    groups.apply(now, change);
-                }
-                Ok(())
-            })
-            .map_err(|trouble| trouble.to_string())
+            for_each_batch(&self.logs.store, id, |batch| load_group_batch(groups, now, batch))
+                .map_err(|trouble| trouble.to_string())
         });
         if let Err(trouble) = loaded {
             let trouble =
@@ -252,6 +247,32 @@ impl Broker {
                     .push(format!("offsets in {topic} could not be forgotten: {trouble}"));
             }
         }
+    }
+}
+
+impl Broker {
+    fn load_transactions(&mut self, now: Now, report: &mut OpenReport) {
+        let Some(id) = self.catalog.log(TRANSACTION_STATE, 0) else { return };
+        let state = &mut self.ledger.state;
+        let loaded = self.logs.readable(id).and_then(|_| {
+            for_each_record(&self.logs.store, id, |record| {
+                let key = record.key.as_deref().unwrap_or_default();
+                let decoded = TransactionRecord::decode(key, record.value.as_deref());
+                if let Some(change) = decoded.map_err(|error| error.to_string())? {
+                    state.apply(now, change);
+                }
+                Ok(())
+            })
+            .map_err(|trouble| trouble.to_string())
+        });
+        if let Err(trouble) = loaded {
+            let trouble =
+                format!("{TRANSACTION_STATE} cannot be read, transactions are refused: {trouble}");
+            report.findings.push(trouble.clone());
+            self.ledger.trouble = Some(trouble);
+            return;
+        }
+        self.close_prepared(now);
     }
 }
 
@@ -318,11 +339,54 @@ fn load_catalog(store: &Store, catalog: &mut Catalog) -> Result<BTreeSet<String>
     Ok(deleted)
 }
 
+/// Folds a batch of `__consumer_offsets`: commits and groups, those of a transaction, or the end of one.
+fn load_group_batch(groups: &mut Coordinator, now: Now, batch: &Batch) -> Result<(), String> {
+    let header = batch.header();
+    if let Some(marker) = batch.end_marker().map_err(|error| error.to_string())? {
+        let end = match marker.ending {
+            Ending::Commit => TransactionEnd::Commit,
+            Ending::Abort => TransactionEnd::Abort,
+        };
+        groups.end_transaction(now, header.producer_id, end);
+        return Ok(());
+    }
+    if header.attributes.control() {
+        return Ok(());
+    }
+    for record in batch.records().map_err(|error| error.to_string())? {
+        let key = record.key.as_deref().unwrap_or_default();
+        let decoded = GroupRecord::decode(key, record.value.as_deref());
+        match decoded.map_err(|error| format!("offset {}: {error}", record.offset))? {
+            Some(change) if header.attributes.transactional() => {
+                groups.apply_in_transaction(header.producer_id, change);
+            }
+            Some(change) => groups.apply(now, change),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// Hands every record of a log of the broker's own to `take`, in order.
 fn for_each_record(
     store: &Store,
     id: LogId,
     mut take: impl FnMut(Record) -> Result<(), String>,
+) -> Result<(), Fault> {
+    for_each_batch(store, id, |batch| {
+        for record in batch.records().map_err(|error| error.to_string())? {
+            let offset = record.offset;
+            take(record).map_err(|trouble| format!("record {offset}: {trouble}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// Hands every batch of a log of the broker's own to `take`, in order.
+fn for_each_batch(
+    store: &Store,
+    id: LogId,
+    mut take: impl FnMut(&Batch) -> Result<(), String>,
 ) -> Result<(), Fault> {
     let corrupt = |offset: i64, trouble: String| Fault {
         operation: "load",
@@ -341,11 +405,7 @@ fn for_each_record(
         let before = next;
         for batch in batches.into_iter().flat_map(split) {
             let batch = batch.map_err(|error| corrupt(next, error.to_string()))?;
-            let records = batch.records().map_err(|error| corrupt(next, error.to_string()))?;
-            for record in records {
-                let offset = record.offset;
-                take(record).map_err(|trouble| corrupt(offset, trouble))?;
-            }
+            take(&batch).map_err(|trouble| corrupt(next, trouble))?;
             next = batch.last_offset() + 1;
         }
         if next == before {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use tidings_coordinator::TransactionVersion;
 use tidings_log::{
     AppendAt, AppendRefused, BatchBuilder, Fault, FaultKind, LogId, NewRecord, PartitionLog, Store,
 };
@@ -14,6 +15,17 @@ use crate::{Isolation, PartitionDescription, limits};
 
 /// The leader epoch that a new partition has.
 pub(crate) const FIRST_EPOCH: i32 = 0;
+
+/// Of the batches that a coordinator writes for a producer.
+const NO_SEQUENCE: i32 = -1;
+
+/// The rules that a log applies to a producer that speaks this version.
+pub(crate) fn log_version(version: TransactionVersion) -> tidings_log::TransactionVersion {
+    match version {
+        TransactionVersion::One => tidings_log::TransactionVersion::One,
+        TransactionVersion::Two => tidings_log::TransactionVersion::Two,
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -154,14 +166,42 @@ impl Logs {
         now_ms: i64,
         records: &[NewRecord],
     ) -> Result<i64, String> {
+        self.append_batches(id, now_ms, records, BatchBuilder::new)
+    }
+
+    /// [`Self::append_own`] as part of the transaction of a producer.
+    pub(crate) fn append_own_for(
+        &mut self,
+        id: LogId,
+        now_ms: i64,
+        records: &[NewRecord],
+        (producer_id, epoch): (i64, i16),
+    ) -> Result<i64, String> {
+        let builder =
+            || BatchBuilder::new().producer(producer_id, epoch, NO_SEQUENCE).transactional();
+        self.append_batches(id, now_ms, records, builder)
+    }
+
+    fn append_batches(
+        &mut self,
+        id: LogId,
+        now_ms: i64,
+        records: &[NewRecord],
+        new_builder: impl Fn() -> BatchBuilder,
+    ) -> Result<i64, String> {
         self.writable(id)?;
-        let at = AppendAt { now_ms, leader_epoch: self.leader_epoch(id), log_append_time: false };
-        let mut builder = BatchBuilder::new();
+        let at = AppendAt {
+            now_ms,
+            leader_epoch: self.leader_epoch(id),
+            log_append_time: false,
+            transactions: tidings_log::TransactionVersion::One,
+        };
+        let mut builder = new_builder();
         for (index, record) in records.iter().enumerate() {
             builder.push(record);
             let full = builder.size_bytes() >= limits::OWN_BATCH_BYTES_MAX;
             if full || index + 1 == records.len() {
-                let batch = std::mem::take(&mut builder).build();
+                let batch = std::mem::replace(&mut builder, new_builder()).build();
                 let appended = self.store.append_anyway(id, &batch, at);
                 appended.map_err(|refused| append_trouble(&refused))?;
                 self.count(id, batch.bytes().len());

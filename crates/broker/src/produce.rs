@@ -3,13 +3,14 @@
 //!
 //! The rules of a batch are [`ProducerRules`]; records are decoded only where a topic's configuration
 //! asks for it. Beyond them: the topic is no one of the broker's own, the batch is not larger than the
-//! topic takes and belongs to no transaction, and a producer's id, epoch and sequence follow on.
+//! topic takes, a producer's id, epoch and sequence follow on, and a transactional batch belongs to a
+//! transaction that is open for its producer and has its partition ([`crate::transactions`]).
 
-use tidings_log::{AppendAt, AppendRefused, Appended, Batch, LogId, ProducerRules};
+use tidings_log::{AppendAt, AppendRefused, Appended, Batch, BatchHeader, LogId, ProducerRules};
 
 use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::held::{Mark, Wait};
-use crate::partition::storage_trouble;
+use crate::partition::{log_version, storage_trouble};
 use crate::{
     Acks, Produce, ProducePartition, ProduceRefused, Produced, ProducedAt, Reply, TopicName,
 };
@@ -64,14 +65,11 @@ impl Broker {
     /// all are.
     pub(crate) fn produce_now(&mut self, now: Now, producing: &mut Producing) -> Progress {
         while let Some(part) = producing.request.partitions.get(producing.answers.len()) {
-            let outcome = if producing.request.transactional {
-                Err(no_transactions())
-            } else {
-                match self.produce_batch(now, part, producing.request.zstd_allowed) {
-                    Err(Untaken::Congested) => return Progress::Congested,
-                    Err(Untaken::Refused(refused)) => Err(refused),
-                    Ok(taken) => Ok(taken),
-                }
+            let request = &producing.request;
+            let outcome = match self.produce_batch(now, part, request) {
+                Err(Untaken::Congested) => return Progress::Congested,
+                Err(Untaken::Refused(refused)) => Err(refused),
+                Ok(taken) => Ok(taken),
             };
             let topic = self.catalog.find(&part.topic);
             let settled = topic.and_then(|topic| self.wait_settled(topic, producing.answers.len()));
@@ -103,7 +101,7 @@ impl Broker {
         &mut self,
         now: Now,
         part: &ProducePartition,
-        zstd_allowed: bool,
+        request: &Produce,
     ) -> Result<(ProducedAt, LogId, i64), Untaken> {
         let topic = self.catalog.find(&part.topic).ok_or(match part.topic {
             TopicName::Name(_) => ProduceRefused::UnknownPartition,
@@ -124,24 +122,27 @@ impl Broker {
             log_append_time,
             timestamp_before_max_ms: topic.settings.timestamp_before_max_ms,
             timestamp_after_max_ms: topic.settings.timestamp_after_max_ms,
-            zstd: zstd_allowed,
+            zstd: request.zstd_allowed,
         };
         let batch =
             Batch::from_producer(part.batch.clone(), &rules).map_err(ProduceRefused::Batch)?;
-        if batch.header().attributes.transactional() {
-            return Err(no_transactions().into());
-        }
         self.check_room(size as u64).map_err(ProduceRefused::Storage)?;
         let now_ms = match log_append_time {
             true => self.logs.append_time(id, now.wall_ms),
             false => now.wall_ms,
         };
-        let at = AppendAt { now_ms, leader_epoch: self.logs.leader_epoch(id), log_append_time };
         let log = self.logs.writable(id).map_err(ProduceRefused::Storage)?;
         let log_start_offset = log.start_offset();
         if !self.logs.store.makes_room(size) {
             return Err(Untaken::Congested);
         }
+        let transactions = self.check_transaction(now, part, batch.header(), request)?;
+        let at = AppendAt {
+            now_ms,
+            leader_epoch: self.logs.leader_epoch(id),
+            log_append_time,
+            transactions,
+        };
         let appended = self.logs.store.append(id, &batch, at);
         let (base_offset, last_offset, log_append_time_ms) = match appended {
             Ok(Appended::Written { base_offset, last_offset }) => {
@@ -166,6 +167,26 @@ impl Broker {
         }
         Ok((ProducedAt { base_offset, log_start_offset, log_append_time_ms }, id, last_offset + 1))
     }
+
+    /// The rules of the batch's transaction, to which its partition belongs now.
+    fn check_transaction(
+        &mut self,
+        now: Now,
+        part: &ProducePartition,
+        header: &BatchHeader,
+        request: &Produce,
+    ) -> Result<tidings_log::TransactionVersion, ProduceRefused> {
+        if !header.attributes.transactional() {
+            return Ok(tidings_log::TransactionVersion::One);
+        }
+        let producer = (header.producer_id, header.producer_epoch);
+        let topic = self.catalog.find(&part.topic).ok_or(ProduceRefused::UnknownPartition)?;
+        let name = topic.name.clone();
+        let partition = (name.as_str(), part.partition);
+        let version =
+            self.join_transaction(now, request.transaction.as_ref(), producer, partition)?;
+        Ok(log_version(version))
+    }
 }
 
 /// Why a batch was not appended.
@@ -179,10 +200,6 @@ impl From<ProduceRefused> for Untaken {
     fn from(refused: ProduceRefused) -> Self {
         Self::Refused(refused)
     }
-}
-
-fn no_transactions() -> ProduceRefused {
-    ProduceRefused::InvalidTransaction("transactions are not supported".into())
 }
 
 fn refusal_of_append(refused: &AppendRefused) -> ProduceRefused {

@@ -1,7 +1,9 @@
-//! Ids of idempotent producers.
+//! Ids of idempotent and transactional producers.
 //!
 //! Ids are reserved in the catalog in blocks of [`limits::PRODUCER_ID_BLOCK`]; an id is given out
 //! only when its block's reservation is on disk, so that no id is given out twice.
+
+use tidings_coordinator::TransactionRecord;
 
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord};
@@ -22,6 +24,11 @@ impl ProducerIds {
     pub(crate) fn none_below(end: i64) -> Self {
         Self { next: end, end, reserved_past: 0 }
     }
+
+    /// The next id is a transactional producer's now.
+    pub(crate) fn take_if_used_by(&mut self, record: &TransactionRecord) {
+        self.next += i64::from(record.uses(self.next));
+    }
 }
 
 impl Broker {
@@ -29,19 +36,29 @@ impl Broker {
         if let Some(identity) = request.resume.and_then(|held| self.next_epoch(held)) {
             return self.answer(ticket, Reply::InitProducer(Ok(identity)), &[]);
         }
-        if self.producer_ids.next == self.producer_ids.end
-            && let Err(trouble) = self.reserve_ids(now)
-        {
-            let refused = ProduceRefused::Storage(format!("no producer id: {trouble}"));
-            return self.answer(ticket, Reply::InitProducer(Err(refused)), &[]);
-        }
+        let id = match self.fresh_producer_id(now) {
+            Ok(id) => id,
+            Err(trouble) => {
+                let refused = ProduceRefused::Storage(trouble);
+                return self.answer(ticket, Reply::InitProducer(Err(refused)), &[]);
+            }
+        };
         let ids = &mut self.producer_ids;
-        let identity = ProducerIdentity { id: ids.next, epoch: 0 };
+        let identity = ProducerIdentity { id, epoch: 0 };
         ids.next += 1;
         let past = ids.reserved_past;
         let wait = Wait { log: CATALOG, mark: Mark::End, past, part: 0 };
         let waits: &[Wait] = if past > self.logs.durable(CATALOG) { &[wait] } else { &[] };
         self.answer(ticket, Reply::InitProducer(Ok(identity)), waits);
+    }
+
+    /// A producer id that nobody has, reserved in the catalog's log if need be. It stays the next one until
+    /// it is used.
+    pub(crate) fn fresh_producer_id(&mut self, now: Now) -> Result<i64, String> {
+        if self.producer_ids.next == self.producer_ids.end {
+            self.reserve_ids(now).map_err(|trouble| format!("no producer id: {trouble}"))?;
+        }
+        Ok(self.producer_ids.next)
     }
 
     /// The same id with its next epoch; none for an id that was never given out, or whose epochs

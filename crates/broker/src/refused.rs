@@ -1,6 +1,7 @@
 //! What the broker refuses, by what the caller can do about it. `server` maps each to Kafka's code.
 
 use thiserror::Error;
+use tidings_coordinator::TransactionRefused;
 pub use tidings_coordinator::{ConsumerTrouble, GroupRefused, GroupTrouble};
 use tidings_log::BatchRefused;
 
@@ -59,9 +60,11 @@ pub enum ProduceRefused {
     OutOfOrderSequence(String),
     #[error("{0}")]
     StaleEpoch(String),
-    /// A transactional batch: transactions are not supported.
+    /// The batch and its producer's transaction in this partition do not go together.
     #[error("{0}")]
     InvalidTransaction(String),
+    #[error(transparent)]
+    Transaction(#[from] TransactionRefused),
     /// The disk is full or failed; the text says what to do.
     #[error("{0}")]
     Storage(String),

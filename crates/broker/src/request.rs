@@ -11,10 +11,14 @@ pub use tidings_coordinator::{
 };
 
 use crate::{
-    AlterQuotas, Alteration, ConfigEntry, ConnectionOpened, CreatePartitions, DeleteRecordsRefused,
-    DescribeFeatures, DescribeMetadataLog, DescribeQuotas, DescribedQuota, Features,
-    FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, GrownTopic, MetadataLog,
-    ProduceRefused, QuotaRefused, Reassign, Reassigned, TopicRefused, UpdateFeatures,
+    AddOffsets, AddPartitions, AddedPartition, AlterQuotas, Alteration, CommitInTransaction,
+    CommitInTransactionRefused, ConfigEntry, ConnectionOpened, CreatePartitions,
+    DeleteRecordsRefused, DescribeFeatures, DescribeMetadataLog, DescribeProducers, DescribeQuotas,
+    DescribeTransactions, DescribedProducers, DescribedQuota, DescribedTransaction, EndTransaction,
+    Features, FeaturesRefused, FetchRefused, FetchSessionRefused, GroupRefused, GrownTopic,
+    InitTransactions, ListTransactions, ListedTransactions, MetadataLog, ProduceRefused,
+    QuotaRefused, Reassign, Reassigned, TopicRefused, TransactionRefused, UpdateFeatures,
+    WriteMarkers, WrittenMarker,
 };
 
 /// A request of type `Self::Reply`; one impl per struct below.
@@ -68,6 +72,15 @@ calls! {
     EndsOfEpochs => Vec<EndOfEpoch>,
     DeleteRecords => Vec<DeletedRecords>,
     InitProducer => Result<ProducerIdentity, ProduceRefused>,
+    InitTransactions => Result<ProducerIdentity, TransactionRefused>,
+    AddPartitions => Vec<AddedPartition>,
+    AddOffsets => Result<(), TransactionRefused>,
+    EndTransaction => Result<ProducerIdentity, TransactionRefused>,
+    CommitInTransaction => Result<Vec<CommittedPartition>, CommitInTransactionRefused>,
+    WriteMarkers => Vec<WrittenMarker>,
+    DescribeTransactions => Vec<DescribedTransaction>,
+    ListTransactions => Result<ListedTransactions, TransactionRefused>,
+    DescribeProducers => Vec<DescribedProducers>,
     JoinGroup => Result<Joined, GroupRefused>,
     SyncGroup => Result<Synced, GroupRefused>,
     Heartbeat => Result<(), GroupRefused>,
@@ -219,11 +232,19 @@ pub enum Acks {
 #[derive(Clone, Debug)]
 pub struct Produce {
     pub acks: Acks,
-    /// Set when the client named a transactional id; such batches are refused.
-    pub transactional: bool,
+    /// Set when the client named a transactional id.
+    pub transaction: Option<ProduceTransaction>,
     /// zstd is refused below Produce v7.
     pub zstd_allowed: bool,
     pub partitions: Vec<ProducePartition>,
+}
+
+/// Whose transaction the transactional batches of a request are part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProduceTransaction {
+    pub transactional_id: String,
+    /// A partition becomes part of it with its first batch (KIP-890); otherwise it must be already.
+    pub adds: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use crate::{TopicRefused, limits};
 pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// Names that begin so are for the broker's own use.
 const OWN_PREFIX: &str = "__tidings_";
-const TRANSACTION_STATE: &str = "__transaction_state";
+/// The topic that keeps what is known of transactional ids.
+pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
 
 /// Kafka's rules: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
 pub(crate) fn check(name: &str) -> Result<(), TopicRefused> {
@@ -28,6 +29,11 @@ pub(crate) fn check(name: &str) -> Result<(), TopicRefused> {
 /// Whether only the broker may write the topic.
 pub(crate) fn is_internal(name: &str) -> bool {
     name == CONSUMER_OFFSETS || name == TRANSACTION_STATE || name.starts_with(OWN_PREFIX)
+}
+
+/// Whether a coordinator keeps its state there: the topic is created on first use.
+pub(crate) fn is_coordinators(name: &str) -> bool {
+    name == CONSUMER_OFFSETS || name == TRANSACTION_STATE
 }
 
 pub(crate) fn reserved(name: &str) -> TopicRefused {

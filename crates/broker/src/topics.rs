@@ -23,7 +23,7 @@ use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
 use crate::partition::{Partition, storage_trouble};
 use crate::placement::Brokers;
-use crate::topic_name::{self, CONSUMER_OFFSETS};
+use crate::topic_name::{self, CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::{
     CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeTopics, NewTopic,
     PartitionDescription, Reply, TopicAnswer, TopicCreation, TopicDescription, TopicId, TopicName,
@@ -105,6 +105,8 @@ impl Broker {
             }
             if name == CONSUMER_OFFSETS {
                 self.offsets_log(now)?;
+            } else if name == TRANSACTION_STATE {
+                self.transactions_log(now)?;
             } else {
                 let new = NewTopic { name: name.clone(), ..NewTopic::default() };
                 self.create_topic(now, &new, false)?;
@@ -139,7 +141,7 @@ impl Broker {
         for new in &request.topics {
             let outcome = if times_named[new.name.as_str()] > 1 {
                 Err(TopicRefused::InvalidRequest(format!("{} is named more than once", new.name)))
-            } else if new.name == CONSUMER_OFFSETS {
+            } else if topic_name::is_coordinators(&new.name) {
                 Err(topic_name::reserved(&new.name))
             } else {
                 self.create_topic(now, new, request.validate_only)
@@ -154,7 +156,7 @@ impl Broker {
     }
 
     /// Checks and, unless only that is wanted, creates; its record is then on its way to the disk.
-    /// Of the broker's own names only [`CONSUMER_OFFSETS`] is one of a topic.
+    /// Of the broker's own names only those of the coordinators' logs are ones of topics.
     pub(crate) fn create_topic(
         &mut self,
         now: Now,
@@ -162,7 +164,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<TopicCreation, TopicRefused> {
         topic_name::check(&new.name)?;
-        if topic_name::is_internal(&new.name) && new.name != CONSUMER_OFFSETS {
+        if topic_name::is_internal(&new.name) && !topic_name::is_coordinators(&new.name) {
             return Err(topic_name::reserved(&new.name));
         }
         let Shape { partitions, replicas, assignment } = self.wanted_shape(new)?;

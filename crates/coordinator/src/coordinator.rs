@@ -6,11 +6,13 @@ use std::ops::Bound;
 use crate::consumer_group::ConsumerGroup;
 use crate::embedded::CONSUMER;
 use crate::group::Group;
+use crate::pending_offsets::PendingOffsets;
 use crate::retention::Sweep;
 use crate::timers::Timers;
 use crate::{
-    Beat, DescribedGroup, GroupRefused, GroupTrouble, GroupsConfig, Heartbeat, JoinGroup, Joined,
-    LeaveGroup, LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced, Topics, limits,
+    Beat, Committed, DescribedGroup, GroupRefused, GroupTrouble, GroupsConfig, Heartbeat,
+    JoinGroup, Joined, LeaveGroup, LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced,
+    Topics, limits,
 };
 
 /// Kafka's name of the protocol in which members assign among themselves.
@@ -123,6 +125,7 @@ pub struct Coordinator {
     pub(crate) config: GroupsConfig,
     pub(crate) topics: Topics,
     pub(crate) sweep: Sweep,
+    pub(crate) pending: PendingOffsets,
 }
 
 impl Coordinator {
@@ -404,12 +407,14 @@ impl Coordinator {
     pub fn apply(&mut self, now: Now, record: Record) {
         let name = match record {
             Record::Offset { group, topic, partition, committed: Some(committed) } => {
-                let held = self.groups.entry(group.clone());
-                let held = held.or_insert_with(|| Group::new(&group, now.mono_ms));
-                held.offsets.insert((topic, partition), committed);
-                group
+                let place = (group, topic, partition);
+                self.pending.supersede_all(&place);
+                return self.put_offset(now, place, committed);
             }
             Record::Offset { group, topic, partition, committed: None } => {
+                let place = (group, topic, partition);
+                self.pending.supersede_all(&place);
+                let (group, topic, partition) = place;
                 if let Some(held) = self.groups.get_mut(&group) {
                     held.offsets.remove(&(topic, partition));
                 }
@@ -436,6 +441,18 @@ impl Coordinator {
         self.reset_timer(&name);
     }
 
+    pub(crate) fn put_offset(
+        &mut self,
+        now: Now,
+        (group, topic, partition): (String, String, i32),
+        committed: Committed,
+    ) {
+        let held = self.groups.entry(group.clone());
+        let held = held.or_insert_with(|| Group::new(&group, now.mono_ms));
+        held.offsets.insert((topic, partition), committed);
+        self.reset_timer(&group);
+    }
+
     /// The records that delete a group; changes nothing.
     pub fn decide_delete(&mut self, now: Now, name: &str) -> Result<Vec<Record>, GroupRefused> {
         let group = self.groups.get(name);
@@ -445,6 +462,7 @@ impl Coordinator {
             return Err(GroupRefused::Other(GroupTrouble::NotEmpty));
         }
         let mut records = group.offset_tombstones();
+        records.extend(self.pending.tombstones_of(name));
         if consumers.is_some() {
             records.extend(self.consumer_tombstones(now, name));
         } else {

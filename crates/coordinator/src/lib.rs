@@ -25,6 +25,7 @@ pub mod limits;
 mod member;
 mod offsets;
 mod partitions;
+mod pending_offsets;
 mod reader;
 mod record;
 mod refused;

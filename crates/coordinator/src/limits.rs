@@ -64,6 +64,8 @@ pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 10_000;
 pub const TRANSACTION_TIMEOUT_MAX_MS: i32 = 900_000;
 /// How long a transactional id is kept that nobody uses (`transactional.id.expiration.ms`).
 pub const TRANSACTIONAL_ID_KEPT_MS: u64 = 604_800_000;
+/// Offsets that are pending in transactions on one node: about 200 bytes each.
+pub const PENDING_OFFSETS_MAX: usize = 100_000;
 /// Until something that could not be written about a transaction is tried again.
 pub const TRANSACTION_RETRY_MS: u64 = 1_000;
 

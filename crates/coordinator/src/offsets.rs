@@ -45,6 +45,11 @@ impl Coordinator {
             None if self.is_full() => return Err(GroupRefused::Full),
             None => {}
         }
+        Ok(self.check_and_record(now, request))
+    }
+
+    /// The partitions of a commit that may be made, each for itself.
+    pub(crate) fn check_and_record(&self, now: Now, request: &CommitOffsets) -> CommitDecision {
         let mut decision = CommitDecision { answers: Vec::new(), records: Vec::new() };
         for wanted in &request.partitions {
             let outcome = self.check_commit(wanted).map(|topic| {
@@ -53,7 +58,7 @@ impl Coordinator {
             let (topic, partition) = (wanted.topic.clone(), wanted.partition);
             decision.answers.push(CommittedPartition { topic, partition, outcome });
         }
-        Ok(decision)
+        decision
     }
 
     /// The name of the topic in which to commit.
@@ -93,30 +98,38 @@ impl Coordinator {
             consumers.may_fetch(request.member.as_ref())?;
         }
         let all = || group.into_iter().flat_map(|group| &group.offsets);
-        let fetched = |topic: TopicName, partition: i32, held: Option<&Committed>| FetchedOffset {
-            topic,
+        let fetched = |asked: TopicName, topic: &str, partition: i32| FetchedOffset {
+            topic: asked,
             partition,
-            outcome: Ok(held.cloned()),
+            outcome: Ok(group.and_then(|group| group.offset(topic, partition)).cloned()),
+            is_unstable: self.pending.is_pending(&(
+                request.group.clone(),
+                topic.to_owned(),
+                partition,
+            )),
         };
         Ok(match &request.wanted {
             WantedOffsets::All => all()
-                .map(|((topic, at), held)| fetched(TopicName::Name(topic.clone()), *at, Some(held)))
+                .map(|((topic, at), _)| fetched(TopicName::Name(topic.clone()), topic, *at))
                 .collect(),
             WantedOffsets::AllById => all()
-                .filter_map(|((topic, at), held)| {
+                .filter_map(|((topic, at), _)| {
                     let facts = self.topics().facts(topic)?;
-                    Some(fetched(TopicName::Id(facts.id), *at, Some(held)))
+                    Some(fetched(TopicName::Id(facts.id), topic, *at))
                 })
                 .collect(),
             WantedOffsets::These(partitions) => {
                 let found = |(asked, partition): &(TopicName, i32)| {
                     let Some(topic) = self.topics().resolve(asked) else {
                         let unknown = GroupRefused::Other(GroupTrouble::UnknownTopicId);
-                        let (topic, partition) = (asked.clone(), *partition);
-                        return FetchedOffset { topic, partition, outcome: Err(unknown) };
+                        return FetchedOffset {
+                            topic: asked.clone(),
+                            partition: *partition,
+                            outcome: Err(unknown),
+                            is_unstable: false,
+                        };
                     };
-                    let held = group.and_then(|group| group.offset(topic, *partition));
-                    fetched(asked.clone(), *partition, held)
+                    fetched(asked.clone(), topic, *partition)
                 };
                 partitions.iter().map(found).collect()
             }
@@ -157,7 +170,8 @@ impl Coordinator {
 
     /// Every topic in which some group has committed an offset; a topic may come more than once.
     pub fn committed_topics(&self) -> impl Iterator<Item = &str> {
-        self.groups().flat_map(|group| group.offsets.keys()).map(|(topic, _)| topic.as_str())
+        let committed = self.groups().flat_map(|group| group.offsets.keys());
+        committed.map(|(topic, _)| topic.as_str()).chain(self.pending.topics())
     }
 
     /// The tombstones of every offset committed in a topic that is being deleted.
@@ -169,6 +183,7 @@ impl Coordinator {
                 let held = group.offsets.range(first.clone()..=last.clone());
                 held.map(|((topic, partition), _)| tombstone(&group.name, topic, *partition))
             })
+            .chain(self.pending.tombstones_in(topic))
             .collect()
     }
 }

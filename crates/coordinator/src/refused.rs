@@ -37,6 +37,8 @@ pub enum GroupTrouble {
     UnknownTopicId,
     #[error("the group is subscribed to the topic")]
     Subscribed,
+    #[error("a transaction that is not decided has committed another offset")]
+    UnstableOffset,
     #[error("offset metadata is longer than {} bytes", crate::limits::OFFSET_METADATA_BYTES_MAX)]
     MetadataTooLarge,
     #[error("group still has members")]

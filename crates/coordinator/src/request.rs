@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{AboutMember, Committed, GroupRefused, Partitions, TopicId, TopicName};
+use crate::{AboutMember, Committed, GroupRefused, GroupTrouble, Partitions, TopicId, TopicName};
 
 #[derive(Clone, Debug)]
 pub struct JoinGroup {
@@ -188,6 +188,19 @@ pub struct FetchedOffset {
     pub partition: i32,
     /// None where nothing is committed.
     pub outcome: Result<Option<Committed>, GroupRefused>,
+    /// A transaction that is not decided has committed another one (KIP-447).
+    pub is_unstable: bool,
+}
+
+impl FetchedOffset {
+    /// For a client that wants no offset that a transaction may be about to replace.
+    #[must_use]
+    pub fn stable(mut self) -> Self {
+        if self.is_unstable {
+            self.outcome = Err(GroupRefused::Other(GroupTrouble::UnstableOffset));
+        }
+        self
+    }
 }
 
 /// Deletes single committed offsets (KIP-496).

@@ -66,6 +66,8 @@ impl Coordinator {
                 break;
             }
         }
+        // It would not come back with the commit of its transaction.
+        records.retain(|record| !self.pending.touches(record));
         let pause = if reached.is_some() {
             limits::SWEEP_PAUSE_MS
         } else {

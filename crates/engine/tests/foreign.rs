@@ -44,7 +44,7 @@ async fn batches_of_every_codec_are_read() {
         let batch = builder.build().bytes().clone();
         let partition = ProducePartition { topic: "t".into(), partition: 0, batch };
         let (acks, partitions) = (Acks::Durable, vec![partition]);
-        let produce = Produce { acks, transactional: false, zstd_allowed: true, partitions };
+        let produce = Produce { acks, transaction: None, zstd_allowed: true, partitions };
         within(node.call(produce)).await.unwrap().remove(0).outcome.unwrap();
     }
     // From the second record on, so inside a compressed batch.

@@ -182,7 +182,7 @@ fn record(value: &str) -> NewRecord {
 fn produce(batch: Bytes) -> Produce {
     let partition = ProducePartition { topic: "t".into(), partition: 0, batch };
     let partitions = vec![partition];
-    Produce { acks: Acks::Durable, transactional: false, zstd_allowed: true, partitions }
+    Produce { acks: Acks::Durable, transaction: None, zstd_allowed: true, partitions }
 }
 
 fn plain(value: &str) -> Produce {

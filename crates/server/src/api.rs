@@ -115,8 +115,6 @@ pub(crate) struct Row {
     pub(crate) api: Api,
     /// Below the API's first version where clients want to see it advertised all the same.
     pub(crate) advertised_min: i16,
-    /// Below the API's last version where what that means for others is not served.
-    pub(crate) advertised_max: i16,
     /// For `docs/protocol.md`.
     pub(crate) notes: &'static str,
     serve: fn(Context, Bytes) -> Serving,
@@ -127,7 +125,6 @@ const fn row<H: Handler>(notes: &'static str) -> Row {
     Row {
         api: H::API,
         advertised_min: H::API.version_min,
-        advertised_max: H::API.version_max,
         notes,
         serve: |context, frame| Box::pin(serve_as::<H>(context, frame)),
         refuse: refuse_as::<H>,
@@ -139,11 +136,6 @@ impl Row {
         self.advertised_min = version;
         self
     }
-
-    const fn advertised_to(mut self, version: i16) -> Self {
-        self.advertised_max = version;
-        self
-    }
 }
 
 use tidings_wire as w;
@@ -153,12 +145,10 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::produce::Request>(
         "Versions 0 to 2 are advertised, because older librdkafka takes their absence for a broker \
          without compression, and refused with UNSUPPORTED_VERSION. acks=1 means the disk, like \
-         acks=all. Transactional batches are refused. Versions 12 and 13 are served and not \
-         advertised: a client takes 12 for a broker whose produce adds partitions to transactions. \
-         Version 13 names topics by their ids.",
+         acks=all. A transactional batch must be part of its producer's transaction; from version 12 \
+         it becomes so. Version 13 names topics by their ids.",
     )
-    .advertised_from(0)
-    .advertised_to(11),
+    .advertised_from(0),
     row::<w::fetch::Request>(
         "Long poll. Whole batches, the first of them whatever its size. Sessions from version 7, \
          topics by their ids from 13. Read committed ends at the last stable offset and names \
@@ -175,10 +165,11 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::offset_commit::Request>(
         "Retention times are not kept per commit. Topics by id in version 10.",
     ),
-    row::<w::offset_fetch::Request>("Several groups from version 8. Topics by id in version 10."),
-    row::<w::find_coordinator::Request>(
-        "Groups only: the coordinator is this node. Transactional ids are refused.",
+    row::<w::offset_fetch::Request>(
+        "Several groups from version 8. Topics by id in version 10. UNSTABLE_OFFSET_COMMIT where a \
+         transaction is not decided.",
     ),
+    row::<w::find_coordinator::Request>("Of groups and transactional ids it is this node."),
     row::<w::join_group::Request>("Static members from version 5, MEMBER_ID_REQUIRED from 4."),
     row::<w::heartbeat::Request>(""),
     row::<w::leave_group::Request>("Several members from version 3."),
@@ -202,10 +193,22 @@ pub(crate) static TABLE: &[Row] = &[
         "The answer comes when the new start is on disk; files go later.",
     ),
     row::<w::init_producer_id::Request>(
-        "Idempotent producers. Transactional ids are refused with INVALID_REQUEST.",
+        "Of idempotent and transactional producers. An ongoing transaction is aborted before the \
+         answer.",
     ),
     row::<w::offset_for_leader_epoch::Request>(
         "An epoch ends where the next begins; a partition's grows when it may have lost records.",
+    ),
+    row::<w::add_partitions_to_txn::Request>(
+        "Several transactions, as brokers ask, from version 4.",
+    ),
+    row::<w::add_offsets_to_txn::Request>(""),
+    row::<w::end_txn::Request>(
+        "One write decides, tells every partition and completes. The epoch is raised from version 5.",
+    ),
+    row::<w::write_txn_markers::Request>("For transactions that hang."),
+    row::<w::txn_offset_commit::Request>(
+        "The offsets become part of the transaction from version 5.",
     ),
     row::<w::describe_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
     row::<w::create_acls::Request>("There is no authorizer: SECURITY_DISABLED."),
@@ -257,8 +260,13 @@ pub(crate) static TABLE: &[Row] = &[
     row::<w::describe_cluster::Request>(
         "Brokers only: controllers have no listener (MISMATCHED_ENDPOINT_TYPE).",
     ),
+    row::<w::describe_producers::Request>(""),
     row::<w::unregister_broker::Request>(
         "The brokers are this process: INVALID_REQUEST, others BROKER_ID_NOT_REGISTERED.",
+    ),
+    row::<w::describe_transactions::Request>(""),
+    row::<w::list_transactions::Request>(
+        "By state, producer id, duration (from version 1) and pattern (from version 2).",
     ),
     row::<w::consumer_group_heartbeat::Request>("Assignors uniform and range."),
     row::<w::consumer_group_describe::Request>("Authorized operations are not computed."),

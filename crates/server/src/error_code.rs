@@ -7,6 +7,7 @@ use tidings_broker::log::RefusalKind;
 use tidings_broker::{
     ConsumerTrouble, DeleteRecordsRefused, FeaturesRefused, FetchRefused, FetchSessionRefused,
     GroupRefused, GroupTrouble, ProduceRefused, QuotaRefused, ReassignRefused, TopicRefused,
+    TransactionRefused,
 };
 
 use crate::limits::{ERROR_TEXT_BYTES_MAX, GROUP_TROUBLE_SAID_EVERY};
@@ -48,8 +49,9 @@ error_codes! {
     9 REPLICA_NOT_AVAILABLE retry "the partition is not on this broker"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
-    16 NOT_COORDINATOR retry "the disk that keeps the groups is full or failed; the log says what to do"
+    16 NOT_COORDINATOR retry "the disk that keeps groups and transactions is full or failed; the log says what to do"
     17 INVALID_TOPIC_EXCEPTION final "no topic may have this name"
+    19 NOT_ENOUGH_REPLICAS retry "the producer's last transaction is still being ended"
     21 INVALID_REQUIRED_ACKS final "acks is none of -1, 0 and 1"
     22 ILLEGAL_GENERATION final "the member speaks of another generation of its group"
     23 INCONSISTENT_GROUP_PROTOCOL final "no protocol in common with the group's members"
@@ -57,6 +59,7 @@ error_codes! {
     25 UNKNOWN_MEMBER_ID final "the group has no such member"
     26 INVALID_SESSION_TIMEOUT final "the session timeout is outside what the broker allows"
     27 REBALANCE_IN_PROGRESS final "the group is rebalancing: join again"
+    29 TOPIC_AUTHORIZATION_FAILED final "only the broker writes this topic"
     32 INVALID_TIMESTAMP final "a record's timestamp is further from the clock than its topic allows"
     33 UNSUPPORTED_SASL_MECHANISM final "there is no authentication, so no credentials are kept"
     34 ILLEGAL_SASL_STATE final "there is no authentication to begin or to go on with"
@@ -70,8 +73,13 @@ error_codes! {
     44 POLICY_VIOLATION final "the topic's cleanup.policy does not allow it"
     45 OUT_OF_ORDER_SEQUENCE_NUMBER final "an idempotent producer's batch does not follow its last one"
     47 INVALID_PRODUCER_EPOCH final "a newer epoch of the producer exists"
-    48 INVALID_TXN_STATE final "a transactional batch outside a transaction; there are none here"
+    48 INVALID_TXN_STATE final "the transaction is in no state for this, or the batch is part of none"
+    49 INVALID_PRODUCER_ID_MAPPING final "the producer id is not the transactional id's"
+    50 INVALID_TRANSACTION_TIMEOUT final "the transaction timeout exceeds transaction.max.timeout.ms"
+    51 CONCURRENT_TRANSACTIONS final "the last transaction of this id is still being ended: ask again"
+    52 TRANSACTION_COORDINATOR_FENCED final "a newer coordinator has ended the producer's transaction"
     54 SECURITY_DISABLED final "there is no authorizer"
+    55 OPERATION_NOT_ATTEMPTED final "another part of the request was refused"
     56 KAFKA_STORAGE_ERROR retry "the disk is full or failed; the text and the log say what to do"
     57 LOG_DIR_NOT_FOUND final "the broker has no such directory"
     64 DELEGATION_TOKEN_REQUEST_NOT_ALLOWED final "tokens need an authenticated client"
@@ -90,11 +98,14 @@ error_codes! {
     85 NO_REASSIGNMENT_IN_PROGRESS final "each reassignment ends at once"
     86 GROUP_SUBSCRIBED_TO_TOPIC final "members of the group are subscribed to the topic"
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
+    88 UNSTABLE_OFFSET_COMMIT retry "a transaction that is not decided has committed this offset"
+    90 PRODUCER_FENCED final "a newer producer has this transactional id"
     91 RESOURCE_NOT_FOUND final "the user has no credentials"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
     100 UNKNOWN_TOPIC_ID retry "no topic has this id"
     102 BROKER_ID_NOT_REGISTERED final "there is no such broker"
     103 INCONSISTENT_TOPIC_ID retry "a topic of a fetch session was deleted and created anew"
+    105 TRANSACTIONAL_ID_NOT_FOUND final "the transactional id is not known"
     106 FETCH_SESSION_TOPIC_ID_ERROR retry "a fetch session named topics by ids, then by names, or the reverse"
     110 FENCED_MEMBER_EPOCH final "the member's epoch is not the coordinator's: join again without partitions"
     111 UNRELEASED_INSTANCE_ID final "the member that has this group.instance.id has not left"
@@ -102,7 +113,8 @@ error_codes! {
     113 STALE_MEMBER_EPOCH final "the member's epoch is not the coordinator's: ask again with the right one"
     114 MISMATCHED_ENDPOINT_TYPE final "a broker answers for brokers only"
     115 UNSUPPORTED_ENDPOINT_TYPE final "there are no such endpoints"
-    128 INVALID_REGULAR_EXPRESSION final "the regular expression of a subscription is not valid"
+    120 TRANSACTION_ABORTABLE final "the partition is not part of the transaction: abort it"
+    128 INVALID_REGULAR_EXPRESSION final "the regular expression is not valid"
 }
 
 /// A refusal's code and, where a response has room for it, its text.
@@ -193,6 +205,7 @@ impl Refusal for ProduceRefused {
             Self::OutOfOrderSequence(_) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             Self::StaleEpoch(_) => ErrorCode::INVALID_PRODUCER_EPOCH,
             Self::InvalidTransaction(_) => ErrorCode::INVALID_TXN_STATE,
+            Self::Transaction(refused) => batch_code(refused, true),
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -251,6 +264,7 @@ impl Refusal for GroupRefused {
                 GroupTrouble::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 GroupTrouble::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
                 GroupTrouble::Subscribed => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
+                GroupTrouble::UnstableOffset => ErrorCode::UNSTABLE_OFFSET_COMMIT,
                 GroupTrouble::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 GroupTrouble::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
                 GroupTrouble::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
@@ -277,12 +291,55 @@ fn consumer_code(trouble: &ConsumerTrouble) -> ErrorCode {
     }
 }
 
+impl Refusal for TransactionRefused {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            Self::InvalidTimeout { .. } => ErrorCode::INVALID_TRANSACTION_TIMEOUT,
+            Self::UnknownProducer => ErrorCode::INVALID_PRODUCER_ID_MAPPING,
+            Self::Fenced => ErrorCode::PRODUCER_FENCED,
+            Self::Concurrent => ErrorCode::CONCURRENT_TRANSACTIONS,
+            Self::InvalidState { .. } => ErrorCode::INVALID_TXN_STATE,
+            Self::NotAdded => ErrorCode::TRANSACTION_ABORTABLE,
+            Self::NotFound => ErrorCode::TRANSACTIONAL_ID_NOT_FOUND,
+            Self::Full { .. } => ErrorCode::POLICY_VIOLATION,
+            // As for groups: clients ask again.
+            Self::Storage(text) => {
+                say_storage_trouble(text);
+                ErrorCode::NOT_COORDINATOR
+            }
+        }
+    }
+}
+
+/// The code in an API of the coordinator's that knows PRODUCER_FENCED from this version on.
+pub(crate) fn transaction_code(
+    refused: &TransactionRefused,
+    version: i16,
+    fenced_since: i16,
+) -> ErrorCode {
+    match refused {
+        TransactionRefused::Fenced if version < fenced_since => ErrorCode::INVALID_PRODUCER_EPOCH,
+        other => other.code(),
+    }
+}
+
+/// The code where batches are written; `abortable` where the version knows TRANSACTION_ABORTABLE.
+pub(crate) fn batch_code(refused: &TransactionRefused, abortable: bool) -> ErrorCode {
+    match refused {
+        TransactionRefused::Fenced => ErrorCode::INVALID_PRODUCER_EPOCH,
+        TransactionRefused::NotAdded if !abortable => ErrorCode::INVALID_TXN_STATE,
+        TransactionRefused::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        other => other.code(),
+    }
+}
+
 /// Tells the operator what no answer about groups has room for.
 fn say_storage_trouble(text: &str) {
     static SAID: Mutex<Option<Instant>> = Mutex::new(None);
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if is_due(&mut said, Instant::now()) {
-        tracing::error!("groups are refused: {text}");
+        tracing::error!("requests to the coordinator are refused: {text}");
     }
 }
 

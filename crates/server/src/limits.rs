@@ -94,6 +94,10 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
 pub const GROUPS_PER_OFFSET_FETCH_MAX: usize = 1000;
 /// Partitions on one page of DescribeTopicPartitions (Kafka's `max.request.partition.size.limit`).
 pub const PARTITIONS_PER_PAGE_MAX: usize = 2_000;
+/// Transactions that one AddPartitionsToTxn may be about: each is a question to the broker.
+pub const TRANSACTIONS_PER_REQUEST_MAX: usize = 1000;
+/// Bytes that the pattern of a ListTransactions may take when it is compiled.
+pub const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// Time between two lines in the log that say why groups are refused: clients ask again and again.
 pub const GROUP_TROUBLE_SAID_EVERY: Duration = Duration::from_secs(10);
 

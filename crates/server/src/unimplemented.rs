@@ -37,14 +37,6 @@ const KEY_MAX: i16 = 92;
 
 #[rustfmt::skip]
 static LAYOUTS: &[Layout] = &[
-    layout(24, "AddPartitionsToTxn",           5, 3, "t4el"),
-    layout(25, "AddOffsetsToTxn",              4, 3, "te"),
-    layout(26, "EndTxn",                       5, 3, "te5q5h"),
-    layout(27, "WriteTxnMarkers",              1, 1, "l"),
-    layout(28, "TxnOffsetCommit",              5, 3, "tl"),
-    layout(61, "DescribeProducers",            0, 0, "tl"),
-    layout(65, "DescribeTransactions",         0, 0, "tl"),
-    layout(66, "ListTransactions",             2, 0, "tell"),
     layout(71, "GetTelemetrySubscriptions",    0, 0, "teuiliifl"),
     layout(72, "PushTelemetry",                0, 0, "te"),
     layout(76, "ShareGroupHeartbeat",          1, 0, "tenniio"),

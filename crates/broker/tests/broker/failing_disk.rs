@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_broker::log::{Disk, Entry, Fault, FaultKind, File, MemoryDisk, OpenMode, StoreConfig};
 use tidings_broker::{
-    Broker, BrokerConfig, CreateTopics, DeleteTopics, DescribeTopics, FetchRefused, GroupRefused,
-    GroupTrouble, InitProducer, NewTopic, Now, Produce, ProduceRefused, TopicName, TopicRefused,
-    Topics,
+    Broker, BrokerConfig, CreateTopics, DeleteTopics, DescribeTopics, DescribeTransactions,
+    EndTransaction, FetchRefused, GroupRefused, GroupTrouble, InitProducer, NewTopic, Now, Produce,
+    ProduceRefused, TopicName, TopicRefused, Topics, TransactionEnd, TransactionRefused,
+    TransactionState, TransactionVersion,
 };
 
 use crate::groups::{all_of, commit, join};
 use crate::rig::{Rig, WALL_MS, batch, config, fetch, produce};
+use crate::transactions::{committed_values, end, init, send, transactional};
 
 fn is_writable(rig: &mut Rig, topic: &str) -> Vec<bool> {
     let topics = Topics::These(vec![TopicName::Name(topic.into())]);
@@ -332,4 +334,66 @@ fn offsets_of_a_deleted_topic_never_show_in_a_new_one_wherever_its_deletion_fail
         }
     }
     assert!(reused > 8 && reused_after_restart > 8, "{reused} and {reused_after_restart}");
+}
+
+#[test]
+fn a_decided_transaction_is_carried_out_when_its_partitions_can_be_written() {
+    let mut rig = Rig::on(MemoryDisk::new());
+    rig.topic("a");
+    let who = rig.call(init("t")).expect("a new id");
+    for partition in [0, 1] {
+        let batch = transactional(who, 0, &["x"]);
+        let sent = rig.call(send("t", "a", partition, batch, true)).remove(0);
+        assert!(sent.outcome.is_ok());
+    }
+    rig.broker.close().unwrap();
+    let broken = Arc::new(AtomicBool::new(true));
+    let disk = Breakable { inner: rig.disk.clone(), folder: "a-1", broken };
+    let now = Now { wall_ms: WALL_MS, mono_ms: 0 };
+    let (broker, report) = Broker::open(Arc::new(disk), config(), now).expect("the rest is fine");
+    assert!(report.findings[0].starts_with("a-1: could not be opened"), "{:?}", report.findings);
+    rig.broker = broker;
+    let commit = end("t", who, TransactionEnd::Commit, TransactionVersion::Two);
+    let goes_on = rig.call(commit.clone()).expect("it is decided");
+    assert_eq!(committed_values(&mut rig, "a", 0), ["x"]);
+    let state = |rig: &mut Rig| {
+        let asked = DescribeTransactions { transactional_ids: vec!["t".into()] };
+        rig.call(asked).remove(0).outcome.expect("it is known").state
+    };
+    rig.pass(3_000);
+    assert_eq!(state(&mut rig), TransactionState::PrepareCommit);
+    let concurrent = TransactionRefused::Concurrent;
+    assert_eq!(rig.call(commit.clone()), Err(concurrent.clone()));
+    assert_eq!(rig.call(init("t")), Err(concurrent.clone()));
+    let sent = rig.call(send("t", "a", 0, transactional(goes_on, 0, &["y"]), true)).remove(0);
+    assert_eq!(sent.outcome, Err(ProduceRefused::Transaction(concurrent)));
+    rig.broker.close().unwrap();
+    let mut rig = Rig::on(rig.disk.clone());
+    assert_eq!(state(&mut rig), TransactionState::CompleteCommit);
+    for partition in [0, 1] {
+        assert_eq!(committed_values(&mut rig, "a", partition), ["x"], "partition {partition}");
+    }
+    assert_eq!(rig.call(commit), Ok(goes_on));
+}
+
+#[test]
+fn a_failed_journal_ends_no_transaction_and_the_next_start_knows_which_did() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let who = rig.call(init("t")).expect("a new id");
+    let sent = rig.call(send("t", "a", 0, transactional(who, 0, &["x"]), true)).remove(0);
+    assert!(sent.outcome.is_ok());
+    let commit = end("t", who, TransactionEnd::Commit, TransactionVersion::Two);
+    let lost = rig.submit(commit.clone());
+    rig.disk.fail_after(0, broken());
+    rig.sync();
+    let refused = rig.answer::<EndTransaction>(lost).expect("answered");
+    assert!(matches!(refused, Err(TransactionRefused::Storage(_))), "{refused:?}");
+    assert!(matches!(rig.call(init("t")), Err(TransactionRefused::Storage(_))));
+    assert_eq!(committed_values(&mut rig, "a", 0), Vec::<String>::new());
+    rig.disk.heal();
+    let mut rig = Rig::on(rig.disk.fork());
+    let goes_on = rig.call(commit).expect("ended now, or then");
+    assert_eq!(goes_on.epoch, who.epoch + 1);
+    assert_eq!(committed_values(&mut rig, "a", 0), ["x"]);
 }

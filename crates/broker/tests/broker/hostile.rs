@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use tidings_broker::log::MemoryDisk;
 use tidings_broker::{
-    Acks, CommitOffsets, CommitPartition, ConfigResource, CreateTopics, DeleteGroups,
+    Acks, AddOffsets, CommitOffsets, CommitPartition, ConfigResource, CreateTopics, DeleteGroups,
     DeleteRecords, DeleteRecordsPartition, DeleteTopics, DescribeConfigs, DescribeGroups,
-    DescribeTopics, Fetch, FetchOffsets, FetchPartition, Heartbeat, InitProducer, Isolation,
-    JoinGroup, LeaveGroup, ListGroups, ListOffsets, ListOffsetsPartition, NewTopic, OffsetSpec,
-    Produce, ProducePartition, SyncGroup, Ticket, TopicName, Topics, WantedOffsets,
+    DescribeProducers, DescribeTopics, Fetch, FetchOffsets, FetchPartition, Heartbeat,
+    InitProducer, InitTransactions, Isolation, JoinGroup, LeaveGroup, ListGroups, ListOffsets,
+    ListOffsetsPartition, ListTransactions, NewTopic, OffsetSpec, Produce, ProducePartition,
+    ProduceTransaction, ProducerIdentity, SyncGroup, Ticket, TopicName, Topics, TransactionEnd,
+    TransactionVersion, WantedOffsets, WriteMarker, WriteMarkers,
 };
 
+use crate::groups::commit;
 use crate::rig::{Rig, batch, sequenced};
+use crate::transactions::{add, commit_in, end, init, transactional};
 
 struct Dice(u64);
 
@@ -41,6 +45,11 @@ impl Dice {
         self.pick(&[0, 1, 100, 1 << 20, usize::MAX])
     }
 
+    fn transaction(&mut self) -> Option<ProduceTransaction> {
+        let adds = self.roll(2) == 0;
+        (self.roll(3) == 0).then(|| ProduceTransaction { transactional_id: self.name(), adds })
+    }
+
     fn epoch(&mut self) -> Option<i32> {
         self.pick(&[None, Some(0), Some(-1), Some(4)])
     }
@@ -48,6 +57,7 @@ impl Dice {
     fn batch(&mut self) -> Bytes {
         let good = match self.roll(4) {
             0 => sequenced(self.number(), self.pick(&[0, 1, -1]), self.int(), &["x"]),
+            1 => transactional(ProducerIdentity { id: self.number(), epoch: 0 }, 0, &["x"]),
             _ => batch(&["some", "records"]),
         };
         match self.roll(4) {
@@ -68,7 +78,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
     match dice.roll(18) {
         0 | 1 => rig.submit(Produce {
             acks: dice.pick(&[Acks::None, Acks::Durable]),
-            transactional: dice.roll(9) == 0,
+            transaction: dice.transaction(),
             zstd_allowed: dice.roll(2) == 0,
             partitions: vec![ProducePartition {
                 topic: topic.into(),
@@ -124,6 +134,7 @@ fn send(rig: &mut Rig, dice: &mut Dice, members: &[String]) -> Ticket {
         9 => rig.submit(InitProducer {
             resume: dice.pick(&[None, Some((0, 0)), Some((-5, i16::MAX))]),
         }),
+        10 | 11 => send_about_transactions(rig, dice, topic),
         _ => send_to_group(rig, dice, members, topic),
     }
 }
@@ -188,6 +199,43 @@ fn send_to_group(rig: &mut Rig, dice: &mut Dice, members: &[String], topic: Stri
             _ => rig
                 .submit(DescribeConfigs { resources: vec![(ConfigResource::Topic(topic), None)] }),
         },
+    }
+}
+
+fn send_about_transactions(rig: &mut Rig, dice: &mut Dice, topic: String) -> Ticket {
+    let who = ProducerIdentity { id: dice.number(), epoch: dice.pick(&[0, 1, 2, -1]) };
+    let id = dice.name();
+    let version = dice.pick(&[TransactionVersion::One, TransactionVersion::Two]);
+    let ending = dice.pick(&[TransactionEnd::Commit, TransactionEnd::Abort]);
+    let partition = dice.int();
+    match dice.roll(9) {
+        0 | 1 => rig.submit(InitTransactions {
+            timeout_ms: dice.pick(&[60_000, 60_000, 0, i32::MAX]),
+            expected: dice.pick(&[None, Some((0, 0)), Some((-5, i16::MAX))]),
+            ..init(&id)
+        }),
+        2 => rig.submit(add(&id, who, &[(&topic, partition)])),
+        3 => rig.submit(AddOffsets {
+            transactional_id: id,
+            producer_id: who.id,
+            epoch: who.epoch,
+            version,
+        }),
+        4 => rig.submit(end(&id, who, ending, version)),
+        5 => {
+            let commit = commit("g", partition, dice.number());
+            rig.submit(commit_in(&id, who, commit, dice.roll(2) == 0))
+        }
+        6 => {
+            let (producer_id, epoch) = (who.id, who.epoch);
+            let coordinator_epoch = dice.int();
+            let end = ending;
+            let marker =
+                WriteMarker { producer_id, epoch, end, coordinator_epoch, topic, partition };
+            rig.submit(WriteMarkers { markers: vec![marker] })
+        }
+        7 => rig.submit(ListTransactions { producer_ids: vec![who.id], ..Default::default() }),
+        _ => rig.submit(DescribeProducers { partitions: vec![(topic, partition)] }),
     }
 }
 

@@ -16,4 +16,6 @@ mod rig;
 mod room;
 mod sessions;
 mod topics;
+mod transactions;
+mod transactions_crash;
 mod upkeep;

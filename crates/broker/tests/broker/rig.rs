@@ -243,7 +243,7 @@ pub(crate) fn sequenced(id: i64, epoch: i16, sequence: i32, values: &[&str]) -> 
 pub(crate) fn produce(topic: &str, partition: i32, batch: Bytes) -> Produce {
     Produce {
         acks: Acks::Durable,
-        transactional: false,
+        transaction: None,
         zstd_allowed: true,
         partitions: vec![ProducePartition { topic: topic.into(), partition, batch }],
     }

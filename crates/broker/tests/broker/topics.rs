@@ -163,7 +163,7 @@ fn asking_for_the_brokers_own_names_leaves_the_catalog_alone() {
         let id = rig.topic("a").id;
         rig.disk.set_capacity(rig.disk.used_bytes().saturating_add(room));
         let files = rig.disk.files();
-        for name in ["__tidings_catalog", "__tidings_other", "__transaction_state"] {
+        for name in ["__tidings_catalog", "__tidings_other"] {
             let refused = describe(&mut rig, name, true).topic.unwrap_err();
             assert!(matches!(refused, TopicRefused::InvalidName(_)), "{name}: {refused:?}");
             assert!(delete(&mut rig, name).is_err());

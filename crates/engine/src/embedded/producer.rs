@@ -183,7 +183,7 @@ impl EmbeddedProducer {
                 flights.push(Flight { at, batch, identity, is_first });
             }
             let acks = Acks::Durable;
-            let produce = Produce { acks, transactional: false, zstd_allowed: true, partitions };
+            let produce = Produce { acks, transaction: None, zstd_allowed: true, partitions };
             let answer = self.engine.node.submit(produce).await?;
             // Only now are the sequences used: a send that is dropped while it waits for admission
             // has asked nothing.

@@ -58,6 +58,7 @@ pub(super) fn produce(at: &TopicPartition, refused: ProduceRefused) -> Error {
         ProduceRefused::TooLarge { .. }
         | ProduceRefused::Internal(_)
         | ProduceRefused::Batch(_)
+        | ProduceRefused::Transaction(_)
         | ProduceRefused::InvalidTransaction(_) => Error::Invalid(format!("{at}: {refused}")),
     }
 }
@@ -96,6 +97,7 @@ pub(super) fn group(group: &str, refused: GroupRefused) -> Error {
             GroupTrouble::UnknownPartition => {
                 Error::UnknownTopic(format!("in a commit of group {group}"))
             }
+            GroupTrouble::UnstableOffset => Error::Unavailable(format!("group {group}: {trouble}")),
             GroupTrouble::MetadataTooLarge
             | GroupTrouble::UnknownTopicId
             | GroupTrouble::Subscribed

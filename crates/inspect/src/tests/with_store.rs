@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidings_log::{
     AppendAt, Appended, Disk, LogConfig, LogId, LogKey, MemoryDisk, Moment, Store, StoreConfig,
-    split,
+    TransactionVersion, split,
 };
 
 use super::builder;
@@ -14,7 +14,12 @@ use crate::*;
 
 const FOLDER: &str = "orders-0";
 const LOG: LogId = LogId(1);
-const AT: AppendAt = AppendAt { now_ms: 0, leader_epoch: 0, log_append_time: false };
+const AT: AppendAt = AppendAt {
+    now_ms: 0,
+    leader_epoch: 0,
+    log_append_time: false,
+    transactions: TransactionVersion::One,
+};
 const NOW: Moment = Moment { wall_ms: 0, mono_ms: 1_000_000 };
 /// Two or three batches to a segment.
 const CONFIG: LogConfig =

@@ -1,5 +1,6 @@
 //! What a log is asked and what it answers.
 
+use super::TransactionVersion;
 use crate::Fault;
 
 /// The moment and epoch of an append; the log has no clock.
@@ -9,6 +10,8 @@ pub struct AppendAt {
     pub leader_epoch: i32,
     /// Set when the topic uses log append time: timestamps become `now_ms`.
     pub log_append_time: bool,
+    /// The rules that the batch's transaction follows, if it is part of one or ends one.
+    pub transactions: TransactionVersion,
 }
 
 /// What became of an append.

@@ -233,7 +233,7 @@ impl PartitionLog {
             return Err(fault.clone().into());
         }
         let end = end_marker(batch)?;
-        match self.producers.check(batch.header(), end, TransactionVersion::default())? {
+        match self.producers.check(batch.header(), end, at.transactions)? {
             Verdict::Duplicate { base_offset, last_offset, .. } => {
                 Ok(Admitted::Duplicate { base_offset, last_offset })
             }

@@ -69,7 +69,7 @@ fn advertised(row: &Row) -> ApiVersion {
     ApiVersion {
         api_key: row.api.key,
         min_version: row.advertised_min,
-        max_version: row.advertised_max,
+        max_version: row.api.version_max,
     }
 }
 

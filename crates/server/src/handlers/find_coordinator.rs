@@ -1,7 +1,7 @@
-//! FindCoordinator, 0 to 4: this node coordinates every group.
+//! FindCoordinator, 0 to 6: this node coordinates every group and every transactional id.
 //!
-//! Version 4 asks for several keys, each with its own error (KIP-699). Other key types than groups
-//! get INVALID_REQUEST, which clients take as final: transactions are not supported.
+//! Version 4 asks for several keys, each with its own error (KIP-699). Other key types get
+//! INVALID_REQUEST, which clients take as final.
 
 use tidings_wire::RequestHeader;
 use tidings_wire::find_coordinator::{Coordinator, Request, Response};
@@ -11,6 +11,7 @@ use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 const KEYS_SINCE: i16 = 4;
 
 impl Handler for Request {
@@ -20,7 +21,7 @@ impl Handler for Request {
         header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let coordinator = |key| match self.key_type {
-            GROUP => Coordinator {
+            GROUP | TRANSACTION => Coordinator {
                 key,
                 node_id: context.node_id(),
                 host: context.host(),
@@ -32,7 +33,9 @@ impl Handler for Request {
                 node_id: -1,
                 port: -1,
                 error_code: ErrorCode::INVALID_REQUEST.code,
-                error_message: Some("only groups have coordinators here".into()),
+                error_message: Some(
+                    "only groups and transactional ids have coordinators here".into(),
+                ),
                 ..Coordinator::default()
             },
         };

@@ -4,7 +4,8 @@
 //! answered, with offset -1 where nothing is committed. Version 8 asks for several groups
 //! (KIP-709), each with its own error; before, a refusal is the response's error, in version 1 each
 //! partition's. From version 9 a member of the consumer protocol says who it is (KIP-848); version 10
-//! names topics by id. Stable offsets (KIP-447) are all offsets, as there are no transactions.
+//! names topics by id. Who requires stable offsets (KIP-447, from version 7) gets UNSTABLE_OFFSET_COMMIT
+//! for a partition in which a transaction that is not decided has committed one.
 
 use tidings_broker::{FetchOffsets, FetchedOffset, GroupRefused, TopicName, WantedOffsets};
 use tidings_wire::RequestHeader;
@@ -33,6 +34,7 @@ impl Handler for Request {
         if header.version < GROUPS_SINCE {
             let topics = self.topics.clone();
             let fetched = context.ask(question(self.group_id, self.topics)).await?;
+            let fetched = as_required(fetched, self.require_stable);
             return Ok(respond_one(fetched, topics, header.version).into());
         }
         let mut groups = Vec::with_capacity(self.groups.len().min(GROUPS_PER_OFFSET_FETCH_MAX));
@@ -44,6 +46,7 @@ impl Handler for Request {
                 continue;
             }
             let fetched = context.ask(question_of_group(group, header.version)).await?;
+            let fetched = as_required(fetched, self.require_stable);
             let error_code = code_of(&fetched);
             let topics = fetched.map(respond_group).unwrap_or_default();
             groups.push(GroupResponse { group_id, topics, error_code });
@@ -53,6 +56,16 @@ impl Handler for Request {
 
     fn refuse(error: ErrorCode) -> Response {
         Response { error_code: error.code, ..Response::default() }
+    }
+}
+
+fn as_required(
+    fetched: Result<Vec<FetchedOffset>, GroupRefused>,
+    stable: bool,
+) -> Result<Vec<FetchedOffset>, GroupRefused> {
+    match stable {
+        true => fetched.map(|offsets| offsets.into_iter().map(FetchedOffset::stable).collect()),
+        false => fetched,
     }
 }
 

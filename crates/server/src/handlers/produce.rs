@@ -5,11 +5,15 @@
 //! texts go out from version 8 (KIP-467). The client's timeout does not matter: nothing is
 //! acknowledged before it is durable, and a disk that fails refuses. From version 13 topics are named
 //! by their ids (KIP-516). Version 10's hints where a leader went are never needed.
+//! A transactional batch must be part of its producer's transaction; from version 12 its partition becomes
+//! so with it (KIP-890).
 //! Versions 0 to 2 are refused per partition with UNSUPPORTED_VERSION in their own layout.
 
 use bytes::Bytes;
 use tidings_broker::log::{BatchRefused, RefusedRecord};
-use tidings_broker::{Acks, ProducePartition, ProduceRefused, Produced};
+use tidings_broker::{
+    Acks, ProducePartition, ProduceRefused, ProduceTransaction, Produced, TransactionRefused,
+};
 use tidings_wire::produce::{
     PartitionResponse, RecordError, Request, Response, TopicData, TopicResponse,
 };
@@ -19,9 +23,11 @@ use super::{by_topic, id_or_empty, name_or_empty, topic_of};
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
-use crate::error_code::{Refusal, code_of};
+use crate::error_code::{Refusal, batch_code};
 
 const ZSTD_SINCE: i16 = 7;
+const ABORTABLE_SINCE: i16 = 11;
+const ADDS_SINCE: i16 = 12;
 const IDS_SINCE: i16 = 13;
 
 impl Handler for Request {
@@ -44,16 +50,21 @@ impl Handler for Request {
         let partitions = topics.flat_map(|topic| partitions_of(topic, by_id)).collect();
         let produce = tidings_broker::Produce {
             acks,
-            transactional: self.transactional_id.is_some(),
+            transaction: self.transactional_id.map(|transactional_id| ProduceTransaction {
+                transactional_id,
+                adds: header.version >= ADDS_SINCE,
+            }),
             zstd_allowed: header.version >= ZSTD_SINCE,
             partitions,
         };
         let produced = context.ask(produce).await?;
         if acks == Acks::None {
             let refused = produced.iter().find_map(|p| p.outcome.as_ref().err());
-            return Err(refused.map_or(NoAnswer::NotWanted, |r| NoAnswer::Refused(r.code())));
+            let refused = refused.map(|refused| code(refused, header.version));
+            return Err(refused.map_or(NoAnswer::NotWanted, NoAnswer::Refused));
         }
-        let responses = by_topic(produced.into_iter().map(|p| (p.topic.clone(), respond(p))));
+        let responses =
+            by_topic(produced.into_iter().map(|p| (p.topic.clone(), respond(p, header.version))));
         let responses = responses
             .into_iter()
             .map(|(topic, partition_responses)| {
@@ -79,8 +90,20 @@ fn partitions_of(topic: TopicData, by_id: bool) -> impl Iterator<Item = ProduceP
     })
 }
 
-fn respond(produced: Produced) -> PartitionResponse {
-    let error_code = code_of(&produced.outcome);
+/// What a transaction's batch is refused with depends on what the version knows (KIP-890).
+fn code(refused: &ProduceRefused, version: i16) -> ErrorCode {
+    match refused {
+        ProduceRefused::Transaction(TransactionRefused::Concurrent) if version < ADDS_SINCE => {
+            ErrorCode::NOT_ENOUGH_REPLICAS
+        }
+        ProduceRefused::Transaction(refused) => batch_code(refused, version >= ABORTABLE_SINCE),
+        other => other.code(),
+    }
+}
+
+fn respond(produced: Produced, version: i16) -> PartitionResponse {
+    let error_code = produced.outcome.as_ref().err().map_or(ErrorCode::NONE, |r| code(r, version));
+    let error_code = error_code.code;
     let refused = |refused: ProduceRefused| PartitionResponse {
         index: produced.partition,
         error_code,

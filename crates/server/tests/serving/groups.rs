@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tidings_wire::{
     consumer_group_describe, consumer_group_heartbeat, delete_groups, describe_groups,
-    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, metadata,
-    offset_commit, offset_delete, offset_fetch, sync_group,
+    find_coordinator, heartbeat, join_group, leave_group, list_groups, metadata, offset_commit,
+    offset_delete, offset_fetch, sync_group,
 };
 
 use crate::client::{Client, Served};
@@ -318,11 +318,11 @@ async fn groups_are_listed_described_and_deleted() {
 }
 
 #[tokio::test]
-async fn this_node_coordinates_every_group_and_no_transaction() {
+async fn this_node_coordinates_every_group_and_transactional_id() {
     let served = Served::start().await;
     let mut client = served.connect().await;
-    for (key_type, code) in [(0, 0), (1, 42)] {
-        for version in 0..=4 {
+    for (key_type, code) in [(0, 0), (1, 0), (2, 42)] {
+        for version in 0..=6 {
             let request = find_coordinator::Request {
                 key: "k".into(),
                 key_type,
@@ -343,9 +343,6 @@ async fn this_node_coordinates_every_group_and_no_transaction() {
             }
         }
     }
-    let transactional =
-        init_producer_id::Request { transactional_id: Some("tx".into()), ..Default::default() };
-    assert_eq!(client.call(4, &transactional).await.error_code, 42);
     served.stop().await;
 }
 

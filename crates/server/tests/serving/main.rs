@@ -9,4 +9,5 @@ mod hostile;
 mod quotas;
 mod records;
 mod topics;
+mod transactions;
 mod versions;

@@ -4,7 +4,7 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 10, name: "FindCoordinator", version_min: 0, version_max: 4, flexible_since: 3 };
+    Api { key: 10, name: "FindCoordinator", version_min: 0, version_max: 6, flexible_since: 3 };
 
 impl crate::Request for Request {
     const API: Api = API;

@@ -4,7 +4,7 @@
 use crate::{Api, DecodeError, Reader, Wire, Writer};
 
 pub const API: Api =
-    Api { key: 22, name: "InitProducerId", version_min: 0, version_max: 4, flexible_since: 2 };
+    Api { key: 22, name: "InitProducerId", version_min: 0, version_max: 5, flexible_since: 2 };
 
 impl crate::Request for Request {
     const API: Api = API;

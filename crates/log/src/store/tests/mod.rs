@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     AppendAt, Appended, Batch, BatchBuilder, Fate, FaultKind, MemoryDisk, NewRecord, ReadRefused,
-    Recovered, split,
+    Recovered, TransactionVersion, split,
 };
 
 mod bounded;
@@ -28,7 +28,12 @@ const CONFIG: LogConfig =
 /// Two or three batches of [`batch_of`] to a segment.
 const SMALL: LogConfig =
     LogConfig { segment_bytes: 250, index_interval_bytes: 100, ..LogConfig::KAFKA };
-const AT: AppendAt = AppendAt { now_ms: 0, leader_epoch: 0, log_append_time: false };
+const AT: AppendAt = AppendAt {
+    now_ms: 0,
+    leader_epoch: 0,
+    log_append_time: false,
+    transactions: TransactionVersion::One,
+};
 const NOW: Moment = Moment { wall_ms: 0, mono_ms: 1_000_000 };
 const LOG: LogId = LogId(1);
 const B: LogId = LogId(2);

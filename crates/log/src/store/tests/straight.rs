@@ -100,7 +100,7 @@ fn batches_are_stored_as_they_came_but_for_offset_and_epoch() {
 #[test]
 fn log_append_time_is_put_into_the_batch() {
     let mut node = Node::open(&MemoryDisk::new());
-    let at = AppendAt { now_ms: 777, leader_epoch: 0, log_append_time: true };
+    let at = AppendAt { now_ms: 777, log_append_time: true, ..AT };
     node.store.append(LOG, &batch_of(&["x", "y"], 5), at).expect("appended");
     node.store.settle(NOW);
     let stored = Bytes::from(node.store.read_now(LOG, 0, 2, 1).expect("readable").concat());
