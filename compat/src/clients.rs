@@ -69,9 +69,6 @@ const NO_OFFSET_DELETE: LeftOut =
 
 const LATE_RECORDS: &str = "the client hands over after a rebalance what it fetched before it";
 
-/// What no client sees, because the server does not have it.
-pub const SERVER_LACKS: &[LeftOut] = &[without("transactions", "transactional ids are refused")];
-
 /// Every client, in the order of the matrix.
 pub const CLIENTS: &[Client] = &[
     Client { name: "franz-go", version: Version::Go("github.com/twmb/franz-go"), left_out: &[] },
@@ -212,7 +209,6 @@ impl Client {
 
     /// What is left out of a scenario.
     pub fn left_out_of(&self, scenario: &str) -> impl Iterator<Item = &LeftOut> {
-        let left_out = self.left_out.iter().chain(SERVER_LACKS);
-        left_out.filter(move |left| left.scenario == scenario)
+        self.left_out.iter().filter(move |left| left.scenario == scenario)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::clients::{CLIENTS, Client, LeftOut, SERVER_LACKS, Version, scenarios};
+use crate::clients::{CLIENTS, Client, LeftOut, Version, scenarios};
 use crate::own_file;
 
 const HEAD: &str = "\
@@ -15,7 +15,8 @@ const HEAD: &str = "\
 Real clients, each in a fixed version, play the same scenarios against the binary with every
 `cargo xtask test`. What each must see was recorded from Apache Kafka 4.2
 (`compat/scenarios.json`); whoever wants to see it again sets `TIDINGS_COMPAT_BROKER` to the
-address of a broker.
+address of a broker. librdkafka through the rdkafka crate and Debian's kcat on its old librdkafka have
+tests of their own (`compat/tests/clients/librdkafka`, `compat/tests/clients/kcat.rs`).
 
 ## Scenarios
 
@@ -45,9 +46,6 @@ pub fn page() -> String {
     page.push_str(
         "\n## What is left out\n\n| client | scenario | facts | why |\n|---|---|---|---|\n",
     );
-    for left in SERVER_LACKS {
-        left_out(&mut page, "every one", left);
-    }
     for client in CLIENTS {
         for left in client.left_out {
             left_out(&mut page, client.name, left);
@@ -123,8 +121,7 @@ mod tests {
 
     #[test]
     fn whatever_is_left_out_exists_and_something_is_left() {
-        let of_clients = CLIENTS.iter().flat_map(|client| client.left_out);
-        for left in of_clients.chain(SERVER_LACKS) {
+        for left in CLIENTS.iter().flat_map(|client| client.left_out) {
             let facts = facts_of(left.scenario);
             let facts = facts.as_object().expect("a scenario of the list");
             assert!(left.facts.iter().all(|fact| facts.contains_key(*fact)), "{left:?}");

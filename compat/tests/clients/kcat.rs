@@ -108,6 +108,18 @@ fn queries_offsets_by_time() {
 }
 
 #[test]
+fn reads_what_a_transaction_committed() {
+    let server = Server::start().expect("the server starts");
+    for round in ["one", "two"] {
+        let sent = [format!("{round} a"), format!("{round} b")];
+        kcat(&server, "-P -t moved -p 0 -X transactional.id=mover", &lines(&sent));
+    }
+    let read = "-C -t moved -o beginning -e -q -f %o|%s\\n -X isolation.level=read_committed";
+    // Offsets 2 and 5 are the markers of the commits.
+    assert_eq!(kcat(&server, read, ""), ["0|one a", "1|one b", "3|two a", "4|two b"]);
+}
+
+#[test]
 fn reads_everything_back_after_kill_9() {
     let mut server = Server::start().expect("the server starts");
     let sent: Vec<String> = (0..2000).map(|n| format!("record {n:04}")).collect();

@@ -6,6 +6,7 @@ mod full_disk;
 mod produce;
 mod restart;
 mod scrub;
+mod transactions;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
