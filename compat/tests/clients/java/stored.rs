@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tidings_log::{
     AppendAt, Appended, Batch, BatchBuilder, EndMarker, Ending, LogConfig, LogId, LogKey, Moment,
-    NewRecord, Store, StoreConfig,
+    NewRecord, Store, StoreConfig, TransactionVersion,
 };
 use tidings_node::FileDisk;
 
@@ -89,7 +89,9 @@ impl Writing {
     }
 
     fn append(&mut self, log: u64, batch: &Batch, leader_epoch: i32) {
-        let at = AppendAt { now_ms: self.now.wall_ms, leader_epoch, log_append_time: false };
+        let transactions = TransactionVersion::One;
+        let now_ms = self.now.wall_ms;
+        let at = AppendAt { now_ms, leader_epoch, log_append_time: false, transactions };
         let appended = self.store.append(LogId(log), batch, at).expect("a batch in its turn");
         assert!(matches!(appended, Appended::Written { .. }), "{appended:?}");
         self.store.settle(self.now);
