@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::broker_table::{Live, Value, broker_config};
+use super::broker_row::{Live, Value};
+use super::broker_table::broker_config;
 use super::rule::list;
 use super::topic_table::topic_config;
 use super::{ConfigKind, Said};

@@ -4,61 +4,10 @@
 //! read-only, and says why. Those that topics fall back to have the rule and the default of the
 //! topic's config.
 
-use tidings_coordinator::GroupsConfig;
-use tidings_log::StoreConfig;
-
 use super::ConfigKind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String};
-use super::rule::Rule;
+use super::broker_row::{BrokerConfigRow, Live, Value};
 use super::topic_table::{TOPIC_CONFIGS, TopicConfig};
 use crate::limits;
-
-pub(super) struct BrokerConfigRow {
-    pub(super) name: &'static str,
-    pub(super) kind: ConfigKind,
-    pub(super) value: Value,
-    pub(super) documentation: &'static str,
-}
-
-/// Where a broker config has its value from.
-#[derive(Clone, Copy)]
-pub(super) enum Value {
-    NodeId,
-    DeleteTopics,
-    Number(i64),
-    Text(&'static str),
-    /// A setting of the store.
-    Store(fn(&StoreConfig) -> i64),
-    /// What the owner knows that serves the node; the broker does not.
-    OfServer,
-    /// It has no meaning here.
-    Nothing,
-    /// It may be set while the node runs.
-    Live(Live),
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Live {
-    /// Topics that say nothing of this config take it.
-    OfTopics(&'static TopicConfig),
-    DefaultPartitions,
-    AutoCreate,
-    ProducerExpiry,
-    /// A setting of groups, and its range.
-    Groups(fn(&GroupsConfig) -> i64, i64, i64),
-}
-
-impl Live {
-    /// The values that it takes.
-    pub(super) fn rule(self) -> Rule {
-        match self {
-            Self::OfTopics(config) => config.rule,
-            Self::DefaultPartitions => Rule::Range(1, limits::PARTITIONS_PER_TOPIC_MAX as i64),
-            Self::AutoCreate => Rule::Boolean,
-            Self::ProducerExpiry => Rule::Range(1, i32::MAX as i64),
-            Self::Groups(_, min, max) => Rule::Range(min, max),
-        }
-    }
-}
 
 /// The row of a name.
 pub(super) fn broker_config(name: &str) -> Option<&'static BrokerConfigRow> {

@@ -3,7 +3,8 @@
 use tidings_coordinator::GroupsConfig;
 use tidings_log::StoreConfig;
 
-use super::broker_table::{BROKER_CONFIGS, BrokerConfigRow, Live, MINUTE_MS, Value, broker_config};
+use super::broker_row::{BrokerConfigRow, Live, Value};
+use super::broker_table::{BROKER_CONFIGS, MINUTE_MS, broker_config};
 use super::rule::truth;
 use super::{ConfigEntry, ConfigSource, ConfigSynonym, Said};
 use crate::{BrokerConfig, TopicRefused};

@@ -7,6 +7,7 @@
 //! is listed with what holds here, or refused with the reason, so that nobody relies on it.
 
 mod alter;
+mod broker_row;
 mod broker_table;
 mod brokers;
 mod rule;
