@@ -120,7 +120,7 @@ impl Broker {
             Request::DeleteTopics(request) => self.delete_topics(now, ticket, request),
             Request::InitProducer(request) => self.init_producer(now, ticket, &request),
             Request::InitTransactions(request) => self.init_transactions(now, ticket, &request),
-            Request::AddPartitions(request) => self.add_partitions(now, ticket, request),
+            Request::AddPartitions(request) => self.add_partitions(now, ticket, &request),
             Request::AddOffsets(request) => self.add_offsets(now, ticket, &request),
             Request::EndTransaction(request) => self.end_transaction(now, ticket, &request),
             Request::CommitInTransaction(request) => {

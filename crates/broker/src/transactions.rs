@@ -150,7 +150,7 @@ impl Broker {
         }
     }
 
-    pub(crate) fn add_partitions(&mut self, now: Now, ticket: Ticket, request: AddPartitions) {
+    pub(crate) fn add_partitions(&mut self, now: Now, ticket: Ticket, request: &AddPartitions) {
         let mut answers: Vec<AddedPartition> = request
             .partitions
             .iter()
@@ -165,7 +165,7 @@ impl Broker {
             let taken = answers.iter_mut().filter(|answer| answer.outcome.is_ok());
             taken.for_each(|answer| answer.outcome = Err(AddRefused::NotAttempted));
         } else {
-            match self.add_or_verify(now, &request, &mut answers) {
+            match self.add_or_verify(now, request, &mut answers) {
                 Ok(()) => waits = self.wait_for_transactions(),
                 Err(refused) => {
                     let refused = Err(AddRefused::Transaction(refused));
