@@ -87,7 +87,7 @@ const NO_SHARE_GROUPS: &str = "Share groups are not served.";
 const NO_STREAMS_GROUPS: &str = "Streams groups are not served.";
 const NO_TELEMETRY: &str = "Metrics of clients are not taken.";
 const NO_TLS: &str = "There is no TLS.";
-const NO_TRANSACTIONS: &str = "Transactions are not served.";
+const ONE_WRITE: &str = "Transactions are decided and carried out in one write of this node.";
 const ONE_REPLICA: &str = "One node holds one replica.";
 const TIERED: &str = "There is no tiered storage.";
 
@@ -95,8 +95,8 @@ pub(super) const MINUTE_MS: i64 = 60_000;
 
 /// By name.
 pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
-    nothing("add.partitions.to.txn.retry.backoff.max.ms", Int, NO_TRANSACTIONS),
-    nothing("add.partitions.to.txn.retry.backoff.ms", Int, NO_TRANSACTIONS),
+    nothing("add.partitions.to.txn.retry.backoff.max.ms", Int, ONE_WRITE),
+    nothing("add.partitions.to.txn.retry.backoff.ms", Int, ONE_WRITE),
     served("advertised.listeners", List, "Where clients are told to connect to."),
     nothing("alter.config.policy.class.name", Class, NO_PLUGINS),
     nothing("alter.log.dirs.replication.quota.window.num", Int, ONE_REPLICA),
@@ -545,16 +545,41 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     nothing("ssl.truststore.password", Password, NO_TLS),
     nothing("ssl.truststore.type", String, NO_TLS),
     nothing("telemetry.max.bytes", Int, NO_TELEMETRY),
-    nothing("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, NO_TRANSACTIONS),
-    nothing("transaction.max.timeout.ms", Int, NO_TRANSACTIONS),
-    nothing("transaction.partition.verification.enable", Boolean, NO_TRANSACTIONS),
-    nothing("transaction.remove.expired.transaction.cleanup.interval.ms", Int, NO_TRANSACTIONS),
-    nothing("transaction.state.log.load.buffer.size", Int, NO_TRANSACTIONS),
-    nothing("transaction.state.log.min.isr", Int, NO_TRANSACTIONS),
-    nothing("transaction.state.log.num.partitions", Int, NO_TRANSACTIONS),
-    nothing("transaction.state.log.replication.factor", Short, NO_TRANSACTIONS),
-    nothing("transaction.state.log.segment.bytes", Int, NO_TRANSACTIONS),
-    nothing("transaction.two.phase.commit.enable", Boolean, NO_TRANSACTIONS),
-    nothing("transactional.id.expiration.ms", Int, NO_TRANSACTIONS),
+    nothing("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, ONE_WRITE),
+    fixed(
+        "transaction.max.timeout.ms",
+        Int,
+        Number(limits::TRANSACTION_TIMEOUT_MAX_MS as i64),
+        "Longest transaction that a producer may ask for.",
+    ),
+    fixed(
+        "transaction.partition.verification.enable",
+        Boolean,
+        Text("true"),
+        "Every transactional batch must be part of its transaction.",
+    ),
+    nothing("transaction.remove.expired.transaction.cleanup.interval.ms", Int, ONE_WRITE),
+    nothing("transaction.state.log.load.buffer.size", Int, ONE_WRITE),
+    fixed("transaction.state.log.min.isr", Int, Number(1), ONE_REPLICA),
+    fixed(
+        "transaction.state.log.num.partitions",
+        Int,
+        Number(1),
+        "Partitions of __transaction_state.",
+    ),
+    fixed("transaction.state.log.replication.factor", Short, Number(1), ONE_REPLICA),
+    nothing("transaction.state.log.segment.bytes", Int, ONE_WRITE),
+    fixed(
+        "transaction.two.phase.commit.enable",
+        Boolean,
+        Text("false"),
+        "Prepared transactions (KIP-939) are not served.",
+    ),
+    fixed(
+        "transactional.id.expiration.ms",
+        Int,
+        Number(limits::TRANSACTIONAL_ID_KEPT_MS as i64),
+        "How long a transactional id is kept that nobody uses.",
+    ),
     of_topics("unclean.leader.election.enable"),
 ];
