@@ -9,6 +9,9 @@ pub const API: Api =
 impl crate::Request for Request {
     const API: Api = API;
     type Response = Response;
+    fn set_throttle(response: &mut Response, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
