@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail, ensure};
 use tidings_node::broker::log::{
     AppendAt, AppendRefused, Appended, Batch, BatchBuilder, Disk, LogConfig, LogId, LogKey, Moment,
-    NewRecord, Store, StoreConfig, Work, WorkKind,
+    NewRecord, Store, StoreConfig, TransactionVersion, Work, WorkKind,
 };
 use tidings_node::{FileDisk, JournalIo, JournalIoChoice, JournalIoEvent, Lane, Workers};
 
@@ -191,7 +191,12 @@ impl Owner {
     /// The batch's last offset; none when it must wait.
     fn put(&mut self, id: LogId, batch: &Batch) -> anyhow::Result<Option<i64>> {
         let now_ms = self.now().wall_ms;
-        let at = AppendAt { now_ms, leader_epoch: 0, log_append_time: false };
+        let at = AppendAt {
+            now_ms,
+            leader_epoch: 0,
+            log_append_time: false,
+            transactions: TransactionVersion::One,
+        };
         match self.store.append(id, batch, at) {
             Ok(Appended::Written { last_offset, .. }) => Ok(Some(last_offset)),
             Ok(other) => bail!("{other:?} for a batch of no producer"),

@@ -7,6 +7,7 @@ use anyhow::{bail, ensure};
 use tidings_node::MemoryDisk;
 use tidings_node::broker::log::{
     AppendAt, Batch, LogConfig, LogId, LogKey, Moment, Reading, Store, StoreConfig,
+    TransactionVersion,
 };
 
 use crate::owner;
@@ -91,7 +92,12 @@ fn store() -> anyhow::Result<Store> {
 }
 
 fn put(store: &mut Store, batch: &Batch) -> anyhow::Result<()> {
-    let at = AppendAt { now_ms: NOW.wall_ms, leader_epoch: 0, log_append_time: false };
+    let at = AppendAt {
+        now_ms: NOW.wall_ms,
+        leader_epoch: 0,
+        log_append_time: false,
+        transactions: TransactionVersion::One,
+    };
     black_box(store.append(LOG, black_box(batch), at)?);
     Ok(())
 }
