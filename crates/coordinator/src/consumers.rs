@@ -172,6 +172,9 @@ impl Coordinator {
     }
 
     pub fn describe_consumers(&self, name: &str) -> Result<DescribedConsumerGroup, GroupRefused> {
+        if name.is_empty() {
+            return Err(GroupRefused::InvalidGroup);
+        }
         let group = self.consumers.get(name);
         let group = group.ok_or(GroupRefused::Other(GroupTrouble::NotFound))?;
         Ok(group.describe(name, &self.config, &self.topics))

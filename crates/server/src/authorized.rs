@@ -33,6 +33,8 @@ pub(crate) const CLUSTER: Operations = Operations(
 pub(crate) const TOPIC: Operations = Operations(
     READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS,
 );
+pub(crate) const GROUP: Operations =
+    Operations(READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS);
 
 impl Operations {
     /// The bits if they were asked for, otherwise Kafka's number for saying nothing.
@@ -50,6 +52,7 @@ mod tests {
         // What `AclEntry.supportedOperations` of Apache Kafka 4.2 adds up to.
         assert_eq!(CLUSTER.if_asked(true), 0b1_1111_1010_0000);
         assert_eq!(TOPIC.if_asked(true), 0b0_1101_1111_1000);
-        assert_eq!([CLUSTER, TOPIC].map(|kind| kind.if_asked(false)), [i32::MIN; 2]);
+        assert_eq!(GROUP.if_asked(true), 0b0_1101_0100_1000);
+        assert_eq!([CLUSTER, TOPIC, GROUP].map(|kind| kind.if_asked(false)), [i32::MIN; 3]);
     }
 }

@@ -11,6 +11,7 @@ use tidings_wire::consumer_group_describe::{
 
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
+use crate::authorized;
 use crate::context::Context;
 use crate::error_code::Refusal;
 
@@ -24,7 +25,9 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let describe = tidings_broker::DescribeConsumerGroups { groups: self.group_ids };
-        let groups = context.ask(describe).await?.into_iter().map(respond).collect();
+        let described = context.ask(describe).await?.into_iter();
+        let operations = authorized::GROUP.if_asked(self.include_authorized_operations);
+        let groups = described.map(|group| respond(group, operations)).collect();
         Ok(Response { groups, ..Response::default() }.into())
     }
 
@@ -35,6 +38,7 @@ impl Handler for Request {
 
 fn respond(
     (group_id, described): (String, Result<DescribedConsumerGroup, GroupRefused>),
+    authorized_operations: i32,
 ) -> DescribedGroup {
     match described {
         Ok(described) => DescribedGroup {
@@ -44,6 +48,7 @@ fn respond(
             assignment_epoch: described.target_epoch,
             assignor_name: described.assignor.to_owned(),
             members: described.members.into_iter().map(member).collect(),
+            authorized_operations,
             ..DescribedGroup::default()
         },
         Err(refused) => DescribedGroup {
@@ -65,7 +70,8 @@ fn member(member: ConsumerMember) -> Member {
         client_id: about.client_id,
         client_host: about.client_host,
         subscribed_topic_names: about.topics.into_iter().collect(),
-        subscribed_topic_regex: about.regex,
+        // Not null, as KIP-848 has it: Kafka answers empty, and clients have only ever seen that.
+        subscribed_topic_regex: Some(about.regex.unwrap_or_default()),
         assignment: assignment(member.assigned),
         target_assignment: assignment(member.target),
         member_type: if about.classic.is_some() { CLASSIC_MEMBER } else { CONSUMER_MEMBER },

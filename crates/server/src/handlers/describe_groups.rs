@@ -7,6 +7,7 @@ use tidings_wire::describe_groups::{Group, Member, Request, Response};
 
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
+use crate::authorized;
 use crate::context::Context;
 
 const NOT_FOUND_SINCE: i16 = 6;
@@ -21,7 +22,8 @@ impl Handler for Request {
     ) -> Result<Answered<Response>, NoAnswer> {
         let describe = tidings_broker::DescribeGroups { groups: self.groups };
         let described = context.ask(describe).await?.into_iter();
-        let groups = described.map(|group| respond(group, header.version)).collect();
+        let operations = authorized::GROUP.if_asked(self.include_authorized_operations);
+        let groups = described.map(|group| respond(group, header.version, operations)).collect();
         Ok(Response { groups, ..Response::default() }.into())
     }
 
@@ -30,7 +32,7 @@ impl Handler for Request {
     }
 }
 
-fn respond(described: DescribedGroup, version: i16) -> Group {
+fn respond(described: DescribedGroup, version: i16, operations: i32) -> Group {
     let missing = described.state == DEAD && version >= NOT_FOUND_SINCE;
     let error = if missing { ErrorCode::GROUP_ID_NOT_FOUND } else { ErrorCode::NONE };
     Group {
@@ -41,7 +43,7 @@ fn respond(described: DescribedGroup, version: i16) -> Group {
         protocol_type: described.protocol_type,
         protocol_data: described.protocol,
         members: described.members.into_iter().map(member).collect(),
-        ..Group::default()
+        authorized_operations: if missing { i32::MIN } else { operations },
     }
 }
 

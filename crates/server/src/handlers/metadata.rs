@@ -2,12 +2,13 @@
 //!
 //! All topics are asked for with null, in version 0 with an empty list. A named topic that is
 //! missing is created where the client (from version 4; always before) and the broker allow it;
-//! an invalid name gets INVALID_TOPIC_EXCEPTION. Lookup by id needs version 12 (KIP-516): below,
-//! a topic without a name gets INVALID_REQUEST.
+//! an invalid name gets INVALID_TOPIC_EXCEPTION. Lookup by id needs version 12 (KIP-516), and then
+//! an id counts more than a name: Java's client sends an empty name beside it. Below, a topic with
+//! an id or without a name gets INVALID_REQUEST.
 //! Authorized operations (KIP-430) are all that there are, for want of an authorizer.
 
 use tidings_broker::{
-    DescribeTopics, PartitionDescription, TopicAnswer, TopicDescription, TopicName, Topics,
+    DescribeTopics, PartitionDescription, TopicAnswer, TopicDescription, TopicId, TopicName, Topics,
 };
 use tidings_wire::RequestHeader;
 use tidings_wire::metadata::{Broker, Partition, Request, RequestTopic, Response, Topic};
@@ -19,6 +20,7 @@ use crate::context::Context;
 use crate::error_code::Refusal;
 
 const LOOKUP_BY_ID_SINCE: i16 = 12;
+const NO_ID: TopicId = [0; 16];
 
 impl Handler for Request {
     async fn answer(
@@ -26,11 +28,12 @@ impl Handler for Request {
         context: &Context,
         header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
-        let mut nameless = Vec::new();
+        let mut by_id_too_early = Vec::new();
         let topics = match self.topics {
             Some(mut topics) if header.version > 0 || !topics.is_empty() => {
                 if header.version < LOOKUP_BY_ID_SINCE {
-                    nameless = topics.extract_if(.., |topic| topic.name.is_none()).collect();
+                    let wants_id = |topic: &mut RequestTopic| topic.name.is_none() || has_id(topic);
+                    by_id_too_early = topics.extract_if(.., wants_id).collect();
                 }
                 Topics::These(topics.into_iter().map(name_of).collect())
             }
@@ -53,7 +56,7 @@ impl Handler for Request {
             topics: answers
                 .into_iter()
                 .map(|answer| respond(answer, topic_operations))
-                .chain(nameless.iter().map(refuse_nameless))
+                .chain(by_id_too_early.into_iter().map(refuse_lookup_by_id))
                 .collect(),
             cluster_authorized_operations: authorized::CLUSTER
                 .if_asked(self.include_cluster_authorized_operations),
@@ -68,19 +71,23 @@ impl Handler for Request {
 }
 
 /// Below version 12 a response's name is never null.
-fn refuse_nameless(topic: &RequestTopic) -> Topic {
+fn refuse_lookup_by_id(topic: RequestTopic) -> Topic {
     Topic {
         error_code: ErrorCode::INVALID_REQUEST.code,
-        name: Some(String::new()),
+        name: Some(topic.name.unwrap_or_default()),
         topic_id: topic.topic_id,
         ..Topic::default()
     }
 }
 
+fn has_id(topic: &RequestTopic) -> bool {
+    topic.topic_id != NO_ID
+}
+
 fn name_of(topic: RequestTopic) -> TopicName {
     match topic.name {
-        Some(name) => TopicName::Name(name),
-        None => TopicName::Id(topic.topic_id),
+        Some(name) if topic.topic_id == NO_ID => TopicName::Name(name),
+        _ => TopicName::Id(topic.topic_id),
     }
 }
 

@@ -80,6 +80,17 @@ async fn topics_are_found_by_id() {
     assert_eq!(found.topics, by_name.topics);
     let early = client.call(11, &by_id(topic_id)).await;
     assert_eq!((early.topics[0].error_code, early.topics[0].name.as_deref()), (42, Some("")));
+    // Java's client sends an empty name beside the id: for a subscription by a regular expression.
+    let named_too = |name: &str| {
+        let topic = metadata::RequestTopic { topic_id, name: Some(name.into()) };
+        asking(Some(vec![topic]), true)
+    };
+    for name in ["", "t", "other"] {
+        let found = client.call(12, &named_too(name)).await;
+        assert_eq!(found.topics, by_name.topics, "{name}");
+    }
+    let early = client.call(11, &named_too("t")).await;
+    assert_eq!((early.topics[0].error_code, early.topics[0].name.as_deref()), (42, Some("t")));
     let missing = client.call(12, &by_id([7; 16])).await;
     let topic = &missing.topics[0];
     assert_eq!((topic.error_code, topic.topic_id, topic.name.as_deref()), (100, [7; 16], None));
