@@ -19,6 +19,8 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -39,6 +41,7 @@ public final class Compat {
         switch (arguments[0]) {
             case "produce-consume" -> produceConsume(bootstrap);
             case "rebalance" -> rebalance(bootstrap);
+            case "pattern" -> pattern(bootstrap);
             case "admin" -> admin(bootstrap);
             case "restart" -> restart(bootstrap);
             default -> throw new IllegalArgumentException(arguments[0]);
@@ -100,6 +103,28 @@ public final class Compat {
             List<ProducerRecord<String, String>> more = records(topic, "second", 0, 100);
             sendAll(producer, more);
             pollUntil(() -> read.size() == 200, read, second);
+            sent.addAll(more);
+            same(byKeyRead(read), byKeySent(sent));
+        }
+    }
+
+    /** The consumer protocol with a regular expression, which the broker resolves. */
+    private static void pattern(String bootstrap) throws Exception {
+        List<ProducerRecord<String, String>> sent = records("java-pattern-a", "first", 0, 100);
+        List<ConsumerRecord<String, String>> read = new ArrayList<>();
+        try (var producer = producer(bootstrap, Map.of());
+                var consumer = consumer(bootstrap, "matching", Map.of(
+                        "group.protocol", "consumer", "metadata.max.age.ms", "1000"))) {
+            sendAll(producer, sent);
+            consumer.subscribe(new SubscriptionPattern("java-pattern-.*"));
+            pollUntil(() -> read.size() == 100, read, consumer);
+            consumer.commitSync();
+            same(consumer.committed(consumer.assignment()).values().stream()
+                    .filter(Objects::nonNull).mapToLong(OffsetAndMetadata::offset).sum(), 100L);
+
+            List<ProducerRecord<String, String>> more = records("java-pattern-b", "second", 0, 100);
+            sendAll(producer, more);
+            pollUntil(() -> read.size() == 200, read, consumer);
             sent.addAll(more);
             same(byKeyRead(read), byKeySent(sent));
         }
@@ -175,11 +200,17 @@ public final class Compat {
     }
 
     private static KafkaConsumer<String, String> consumer(String bootstrap, String group) {
+        return consumer(bootstrap, group, Map.of());
+    }
+
+    private static KafkaConsumer<String, String> consumer(
+            String bootstrap, String group, Map<String, String> settings) {
         var all = new Properties();
         all.put("bootstrap.servers", bootstrap);
         all.put("group.id", group);
         all.put("auto.offset.reset", "earliest");
         all.put("enable.auto.commit", "false");
+        all.putAll(settings);
         return new KafkaConsumer<>(all, new StringDeserializer(), new StringDeserializer());
     }
 

@@ -6,6 +6,7 @@ mod dump_stored;
 mod kafka;
 mod recordings;
 mod stored;
+mod streams;
 mod written;
 
 use std::process::Command;
@@ -49,6 +50,11 @@ fn produce_and_consume() {
 #[test]
 fn group_rebalance() {
     check("rebalance");
+}
+
+#[test]
+fn subscription_by_a_pattern() {
+    check("pattern");
 }
 
 #[test]

@@ -38,6 +38,7 @@ impl Producing {
     fn decide(
         &mut self,
         outcome: Result<(ProducedAt, LogId, i64), ProduceRefused>,
+        refused_from: Option<i64>,
         settled: Option<Wait>,
     ) {
         let part = self.answers.len();
@@ -48,7 +49,7 @@ impl Producing {
             self.waits.extend(settled);
             at
         });
-        self.answers.push(Produced { topic, partition, outcome });
+        self.answers.push(Produced { topic, partition, outcome, refused_from });
     }
 }
 
@@ -73,7 +74,9 @@ impl Broker {
             };
             let topic = self.catalog.find(&part.topic);
             let settled = topic.and_then(|topic| self.wait_settled(topic, producing.answers.len()));
-            producing.decide(outcome, settled);
+            let refused_from = outcome.as_ref().err().filter(|refused| refused.knows_the_log());
+            let refused_from = refused_from.and_then(|_| self.log_start(part));
+            producing.decide(outcome, refused_from, settled);
         }
         self.answer_produce(producing);
         Progress::Done
@@ -82,7 +85,7 @@ impl Broker {
     /// Refuses the partitions of a request that are left, and answers.
     pub(crate) fn refuse_rest(&mut self, mut producing: Producing, trouble: &str) {
         while producing.answers.len() < producing.request.partitions.len() {
-            producing.decide(Err(ProduceRefused::Storage(trouble.to_owned())), None);
+            producing.decide(Err(ProduceRefused::Storage(trouble.to_owned())), None, None);
         }
         self.answer_produce(&mut producing);
     }
@@ -94,6 +97,11 @@ impl Broker {
             Acks::Durable => self.answer(ticket, reply, &producing.waits),
             Acks::None => self.completions.push_back(Completion { ticket, reply }),
         }
+    }
+
+    fn log_start(&self, part: &ProducePartition) -> Option<i64> {
+        let id = self.catalog.find(&part.topic)?.log(part.partition)?;
+        Some(self.logs.readable(id).ok()?.start_offset())
     }
 
     /// Appends one batch; returns what to answer and the mark that must be durable first.

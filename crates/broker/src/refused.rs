@@ -3,7 +3,7 @@
 use thiserror::Error;
 use tidings_coordinator::TransactionRefused;
 pub use tidings_coordinator::{ConsumerTrouble, GroupRefused, GroupTrouble};
-use tidings_log::BatchRefused;
+use tidings_log::{BatchRefused, RefusalKind};
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TopicRefused {
@@ -63,11 +63,32 @@ pub enum ProduceRefused {
     /// The batch and its producer's transaction in this partition do not go together.
     #[error("{0}")]
     InvalidTransaction(String),
+    #[error("a transactional batch in a request without a transactional id")]
+    NoTransactionalId,
     #[error(transparent)]
     Transaction(#[from] TransactionRefused),
     /// The disk is full or failed; the text says what to do.
     #[error("{0}")]
     Storage(String),
+}
+
+impl ProduceRefused {
+    /// Whether the log refused, or what its topic asks of records; otherwise it was not asked.
+    pub(crate) fn knows_the_log(&self) -> bool {
+        match self {
+            Self::Batch(refused) => {
+                refused.kind == RefusalKind::InvalidTimestamp || !refused.records.is_empty()
+            }
+            Self::OutOfOrderSequence(_) | Self::StaleEpoch(_) | Self::InvalidTransaction(_) => true,
+            Self::UnknownPartition
+            | Self::UnknownId
+            | Self::Internal(_)
+            | Self::TooLarge { .. }
+            | Self::NoTransactionalId
+            | Self::Transaction(_)
+            | Self::Storage(_) => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

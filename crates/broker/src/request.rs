@@ -260,6 +260,8 @@ pub struct Produced {
     pub topic: TopicName,
     pub partition: i32,
     pub outcome: Result<ProducedAt, ProduceRefused>,
+    /// Of a refusal by the log or by what its topic asks of records: where the log starts.
+    pub refused_from: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

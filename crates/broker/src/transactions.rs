@@ -237,8 +237,7 @@ impl Broker {
         (topic, partition): (&str, i32),
     ) -> Result<TransactionVersion, ProduceRefused> {
         let Some(ProduceTransaction { transactional_id, adds }) = of_request else {
-            let why = "a transactional batch without a transactional id";
-            return Err(ProduceRefused::InvalidTransaction(why.to_owned()));
+            return Err(ProduceRefused::NoTransactionalId);
         };
         self.ledger.is_loaded()?;
         let producer = TransactionProducer { transactional_id, producer_id, epoch };

@@ -453,10 +453,14 @@ impl Coordinator {
         self.reset_timer(&group);
     }
 
-    /// The records that delete a group; changes nothing.
+    /// The records that delete a group, also one of which there is only what is pending; changes
+    /// nothing.
     pub fn decide_delete(&mut self, now: Now, name: &str) -> Result<Vec<Record>, GroupRefused> {
-        let group = self.groups.get(name);
-        let group = group.ok_or(GroupRefused::Other(GroupTrouble::NotFound))?;
+        let Some(group) = self.groups.get(name) else {
+            let records: Vec<Record> = self.pending.tombstones_of(name).collect();
+            let nothing = GroupRefused::Other(GroupTrouble::NotFound);
+            return if records.is_empty() { Err(nothing) } else { Ok(records) };
+        };
         let consumers = self.consumers.get(name);
         if !group.members.is_empty() || consumers.is_some_and(|group| !group.is_empty()) {
             return Err(GroupRefused::Other(GroupTrouble::NotEmpty));

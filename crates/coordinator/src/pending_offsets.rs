@@ -102,6 +102,11 @@ impl PendingOffsets {
         self.tombstones(move |(_, named, _)| named == topic)
     }
 
+    /// Whether something is pending in the group, which may have nothing else.
+    fn knows(&self, group: &str) -> bool {
+        self.producers.keys().any(|(named, ..)| named == group)
+    }
+
     /// The tombstones of what is pending in a group.
     pub(crate) fn tombstones_of(&self, group: &str) -> impl Iterator<Item = Record> {
         self.tombstones(move |(named, ..)| named == group)
@@ -131,6 +136,9 @@ impl Coordinator {
                 Some(consumers) => consumers.may_commit(request).map_err(without_epochs)?,
                 None => group.may_commit_in_transaction(request)?,
             },
+            None if request.generation >= 0 && self.pending.knows(&request.group) => {
+                return Err(GroupRefused::UnknownMember);
+            }
             None if request.generation >= 0 => return Err(GroupRefused::IllegalGeneration),
             None if self.is_full() => return Err(GroupRefused::Full),
             None => {}

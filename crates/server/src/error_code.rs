@@ -78,6 +78,7 @@ error_codes! {
     50 INVALID_TRANSACTION_TIMEOUT final "the transaction timeout exceeds transaction.max.timeout.ms"
     51 CONCURRENT_TRANSACTIONS final "the last transaction of this id is still being ended: ask again"
     52 TRANSACTION_COORDINATOR_FENCED final "a newer coordinator has ended the producer's transaction"
+    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED final "a transactional batch in a request without a transactional id"
     54 SECURITY_DISABLED final "there is no authorizer"
     55 OPERATION_NOT_ATTEMPTED final "another part of the request was refused"
     56 KAFKA_STORAGE_ERROR retry "the disk is full or failed; the text and the log say what to do"
@@ -205,6 +206,7 @@ impl Refusal for ProduceRefused {
             Self::OutOfOrderSequence(_) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             Self::StaleEpoch(_) => ErrorCode::INVALID_PRODUCER_EPOCH,
             Self::InvalidTransaction(_) => ErrorCode::INVALID_TXN_STATE,
+            Self::NoTransactionalId => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             Self::Transaction(refused) => batch_code(refused, true),
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }

@@ -212,16 +212,18 @@ fn a_batch_outside_a_transaction_is_refused() {
     assert_eq!(sent.outcome, Err(ProduceRefused::Transaction(Fenced)));
     assert!(old.epoch < 0, "no batch has the epoch before the first");
     let nameless = produce("a", 0, transactional(again, 0, &["x"]));
-    let refused = rig.call(nameless).remove(0).outcome.expect_err("no transactional id");
-    assert!(matches!(refused, ProduceRefused::InvalidTransaction(_)), "{refused:?}");
+    let refused = rig.call(nameless).remove(0).outcome;
+    assert_eq!(refused, Err(ProduceRefused::NoTransactionalId));
     assert_eq!(rig.values("a", 0, 0), Vec::<String>::new());
 
     // A plain batch of a producer whose transaction is open there.
     let sent = rig.call(send("t", "a", 0, transactional(again, 0, &["x"]), true)).remove(0);
     assert!(sent.outcome.is_ok());
     let plain = builder(&["y"]).producer(again.id, again.epoch, 1).build().bytes().clone();
-    let refused = rig.call(send("t", "a", 0, plain, true)).remove(0).outcome;
-    assert!(matches!(refused, Err(ProduceRefused::InvalidTransaction(_))), "{refused:?}");
+    let refused = rig.call(send("t", "a", 0, plain, true)).remove(0);
+    let outcome = refused.outcome;
+    assert!(matches!(outcome, Err(ProduceRefused::InvalidTransaction(_))), "{outcome:?}");
+    assert_eq!(refused.refused_from, Some(0), "the log itself refused");
 }
 
 #[test]

@@ -162,6 +162,24 @@ fn who_says_which_member_it_works_for_must_be_right() {
 }
 
 #[test]
+fn what_is_pending_makes_a_group_that_can_be_deleted() {
+    let mut groups = coordinator();
+    assert!(groups.decide_delete(NOW, "g").is_err());
+    commit_in(&mut groups, 1, 5);
+    for (generation, expected) in [(-1, Ok(())), (3, Err(GroupRefused::UnknownMember))] {
+        let request = CommitOffsets { generation, ..commit(1) };
+        let decided = groups.decide_commit_in_transaction(NOW, &request);
+        assert_eq!(decided.map(|_| ()), expected, "generation {generation}");
+    }
+    for record in groups.decide_delete(NOW, "g").expect("there is something to delete") {
+        groups.apply(NOW, record);
+    }
+    groups.end_transaction(NOW, 1, Commit);
+    assert_eq!(shown(&groups), (-1, false));
+    assert!(groups.decide_delete(NOW, "g").is_err());
+}
+
+#[test]
 fn what_is_pending_is_limited() {
     let mut groups = coordinator();
     let most = i32::try_from(limits::PENDING_OFFSETS_MAX).expect("a small limit");

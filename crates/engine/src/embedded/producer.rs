@@ -205,7 +205,7 @@ impl EmbeddedProducer {
             let mut outcomes: HashMap<TopicPartition, _> = answer
                 .await?
                 .into_iter()
-                .filter_map(|Produced { topic, partition, outcome }| match topic {
+                .filter_map(|Produced { topic, partition, outcome, .. }| match topic {
                     TopicName::Name(topic) => Some((TopicPartition { topic, partition }, outcome)),
                     TopicName::Id(_) => None,
                 })

@@ -58,6 +58,7 @@ pub(super) fn produce(at: &TopicPartition, refused: ProduceRefused) -> Error {
         ProduceRefused::TooLarge { .. }
         | ProduceRefused::Internal(_)
         | ProduceRefused::Batch(_)
+        | ProduceRefused::NoTransactionalId
         | ProduceRefused::Transaction(_)
         | ProduceRefused::InvalidTransaction(_) => Error::Invalid(format!("{at}: {refused}")),
     }

@@ -8,6 +8,10 @@ use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
 use crate::context::Context;
 
+/// Whoever is connected, as Kafka calls a client that has not said who it is.
+const USER: &str = "User";
+const ANONYMOUS: &str = "ANONYMOUS";
+
 impl Handler for Request {
     async fn answer(
         self,
@@ -18,6 +22,16 @@ impl Handler for Request {
     }
 
     fn refuse(error: ErrorCode) -> Response {
-        Response { error_code: error.code, ..Response::default() }
+        Response {
+            error_code: error.code,
+            principal_type: USER.to_owned(),
+            principal_name: ANONYMOUS.to_owned(),
+            token_requester_principal_type: USER.to_owned(),
+            token_requester_principal_name: ANONYMOUS.to_owned(),
+            issue_timestamp_ms: -1,
+            expiry_timestamp_ms: -1,
+            max_timestamp_ms: -1,
+            ..Response::default()
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! ElectLeaders, 0 to 2: no partition ever needs an election (KIP-460).
 //!
-//! The first replica leads always. A partition that is named gets ELECTION_NOT_NEEDED; of all
-//! partitions (null) those that need an election are answered, which are none.
+//! The first replica leads always. A partition that is named gets ELECTION_NOT_NEEDED; for all
+//! partitions (null) each topic is answered with those that need an election, which are none.
+//! A type of election that is none refuses the request and each partition of it.
 
 use tidings_broker::{DescribeTopics, TopicName, Topics};
 use tidings_wire::RequestHeader;
@@ -24,9 +25,18 @@ impl Handler for Request {
         _header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         if !ELECTION_TYPES.contains(&self.election_type) {
-            return Ok(Self::refuse(ErrorCode::INVALID_REQUEST).into());
+            let error = ErrorCode::INVALID_REQUEST;
+            let asked = self.topic_partitions.unwrap_or_default().into_iter();
+            let results = asked.map(|topic| refuse_topic(topic, error)).collect();
+            return Ok(Response { replica_election_results: results, ..Self::refuse(error) }.into());
         }
-        let asked = self.topic_partitions.unwrap_or_default();
+        let Some(asked) = self.topic_partitions else {
+            let describe = DescribeTopics { topics: Topics::All, auto_create: false };
+            let topics = context.ask(describe).await?.into_iter();
+            let topics = topics.filter_map(|answer| answer.topic.ok());
+            let results = topics.map(|topic| nothing_needed(topic.name)).collect();
+            return Ok(Response { replica_election_results: results, ..Response::default() }.into());
+        };
         let names = asked.iter().map(|topic| TopicName::Name(topic.topic.clone())).collect();
         let describe = DescribeTopics { topics: Topics::These(names), auto_create: false };
         let described = context.ask(describe).await?;
@@ -45,6 +55,20 @@ impl Handler for Request {
     fn refuse(error: ErrorCode) -> Response {
         Response { error_code: error.code, ..Response::default() }
     }
+}
+
+fn nothing_needed(topic: String) -> ReplicaElectionResult {
+    ReplicaElectionResult { topic, partition_result: Vec::new() }
+}
+
+fn refuse_topic(asked: TopicPartitions, error: ErrorCode) -> ReplicaElectionResult {
+    let refused = |partition_id| PartitionResult {
+        partition_id,
+        error_code: error.code,
+        error_message: Some(error.meaning.to_owned()),
+    };
+    let partition_result = asked.partitions.into_iter().map(refused).collect();
+    ReplicaElectionResult { topic: asked.topic, partition_result }
 }
 
 /// `count`: how many partitions the topic has.

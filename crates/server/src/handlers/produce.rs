@@ -108,6 +108,7 @@ fn respond(produced: Produced, version: i16) -> PartitionResponse {
         index: produced.partition,
         error_code,
         base_offset: -1,
+        log_start_offset: produced.refused_from.unwrap_or(-1),
         record_errors: record_errors(&refused),
         error_message: Some(refused.text()),
         ..PartitionResponse::default()

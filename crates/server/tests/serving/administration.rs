@@ -78,9 +78,17 @@ async fn leaders_need_no_election() {
     }
     let all = elect_leaders::Request { topic_partitions: None, ..Default::default() };
     let response = client.call(2, &all).await;
-    assert_eq!((response.error_code, response.replica_election_results.len()), (0, 0));
-    let unknown = elect_leaders::Request { election_type: 2, ..all };
-    assert_eq!(client.call(2, &unknown).await.error_code, 42);
+    let needed: Vec<_> = response
+        .replica_election_results
+        .iter()
+        .map(|topic| (topic.topic.as_str(), topic.partition_result.len()))
+        .collect();
+    assert_eq!((response.error_code, needed), (0, vec![("t", 0)]));
+    let unknown = elect_leaders::Request { election_type: 2, ..request };
+    let response = client.call(2, &unknown).await;
+    let codes = response.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
+    assert_eq!(codes.map(|partition| partition.error_code).collect::<Vec<_>>(), [42; 3]);
+    assert_eq!(response.error_code, 42);
     served.stop().await;
 }
 
@@ -203,7 +211,8 @@ async fn without_security_there_is_nothing_to_administer() {
     let handshake = client.call(1, &sasl_handshake::Request { mechanism }).await;
     assert_eq!((handshake.error_code, handshake.mechanisms.len()), (34, 0));
     assert_eq!(client.call(2, &sasl_authenticate::Request::default()).await.error_code, 34);
-    assert_eq!(client.call(3, &create_delegation_token::Request::default()).await.error_code, 64);
+    let token = client.call(3, &create_delegation_token::Request::default()).await;
+    assert_eq!((token.error_code, token.principal_name.as_str()), (64, "ANONYMOUS"));
     assert_eq!(client.call(2, &renew_delegation_token::Request::default()).await.error_code, 64);
     assert_eq!(client.call(2, &expire_delegation_token::Request::default()).await.error_code, 64);
     assert_eq!(client.call(3, &describe_delegation_token::Request::default()).await.error_code, 64);
