@@ -39,7 +39,7 @@ fn changed(at: usize, value: u8) -> Bytes {
 
 #[test]
 fn batches_that_break_a_rule_are_refused() {
-    use ProduceRefused::{Internal, InvalidTransaction, TooLarge, UnknownPartition};
+    use ProduceRefused::{Internal, NoTransactionalId, TooLarge, UnknownPartition};
     use RefusalKind::{Corrupt, InvalidRecord, InvalidTimestamp, UnsupportedCompression};
     let text = String::new;
     let rule = |kind| {
@@ -62,7 +62,7 @@ fn batches_that_break_a_rule_are_refused() {
         ("old magic", "a", 0, changed(16, 1), rule(InvalidRecord)),
         ("flipped byte", "a", 0, changed(65, 0xee), rule(Corrupt)),
         ("control", "a", 0, with_attributes(0x20), rule(InvalidRecord)),
-        ("transactional", "a", 0, transactional, InvalidTransaction(text())),
+        ("transactional", "a", 0, transactional, NoTransactionalId),
         ("no transaction without a producer", "a", 0, with_attributes(0x10), rule(InvalidRecord)),
         ("log append time", "a", 0, with_attributes(0x08), rule(InvalidTimestamp)),
         ("unknown codec", "a", 0, with_attributes(0x07), rule(UnsupportedCompression)),
