@@ -42,7 +42,6 @@ fn batch_for(partition: i32, value_bytes: usize) -> produce::Request {
     let data = produce::PartitionData {
         index: partition,
         records: Some(encode_batch([&record], None)),
-        ..Default::default()
     };
     produce::Request {
         acks: -1,
