@@ -39,10 +39,8 @@ impl Neighbour {
 fn batch_for(partition: i32, value_bytes: usize) -> produce::Request {
     let record =
         NewRecord { value: Some(Bytes::from(vec![7; value_bytes])), ..NewRecord::default() };
-    let data = produce::PartitionData {
-        index: partition,
-        records: Some(encode_batch([&record], None)),
-    };
+    let data =
+        produce::PartitionData { index: partition, records: Some(encode_batch([&record], None)) };
     produce::Request {
         acks: -1,
         timeout_ms: 30_000,

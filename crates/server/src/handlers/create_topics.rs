@@ -56,6 +56,7 @@ fn respond(created: CreatedTopic) -> TopicResponse {
             name,
             error_code: refused.code().code,
             error_message: Some(refused.text()),
+            configs: Some(Vec::new()),
             ..TopicResponse::default()
         },
     }

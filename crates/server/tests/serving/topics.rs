@@ -111,6 +111,7 @@ async fn topics_are_created_or_refused_one_by_one() {
     let (served, mut client) = Served::with_topic("t").await;
     let config =
         create_topics::Config { name: "max.message.bytes".into(), value: Some("2000".into()) };
+    let nothing = create_topics::Config { name: "retention.ms".into(), value: None };
     let unknown = create_topics::Config { name: "no.such".into(), value: Some("1".into()) };
     let topics = vec![
         creation("three", 3, 1),
@@ -121,6 +122,7 @@ async fn topics_are_created_or_refused_one_by_one() {
         creation("copies", 1, 3),
         create_topics::Topic { configs: vec![config], ..creation("configured", 1, -1) },
         create_topics::Topic { configs: vec![unknown], ..creation("misconfigured", 1, -1) },
+        create_topics::Topic { configs: vec![nothing], ..creation("unset", 1, -1) },
     ];
     let dry = create_topics::Request {
         topics: topics.clone(),
@@ -142,10 +144,12 @@ async fn topics_are_created_or_refused_one_by_one() {
                 ("copies", 38, -1),
                 ("configured", 0, 1),
                 ("misconfigured", 40, -1),
+                ("unset", 40, -1),
             ]
         );
         for topic in &response.topics {
             assert_eq!(topic.error_message.is_some(), topic.error_code != 0);
+            assert_eq!(topic.configs.as_ref().unwrap().is_empty(), topic.error_code != 0);
             let made = topic.error_code == 0 && !request.validate_only;
             assert_eq!(topic.topic_id != [0; 16], made, "{}", topic.name);
         }
