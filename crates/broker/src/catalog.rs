@@ -57,6 +57,11 @@ pub(crate) enum CatalogRecord {
         broker: String,
         configs: Said,
     },
+    /// All that is said of a group from now on; without any it is gone.
+    GroupConfigured {
+        group: String,
+        configs: Said,
+    },
     /// All rates of those whom a quota is for, as text, from now on; without any it is gone.
     QuotaSet {
         entity: Parts,
@@ -87,6 +92,7 @@ impl CatalogRecord {
             // Not the topic's own key: of each key compaction keeps the last record only.
             Self::TopicConfigured { name, .. } => format!("topic-configs/{name}"),
             Self::BrokerConfigured { broker, .. } => format!("broker-configs/{broker}"),
+            Self::GroupConfigured { group, .. } => format!("group-configs/{group}"),
             Self::PartitionsChanged { name, .. } => format!("topic-partitions/{name}"),
             Self::QuotaSet { entity, .. } => {
                 let entity = serde_json::to_string(entity).expect("text has a JSON form");
@@ -167,6 +173,8 @@ pub(crate) struct Catalog {
     pub(crate) features: Finalized,
     /// What was said of brokers; topics that say nothing take their values from it.
     pub(crate) brokers: BrokerSaid,
+    /// What was said of groups, of those of which anything was said.
+    pub(crate) groups: BTreeMap<String, Said>,
     pub(crate) quotas: Quotas,
     next_log: u64,
     /// Topics that are new, gone or otherwise than before, until those who must know ask.
@@ -185,6 +193,7 @@ impl Catalog {
             producer_ids_end: 0,
             features: Finalized::default(),
             brokers: BrokerSaid::default(),
+            groups: BTreeMap::new(),
             quotas: Quotas::default(),
             next_log: CATALOG.0 + 1,
             changed: BTreeSet::new(),
@@ -372,6 +381,12 @@ impl Catalog {
             }
             CatalogRecord::PartitionsChanged { name, id, partitions, replicas } => {
                 self.apply_partitions(name, &id, partitions, replicas);
+            }
+            CatalogRecord::GroupConfigured { group, configs } if configs.is_empty() => {
+                self.groups.remove(&group);
+            }
+            CatalogRecord::GroupConfigured { group, configs } => {
+                self.groups.insert(group, configs);
             }
             CatalogRecord::QuotaSet { entity, rates } => self.quotas.apply(entity, &rates),
             CatalogRecord::TopicDeleted { name, .. } => {

@@ -1,4 +1,4 @@
-//! Configuration as clients ask for it and change it (KIP-133, KIP-226, KIP-339, KIP-1142).
+//! Configuration as clients ask for it and change it (KIP-133, KIP-226, KIP-339, KIP-848, KIP-1142).
 //!
 //! A change is one record of the catalog with all that is said of the resource; it holds at once and
 //! is answered when the record is on disk. Invariants: a resource is changed wholly or not at all;
@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord, Topic};
 use crate::config::{
-    Said, TopicSettings, altered, check_brokers, describe_broker, describe_cluster,
+    Said, TopicSettings, altered, check_brokers, check_group, describe_broker, describe_cluster,
+    describe_group, group_overrides,
 };
 use crate::held::{Mark, Wait};
 use crate::random::base64;
 use crate::topics::distinct;
 use crate::{
     AlterConfigs, Alteration, BrokerConfig, ConfigEntry, ConfigResource, DescribeConfigs,
-    DescribedConfigs, Reply, TopicRefused, topic_name,
+    DescribedConfigs, Reply, TopicRefused, limits, topic_name,
 };
 
 impl Broker {
@@ -49,6 +50,13 @@ impl Broker {
                 // A virtual broker is the node under another id.
                 Ok(describe_broker(brokers, &BrokerConfig { node_id, ..self.config.clone() }))
             }
+            ConfigResource::Group(group) if group.is_empty() => {
+                Err(TopicRefused::InvalidRequest("Group name must not be empty".to_owned()))
+            }
+            ConfigResource::Group(group) => {
+                let said = self.catalog.groups.get(group);
+                Ok(describe_group(said.unwrap_or(&Said::new()), brokers))
+            }
             ConfigResource::Other { kind, name } => Err(not_configured(*kind, name)),
         }
     }
@@ -69,9 +77,9 @@ impl Broker {
 
     pub(crate) fn list_config_resources(&self) -> Vec<ConfigResource> {
         let topics = self.catalog.topics().map(|topic| ConfigResource::Topic(topic.name.clone()));
-        topics
-            .chain(self.brokers().ids().map(|id| ConfigResource::Broker(id.to_string())))
-            .collect()
+        let brokers = self.brokers().ids().map(|id| ConfigResource::Broker(id.to_string()));
+        let groups = self.catalog.groups.keys().cloned().map(ConfigResource::Group);
+        topics.chain(brokers).chain(groups).collect()
     }
 
     // ---- alteration ----------------------------------------------------------------------------
@@ -116,7 +124,12 @@ impl Broker {
         self.catalog.apply(record);
         match resource {
             ConfigResource::Topic(name) => self.configure_logs(|topic| topic.name == *name),
-            _ => {
+            ConfigResource::Group(group) => {
+                let said = self.catalog.groups.get(group);
+                let overrides = said.map(group_overrides).unwrap_or_default();
+                self.groups.configure_group(group, overrides);
+            }
+            ConfigResource::Broker(_) | ConfigResource::Other { .. } => {
                 self.configure_logs(|_| true);
                 self.configure_node();
             }
@@ -162,8 +175,40 @@ impl Broker {
                 Ok((said != *before)
                     .then(|| CatalogRecord::BrokerConfigured { broker: id.clone(), configs: said }))
             }
+            ConfigResource::Group(group) => {
+                let before = self.catalog.groups.get(group);
+                self.check_group_name(group, before.is_some())?;
+                let none = Said::new();
+                let before = before.unwrap_or(&none);
+                let said = altered(resource, before, alteration)?;
+                check_group(&said, &self.catalog.brokers)?;
+                Ok((said != *before).then(|| CatalogRecord::GroupConfigured {
+                    group: group.clone(),
+                    configs: said,
+                }))
+            }
             ConfigResource::Other { kind, name } => Err(not_configured(*kind, name)),
         }
+    }
+
+    fn check_group_name(&self, group: &str, is_known: bool) -> Result<(), TopicRefused> {
+        if group.is_empty() {
+            let text = "Default group resources are not allowed.".to_owned();
+            return Err(TopicRefused::InvalidRequest(text));
+        }
+        let (bytes, most) = (group.len(), limits::CONFIGURED_GROUP_NAME_BYTES_MAX);
+        if bytes > most {
+            return Err(TopicRefused::InvalidRequest(format!(
+                "the name of a group with a configuration has at most {most} bytes, not {bytes}"
+            )));
+        }
+        let most = limits::GROUPS_CONFIGURED_MAX;
+        if !is_known && self.catalog.groups.len() >= most {
+            return Err(TopicRefused::InvalidRequest(format!(
+                "{most} groups have a configuration of their own, which is the most there may be"
+            )));
+        }
+        Ok(())
     }
 
     /// Refuses what would contradict what else is said: a lag of compaction above the other in a topic,
@@ -171,13 +216,7 @@ impl Broker {
     fn nothing_contradicts(&self, of_all: bool, said: &Said) -> Result<(), TopicRefused> {
         let mut brokers = self.catalog.brokers.clone();
         *(if of_all { &mut brokers.cluster } else { &mut brokers.node }) = said.clone();
-        let groups = brokers.groups();
-        let (min, max) = (groups.session_timeout_min_ms, groups.session_timeout_max_ms);
-        if min > max {
-            return Err(TopicRefused::InvalidRequest(format!(
-                "group.min.session.timeout.ms ({min}) > group.max.session.timeout.ms ({max})"
-            )));
-        }
+        brokers.check_groups()?;
         let default = TopicSettings::checked(Said::new(), &brokers)?;
         default.check_replicas(self.config.brokers.unsigned_abs() as usize)?;
         for topic in self.catalog.topics() {
@@ -196,11 +235,16 @@ impl Broker {
         }
     }
 
-    /// Hands to the store and the groups what brokers were told of them.
+    /// Hands to the store, the groups and the transactions what brokers were told of them.
     pub(crate) fn configure_node(&mut self) {
-        let expiry_ms = self.catalog.brokers.producer_expiry_ms(&self.config);
-        self.logs.store.set_producer_expiry_ms(expiry_ms);
-        self.configure_groups(self.catalog.brokers.groups());
+        let brokers = &self.catalog.brokers;
+        self.logs.store.set_producer_expiry_ms(brokers.producer_expiry_ms(&self.config));
+        self.ledger.state.configure(brokers.transactions());
+        let mut groups = brokers.groups();
+        let said = self.catalog.groups.iter();
+        groups.overrides =
+            said.map(|(group, said)| (group.clone(), group_overrides(said))).collect();
+        self.configure_groups(groups);
     }
 }
 

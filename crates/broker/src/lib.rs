@@ -44,7 +44,7 @@ pub use admission::DiskRoom;
 pub use broker::{Broker, BrokerConfig, Completion, Now, OpenReport, Ticket};
 pub use config::{
     Alteration, ConfigChange, ConfigEntry, ConfigKind, ConfigOp, ConfigSource, ConfigSynonym,
-    broker_configs, topic_configs,
+    broker_configs, group_configs, topic_configs,
 };
 pub use features::{
     DescribeFeatures, FeatureDirection, FeatureLevels, FeatureUpdate, Features, FeaturesRefused,
@@ -66,7 +66,7 @@ pub use refused::{
 pub use request::*;
 pub use tidings_coordinator::{
     AssignorName, ConsumerGroupsConfig, GroupOverrides, GroupsConfig, IN_PROCESS_HOST,
-    MigrationPolicy,
+    MigrationPolicy, TransactionsConfig,
 };
 pub use tidings_log as log;
 pub use transaction_request::*;

@@ -1,11 +1,8 @@
 //! Limits of the broker, with what each protects.
 
 pub use tidings_coordinator::limits::{
-    CONSUMER_HEARTBEAT_MAX_MS, CONSUMER_HEARTBEAT_MIN_MS, CONSUMER_HEARTBEAT_MS,
-    CONSUMER_SESSION_MAX_MS, CONSUMER_SESSION_MIN_MS, CONSUMER_SESSION_MS, GROUPS_MAX,
-    MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, OFFSETS_RETENTION_MS, RETENTION_CHECK_MS,
-    SESSION_TIMEOUT_MAX_MS, SESSION_TIMEOUT_MIN_MS, TRANSACTION_TIMEOUT_MAX_MS,
-    TRANSACTIONAL_ID_KEPT_MS,
+    GROUPS_MAX, MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, OFFSETS_RETENTION_MS,
+    RETENTION_CHECK_MS, SESSION_TIMEOUT_MAX_MS, SESSION_TIMEOUT_MIN_MS,
 };
 
 /// Bytes of members' metadata and assignments and of committed offsets, over all groups; more is
@@ -27,6 +24,10 @@ pub const FOLDER_NAME_BYTES_MAX: usize = 255;
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Configs that may be said of one resource.
 pub const CONFIGS_PER_TOPIC_MAX: usize = 100;
+/// Groups of which something is said.
+pub const GROUPS_CONFIGURED_MAX: usize = 10_000;
+/// Bytes of the name of such a group.
+pub const CONFIGURED_GROUP_NAME_BYTES_MAX: usize = 1_024;
 /// Definitions of quotas.
 pub const QUOTAS_MAX: usize = 10_000;
 /// Clients whose use of their quotas is remembered: a name is the client's to choose.

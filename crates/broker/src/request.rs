@@ -191,6 +191,8 @@ pub struct DeletedTopic {
 pub enum ConfigResource {
     Topic(String),
     Broker(String),
+    /// A consumer group; that it is there does not matter.
+    Group(String),
     /// A resource type that this node has no configuration for.
     Other {
         kind: i8,

@@ -1,5 +1,5 @@
-//! What the owner may set of groups, with Apache Kafka's defaults. Deadlines that are running keep
-//! the value with which they began.
+//! What the owner may set of groups and of transactions, with Apache Kafka's defaults. Deadlines of
+//! members and transactions that are running keep the value with which they began.
 
 use std::collections::BTreeMap;
 
@@ -73,6 +73,20 @@ pub enum MigrationPolicy {
 }
 
 impl MigrationPolicy {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Upgrade => "upgrade",
+            Self::Downgrade => "downgrade",
+            Self::Bidirectional => "bidirectional",
+        }
+    }
+
+    pub fn of(name: &str) -> Option<Self> {
+        let all = [Self::Disabled, Self::Upgrade, Self::Downgrade, Self::Bidirectional];
+        all.into_iter().find(|policy| policy.name() == name)
+    }
+
     pub(crate) fn upgrades(self) -> bool {
         matches!(self, Self::Upgrade | Self::Bidirectional)
     }
@@ -89,6 +103,24 @@ pub struct GroupOverrides {
     pub session_timeout_ms: Option<i32>,
     /// `consumer.heartbeat.interval.ms`
     pub heartbeat_interval_ms: Option<i32>,
+}
+
+/// The settings of all transactions of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionsConfig {
+    /// `transaction.max.timeout.ms`: the longest that a producer may ask for.
+    pub timeout_max_ms: i32,
+    /// `transactional.id.expiration.ms`: how long an id is kept that nobody uses.
+    pub id_kept_ms: u64,
+}
+
+impl Default for TransactionsConfig {
+    fn default() -> Self {
+        Self {
+            timeout_max_ms: limits::TRANSACTION_TIMEOUT_MAX_MS,
+            id_kept_ms: limits::TRANSACTIONAL_ID_KEPT_MS,
+        }
+    }
 }
 
 impl Default for GroupsConfig {

@@ -10,9 +10,9 @@ use crate::pending_offsets::PendingOffsets;
 use crate::retention::Sweep;
 use crate::timers::Timers;
 use crate::{
-    Beat, Committed, DescribedGroup, GroupRefused, GroupTrouble, GroupsConfig, Heartbeat,
-    JoinGroup, Joined, LeaveGroup, LeftMember, ListGroups, ListedGroup, Record, SyncGroup, Synced,
-    Topics, limits,
+    Beat, Committed, DescribedGroup, GroupOverrides, GroupRefused, GroupTrouble, GroupsConfig,
+    Heartbeat, JoinGroup, Joined, LeaveGroup, LeftMember, ListGroups, ListedGroup, Record,
+    SyncGroup, Synced, Topics, limits,
 };
 
 /// Kafka's name of the protocol in which members assign among themselves.
@@ -136,6 +136,15 @@ impl Coordinator {
     /// Replaces the settings of groups.
     pub fn configure(&mut self, config: GroupsConfig) {
         self.config = config;
+    }
+
+    /// Replaces what is set for one group.
+    pub fn configure_group(&mut self, group: &str, overrides: GroupOverrides) {
+        if overrides == GroupOverrides::default() {
+            self.config.overrides.remove(group);
+        } else {
+            self.config.overrides.insert(group.to_owned(), overrides);
+        }
     }
 
     pub fn config(&self) -> &GroupsConfig {

@@ -41,6 +41,7 @@ pub const IN_PROCESS_HOST: &str = "/in-process";
 
 pub use config::{
     AssignorName, ConsumerGroupsConfig, GroupOverrides, GroupsConfig, MigrationPolicy,
+    TransactionsConfig,
 };
 pub use consumer_group::{
     AboutMember, ClassicMember, ConsumerRecord, CurrentAssignment, GroupEpoch, MemberState,

@@ -59,10 +59,11 @@ pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
 pub const TRANSACTIONAL_IDS_MAX: usize = 100_000;
 /// Partitions of one transaction: its end appends a marker to each in one go, and its record names them.
 pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 10_000;
-/// Longest transaction: how long a silent producer can hold readers of committed records back (Kafka's
-/// `transaction.max.timeout.ms`).
+/// Longest transaction unless the owner says otherwise: how long a silent producer can hold readers of
+/// committed records back (Kafka's `transaction.max.timeout.ms`).
 pub const TRANSACTION_TIMEOUT_MAX_MS: i32 = 900_000;
-/// How long a transactional id is kept that nobody uses (`transactional.id.expiration.ms`).
+/// How long a transactional id is kept that nobody uses, unless the owner says otherwise
+/// (`transactional.id.expiration.ms`).
 pub const TRANSACTIONAL_ID_KEPT_MS: u64 = 604_800_000;
 /// Offsets that are pending in transactions on one node: about 200 bytes each.
 pub const PENDING_OFFSETS_MAX: usize = 100_000;

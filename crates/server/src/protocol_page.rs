@@ -30,6 +30,11 @@ pub fn protocol_page() -> String {
         page += &config_line(&entry);
     }
     page += &broker_configs();
+    page += GROUP_CONFIGS;
+    page += "\n| name | default | meaning |\n|---|---|---|\n";
+    for entry in tidings_broker::group_configs() {
+        page += &config_line(&entry);
+    }
     page += "\n## Errors\n\n| code | name | again? | meaning |\n|---|---|---|---|\n";
     for error in ErrorCode::ALL {
         let again = if error.retriable { "yes" } else { "no" };
@@ -82,6 +87,14 @@ const BROKER_CONFIGS: &str = "
 ## Configuration of brokers
 
 These may be changed while the node runs, for this broker or for all (\"\"):
+";
+
+const GROUP_CONFIGS: &str = "
+## Configuration of groups
+
+Said of a single group, whether it is there or not, and in force for it at once. A group that says nothing takes the
+broker's value of that meaning; what is said must lie within the bounds that brokers set, and what a bound excludes
+later is held to the bound.
 ";
 
 const FIXED_CONFIGS: &str = "

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::broker_row::{Live, Value};
+use super::broker_row::{ASSIGNORS, Live, Value};
 use super::broker_table::broker_config;
 use super::rule::list;
 use super::topic_table::topic_config;
@@ -117,12 +117,13 @@ fn given(name: &str, value: &Option<String>) -> Result<String, TopicRefused> {
     })
 }
 
-/// The list that a config is when nothing is said of it; none for what is not a list.
+/// The list that a config is when nothing is said of it; none for what is not a list. Groups have none.
 fn default_list(resource: &ConfigResource, name: &str) -> Option<&'static str> {
     let topic = match resource {
         ConfigResource::Topic(_) => topic_config(name)?,
         ConfigResource::Broker(_) => match broker_config(name)?.value {
             Value::Live(Live::OfTopics(config)) => config,
+            Value::Live(Live::Assignors) => return Some(ASSIGNORS),
             _ => return None,
         },
         _ => return None,

@@ -1,6 +1,6 @@
 //! What a row of the table of broker configs says: where a value comes from, and whether it may be set.
 
-use tidings_coordinator::GroupsConfig;
+use tidings_coordinator::{GroupsConfig, TransactionsConfig};
 use tidings_log::StoreConfig;
 
 use super::ConfigKind;
@@ -41,7 +41,17 @@ pub(super) enum Live {
     ProducerExpiry,
     /// A setting of groups, and its range.
     Groups(fn(&GroupsConfig) -> i64, i64, i64),
+    /// The assignors of groups of the consumer protocol.
+    Assignors,
+    /// Whether groups change their protocol while they have members.
+    Migration,
+    /// A setting of transactions, at least 1.
+    Transactions(fn(&TransactionsConfig) -> i64),
 }
+
+/// What [`Live::Assignors`] and [`Live::Migration`] are when nothing is said.
+pub(super) const ASSIGNORS: &str = "uniform,range";
+pub(super) const MIGRATION: &str = "bidirectional";
 
 impl Live {
     /// The values that it takes.
@@ -50,7 +60,9 @@ impl Live {
             Self::OfTopics(config) => config.rule,
             Self::DefaultPartitions => Rule::Range(1, limits::PARTITIONS_PER_TOPIC_MAX as i64),
             Self::AutoCreate => Rule::Boolean,
-            Self::ProducerExpiry => Rule::Range(1, i32::MAX as i64),
+            Self::ProducerExpiry | Self::Transactions(_) => Rule::Range(1, i32::MAX as i64),
+            Self::Assignors => Rule::List(&["range", "uniform"]),
+            Self::Migration => Rule::Words(&["bidirectional", "disabled", "downgrade", "upgrade"]),
             Self::Groups(_, min, max) => Rule::Range(min, max),
         }
     }

@@ -76,7 +76,9 @@ const fn same(one: &str, other: &str) -> bool {
     place == one.len() && place == other.len()
 }
 
-use Live::{AutoCreate, DefaultPartitions, Groups, ProducerExpiry};
+use Live::{
+    Assignors, AutoCreate, DefaultPartitions, Groups, Migration, ProducerExpiry, Transactions,
+};
 use Value::{DeleteTopics, NodeId, Number, Store, Text};
 
 const IMPLEMENTATION: &str = "Of Kafka's implementation: nothing here has it.";
@@ -163,58 +165,62 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     nothing("early.start.listeners", List, NO_QUORUM),
     served("fetch.max.bytes", Int, "Bytes of one fetch, whatever it asks."),
     nothing("fetch.purgatory.purge.interval.requests", Int, IMPLEMENTATION),
-    fixed(
+    live(
         "group.consumer.assignors",
         List,
-        Text("uniform,range"),
+        Assignors,
         "Assignors of the server; the first where no member prefers one.",
     ),
-    fixed(
+    live(
         "group.consumer.heartbeat.interval.ms",
         Int,
-        Number(limits::CONSUMER_HEARTBEAT_MS as i64),
+        Groups(|groups| groups.consumer.heartbeat_interval_ms as i64, 1, i32::MAX as i64),
         "How often members of the consumer protocol send heartbeats.",
     ),
-    fixed(
+    live(
         "group.consumer.max.heartbeat.interval.ms",
         Int,
-        Number(limits::CONSUMER_HEARTBEAT_MAX_MS as i64),
+        Groups(|groups| groups.consumer.heartbeat_interval_max_ms as i64, 1, i32::MAX as i64),
         "Longest interval that a group may have.",
     ),
-    fixed(
+    live(
         "group.consumer.max.session.timeout.ms",
         Int,
-        Number(limits::CONSUMER_SESSION_MAX_MS as i64),
+        Groups(|groups| groups.consumer.session_timeout_max_ms as i64, 1, i32::MAX as i64),
         "Longest session timeout that a group may have.",
     ),
-    fixed(
+    live(
         "group.consumer.max.size",
         Int,
-        Number(limits::MEMBERS_PER_GROUP_MAX as i64),
-        "Members of one group.",
+        Groups(
+            |groups| groups.consumer.group_size_max as i64,
+            1,
+            limits::MEMBERS_PER_GROUP_MAX as i64,
+        ),
+        "Members of one group of the consumer protocol.",
     ),
-    fixed(
+    live(
         "group.consumer.migration.policy",
         String,
-        Text("bidirectional"),
-        "Groups change their protocol while they have members.",
+        Migration,
+        "Whether groups change their protocol while they have members.",
     ),
-    fixed(
+    live(
         "group.consumer.min.heartbeat.interval.ms",
         Int,
-        Number(limits::CONSUMER_HEARTBEAT_MIN_MS as i64),
+        Groups(|groups| groups.consumer.heartbeat_interval_min_ms as i64, 1, i32::MAX as i64),
         "Shortest interval that a group may have.",
     ),
-    fixed(
+    live(
         "group.consumer.min.session.timeout.ms",
         Int,
-        Number(limits::CONSUMER_SESSION_MIN_MS as i64),
+        Groups(|groups| groups.consumer.session_timeout_min_ms as i64, 1, i32::MAX as i64),
         "Shortest session timeout that a group may have.",
     ),
-    fixed(
+    live(
         "group.consumer.session.timeout.ms",
         Int,
-        Number(limits::CONSUMER_SESSION_MS as i64),
+        Groups(|groups| groups.consumer.session_timeout_ms as i64, 1, i32::MAX as i64),
         "Session timeout of members of the consumer protocol.",
     ),
     nothing("group.coordinator.append.linger.ms", Int, IMPLEMENTATION),
@@ -298,7 +304,7 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     of_topics("log.cleanup.policy"),
     nothing("log.dir", List, "Said by DescribeLogDirs."),
     nothing("log.dir.failure.timeout.ms", Long, ONE_REPLICA),
-    nothing("log.dirs", List, "Said by DescribeLogDirs."),
+    served("log.dirs", List, "Where the records are."),
     of_topics("log.flush.interval.messages"),
     of_topics("log.flush.interval.ms"),
     nothing("log.flush.offset.checkpoint.interval.ms", Int, IMPLEMENTATION),
@@ -319,11 +325,11 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
         Store(|store| store.retention_check_ms.cast_signed()),
         "Time between two looks at a log's retention and compaction.",
     ),
-    nothing("log.retention.hours", Int, "See log.retention.ms."),
+    fixed("log.retention.hours", Int, Number(168), "What log.retention.ms is unless it is said."),
     nothing("log.retention.minutes", Int, "See log.retention.ms."),
     of_topics("log.retention.ms"),
-    nothing("log.roll.hours", Int, "See log.roll.ms."),
-    nothing("log.roll.jitter.hours", Int, "See log.roll.jitter.ms."),
+    fixed("log.roll.hours", Int, Number(168), "What log.roll.ms is unless it is said."),
+    fixed("log.roll.jitter.hours", Int, Number(0), "What log.roll.jitter.ms is unless it is said."),
     of_topics("log.roll.jitter.ms"),
     of_topics("log.roll.ms"),
     of_topics("log.segment.bytes"),
@@ -546,10 +552,10 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
     nothing("ssl.truststore.type", String, NO_TLS),
     nothing("telemetry.max.bytes", Int, NO_TELEMETRY),
     nothing("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, ONE_WRITE),
-    fixed(
+    live(
         "transaction.max.timeout.ms",
         Int,
-        Number(limits::TRANSACTION_TIMEOUT_MAX_MS as i64),
+        Transactions(|transactions| transactions.timeout_max_ms as i64),
         "Longest transaction that a producer may ask for.",
     ),
     fixed(
@@ -575,10 +581,10 @@ pub(super) const BROKER_CONFIGS: &[BrokerConfigRow] = &[
         Text("false"),
         "Prepared transactions (KIP-939) are not served.",
     ),
-    fixed(
+    live(
         "transactional.id.expiration.ms",
         Int,
-        Number(limits::TRANSACTIONAL_ID_KEPT_MS as i64),
+        Transactions(|transactions| transactions.id_kept_ms.cast_signed()),
         "How long a transactional id is kept that nobody uses.",
     ),
     of_topics("unclean.leader.election.enable"),

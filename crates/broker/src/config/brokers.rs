@@ -1,11 +1,13 @@
 //! What brokers were told while they run, and how their configuration is described.
 
-use tidings_coordinator::GroupsConfig;
+use tidings_coordinator::{
+    AssignorName, ConsumerGroupsConfig, GroupsConfig, MigrationPolicy, TransactionsConfig,
+};
 use tidings_log::StoreConfig;
 
-use super::broker_row::{BrokerConfigRow, Live, Value};
+use super::broker_row::{ASSIGNORS, BrokerConfigRow, Live, MIGRATION, Value};
 use super::broker_table::{BROKER_CONFIGS, MINUTE_MS, broker_config};
-use super::rule::truth;
+use super::rule::{list, truth};
 use super::{ConfigEntry, ConfigSource, ConfigSynonym, Said};
 use crate::{BrokerConfig, TopicRefused};
 
@@ -34,10 +36,17 @@ impl BrokerSaid {
         self.dynamic(name)?.parse().ok()
     }
 
+    fn int(&self, name: &str) -> Option<i32> {
+        self.number(name).and_then(|number| i32::try_from(number).ok())
+    }
+
+    fn size(&self, name: &str) -> Option<usize> {
+        self.number(name).and_then(|number| usize::try_from(number).ok())
+    }
+
     /// `num.partitions`
     pub(crate) fn default_partitions(&self, config: &BrokerConfig) -> i32 {
-        let said = self.number("num.partitions").and_then(|count| i32::try_from(count).ok());
-        said.unwrap_or(config.default_partitions)
+        self.int("num.partitions").unwrap_or(config.default_partitions)
     }
 
     /// `auto.create.topics.enable`
@@ -46,27 +55,122 @@ impl BrokerSaid {
         said.unwrap_or(config.auto_create_topics)
     }
 
-    /// What holds for groups.
+    /// What holds for all groups; nothing is said in it of single ones.
     pub(crate) fn groups(&self) -> GroupsConfig {
-        let mut groups = GroupsConfig::default();
-        let int = |name| self.number(name).and_then(|number| i32::try_from(number).ok());
-        if let Some(min_ms) = int("group.min.session.timeout.ms") {
-            groups.session_timeout_min_ms = min_ms;
-        }
-        if let Some(max_ms) = int("group.max.session.timeout.ms") {
-            groups.session_timeout_max_ms = max_ms;
-        }
-        if let Some(size) = int("group.max.size").and_then(|size| usize::try_from(size).ok()) {
-            groups.classic_group_size_max = size;
-        }
-        if let Some(minutes) = int("offsets.retention.minutes") {
-            groups.offsets_retention_ms = i64::from(minutes) * MINUTE_MS;
-        }
+        let default = GroupsConfig::default();
+        let int = |name, default| self.int(name).unwrap_or(default);
+        let minutes = self.int("offsets.retention.minutes").map(i64::from);
         let check_ms = self.number("offsets.retention.check.interval.ms");
-        if let Some(check_ms) = check_ms.and_then(|ms| u64::try_from(ms).ok()) {
-            groups.retention_check_ms = check_ms;
+        GroupsConfig {
+            session_timeout_min_ms: int(
+                "group.min.session.timeout.ms",
+                default.session_timeout_min_ms,
+            ),
+            session_timeout_max_ms: int(
+                "group.max.session.timeout.ms",
+                default.session_timeout_max_ms,
+            ),
+            classic_group_size_max: self
+                .size("group.max.size")
+                .unwrap_or(default.classic_group_size_max),
+            offsets_retention_ms: minutes
+                .map_or(default.offsets_retention_ms, |minutes| minutes * MINUTE_MS),
+            retention_check_ms: check_ms
+                .and_then(|ms| u64::try_from(ms).ok())
+                .unwrap_or(default.retention_check_ms),
+            consumer: self.consumer_groups(default.consumer),
+            overrides: default.overrides,
         }
-        groups
+    }
+
+    fn consumer_groups(&self, default: ConsumerGroupsConfig) -> ConsumerGroupsConfig {
+        let int = |name, default| self.int(name).unwrap_or(default);
+        let migration = self.dynamic("group.consumer.migration.policy");
+        ConsumerGroupsConfig {
+            session_timeout_ms: int(
+                "group.consumer.session.timeout.ms",
+                default.session_timeout_ms,
+            ),
+            session_timeout_min_ms: int(
+                "group.consumer.min.session.timeout.ms",
+                default.session_timeout_min_ms,
+            ),
+            session_timeout_max_ms: int(
+                "group.consumer.max.session.timeout.ms",
+                default.session_timeout_max_ms,
+            ),
+            heartbeat_interval_ms: int(
+                "group.consumer.heartbeat.interval.ms",
+                default.heartbeat_interval_ms,
+            ),
+            heartbeat_interval_min_ms: int(
+                "group.consumer.min.heartbeat.interval.ms",
+                default.heartbeat_interval_min_ms,
+            ),
+            heartbeat_interval_max_ms: int(
+                "group.consumer.max.heartbeat.interval.ms",
+                default.heartbeat_interval_max_ms,
+            ),
+            group_size_max: self.size("group.consumer.max.size").unwrap_or(default.group_size_max),
+            assignors: match self.dynamic("group.consumer.assignors") {
+                Some(said) => list(said).filter_map(AssignorName::of).collect(),
+                None => default.assignors,
+            },
+            migration: migration.and_then(MigrationPolicy::of).unwrap_or(default.migration),
+        }
+    }
+
+    /// What holds for transactions.
+    pub(crate) fn transactions(&self) -> TransactionsConfig {
+        let default = TransactionsConfig::default();
+        let kept_ms = self.number("transactional.id.expiration.ms");
+        TransactionsConfig {
+            timeout_max_ms: self
+                .int("transaction.max.timeout.ms")
+                .unwrap_or(default.timeout_max_ms),
+            id_kept_ms: kept_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(default.id_kept_ms),
+        }
+    }
+
+    /// Refuses what would contradict itself, as Kafka does when it starts.
+    pub(crate) fn check_groups(&self) -> Result<(), TopicRefused> {
+        let groups = self.groups();
+        let all = &groups.consumer;
+        let (min, max) = (groups.session_timeout_min_ms, groups.session_timeout_max_ms);
+        let (session, interval) = (
+            ("group.consumer.session.timeout.ms", all.session_timeout_ms),
+            ("group.consumer.heartbeat.interval.ms", all.heartbeat_interval_ms),
+        );
+        let session_min = ("group.consumer.min.session.timeout.ms", all.session_timeout_min_ms);
+        let session_max = ("group.consumer.max.session.timeout.ms", all.session_timeout_max_ms);
+        let interval_min =
+            ("group.consumer.min.heartbeat.interval.ms", all.heartbeat_interval_min_ms);
+        let interval_max =
+            ("group.consumer.max.heartbeat.interval.ms", all.heartbeat_interval_max_ms);
+        let ordered = [
+            (("group.min.session.timeout.ms", min), ("group.max.session.timeout.ms", max)),
+            (session_min, session),
+            (session, session_max),
+            (interval_min, interval),
+            (interval, interval_max),
+        ];
+        for ((lower, low), (upper, high)) in ordered {
+            if low > high {
+                let text = format!("{lower} ({low}) > {upper} ({high})");
+                return Err(TopicRefused::InvalidRequest(text));
+            }
+        }
+        if interval.1 >= session.1 {
+            return Err(TopicRefused::InvalidRequest(format!(
+                "{} ({}) >= {} ({})",
+                interval.0, interval.1, session.0, session.1
+            )));
+        }
+        if all.assignors.is_empty() {
+            let text = "group.consumer.assignors must name an assignor".to_owned();
+            return Err(TopicRefused::InvalidRequest(text));
+        }
+        Ok(())
     }
 
     /// `producer.id.expiration.ms`
@@ -125,6 +229,11 @@ impl BrokerConfigRow {
             }
             Value::Live(Live::Groups(setting, ..)) => {
                 vec![default(setting(&GroupsConfig::default()).to_string())]
+            }
+            Value::Live(Live::Assignors) => vec![default(ASSIGNORS.to_owned())],
+            Value::Live(Live::Migration) => vec![default(MIGRATION.to_owned())],
+            Value::Live(Live::Transactions(setting)) => {
+                vec![default(setting(&TransactionsConfig::default()).to_string())]
             }
             Value::Live(Live::AutoCreate) => {
                 vec![told(config.auto_create_topics.to_string()), default("true".to_owned())]

@@ -10,6 +10,7 @@ mod alter;
 mod broker_row;
 mod broker_table;
 mod brokers;
+mod groups;
 mod rule;
 mod topic_table;
 mod topics;
@@ -20,6 +21,8 @@ pub(crate) use alter::altered;
 pub use alter::{Alteration, ConfigChange, ConfigOp};
 pub use brokers::broker_configs;
 pub(crate) use brokers::{BrokerSaid, check_brokers, describe_broker, describe_cluster};
+pub use groups::group_configs;
+pub(crate) use groups::{check_group, describe_group, group_overrides};
 pub(crate) use topics::TopicSettings;
 pub use topics::topic_configs;
 
@@ -45,6 +48,8 @@ pub enum ConfigKind {
 pub enum ConfigSource {
     /// Said of the topic.
     Topic,
+    /// Said of the group.
+    Group,
     /// Said of this broker while it runs.
     Broker,
     /// Said of all brokers while they run.
@@ -67,6 +72,7 @@ pub struct ConfigEntry {
     pub documentation: &'static str,
     /// The value in force, then what would hold without it, and so on down to the default.
     pub synonyms: Vec<ConfigSynonym>,
+    default: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +92,7 @@ impl ConfigEntry {
         synonyms: Vec<ConfigSynonym>,
     ) -> Self {
         let first = synonyms.first();
+        let last = synonyms.last().filter(|synonym| synonym.source == ConfigSource::Default);
         Self {
             name,
             value: first.map(|synonym| synonym.value.clone()),
@@ -94,13 +101,13 @@ impl ConfigEntry {
             read_only: false,
             sensitive: kind == ConfigKind::Password,
             documentation,
+            default: last.map(|synonym| synonym.value.clone()),
             synonyms,
         }
     }
 
     /// The value that holds when nobody says anything.
     pub fn default_value(&self) -> Option<&str> {
-        let last = self.synonyms.last().filter(|synonym| synonym.source == ConfigSource::Default);
-        last.map(|synonym| synonym.value.as_str())
+        self.default.as_deref()
     }
 }

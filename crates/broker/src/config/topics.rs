@@ -30,11 +30,19 @@ pub(crate) struct TopicSettings {
 }
 
 impl TopicSettings {
-    /// Takes what a client said of a new topic; a null value means the default.
+    /// Takes what a client said of a new topic.
     pub(crate) fn parse(
         configs: &[(String, Option<String>)],
         brokers: &BrokerSaid,
     ) -> Result<Self, TopicRefused> {
+        let without: Vec<_> = configs.iter().filter(|(_, value)| value.is_none()).collect();
+        if !without.is_empty() {
+            let names: Vec<_> = without.into_iter().map(|(name, _)| name.as_str()).collect();
+            return Err(TopicRefused::InvalidConfig(format!(
+                "Null value not supported for topic configs: {}",
+                names.join(",")
+            )));
+        }
         let said = configs.iter().filter_map(|(name, value)| {
             value.as_ref().map(|value| (name.clone(), value.trim().to_owned()))
         });
@@ -141,10 +149,37 @@ impl TopicSettings {
                 source: ConfigSource::Default,
             };
             let synonyms = said.into_iter().chain(of_brokers).chain([default]).collect();
-            ConfigEntry::new(config.name, config.kind, config.documentation, synonyms)
+            let entry = ConfigEntry::new(config.name, config.kind, config.documentation, synonyms);
+            match config.broker.and_then(hours_of) {
+                Some(hours) => in_hours(entry, hours),
+                None => entry,
+            }
         };
         TOPIC_CONFIGS.iter().map(entry).collect()
     }
+}
+
+/// The broker config in hours that Kafka has the default of this one from, and its value there.
+fn hours_of(broker: &str) -> Option<(&'static str, &'static str)> {
+    match broker {
+        "log.retention.ms" => Some(("log.retention.hours", "168")),
+        "log.roll.ms" => Some(("log.roll.hours", "168")),
+        "log.roll.jitter.ms" => Some(("log.roll.jitter.hours", "0")),
+        _ => None,
+    }
+}
+
+/// With the synonyms that Kafka gives of what has its default in hours: the hours come after what
+/// brokers were told, and are left out where they were told nothing.
+fn in_hours(mut entry: ConfigEntry, (name, value): (&'static str, &str)) -> ConfigEntry {
+    let of_brokers = [ConfigSource::Broker, ConfigSource::Cluster];
+    let is_told = entry.synonyms.iter().any(|synonym| of_brokers.contains(&synonym.source));
+    entry.synonyms.pop();
+    if is_told {
+        let (value, source) = (value.to_owned(), ConfigSource::Default);
+        entry.synonyms.push(ConfigSynonym { name, value, source });
+    }
+    entry
 }
 
 pub(super) fn unknown_name(name: &str) -> String {
@@ -217,13 +252,13 @@ mod tests {
     #[test]
     fn a_value_comes_from_the_topic_then_the_broker_then_the_cluster_then_the_default() {
         let mut brokers = BrokerSaid::default();
-        let mut expected = vec![("log.retention.ms", "604800000", ConfigSource::Default)];
+        let mut expected = vec![("log.retention.bytes", "-1", ConfigSource::Default)];
         let seen = |said: &Said, brokers: &BrokerSaid| {
             let settings = TopicSettings::new(said.clone(), brokers);
             let described = settings.describe(brokers);
-            let entry = described.into_iter().find(|entry| entry.name == "retention.ms").unwrap();
+            let entry = described.into_iter().find(|entry| entry.name == RETENTION_BYTES).unwrap();
             let synonyms = entry.synonyms.into_iter().map(|s| (s.name, s.value, s.source));
-            (settings.log.retention_ms, synonyms.collect::<Vec<_>>())
+            (settings.log.retention_bytes, synonyms.collect::<Vec<_>>())
         };
         let check = |said: &Said, brokers: &BrokerSaid, expected: &[(&'static str, &str, _)]| {
             let synonyms =
@@ -233,15 +268,52 @@ mod tests {
         };
         let mut said = Said::new();
         check(&said, &brokers, &expected);
-        brokers.cluster.insert("log.retention.ms".into(), "3".into());
-        expected.insert(0, ("log.retention.ms", "3", ConfigSource::Cluster));
+        brokers.cluster.insert("log.retention.bytes".into(), "3".into());
+        expected.insert(0, ("log.retention.bytes", "3", ConfigSource::Cluster));
         check(&said, &brokers, &expected);
-        brokers.node.insert("log.retention.ms".into(), "2".into());
-        expected.insert(0, ("log.retention.ms", "2", ConfigSource::Broker));
+        brokers.node.insert("log.retention.bytes".into(), "2".into());
+        expected.insert(0, ("log.retention.bytes", "2", ConfigSource::Broker));
         check(&said, &brokers, &expected);
-        said.insert("retention.ms".into(), "1".into());
-        expected.insert(0, ("retention.ms", "1", ConfigSource::Topic));
+        said.insert(RETENTION_BYTES.into(), "1".into());
+        expected.insert(0, (RETENTION_BYTES, "1", ConfigSource::Topic));
         check(&said, &brokers, &expected);
+    }
+
+    #[test]
+    fn a_default_in_hours_is_named_only_below_what_brokers_were_told() {
+        use ConfigSource::{Cluster, Default, Topic};
+        let text = |pairs: &[(&str, &str)]| -> Said {
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        type Synonyms<'a> = &'a [(&'a str, &'a str, ConfigSource)];
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let told = ("log.retention.ms", "3", Cluster);
+        let hours = ("log.retention.hours", "168", Default);
+        let own = ("retention.ms", "1", Topic);
+        let cases: [(Pairs<'_>, Pairs<'_>, &str, Synonyms<'_>); 4] = [
+            (&[], &[], "604800000", &[]),
+            (&[("retention.ms", "1")], &[], "1", &[own]),
+            (&[], &[("log.retention.ms", "3")], "3", &[told, hours]),
+            (&[("retention.ms", "1")], &[("log.retention.ms", "3")], "1", &[own, told, hours]),
+        ];
+        for (said, cluster, value, expected) in cases {
+            let brokers = BrokerSaid { cluster: text(cluster), ..BrokerSaid::default() };
+            let described = TopicSettings::new(text(said), &brokers).describe(&brokers);
+            let entry = described.iter().find(|entry| entry.name == RETENTION_MS).unwrap();
+            let seen = entry.synonyms.iter().map(|s| (s.name, s.value.as_str(), s.source));
+            assert_eq!(seen.collect::<Vec<_>>(), expected, "{said:?} {cluster:?}");
+            assert_eq!(entry.value.as_deref(), Some(value));
+            assert_eq!(entry.default_value(), Some("604800000"));
+        }
+    }
+
+    #[test]
+    fn a_config_of_a_new_topic_has_a_value() {
+        let configs = [("retention.ms", None), ("segment.ms", Some("60000")), ("what", None)]
+            .map(|(name, value): (&str, Option<&str>)| (name.to_owned(), value.map(str::to_owned)));
+        let refused = TopicSettings::parse(&configs, &BrokerSaid::default()).unwrap_err();
+        let text = "Null value not supported for topic configs: retention.ms,what";
+        assert_eq!(refused, TopicRefused::InvalidConfig(text.to_owned()));
     }
 
     #[test]

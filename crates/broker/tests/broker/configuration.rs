@@ -2,11 +2,13 @@
 
 use tidings_broker::{
     AlterConfigs, Alteration, ConfigChange, ConfigOp, ConfigResource, ConfigSource,
-    DescribeConfigs, GroupRefused, ListConfigResources, NewTopic, TopicRefused,
+    ConsumerTrouble, DescribeConfigs, GroupRefused, InitTransactions, ListConfigResources,
+    ListTransactions, NewTopic, TopicRefused, TransactionRefused,
 };
 
-use crate::groups::join;
+use crate::groups::{beat, join};
 use crate::rig::{Rig, batch};
+use crate::transactions::init;
 
 fn topic(name: &str) -> ConfigResource {
     ConfigResource::Topic(name.to_owned())
@@ -14,6 +16,10 @@ fn topic(name: &str) -> ConfigResource {
 
 fn broker(id: &str) -> ConfigResource {
     ConfigResource::Broker(id.to_owned())
+}
+
+fn group(name: &str) -> ConfigResource {
+    ConfigResource::Group(name.to_owned())
 }
 
 fn set(name: &str, value: &str) -> Alteration {
@@ -208,6 +214,202 @@ fn brokers_say_what_holds_for_groups() {
     assert_eq!(contradiction, Err(TopicRefused::InvalidRequest(text.to_owned())));
     let mut rig = rig.restart();
     assert_eq!(rig.call(join("h", "")).map(|joined| joined.generation), Err(refused));
+}
+
+#[test]
+fn what_brokers_say_of_the_consumer_protocol_holds_at_once_and_after_a_restart() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let cases = [
+        ("group.consumer.min.heartbeat.interval.ms", "1000"),
+        ("group.consumer.heartbeat.interval.ms", "2000"),
+        ("group.consumer.min.session.timeout.ms", "6000"),
+        ("group.consumer.session.timeout.ms", "7000"),
+        ("group.consumer.max.size", "1"),
+        ("group.consumer.assignors", "range"),
+    ];
+    for (name, text) in cases {
+        alter(&mut rig, broker(""), set(name, text)).unwrap();
+        assert_eq!(entry(&mut rig, broker(""), name), value(text, ConfigSource::Cluster));
+    }
+    let check = |rig: &mut Rig, epoch| {
+        let beaten = rig.call(beat("m", epoch)).unwrap();
+        assert_eq!(beaten.heartbeat_interval_ms, 2000);
+        let full = rig.call(beat("n", 0)).unwrap_err();
+        assert_eq!(full, GroupRefused::Full);
+        let mut uniform = beat("m", beaten.epoch);
+        uniform.assignor = Some("uniform".to_owned());
+        let unsupported = rig.call(uniform).unwrap_err();
+        let trouble = ConsumerTrouble::UnsupportedAssignor("uniform".to_owned());
+        assert_eq!(unsupported, trouble.into());
+        beaten.epoch
+    };
+    let epoch = check(&mut rig, 0);
+    let mut rig = rig.restart();
+    let epoch = check(&mut rig, epoch);
+    rig.pass(7_000);
+    rig.settle();
+    assert_eq!(rig.call(beat("m", epoch)), Err(GroupRefused::UnknownMember));
+}
+
+#[test]
+fn settings_of_the_consumer_protocol_do_not_contradict_each_other() {
+    let cases = [
+        (
+            set("group.consumer.session.timeout.ms", "60001"),
+            "group.consumer.session.timeout.ms (60001) > group.consumer.max.session.timeout.ms (60000)",
+        ),
+        (
+            set("group.consumer.min.heartbeat.interval.ms", "5001"),
+            "group.consumer.min.heartbeat.interval.ms (5001) > group.consumer.heartbeat.interval.ms \
+             (5000)",
+        ),
+        (
+            Alteration::Replace(
+                [
+                    ("group.consumer.heartbeat.interval.ms", "45000"),
+                    ("group.consumer.max.heartbeat.interval.ms", "45000"),
+                ]
+                .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
+                .to_vec(),
+            ),
+            "group.consumer.heartbeat.interval.ms (45000) >= group.consumer.session.timeout.ms (45000)",
+        ),
+        (set("group.consumer.assignors", ""), "group.consumer.assignors must name an assignor"),
+        (
+            set("group.consumer.assignors", "sticky"),
+            "Invalid value sticky for configuration group.consumer.assignors: String must be one of: \
+             range, uniform",
+        ),
+        (
+            set("group.consumer.migration.policy", "never"),
+            "Invalid value never for configuration group.consumer.migration.policy: String must be \
+             one of: bidirectional, disabled, downgrade, upgrade",
+        ),
+    ];
+    let mut rig = Rig::new();
+    for (alteration, text) in cases {
+        let refused = alter(&mut rig, broker(""), alteration).unwrap_err();
+        assert_eq!(refused, TopicRefused::InvalidRequest(text.to_owned()));
+    }
+}
+
+#[test]
+fn what_brokers_say_of_transactions_holds_at_once_and_after_a_restart() {
+    const HOUR_MS: i32 = 3_600_000;
+    let mut rig = Rig::new();
+    let long = || InitTransactions { timeout_ms: HOUR_MS, ..init("t") };
+    let refused = TransactionRefused::InvalidTimeout { max_ms: 900_000 };
+    assert_eq!(rig.call(long()), Err(refused));
+    alter(&mut rig, broker(""), set("transaction.max.timeout.ms", "3600000")).unwrap();
+    rig.call(long()).unwrap();
+    let mut rig = rig.restart();
+    let longer = InitTransactions { timeout_ms: HOUR_MS + 1, ..init("t") };
+    let refused = TransactionRefused::InvalidTimeout { max_ms: HOUR_MS };
+    assert_eq!(rig.call(longer), Err(refused));
+    rig.call(long()).unwrap();
+
+    let ids = |rig: &mut Rig| {
+        let listed = rig.call(ListTransactions::default()).expect("loaded").transactions;
+        listed.into_iter().map(|listed| listed.transactional_id).collect::<Vec<_>>()
+    };
+    rig.pass(60_000);
+    assert_eq!(ids(&mut rig), ["t"]);
+    alter(&mut rig, broker("1"), set("transactional.id.expiration.ms", "60001")).unwrap();
+    rig.pass(1);
+    rig.settle();
+    assert_eq!(ids(&mut rig), [""; 0], "it counts from the last use");
+}
+
+#[test]
+fn what_is_said_of_a_group_holds_for_it_alone_at_once_and_after_a_restart() {
+    let (session, interval) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let other = |epoch| {
+        let group = "other".to_owned();
+        tidings_broker::ConsumerHeartbeat { group, ..beat("m", epoch) }
+    };
+    rig.call(beat("m", 0)).unwrap();
+    rig.call(other(0)).unwrap();
+    let ticket = rig.submit(AlterConfigs {
+        resources: vec![(group("new"), set(interval, "6000"))],
+        validate_only: false,
+    });
+    assert!(!rig.is_answered(ticket), "the record is not on disk");
+    rig.settle();
+    assert_eq!(rig.answer::<AlterConfigs>(ticket).unwrap(), [(group("new"), Ok(()))]);
+    alter(&mut rig, group("new"), set(session, "50000")).unwrap();
+    alter(&mut rig, group("idle"), set(session, "60000")).unwrap();
+    alter(&mut rig, group("idle"), delete(session)).unwrap();
+    let check = |rig: &mut Rig| {
+        assert_eq!(rig.call(beat("m", 1)).unwrap().heartbeat_interval_ms, 6000);
+        assert_eq!(rig.call(other(1)).unwrap().heartbeat_interval_ms, 5000);
+        assert_eq!(entry(rig, group("new"), session), value("50000", ConfigSource::Group));
+        assert_eq!(entry(rig, group("idle"), session), value("45000", ConfigSource::Default));
+        let listed = rig.call(ListConfigResources);
+        assert_eq!(listed[2..], [broker("1"), group("new")]);
+    };
+    check(&mut rig);
+    let mut rig = rig.restart();
+    check(&mut rig);
+    rig.pass(45_000);
+    rig.settle();
+    assert_eq!(rig.call(other(1)), Err(GroupRefused::UnknownMember));
+    assert_eq!(rig.call(beat("m", 1)).map(|beaten| beaten.epoch), Ok(1));
+}
+
+#[test]
+fn of_a_group_nothing_is_said_that_it_cannot_be_held_to() {
+    let invalid_config = |text: &str| TopicRefused::InvalidConfig(text.to_owned());
+    let invalid_request = |text: &str| TopicRefused::InvalidRequest(text.to_owned());
+    let long = "x".repeat(tidings_broker::limits::CONFIGURED_GROUP_NAME_BYTES_MAX + 1);
+    let session = "consumer.session.timeout.ms";
+    let cases = [
+        ("", set(session, "50000"), invalid_request("Default group resources are not allowed.")),
+        (
+            long.as_str(),
+            set(session, "50000"),
+            invalid_request(
+                "the name of a group with a configuration has at most 1024 bytes, not 1025",
+            ),
+        ),
+        (
+            "g",
+            set(session, "70000"),
+            invalid_config(
+                "consumer.session.timeout.ms must be less than or equal to \
+                 group.consumer.max.session.timeout.ms",
+            ),
+        ),
+        (
+            "g",
+            set("share.isolation.level", "read_committed"),
+            invalid_config(
+                "Invalid value read_committed for configuration share.isolation.level: Value must \
+                 be read_uncommitted: share groups are not served",
+            ),
+        ),
+        ("g", set("segment.ms", "1"), invalid_config("Unknown group config name: segment.ms")),
+    ];
+    let mut rig = Rig::new();
+    for (name, alteration, expected) in cases {
+        assert_eq!(alter(&mut rig, group(name), alteration), Err(expected), "{name}");
+    }
+    assert_eq!(rig.call(ListConfigResources), [broker("1")]);
+    let resources = vec![(group(""), None)];
+    let nameless = rig.call(DescribeConfigs { resources }).remove(0).configs;
+    assert_eq!(nameless, Err(invalid_request("Group name must not be empty")));
+    let most = tidings_broker::limits::GROUPS_CONFIGURED_MAX;
+    let groups = (0..most).map(|place| (group(&place.to_string()), set(session, "50000")));
+    let resources = groups.collect();
+    let said = rig.call(AlterConfigs { resources, validate_only: false });
+    assert!(said.iter().all(|(_, outcome)| outcome.is_ok()));
+    let text = "10000 groups have a configuration of their own, which is the most there may be";
+    let full = alter(&mut rig, group("g"), set(session, "50000"));
+    assert_eq!(full, Err(invalid_request(text)));
+    alter(&mut rig, group("7"), delete(session)).unwrap();
+    alter(&mut rig, group("g"), set(session, "50000")).unwrap();
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn deleted_and_expired_offsets_are_gone_after_a_restart_too() {
     assert_eq!(committed(&mut rig, "g"), []);
 }
 
-fn beat(member_id: &str, epoch: i32) -> ConsumerHeartbeat {
+pub(crate) fn beat(member_id: &str, epoch: i32) -> ConsumerHeartbeat {
     ConsumerHeartbeat {
         group: "new".into(),
         member_id: member_id.into(),

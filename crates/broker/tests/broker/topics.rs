@@ -303,7 +303,7 @@ fn configs_are_described_for_topics_and_this_broker_only() {
     let broker = answers[1].configs.as_ref().unwrap();
     let names: BTreeSet<_> = broker.iter().map(|entry| entry.name).collect();
     assert_eq!(names.len(), broker.len(), "no name twice");
-    assert_eq!(broker.iter().filter(|entry| !entry.read_only).count(), 36);
+    assert_eq!(broker.iter().filter(|entry| !entry.read_only).count(), 47);
 }
 
 #[test]

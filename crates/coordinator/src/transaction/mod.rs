@@ -24,9 +24,8 @@
 //! 2. A decided transaction is never undone, and nothing else begins before it is completed.
 //! 3. A repeated end has the same answer as the first, and no other effect.
 //!
-//! Limits: [`limits::TRANSACTIONAL_IDS_MAX`], [`limits::PARTITIONS_PER_TRANSACTION_MAX`],
-//! [`limits::TRANSACTION_TIMEOUT_MAX_MS`]; an id that is not used is kept for
-//! [`limits::TRANSACTIONAL_ID_KEPT_MS`].
+//! Limits: [`limits::TRANSACTIONAL_IDS_MAX`], [`limits::PARTITIONS_PER_TRANSACTION_MAX`], and what
+//! [`TransactionsConfig`] says of the longest transaction and of ids that are not used.
 //!
 //! Not here: who may append what, the markers themselves, offsets in transactions
 //! ([`crate::Coordinator`] keeps those), two-phase commit (KIP-939).
@@ -34,7 +33,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::timers::Timers;
-use crate::{Now, limits};
+use crate::{Now, TransactionsConfig, limits};
 
 mod describe;
 mod ending;
@@ -150,6 +149,7 @@ struct Held {
 pub struct Transactions {
     by_id: BTreeMap<String, Held>,
     timers: Timers,
+    config: TransactionsConfig,
 }
 
 /// What time has brought about.
@@ -164,6 +164,24 @@ pub enum Due {
 impl Transactions {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Replaces the settings. Transactions that are under way keep their timeouts; ids that nobody uses
+    /// are kept for as long as is said now.
+    pub fn configure(&mut self, config: TransactionsConfig) {
+        let (before_ms, after_ms) = (self.config.id_kept_ms, config.id_kept_ms);
+        self.config = config;
+        if before_ms == after_ms {
+            return;
+        }
+        for (id, held) in &mut self.by_id {
+            let state = held.transaction.state;
+            let Some(due_ms) = held.due_ms.filter(|_| state != TransactionState::Ongoing) else {
+                continue;
+            };
+            held.due_ms = Some(due_ms.saturating_add(after_ms).saturating_sub(before_ms));
+            self.timers.set(id, held.due_ms);
+        }
     }
 
     /// Folds one record into the state.
@@ -186,10 +204,10 @@ impl Transactions {
                 };
                 match held.due_ms {
                     Some(due_ms) if goes_on(&held.transaction) => Some(due_ms),
-                    _ => due_at(now, &transaction),
+                    _ => due_at(now, &transaction, &self.config),
                 }
             }
-            None => due_at(now, &transaction),
+            None => due_at(now, &transaction, &self.config),
         };
         self.timers.set(&id, due_ms);
         self.by_id.insert(id, Held { transaction, due_ms });
@@ -242,7 +260,7 @@ impl Transactions {
 }
 
 /// The wall clock counts only for the time before a start: afterwards it may leap.
-fn due_at(now: Now, transaction: &Transaction) -> Option<u64> {
+fn due_at(now: Now, transaction: &Transaction, config: &TransactionsConfig) -> Option<u64> {
     let (since_ms, after_ms) = match transaction.state {
         TransactionState::Ongoing => {
             (transaction.started_ms, u64::try_from(transaction.timeout_ms).unwrap_or(0))
@@ -250,9 +268,7 @@ fn due_at(now: Now, transaction: &Transaction) -> Option<u64> {
         TransactionState::PrepareCommit | TransactionState::PrepareAbort => return None,
         TransactionState::Empty
         | TransactionState::CompleteCommit
-        | TransactionState::CompleteAbort => {
-            (transaction.updated_ms, limits::TRANSACTIONAL_ID_KEPT_MS)
-        }
+        | TransactionState::CompleteAbort => (transaction.updated_ms, config.id_kept_ms),
     };
     let passed_ms = u64::try_from(now.wall_ms.saturating_sub(since_ms)).unwrap_or(0);
     Some(now.mono_ms + after_ms.saturating_sub(passed_ms))

@@ -39,7 +39,7 @@ impl Transactions {
         if id.is_empty() || id.len() > limits::NAME_BYTES_MAX {
             return Err(TransactionRefused::InvalidRequest("no transactional id has this length"));
         }
-        let max_ms = limits::TRANSACTION_TIMEOUT_MAX_MS;
+        let max_ms = self.config.timeout_max_ms;
         if !(1..=max_ms).contains(&request.timeout_ms) {
             return Err(TransactionRefused::InvalidTimeout { max_ms });
         }

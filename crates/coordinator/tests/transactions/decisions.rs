@@ -7,7 +7,7 @@ use tidings_coordinator::TransactionState::{
 use tidings_coordinator::{
     EndDecision, EndTransaction, InitDecision, InitTransactions, ListTransactions, Now,
     Transaction, TransactionEnd, TransactionProducer, TransactionRecord, TransactionRefused,
-    TransactionState, TransactionVersion, Transactions, limits,
+    TransactionState, TransactionVersion, Transactions, TransactionsConfig, limits,
 };
 
 pub(crate) const NOW: Now = Now { wall_ms: 1_700_000_000_000, mono_ms: 5_000 };
@@ -328,6 +328,11 @@ fn what_no_transactional_id_may_have_is_refused() {
         let request = InitTransactions { timeout_ms, ..init(None) };
         assert_eq!(refused(&request), TransactionRefused::InvalidTimeout { max_ms });
     }
+    let mut raised = started(EPOCH);
+    let config = TransactionsConfig { timeout_max_ms: max_ms + 1, ..TransactionsConfig::default() };
+    raised.configure(config);
+    let long = InitTransactions { timeout_ms: max_ms + 1, ..init(None) };
+    assert!(raised.decide_init(NOW, &long, FRESH, TransactionVersion::Two).is_ok());
     let most = i32::try_from(limits::PARTITIONS_PER_TRANSACTION_MAX).expect("a small limit");
     let add = |count: i32| {
         let partitions = (0..count).map(|index| ("a", index));

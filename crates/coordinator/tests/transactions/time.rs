@@ -2,7 +2,8 @@
 
 use tidings_coordinator::TransactionEnd::Commit;
 use tidings_coordinator::{
-    Due, Now, TransactionRecord, TransactionState, TransactionVersion, Transactions, limits,
+    Due, Now, TransactionRecord, TransactionState, TransactionVersion, Transactions,
+    TransactionsConfig, limits,
 };
 
 use crate::decisions::{NOW, begin, complete, decide, end, producer, started};
@@ -52,6 +53,21 @@ fn an_id_that_nobody_uses_is_forgotten() {
     assert_eq!(due, Some(Due::Unused(gone.clone())));
     held.apply(at(kept), gone);
     assert_eq!((held.get("t"), held.next_timeout_ms()), (None, None));
+}
+
+#[test]
+fn ids_that_nobody_uses_are_kept_for_as_long_as_is_said_last() {
+    const KEPT_MS: u64 = 5_000;
+    let config = TransactionsConfig { id_kept_ms: KEPT_MS, ..TransactionsConfig::default() };
+    let mut held = started(5);
+    held.configure(config);
+    assert_eq!(held.next_timeout_ms(), Some(at(KEPT_MS).mono_ms), "from its last use");
+    held.configure(TransactionsConfig::default());
+    assert_eq!(held.next_timeout_ms(), Some(at(limits::TRANSACTIONAL_ID_KEPT_MS).mono_ms));
+    begin(&mut held, TransactionVersion::Two);
+    let ends_ms = held.next_timeout_ms();
+    held.configure(config);
+    assert_eq!(held.next_timeout_ms(), ends_ms, "a transaction keeps its timeout");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! DescribeConfigs, 1 to 4: configuration of topics, of this broker and of all brokers ("").
+//! DescribeConfigs, 1 to 4: configuration of topics, of groups, of this broker and of all brokers ("").
 //!
 //! Every entry says where its value comes from; synonyms are the values it would fall back to, type
 //! and documentation go out from version 3 (KIP-569). Of a broker the server adds what the node does
-//! not know: addresses and limits of connections. Other kinds of resources get INVALID_REQUEST.
+//! not know: addresses, the data directory and limits of connections. Other kinds of resources get INVALID_REQUEST.
 
 use tidings_broker::{
     ConfigEntry, ConfigKind, ConfigResource, ConfigSource, ConfigSynonym, DescribedConfigs,
@@ -20,6 +20,7 @@ use crate::limits;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 impl Handler for Request {
     async fn answer(
@@ -67,13 +68,14 @@ const OURS: &[(&str, Known)] = &[
     ("connections.max.idle.ms", |context| context.limits().idle_max.as_millis().to_string()),
     ("fetch.max.bytes", |_| limits::FETCH_BYTES_MAX.to_string()),
     ("listeners", |context| format!("PLAINTEXT://{}", context.listener())),
+    ("log.dirs", Context::log_dir),
     ("max.connections", |context| context.limits().connections_max.to_string()),
     ("max.connections.per.ip", |context| context.limits().connections_per_address_max.to_string()),
     ("queued.max.request.bytes", |context| {
         context.limits().request_bytes_in_flight_max.to_string()
     }),
     ("queued.max.requests", |_| limits::REQUESTS_PER_CONNECTION_MAX.to_string()),
-    ("socket.request.max.bytes", |_| limits::FRAME_BYTES_MAX.to_string()),
+    ("socket.request.max.bytes", |context| context.limits().request_bytes_max.to_string()),
 ];
 
 /// Whether the server has the value of a broker's config.
@@ -93,6 +95,7 @@ pub(super) fn named(kind: i8, name: String) -> ConfigResource {
     match kind {
         TOPIC => ConfigResource::Topic(name),
         BROKER => ConfigResource::Broker(name),
+        GROUP => ConfigResource::Group(name),
         kind => ConfigResource::Other { kind, name },
     }
 }
@@ -102,6 +105,7 @@ pub(super) fn kind_and_name(resource: ConfigResource) -> (i8, String) {
     match resource {
         ConfigResource::Topic(name) => (TOPIC, name),
         ConfigResource::Broker(name) => (BROKER, name),
+        ConfigResource::Group(name) => (GROUP, name),
         ConfigResource::Other { kind, name } => (kind, name),
     }
 }
@@ -150,6 +154,7 @@ fn synonym(synonym: ConfigSynonym) -> Synonym {
 pub(super) fn source_code(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::Topic => 1,
+        ConfigSource::Group => 8,
         ConfigSource::Broker => 2,
         ConfigSource::Cluster => 3,
         ConfigSource::StaticBroker => 4,

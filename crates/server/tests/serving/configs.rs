@@ -8,6 +8,7 @@ use crate::client::{Client, Served};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 async fn described(
     client: &mut Client,
@@ -91,6 +92,7 @@ async fn configs_are_described_with_source_type_and_documentation() {
         ("node.id", Some(node.as_str()), 4, true, false),
         ("advertised.listeners", Some("PLAINTEXT://broker.test:19092"), 4, true, false),
         ("socket.request.max.bytes", Some("104857600"), 4, true, false),
+        ("log.dirs", Some(served.node.log_dir()), 4, true, false),
         ("ssl.keystore.password", None, 5, true, true),
     ];
     for (name, value, source, read_only, sensitive) in expected {
@@ -123,7 +125,7 @@ async fn changes_are_shown_with_the_values_below_them() {
         "retention.ms=1@1",
         "log.retention.ms=2@2",
         "log.retention.ms=3@3",
-        "log.retention.ms=604800000@5",
+        "log.retention.hours=168@5",
     ];
     let synonyms = synonyms.map(str::to_owned).to_vec();
     assert_eq!(shown(find(&topic, "retention.ms")), (Some("1"), 1, synonyms));
@@ -135,6 +137,29 @@ async fn changes_are_shown_with_the_values_below_them() {
     assert_eq!(change(&mut client, TOPIC, "t", &[(1, "retention.ms", None)]).await, (0, None));
     let topic = described(&mut client, 4, TOPIC, "t").await;
     assert_eq!(find(&topic, "retention.ms").value.as_deref(), Some("2"));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn groups_have_configurations_of_their_own() {
+    let (served, mut client) = Served::with_topic("t").await;
+    let (session, interval) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    assert_eq!(change(&mut client, GROUP, "g", &[(0, session, Some("50000"))]).await, (0, None));
+    let group = described(&mut client, 4, GROUP, "g").await;
+    assert_eq!((group.error_code, group.configs.len()), (0, 11));
+    let said = vec!["consumer.session.timeout.ms=50000@8".to_owned()];
+    assert_eq!(shown(find(&group, session)), (Some("50000"), 8, said));
+    let default = vec!["consumer.heartbeat.interval.ms=5000@5".to_owned()];
+    assert_eq!(shown(find(&group, interval)), (Some("5000"), 5, default));
+
+    let text = "consumer.session.timeout.ms must be greater than or equal to \
+                group.consumer.min.session.timeout.ms";
+    let refused = change(&mut client, GROUP, "g", &[(0, session, Some("1"))]).await;
+    assert_eq!(refused, (40, Some(text.to_owned())));
+    let listed = list_config_resources::Request { resource_types: vec![GROUP] };
+    let listed = client.call(1, &listed).await.config_resources;
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].resource_type, listed[0].resource_name.as_str()), (GROUP, "g"));
     served.stop().await;
 }
 
