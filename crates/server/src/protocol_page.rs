@@ -133,9 +133,16 @@ fn broker_configs() -> String {
     page
 }
 
-fn quota_limits_shown() -> [(&'static str, String, &'static str); 3] {
-    use tidings_broker::limits::{QUOTA_BUCKETS_MAX, QUOTA_THROTTLE_MAX_MS, QUOTAS_MAX};
+fn quota_limits_shown() -> [(&'static str, String, &'static str); 4] {
+    use tidings_broker::limits::{
+        GROUPS_CONFIGURED_MAX, QUOTA_BUCKETS_MAX, QUOTA_THROTTLE_MAX_MS, QUOTAS_MAX,
+    };
     [
+        (
+            "groups with a configuration of their own",
+            GROUPS_CONFIGURED_MAX.to_string(),
+            "a new one is refused",
+        ),
         ("quotas", QUOTAS_MAX.to_string(), "a new one is refused"),
         (
             "clients whose use of a quota is remembered",

@@ -1,7 +1,7 @@
-//! AlterConfigs, 0 to 2: replaces all that is said of topics and brokers, durable when answered.
+//! AlterConfigs, 0 to 2: replaces all that is said of topics, groups and brokers, durable when answered.
 //!
 //! What is not named goes back to its default (KIP-133). A value that is not allowed gets
-//! INVALID_CONFIG for a topic and INVALID_REQUEST for a broker, as Kafka has it; a resource or a
+//! INVALID_CONFIG for a topic and a group and INVALID_REQUEST for a broker, as Kafka has it; a resource or a
 //! config named twice, and a null value, INVALID_REQUEST. With `validate_only` nothing is changed.
 
 use tidings_broker::{Alteration, ConfigResource, TopicRefused};

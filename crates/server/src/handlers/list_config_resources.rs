@@ -1,7 +1,7 @@
 //! ListConfigResources, 0 and 1: what has a configuration (KIP-1142).
 //!
 //! Version 0 means clients' metrics, of which there are none; version 1 names types, or none for
-//! all. Every topic and this broker are listed. A type that is not Kafka's gets UNSUPPORTED_VERSION.
+//! all. Every topic, this broker and the groups of which something is said are listed. A type that is not Kafka's gets UNSUPPORTED_VERSION.
 
 use tidings_wire::RequestHeader;
 use tidings_wire::list_config_resources::{ConfigResource, Request, Response};

@@ -1,7 +1,8 @@
 //! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs and ListConfigResources over the socket.
 
 use tidings_wire::{
-    alter_configs, describe_configs, incremental_alter_configs, list_config_resources,
+    alter_configs, create_topics, describe_configs, incremental_alter_configs, init_producer_id,
+    list_config_resources,
 };
 
 use crate::client::{Client, Served};
@@ -160,6 +161,41 @@ async fn groups_have_configurations_of_their_own() {
     let listed = client.call(1, &listed).await.config_resources;
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].resource_type, listed[0].resource_name.as_str()), (GROUP, "g"));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn longer_transactions_are_taken_when_the_broker_is_told_so() {
+    const INVALID_TRANSACTION_TIMEOUT: i16 = 50;
+    let (served, mut client) = Served::with_topic("t").await;
+    let hour = init_producer_id::Request {
+        transactional_id: Some("x".into()),
+        transaction_timeout_ms: 3_600_000,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    assert_eq!(client.call(4, &hour).await.error_code, INVALID_TRANSACTION_TIMEOUT);
+    let longer = [(0, "transaction.max.timeout.ms", Some("3600000"))];
+    assert_eq!(change(&mut client, BROKER, "", &longer).await, (0, None));
+    assert_eq!(client.call(4, &hour).await.error_code, 0);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_config_of_a_new_topic_has_a_value() {
+    let (served, mut client) = Served::with_topic("t").await;
+    let config = create_topics::Config { name: "retention.ms".into(), value: None };
+    let new = create_topics::Topic {
+        name: "u".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request = create_topics::Request { topics: vec![new], ..Default::default() };
+    let refused = client.call(7, &request).await.topics.remove(0);
+    let text = "Null value not supported for topic configs: retention.ms";
+    assert_eq!((refused.error_code, refused.error_message.as_deref()), (40, Some(text)));
     served.stop().await;
 }
 
