@@ -213,11 +213,11 @@ mod tests {
 
     #[test]
     fn the_bounds_are_what_brokers_say() {
-        let mut brokers = BrokerSaid::default();
-        brokers.cluster = said(&[
+        let cluster = said(&[
             ("group.consumer.min.session.timeout.ms", "1000"),
             ("group.consumer.min.heartbeat.interval.ms", "10"),
         ]);
+        let brokers = BrokerSaid { cluster, ..BrokerSaid::default() };
         let short = said(&[(SESSION_TIMEOUT_MS, "1000"), (HEARTBEAT_INTERVAL_MS, "999")]);
         assert_eq!(check_group(&short, &brokers), Ok(()));
         let text =
@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn what_was_said_of_the_group_is_described_with_its_source() {
-        let mut brokers = BrokerSaid::default();
-        brokers.node = said(&[("group.consumer.heartbeat.interval.ms", "6000")]);
+        let node = said(&[("group.consumer.heartbeat.interval.ms", "6000")]);
+        let brokers = BrokerSaid { node, ..BrokerSaid::default() };
         let described = describe_group(&said(&[(SESSION_TIMEOUT_MS, "50000")]), &brokers);
         let shown = described.iter().map(|entry| {
             assert_eq!(entry.synonyms.len(), 1);
