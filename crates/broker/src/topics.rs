@@ -168,10 +168,6 @@ impl Broker {
             return Err(topic_name::reserved(&new.name));
         }
         let Shape { partitions, replicas, assignment } = self.wanted_shape(new)?;
-        if let Some((name, _)) = new.configs.iter().find(|(_, value)| value.is_none()) {
-            let why = format!("Null value not supported for topic configs: {name}");
-            return Err(TopicRefused::InvalidConfig(why));
-        }
         let settings = TopicSettings::parse(&new.configs, &self.catalog.brokers)?;
         settings.check_replicas(usize::try_from(replicas).unwrap_or(0))?;
         let id = self.fresh_topic_id();
