@@ -21,7 +21,7 @@ use crate::held::{HeldReplies, Mark, Wait};
 use crate::jobs::Jobs;
 use crate::partition::Logs;
 use crate::producers::ProducerIds;
-use crate::quotas::Buckets;
+use crate::quotas::{Buckets, Mutations};
 use crate::random::Random;
 use crate::topics::{Removal, distinct};
 use crate::transactions::Ledger;
@@ -78,6 +78,9 @@ pub struct Broker {
     pub(crate) catalog: Catalog,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) quota_buckets: Buckets,
+    /// Of the request that is being decided, when its client is charged for the partitions that it
+    /// creates and deletes.
+    pub(crate) mutations: Option<Mutations>,
     pub(crate) logs: Logs,
     pub(crate) groups: Coordinator,
     pub(crate) group_memory: GroupMemory,

@@ -56,8 +56,8 @@ pub use partitions::{
     ReassignRefused, Reassigned, Reassignment,
 };
 pub use quotas::{
-    AlterQuotas, Client, ConnectionOpened, DescribeQuotas, DescribedQuota, QuotaAlteration,
-    QuotaFilter, QuotaKey, QuotaMatch, Usage,
+    AlterQuotas, Client, ConnectionOpened, DescribeQuotas, DescribedQuota, OverQuota,
+    QuotaAlteration, QuotaFilter, QuotaKey, QuotaMatch, Usage,
 };
 pub use refused::{
     ConsumerTrouble, DeleteRecordsRefused, FetchRefused, FetchSessionRefused, GroupRefused,

@@ -82,6 +82,7 @@ impl Broker {
             groups_trouble: None,
             ledger: Ledger::default(),
             held: HeldReplies::default(),
+            mutations: None,
             fetches: WaitingFetches::default(),
             sessions: FetchSessions::new(SESSION_LIMITS),
             admission: Admission::default(),

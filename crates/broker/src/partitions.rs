@@ -118,10 +118,12 @@ impl Broker {
         if validate_only {
             return Ok(None);
         }
+        self.check_mutations()?;
         let added = topic.partitions..more.count;
         let opened = self.open_new_logs(&topic.name, topic.id, added.clone(), &topic.settings)?;
         let past = self.record_with_logs(now, record, &opened)?;
         self.partitions_opened(&topic.name, added, &opened, past);
+        self.count_mutations(more.count - topic.partitions);
         Ok(Some(past))
     }
 

@@ -27,6 +27,10 @@ pub enum TopicRefused {
     InvalidConfig(String),
     #[error("{0}")]
     InvalidRequest(String),
+    #[error(
+        "the client has created and deleted more partitions than its quota allows: try again later"
+    )]
+    OverQuota,
     #[error("topics are not deleted here (delete.topic.enable=false)")]
     DeletionDisabled,
     #[error("{0}")]

@@ -23,6 +23,7 @@ use crate::held::{Mark, Wait};
 use crate::jobs::Removing;
 use crate::partition::{Partition, storage_trouble};
 use crate::placement::Brokers;
+use crate::quotas::Mutations;
 use crate::topic_name::{self, CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::{
     CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, DescribeTopics, NewTopic,
@@ -146,7 +147,10 @@ impl Broker {
             } else {
                 self.create_topic(now, new, request.validate_only)
             };
-            if outcome.is_ok() && !request.validate_only {
+            if let Ok(created) = &outcome
+                && !request.validate_only
+            {
+                self.count_mutations(created.partitions);
                 let topic = self.catalog.topic(&new.name);
                 waits.extend(topic.and_then(|topic| self.wait_settled(topic, answers.len())));
             }
@@ -178,10 +182,22 @@ impl Broker {
         if validate_only {
             return Ok(TopicCreation { id: [0; 16], partitions, replicas, configs });
         }
+        self.check_mutations()?;
         let opened = self.open_new_logs(&new.name, id, 0..partitions, &settings)?;
         let past = self.record_with_logs(now, record, &opened)?;
         self.partitions_opened(&new.name, 0..partitions, &opened, past);
         Ok(TopicCreation { id, partitions, replicas, configs })
+    }
+
+    /// Refuses to create or delete partitions when the client's quota does not allow it.
+    pub(crate) fn check_mutations(&self) -> Result<(), TopicRefused> {
+        self.mutations.as_ref().map_or(Ok(()), Mutations::check)
+    }
+
+    pub(crate) fn count_mutations(&mut self, partitions: i32) {
+        if let Some(mutations) = &mut self.mutations {
+            mutations.add(partitions);
+        }
     }
 
     /// Takes note of new partitions that count once the catalog is durable up to `past`.
@@ -315,8 +331,10 @@ impl Broker {
         if !self.config.delete_topics {
             return Err(TopicRefused::DeletionDisabled);
         }
+        self.check_mutations()?;
         let past = self.append_catalog(now, &record).map_err(TopicRefused::Storage)?;
         let topic = self.catalog.topic(&name).expect("decided above").clone();
+        self.count_mutations(topic.partitions);
         self.catalog.apply(record);
         let mut gone = Vec::new();
         for (_, log) in topic.logs() {

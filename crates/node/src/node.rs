@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use tidings_broker::limits::GROUP_BYTES_MAX;
 use tidings_broker::log::{Disk, Fault, StoreConfig};
-use tidings_broker::{Call, Client, OpenReport, Reply, Request, Usage};
+use tidings_broker::{Call, Client, OpenReport, OverQuota, Reply, Request, Usage};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::fetched::FetchedBytes;
@@ -222,22 +222,24 @@ impl Node {
     /// Hands a request to the broker without waiting for its answer. Requests are decided in the
     /// order in which their `submit` returned. Dropped before it returns, it has asked nothing.
     pub async fn submit<C: Call>(&self, request: C) -> Result<Answer<C>, NodeError> {
-        self.submit_for(request, None).await
+        self.submit_for(request, None, OverQuota::Slowed).await
     }
 
     /// [`Node::submit`] on behalf of a client, whose quotas it is charged to.
     pub async fn submit_as<C: Call>(
         &self,
         client: Arc<Client>,
+        over_quota: OverQuota,
         request: C,
     ) -> Result<Answer<C>, NodeError> {
-        self.submit_for(request, Some(client)).await
+        self.submit_for(request, Some(client), over_quota).await
     }
 
     async fn submit_for<C: Call>(
         &self,
         request: C,
         client: Option<Arc<Client>>,
+        over_quota: OverQuota,
     ) -> Result<Answer<C>, NodeError> {
         let shared = &self.shared;
         let stopped = |_| NodeError::Stopped;
@@ -250,7 +252,7 @@ impl Node {
         let bytes = bytes.acquire_many_owned(weight).await.map_err(stopped)?;
         let (reply, answer) = oneshot::channel();
         let usage = Usage { produced_bytes: produce_bytes as u64, ..Usage::default() };
-        let asked = Asked { reply, client, usage, _held: (slot, bytes) };
+        let asked = Asked { reply, client, over_quota, usage, pause_ms: 0, _held: (slot, bytes) };
         let sent = shared.inbox.send(Message::Request(request, asked));
         sent.map_err(|_| NodeError::Stopped)?;
         Ok(Answer { reply: answer, call: PhantomData })

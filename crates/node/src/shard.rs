@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings_broker::log::{Disk, Fault, FaultKind};
 use tidings_broker::{
-    Broker, BrokerConfig, Client, Completion, DiskRoom, Job, JobKind, Now, OpenReport,
+    Broker, BrokerConfig, Client, Completion, DiskRoom, Job, JobKind, Now, OpenReport, OverQuota,
     ProduceRefused, Reply, Request, SessionFetched, Ticket, Usage,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -57,7 +57,10 @@ pub(crate) struct Asked {
     pub(crate) reply: oneshot::Sender<(Reply, u64)>,
     /// Whose quotas it is charged to.
     pub(crate) client: Option<Arc<Client>>,
+    pub(crate) over_quota: OverQuota,
     pub(crate) usage: Usage,
+    /// What its client must pause for the partitions that it has created and deleted.
+    pub(crate) pause_ms: u64,
     pub(crate) _held: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -281,11 +284,12 @@ impl Shard {
         let now = self.clock.now();
         match &asked.client {
             Some(client) if self.broker.has_quotas() => {
-                asked.usage.mutations = self.broker.prepare(client, &mut request);
+                self.broker.prepare(now, client, asked.over_quota, &mut request);
                 let began = Instant::now();
                 self.broker.submit(now, ticket, request);
                 let took = began.elapsed().as_nanos();
                 asked.usage.handler_ns = u64::try_from(took).unwrap_or(u64::MAX);
+                asked.pause_ms = self.broker.charge_mutations(now, client);
             }
             _ => self.broker.submit(now, ticket, request),
         }
@@ -344,7 +348,7 @@ impl Shard {
             self.count(&reply, &mut asked.usage);
             let pause_ms = match &asked.client {
                 Some(client) if self.broker.has_quotas() => {
-                    self.broker.charge(self.clock.now(), client, &asked.usage)
+                    self.broker.charge(self.clock.now(), client, &asked.usage).max(asked.pause_ms)
                 }
                 _ => 0,
             };
@@ -373,12 +377,6 @@ impl Shard {
                 let bytes = data.map(|data| data.bytes() as u64).sum();
                 self.counters.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
                 usage.fetched_bytes = bytes;
-            }
-            Reply::CreateTopics(created) => {
-                let created = created.iter().filter_map(|topic| topic.outcome.as_ref().ok());
-                // One that was only checked has no id.
-                let made = created.filter(|topic| topic.id != [0; 16]);
-                usage.mutations = made.map(|t| u64::from(t.partitions.unsigned_abs())).sum();
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tidings_broker::{Call, Client};
+use tidings_broker::{Call, Client, OverQuota};
 use tidings_node::{Node, NodeError, NodeFigures};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -49,6 +49,11 @@ pub(crate) struct Context {
     pause_ms: AtomicU64,
 }
 
+/// Whether a request is refused for a quota, which its clients know from some version on.
+pub(crate) fn over_quota(version: i16, refused_since: i16) -> OverQuota {
+    if version >= refused_since { OverQuota::Refused } else { OverQuota::Slowed }
+}
+
 impl Context {
     /// The context, and what turns true when the next request may be taken up.
     pub(crate) fn new(connection: Arc<Connection>) -> (Self, Arc<AtomicBool>) {
@@ -59,9 +64,19 @@ impl Context {
 
     /// Asks the node, on behalf of the client.
     pub(crate) async fn ask<C: Call>(&self, request: C) -> Result<C::Reply, NodeError> {
+        self.ask_within(OverQuota::Slowed, request).await
+    }
+
+    /// The same, of what may be refused for a quota.
+    pub(crate) async fn ask_within<C: Call>(
+        &self,
+        over_quota: OverQuota,
+        request: C,
+    ) -> Result<C::Reply, NodeError> {
+        let node = &self.connection.node;
         let answer = match self.client.get() {
-            Some(client) => self.connection.node.submit_as(Arc::clone(client), request).await?,
-            None => self.connection.node.submit(request).await?,
+            Some(client) => node.submit_as(Arc::clone(client), over_quota, request).await?,
+            None => node.submit(request).await?,
         };
         self.let_pass();
         let (reply, pause_ms) = answer.with_pause().await?;

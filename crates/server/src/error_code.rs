@@ -100,6 +100,7 @@ error_codes! {
     86 GROUP_SUBSCRIBED_TO_TOPIC final "members of the group are subscribed to the topic"
     87 INVALID_RECORD final "a batch breaks a rule of its topic or of the format"
     88 UNSTABLE_OFFSET_COMMIT retry "a transaction that is not decided has committed this offset"
+    89 THROTTLING_QUOTA_EXCEEDED retry "the client has created and deleted more partitions than its quota allows"
     90 PRODUCER_FENCED final "a newer producer has this transactional id"
     91 RESOURCE_NOT_FOUND final "the user has no credentials"
     95 INVALID_UPDATE_VERSION final "a feature does not have this level, or it lies the other way"
@@ -146,6 +147,7 @@ impl Refusal for TopicRefused {
             Self::UnknownId => ErrorCode::UNKNOWN_TOPIC_ID,
             Self::Exists => ErrorCode::TOPIC_ALREADY_EXISTS,
             Self::NotYet => ErrorCode::LEADER_NOT_AVAILABLE,
+            Self::OverQuota => ErrorCode::THROTTLING_QUOTA_EXCEEDED,
             Self::InvalidName(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
             Self::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
             Self::InvalidReplication(_) => ErrorCode::INVALID_REPLICATION_FACTOR,

@@ -30,6 +30,13 @@ struct Bucket {
     empty_at_ms: u64,
 }
 
+impl Bucket {
+    fn used_at(&self, now_ms: u64, rate: f64) -> f64 {
+        let passed_ms = now_ms.saturating_sub(self.at_ms);
+        (self.used - rate * seconds(passed_ms)).max(0.0)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Buckets {
     by_id: BTreeMap<BucketId, Bucket>,
@@ -48,11 +55,7 @@ impl Buckets {
         {
             self.by_id.remove(&first);
         }
-        let left = before.map_or(0.0, |before| {
-            let passed_ms = now_ms.saturating_sub(before.at_ms);
-            (before.used - rate * seconds(passed_ms)).max(0.0)
-        });
-        let used = left + amount;
+        let used = before.map_or(0.0, |before| before.used_at(now_ms, rate)) + amount;
         let bucket = Bucket {
             used,
             at_ms: now_ms,
@@ -62,6 +65,12 @@ impl Buckets {
         self.by_id.insert(id, bucket);
         let over = used - rate * seconds(QUOTA_WINDOW_MS);
         if over > 0.0 { milliseconds(over / rate).min(QUOTA_THROTTLE_MAX_MS) } else { 0 }
+    }
+
+    /// What the window leaves at this rate; below zero when more was used.
+    pub(super) fn left(&self, id: &BucketId, rate: f64, now_ms: u64) -> f64 {
+        let used = self.by_id.get(id).map_or(0.0, |bucket| bucket.used_at(now_ms, rate));
+        rate * seconds(QUOTA_WINDOW_MS) - used
     }
 
     fn forget_empty(&mut self, now_ms: u64) {

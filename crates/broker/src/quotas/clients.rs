@@ -26,8 +26,6 @@ pub struct Usage {
     pub fetched_bytes: u64,
     /// Time of the thread that decides requests.
     pub handler_ns: u64,
-    /// Partitions created and deleted.
-    pub mutations: u64,
 }
 
 /// The definitions.
@@ -42,7 +40,7 @@ impl Quotas {
     }
 
     /// The rate that binds a client, and whose bucket it is; the most specific definition wins.
-    fn of(&self, client: &Client, key: QuotaKey) -> Option<(f64, BucketId)> {
+    pub(super) fn of(&self, client: &Client, key: QuotaKey) -> Option<(f64, BucketId)> {
         let user = || Part::Named(client.user.clone());
         let client_id = || Part::Named(client.client_id.clone());
         let levels = [
@@ -116,7 +114,6 @@ impl Quotas {
             (QuotaKey::ConsumerByteRate, usage.fetched_bytes as f64),
             // In percent of a second.
             (QuotaKey::RequestPercentage, usage.handler_ns as f64 / 1e7),
-            (QuotaKey::ControllerMutationRate, usage.mutations as f64),
         ];
         let pauses =
             charges.into_iter().filter(|(_, amount)| *amount > 0.0).map(|(key, amount)| match self
@@ -186,7 +183,6 @@ mod tests {
         let cases = [
             (QuotaKey::ProducerByteRate, 10.0, Usage { produced_bytes: 110, ..Usage::default() }),
             (QuotaKey::ConsumerByteRate, 10.0, Usage { fetched_bytes: 110, ..Usage::default() }),
-            (QuotaKey::ControllerMutationRate, 10.0, Usage { mutations: 110, ..Usage::default() }),
             // Ten percent of the window, and of one second more.
             (QuotaKey::RequestPercentage, 10.0, percent((window_ms + 1000) / 10)),
         ];

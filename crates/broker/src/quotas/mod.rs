@@ -2,7 +2,8 @@
 //! connect (KIP-13, KIP-124, KIP-546, KIP-599, KIP-612).
 //!
 //! Definitions are a fold of the catalog. What clients use is charged to buckets in memory; one that
-//! has used more than its window allows is told how long to pause (KIP-219), and nothing is refused.
+//! has used more than its window allows is told how long to pause (KIP-219). Only the creation and deletion
+//! of partitions is refused, and only to those who know the error.
 //! Invariants: a definition names clients or addresses, never both; its rates are above 0.
 //!
 //! Limits: [`limits::QUOTAS_MAX`] definitions, [`limits::QUOTA_BUCKETS_MAX`] buckets.
@@ -10,6 +11,7 @@
 mod bucket;
 mod clients;
 mod entity;
+mod mutations;
 mod requests;
 
 pub(crate) use bucket::Buckets;
@@ -17,6 +19,8 @@ pub(crate) use clients::Quotas;
 pub use clients::{Client, Usage};
 pub(crate) use entity::Parts;
 pub use entity::{QuotaFilter, QuotaKey, QuotaMatch};
+pub(crate) use mutations::Mutations;
+pub use mutations::OverQuota;
 pub use requests::{
     AlterQuotas, ConnectionOpened, DescribeQuotas, DescribedQuota, QuotaAlteration,
 };

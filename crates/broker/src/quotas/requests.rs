@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::clients::{Client, Quotas, Usage};
 use super::entity::{Entity, Filters, Parts, QuotaFilter, QuotaKey};
+use super::mutations::OverQuota;
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord};
 use crate::held::{Mark, Wait};
@@ -146,25 +147,31 @@ impl Broker {
         !self.catalog.quotas.is_empty()
     }
 
-    /// Holds a fetch to what its client's window gives, and counts the partitions that a deletion of
-    /// topics takes away, which its answer does not say.
-    pub fn prepare(&self, client: &Client, request: &mut Request) -> u64 {
+    /// Makes a request ready to be decided: holds a fetch to what its client's window gives, and what
+    /// creates or deletes partitions to what that leaves.
+    pub fn prepare(&mut self, now: Now, client: &Client, over: OverQuota, request: &mut Request) {
+        let quotas = &self.catalog.quotas;
+        self.mutations = None;
         match request {
             Request::Fetch(fetch) | Request::FetchInSession(FetchInSession { fetch, .. }) => {
-                if let Some(most) = self.catalog.quotas.fetch_bytes_max(client) {
+                if let Some(most) = quotas.fetch_bytes_max(client) {
                     fetch.max_bytes = fetch.max_bytes.min(most);
                 }
-                0
             }
-            Request::DeleteTopics(delete) => {
-                let named = delete.topics.iter().filter_map(|topic| match topic {
-                    crate::TopicName::Name(name) => self.catalog.topic(name),
-                    crate::TopicName::Id(id) => self.catalog.topic(self.catalog.name_of(id)?),
-                });
-                named.map(|topic| u64::from(topic.partitions.unsigned_abs())).sum()
+            Request::CreateTopics(_) | Request::CreatePartitions(_) | Request::DeleteTopics(_) => {
+                let buckets = &self.quota_buckets;
+                self.mutations = Some(quotas.mutations(buckets, client, over, now.mono_ms));
             }
-            _ => 0,
+            _ => {}
         }
+    }
+
+    /// Charges the partitions that the request prepared and decided last has created and deleted;
+    /// returns how many milliseconds its client must pause.
+    pub fn charge_mutations(&mut self, now: Now, client: &Client) -> u64 {
+        let Some(mutations) = self.mutations.take() else { return 0 };
+        let buckets = &mut self.quota_buckets;
+        self.catalog.quotas.charge_mutations(buckets, client, mutations, now.mono_ms)
     }
 
     /// Charges what a request of this client used; returns how many milliseconds it must pause.

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use tidings_broker::{
-    AlterQuotas, Client, ConnectionOpened, DescribeQuotas, QuotaAlteration, QuotaFilter,
-    QuotaMatch, QuotaRefused, Usage, limits,
+    AlterQuotas, Call, Client, ConnectionOpened, CreatePartitions, CreateTopics, DeleteTopics,
+    DescribeQuotas, MorePartitions, NewTopic, OverQuota, QuotaAlteration, QuotaFilter, QuotaMatch,
+    QuotaRefused, TopicName, TopicRefused, Usage, limits,
 };
 
 use crate::rig::Rig;
@@ -196,4 +197,79 @@ fn connections_beyond_the_rate_of_their_address_are_held() {
         assert_eq!(rig.call(opened), 0);
     }
     assert_eq!(rig.call(opened), 1000);
+}
+
+/// What becomes of each part of a client's request, and its pause.
+fn charged<C: Call + Clone>(rig: &mut Rig, over: OverQuota, request: C) -> (C::Reply, u64) {
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let client = Client { user: "ANONYMOUS".into(), client_id: "c".into(), ip };
+    let now = rig.now();
+    rig.broker.prepare(now, &client, over, &mut request.clone().into_request());
+    let ticket = rig.submit(request);
+    let pause_ms = rig.broker.charge_mutations(now, &client);
+    rig.settle();
+    (rig.answer::<C>(ticket).expect("settled"), pause_ms)
+}
+
+fn creating(names: &[&str], partitions: i32) -> CreateTopics {
+    let new = |name: &&str| NewTopic {
+        name: (*name).to_owned(),
+        partitions: Some(partitions),
+        ..NewTopic::default()
+    };
+    CreateTopics { topics: names.iter().map(new).collect(), validate_only: false }
+}
+
+fn growing(name: &str, count: i32) -> CreatePartitions {
+    let more = MorePartitions { topic: name.to_owned(), count, assignment: None };
+    CreatePartitions { topics: vec![more], validate_only: false }
+}
+
+fn deleting(name: &str) -> DeleteTopics {
+    DeleteTopics { topics: vec![TopicName::Name(name.to_owned())] }
+}
+
+const MUTATIONS: &str = "controller_mutation_rate";
+
+#[test]
+fn partitions_are_created_and_deleted_until_the_window_is_used_up() {
+    use OverQuota::{Refused, Slowed};
+    let mut rig = Rig::new();
+    // Ten in a window.
+    alter(&mut rig, &[("client-id", Some("c"))], MUTATIONS, Some(1.0)).unwrap();
+    let outcomes = |created: Vec<tidings_broker::CreatedTopic>| {
+        let outcome = |topic: tidings_broker::CreatedTopic| topic.outcome.map(|_| ());
+        created.into_iter().map(outcome).collect::<Vec<_>>()
+    };
+    let over = Err(TopicRefused::OverQuota);
+    let (created, pause_ms) = charged(&mut rig, Refused, creating(&["a", "b", "c"], 6));
+    assert_eq!((outcomes(created), pause_ms), (vec![Ok(()), Ok(()), over.clone()], 2_000));
+    let (grown, pause_ms) = charged(&mut rig, Refused, growing("a", 7));
+    assert_eq!((grown[0].outcome.clone(), pause_ms), (over.clone(), 2_000));
+    let (deleted, pause_ms) = charged(&mut rig, Refused, deleting("a"));
+    assert_eq!(deleted[0].outcome.clone().map(|_| ()), over);
+    assert_eq!(pause_ms, 2_000, "what is refused is not charged");
+    let (missing, _) = charged(&mut rig, Refused, deleting("c"));
+    assert_eq!(missing[0].outcome, Err(TopicRefused::Unknown), "it was not made");
+
+    let (grown, pause_ms) = charged(&mut rig, Slowed, growing("a", 7));
+    assert_eq!((grown[0].outcome.clone(), pause_ms), (Ok(()), 3_000));
+    let (deleted, pause_ms) = charged(&mut rig, Slowed, deleting("a"));
+    assert_eq!((deleted[0].outcome.is_ok(), pause_ms), (true, 10_000), "all seven count");
+    let (checked, pause_ms) =
+        charged(&mut rig, Refused, CreateTopics { validate_only: true, ..creating(&["c"], 9) });
+    assert_eq!((outcomes(checked), pause_ms), (vec![Ok(())], 10_000), "nothing was made");
+
+    rig.pass(10_000);
+    let (created, pause_ms) = charged(&mut rig, Refused, creating(&["c"], 1));
+    assert_eq!((outcomes(created), pause_ms), (vec![Ok(())], 1_000));
+}
+
+#[test]
+fn who_has_no_quota_makes_as_many_partitions_as_there_is_room_for() {
+    let mut rig = Rig::new();
+    alter(&mut rig, &[("client-id", Some("other"))], MUTATIONS, Some(0.1)).unwrap();
+    let (created, pause_ms) = charged(&mut rig, OverQuota::Refused, creating(&["a", "b"], 20));
+    assert!(created.iter().all(|topic| topic.outcome.is_ok()));
+    assert_eq!(pause_ms, 0);
 }

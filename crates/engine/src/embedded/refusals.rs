@@ -34,7 +34,9 @@ pub(super) fn topic(name: &str, refused: TopicRefused) -> Error {
     match refused {
         TopicRefused::Unknown | TopicRefused::UnknownId => Error::UnknownTopic(name.to_owned()),
         TopicRefused::Exists => Error::TopicExists(name.to_owned()),
-        TopicRefused::NotYet => Error::Unavailable(format!("{name}: {refused}")),
+        TopicRefused::NotYet | TopicRefused::OverQuota => {
+            Error::Unavailable(format!("{name}: {refused}"))
+        }
         TopicRefused::InvalidName(text)
         | TopicRefused::InvalidPartitions(text)
         | TopicRefused::InvalidReplication(text)

@@ -2,7 +2,8 @@
 //!
 //! A number that is not larger than the present one gets INVALID_PARTITIONS; replicas that the
 //! client chose for fewer or more partitions than are added, or for brokers that there are not,
-//! INVALID_REPLICA_ASSIGNMENT. A topic that is named twice gets INVALID_REQUEST.
+//! INVALID_REPLICA_ASSIGNMENT. A topic that is named twice gets INVALID_REQUEST. From version 3 a
+//! client that has used its quota up gets THROTTLING_QUOTA_EXCEEDED (KIP-599); before, it is slowed down.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,16 @@ use tidings_wire::create_partitions::{
 
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
-use crate::context::Context;
+use crate::context::{Context, over_quota};
 use crate::error_code::{Refusal, code_of};
+
+const REFUSED_FOR_QUOTA_SINCE: i16 = 3;
 
 impl Handler for Request {
     async fn answer(
         self,
         context: &Context,
-        _header: &RequestHeader,
+        header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let mut times_named: BTreeMap<String, usize> = BTreeMap::new();
         for topic in &self.topics {
@@ -32,7 +35,8 @@ impl Handler for Request {
             topics: topics.map(more_partitions).collect(),
             validate_only: self.validate_only,
         };
-        let grown = context.ask(create).await?;
+        let grown =
+            context.ask_within(over_quota(header.version, REFUSED_FOR_QUOTA_SINCE), create).await?;
         let twice = times_named.into_iter().filter(|(_, times)| *times > 1);
         let results =
             twice.map(|(name, _)| refuse_twice(name)).chain(grown.into_iter().map(respond));

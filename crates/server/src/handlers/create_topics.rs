@@ -1,7 +1,8 @@
 //! CreateTopics, 2 to 7: topics with their partitions and configuration, durable when answered.
 //!
 //! -1 partitions or replicas leave the number to the broker or to the assignment (KIP-464; accepted
-//! in every version). Version 5 returns the configuration (KIP-525), version 7 the topic id.
+//! in every version). Version 5 returns the configuration (KIP-525), version 7 the topic id. From version 6
+//! a client that has used its quota up gets THROTTLING_QUOTA_EXCEEDED (KIP-599); before, it is slowed down.
 
 use tidings_broker::{ConfigEntry, CreatedTopic, NewTopic, TopicCreation};
 use tidings_wire::RequestHeader;
@@ -10,18 +11,25 @@ use tidings_wire::create_topics::{ConfigResponse, Request, Response, Topic, Topi
 use super::describe_configs::source_code;
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
-use crate::context::Context;
+use crate::context::{Context, over_quota};
 use crate::error_code::Refusal;
+
+const REFUSED_FOR_QUOTA_SINCE: i16 = 6;
 
 impl Handler for Request {
     async fn answer(
         self,
         context: &Context,
-        _header: &RequestHeader,
+        header: &RequestHeader,
     ) -> Result<Answered<Response>, NoAnswer> {
         let topics = self.topics.into_iter().map(new_topic).collect();
         let create = tidings_broker::CreateTopics { topics, validate_only: self.validate_only };
-        let topics = context.ask(create).await?.into_iter().map(respond).collect();
+        let topics = context
+            .ask_within(over_quota(header.version, REFUSED_FOR_QUOTA_SINCE), create)
+            .await?
+            .into_iter()
+            .map(respond)
+            .collect();
         Ok(Response { topics, ..Response::default() }.into())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A topic named by both, by neither or more than once gets INVALID_REQUEST, and an unknown id
 //! UNKNOWN_TOPIC_ID. Where topics may not be deleted, each gets TOPIC_DELETION_DISABLED, below
-//! version 3 INVALID_REQUEST.
+//! version 3 INVALID_REQUEST. From version 5 a client that has used its quota up gets
+//! THROTTLING_QUOTA_EXCEEDED (KIP-599); before, it is slowed down.
 
 use std::collections::HashMap;
 
@@ -12,11 +13,13 @@ use tidings_wire::delete_topics::{Request, Response, Topic, TopicResponse};
 
 use crate::ErrorCode;
 use crate::api::{Answered, Handler, NoAnswer};
-use crate::context::Context;
+use crate::context::{Context, over_quota};
 use crate::error_code::{Refusal, code_of};
 
 const TOPICS_SINCE: i16 = 6;
 const DELETION_DISABLED_SINCE: i16 = 3;
+
+const REFUSED_FOR_QUOTA_SINCE: i16 = 5;
 
 impl Handler for Request {
     async fn answer(
@@ -37,7 +40,12 @@ impl Handler for Request {
             topics.extend(self.topic_names.into_iter().map(TopicName::Name));
         }
         responses.extend(take_repeated(&mut topics).into_iter().map(repeated));
-        let deleted = context.ask(tidings_broker::DeleteTopics { topics }).await?;
+        let deleted = context
+            .ask_within(
+                over_quota(header.version, REFUSED_FOR_QUOTA_SINCE),
+                tidings_broker::DeleteTopics { topics },
+            )
+            .await?;
         responses.extend(deleted.into_iter().map(respond));
         if header.version < DELETION_DISABLED_SINCE {
             for response in &mut responses {

@@ -1,7 +1,8 @@
 //! Quotas over the socket: defined, answered with a pause, and the pause kept.
 
 use tidings_wire::{
-    alter_client_quotas, api_versions, create_topics, describe_client_quotas, list_offsets,
+    alter_client_quotas, api_versions, create_partitions, create_topics, delete_topics,
+    describe_client_quotas, list_offsets,
 };
 
 use crate::client::{Client, Served, appending, batch, fetching};
@@ -154,6 +155,27 @@ async fn every_kind_of_quota_is_charged() {
     let created = served.connect().await.call(7, &request).await;
     assert_eq!(created.topics[0].error_code, 0);
     assert_eq!(created.throttle_time_ms, 20_000);
+
+    const OVER_QUOTA: i16 = 89;
+    for (version, code) in [(6, OVER_QUOTA), (5, 0)] {
+        let mut request = request.clone();
+        request.topics[0].name = "v".into();
+        let created = served.connect().await.call(version, &request).await;
+        assert_eq!((created.topics[0].error_code, created.throttle_time_ms), (code, 20_000));
+    }
+    for (version, code, count) in [(3, OVER_QUOTA, 4), (2, 0, 4)] {
+        let topic =
+            create_partitions::CreatePartitionsTopic { name: "u".into(), count, assignments: None };
+        let request = create_partitions::Request { topics: vec![topic], ..Default::default() };
+        let grown = served.connect().await.call(version, &request).await;
+        assert_eq!((grown.results[0].error_code, grown.throttle_time_ms), (code, 20_000));
+    }
+    for (version, code) in [(5, OVER_QUOTA), (4, 0)] {
+        let topic_names = vec!["u".to_owned()];
+        let request = delete_topics::Request { topic_names, ..Default::default() };
+        let deleted = served.connect().await.call(version, &request).await;
+        assert_eq!((deleted.responses[0].error_code, deleted.throttle_time_ms), (code, 20_000));
+    }
 
     set(&served, TEST, "request_percentage", 0.000_001).await;
     let mut client: Client = served.connect().await;
