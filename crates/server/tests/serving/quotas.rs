@@ -144,7 +144,7 @@ async fn every_kind_of_quota_is_charged() {
     assert!(fetched.responses[0].partitions[0].records.as_ref().is_some());
     assert!(fetched.throttle_time_ms > 0);
 
-    set(&served, TEST, "controller_mutation_rate", 0.1).await;
+    set(&served, TEST, "controller_mutation_rate", 0.001).await;
     let new = create_topics::Topic {
         name: "u".into(),
         num_partitions: 3,
