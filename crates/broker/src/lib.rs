@@ -18,6 +18,7 @@ mod fetch;
 mod fetch_sessions;
 mod group_memory;
 mod groups;
+mod hanging;
 mod held;
 mod jobs;
 pub mod limits;

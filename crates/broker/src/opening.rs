@@ -9,7 +9,8 @@
 //!    begins; a node without a catalog gets a cluster id.
 //! 4. The groups are loaded from `__consumer_offsets`; offsets in topics that are gone are forgotten,
 //!    and no such name is given to a new topic before that is on disk.
-//! 5. The transactions are loaded from `__transaction_state`, and those that were decided are carried out.
+//! 5. The transactions are loaded from `__transaction_state`, those that were decided are carried out, and
+//!    what is open in a partition without one is aborted.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -253,7 +254,9 @@ impl Broker {
 
 impl Broker {
     fn load_transactions(&mut self, now: Now, report: &mut OpenReport) {
-        let Some(id) = self.catalog.log(TRANSACTION_STATE, 0) else { return };
+        let Some(id) = self.catalog.log(TRANSACTION_STATE, 0) else {
+            return self.end_hanging(now, report);
+        };
         let state = &mut self.ledger.state;
         let loaded = self.logs.readable(id).and_then(|_| {
             for_each_record(&self.logs.store, id, |record| {
@@ -274,6 +277,7 @@ impl Broker {
             return;
         }
         self.close_prepared(now);
+        self.end_hanging(now, report);
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use tidings_broker::log::{Fate, MemoryDisk, Unsynced};
+use tidings_broker::log::{Fate, MemoryDisk, StoreConfig, Unsynced};
 use tidings_broker::{
-    EndTransaction, FetchOffsets, InitTransactions, ListTransactions, Produce, ProducerIdentity,
-    Ticket, TopicName, TransactionEnd, TransactionState, TransactionVersion, WantedOffsets,
+    EndTransaction, FetchOffsets, InitTransactions, ListTransactions, NewTopic, Produce,
+    ProducerIdentity, Ticket, TopicName, TransactionEnd, TransactionState, TransactionVersion,
+    WantedOffsets,
 };
 
 use crate::groups::commit;
-use crate::rig::Rig;
+use crate::rig::{Rig, batch};
 use crate::transactions::{add, commit_in, committed_values, end, init, send, transactional};
 
 struct Dice(u64);
@@ -188,4 +189,33 @@ fn a_power_cut_leaves_all_of_a_transaction_or_nothing() {
         let committed: usize = (1..=150).map(|seed| run(seed, version)).sum();
         assert!(committed > 500, "{committed} transactions are too few to say something");
     }
+}
+
+#[test]
+fn a_transaction_whose_end_a_log_in_memory_lost_holds_no_reader_back() {
+    let mut rig = Rig::on(MemoryDisk::with_crash_model());
+    let memory = ("tidings.durability".to_owned(), Some("memory".to_owned()));
+    let topic = NewTopic {
+        name: "m".to_owned(),
+        partitions: Some(1),
+        configs: vec![memory],
+        ..NewTopic::default()
+    };
+    rig.create(topic).expect("created");
+    let who = rig.call(init("t")).expect("begun");
+    rig.call(add("t", who, &[("m", 0)]));
+    rig.call(send("t", "m", 0, transactional(who, 0, &["half"]), false));
+    // What is in segments by then stays, and nothing else.
+    rig.pass(StoreConfig::small().flush_after_ms);
+    rig.settle();
+    let asked = rig.submit(end("t", who, TransactionEnd::Commit, TransactionVersion::One));
+    while !rig.is_answered(asked) {
+        assert!(rig.sync(), "the answer waits for the disk alone");
+    }
+    let mut rig = Rig::on(rig.disk.crash(&mut |_| Fate::Lost));
+    rig.produce("m", 0, batch(&["next"])).expect("accepted");
+    assert_eq!(committed_values(&mut rig, "m", 0), ["next"]);
+    assert_eq!(rig.values("m", 0, 0).first().map(String::as_str), Some("half"), "it was kept");
+    let said = &rig.report.findings;
+    assert!(said.iter().any(|line| line.contains("that lost its end: aborted")), "{said:?}");
 }
