@@ -20,6 +20,10 @@ const PER_ADDRESS: usize = 2000;
 const AT_A_TIME: usize = 64;
 /// A member's heartbeats, as clients send them by default.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
+const COORDINATOR_COMES: [i16; 3] = [14, 15, 16];
+const COORDINATOR_WITHIN: Duration = Duration::from_secs(60);
+const COORDINATOR_ASKED_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
@@ -183,10 +187,7 @@ impl Member {
             }],
             ..wire::join_group::Request::default()
         };
-        // Below version 4 a member need not join twice.
-        let joined = call(&mut stream, 2, &join).await?;
-        ensure!(joined.error_code == 0, "JoinGroup: error {}", joined.error_code);
-        let (id, generation) = (joined.member_id, joined.generation_id);
+        let (id, generation) = Self::joined(&mut stream, &join).await?;
         let sync = wire::sync_group::Request {
             group_id: group.clone(),
             generation_id: generation,
@@ -200,6 +201,34 @@ impl Member {
         let synced = call(&mut stream, 1, &sync).await?;
         ensure!(synced.error_code == 0, "SyncGroup: error {}", synced.error_code);
         Ok(Self { stream, group, id, generation })
+    }
+
+    /// Id and generation of a member, once the group's coordinator is there.
+    async fn joined(
+        stream: &mut TcpStream,
+        join: &wire::join_group::Request,
+    ) -> anyhow::Result<(String, i32)> {
+        let begun = Instant::now();
+        loop {
+            // What makes a broker that has no coordinator yet get one.
+            let find = wire::find_coordinator::Request {
+                key: join.group_id.clone(),
+                ..wire::find_coordinator::Request::default()
+            };
+            call(stream, 0, &find).await?;
+            // Below version 4 a member need not join twice.
+            let joined = call(stream, 2, join).await?;
+            if joined.error_code == 0 {
+                return Ok((joined.member_id, joined.generation_id));
+            }
+            let goes_on = COORDINATOR_COMES.contains(&joined.error_code);
+            ensure!(
+                goes_on && begun.elapsed() < COORDINATOR_WITHIN,
+                "JoinGroup: error {}",
+                joined.error_code
+            );
+            tokio::time::sleep(COORDINATOR_ASKED_EVERY).await;
+        }
     }
 
     async fn beat(&mut self) -> anyhow::Result<()> {

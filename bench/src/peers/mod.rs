@@ -50,14 +50,19 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     tidings_node::raise_open_files().context("the limit of open files cannot be raised")?;
     let mut report = Report::default();
+    let ended = rounds(&wanted, &programs, &mut report);
+    // What was measured before a failure is shown, too.
+    report.print();
+    ended
+}
+
+fn rounds(wanted: &Wanted, programs: &Programs, report: &mut Report) -> anyhow::Result<()> {
     for number in 1..=wanted.rounds {
         for measurement in MEASUREMENTS.iter().filter(|measurement| wanted.has(measurement)) {
             eprintln!("round {number} of {}: {}", wanted.rounds, measurement.name);
-            measure(measurement, &wanted, &programs, &mut report)
-                .with_context(|| measurement.name)?;
+            measure(measurement, wanted, programs, report).with_context(|| measurement.name)?;
         }
     }
-    report.print();
     Ok(())
 }
 

@@ -54,7 +54,13 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Takes a figure, and shows it at once: a whole run takes long.
     pub(super) fn put(&mut self, row: Row, column: Column, figure: f64) {
+        let whose = match column {
+            Column::Peer(kind) => kind.name(),
+            Column::Limit => "limit",
+        };
+        eprintln!("  {whose}: {} {}", row.name.trim_start(), row.unit.show(figure));
         if self.rows.iter().all(|known| known.name != row.name) {
             self.rows.push(row);
         }
