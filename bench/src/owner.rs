@@ -94,7 +94,10 @@ impl Owner {
     pub(crate) fn drive(&mut self) {
         while let Some(write) = self.store.next_write() {
             self.writes_out += 1;
-            self.io.submit(write);
+            if let Some((write, outcome)) = self.io.submit(write) {
+                // As below.
+                drop(self.send.send(Event::Journal(JournalIoEvent::Done(write, outcome))));
+            }
         }
         while let Some(mut work) = self.store.next_work(self.now()) {
             self.works_out += 1;
@@ -106,7 +109,7 @@ impl Owner {
             self.workers.run(lane, move || {
                 let begun = Instant::now();
                 work.run();
-                // As above.
+                // The loop that would hear it may have ended.
                 drop(send.send(Event::Work(work, begun.elapsed())));
             });
         }

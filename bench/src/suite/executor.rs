@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use bytes::Bytes;
 use tidings_node::broker::log::{BLOCK_BYTES, Disk as _, JournalWrite, OpenMode};
 use tidings_node::{FileDisk, JournalIo, JournalIoChoice, JournalIoEvent};
@@ -59,7 +59,8 @@ fn write(
         while out < depth && start.elapsed() < round.span {
             begun[next % PLACES] = Instant::now();
             let offset = (next % PLACES * size) as u64;
-            io.submit(JournalWrite::loose(file.clone(), offset, bytes.clone()));
+            let ended = io.submit(JournalWrite::loose(file.clone(), offset, bytes.clone()));
+            ensure!(ended.is_none(), "the file is not on a disk");
             (next, out) = (next + 1, out + 1);
         }
         if out == 0 {

@@ -6,6 +6,7 @@
 
 mod fetched;
 mod file_disk;
+mod inbox;
 mod journal_io;
 pub mod limits;
 mod node;

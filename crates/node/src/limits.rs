@@ -10,9 +10,9 @@ pub const FETCHED_BYTES_HELD_MAX: usize = 768 * 1024 * 1024;
 pub const FETCHED_LOOK_MS: u64 = 20;
 /// Requests that may be unanswered at once, parked fetches included; further callers wait.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 65_536;
-/// Requests that the shard takes before it hands out answers, so that a flood of requests cannot
-/// hold back the answers of the first ones.
-pub const REQUESTS_PER_TURN_MAX: usize = 1024;
+/// Messages that the shard's thread takes before it hands out answers, so that a flood of requests
+/// cannot hold back the answers of the first ones.
+pub const WORK_PER_TURN_MAX: usize = 1024;
 /// Threads that read what is no longer in memory.
 pub const COLD_READERS: usize = 2;
 /// Parts of a vectored write that the kernel takes in one call (`IOV_MAX`).
@@ -32,6 +32,6 @@ pub const FREE_SPACE_PROBE_MS: u64 = 1000;
 
 // A semaphore counts permits in `u32`, and a turn must be able to see every kind of request.
 const _: () = assert!(PRODUCE_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);
-const _: () = assert!(REQUESTS_PER_TURN_MAX <= REQUESTS_IN_FLIGHT_MAX);
+const _: () = assert!(WORK_PER_TURN_MAX <= REQUESTS_IN_FLIGHT_MAX);
 const _: () = assert!(DIRECT_WRITE_BYTES <= DIRECT_BYTES);
 const _: () = assert!(DIRECT_BYTES.is_multiple_of(tidings_log::BLOCK_BYTES));

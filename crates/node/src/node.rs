@@ -1,7 +1,8 @@
 //! The node's handle: what callers in this process hold.
 //!
-//! A call takes its share of the request and byte allowances, puts a message into the shard's
-//! inbox and waits for the answer. Messages are taken in the order in which they were submitted.
+//! A call takes its share of the request and byte allowances, brings its request to the shard
+//! ([`crate::inbox`]) and waits for the answer. Requests are decided in the order in which they were
+//! submitted.
 //! However the shard ends (stop, panic, a lost disk), every waiting and every later caller gets
 //! [`NodeError::Stopped`]; nobody hangs.
 
@@ -9,8 +10,8 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
@@ -20,8 +21,9 @@ use tidings_broker::{Call, Client, OpenReport, OverQuota, Reply, Request, Usage}
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::fetched::FetchedBytes;
+use crate::inbox::{self, Inbox, Message};
 use crate::limits::{FETCHED_BYTES_HELD_MAX, PRODUCE_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
-use crate::shard::{self, Asked, Message};
+use crate::shard::{Asked, Work};
 use crate::{FileDisk, JournalIoChoice};
 
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +134,7 @@ struct Shared {
     node_id: i32,
     log_dir: String,
     cluster_id: String,
-    inbox: mpsc::Sender<Message>,
+    inbox: Inbox,
     requests: Arc<Semaphore>,
     produce_bytes: Arc<Semaphore>,
     produce_bytes_max: usize,
@@ -144,8 +146,7 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // A shard that is gone already needs no telling.
-        let _gone = self.inbox.send(Message::Abandon);
+        self.inbox.queue(Message::Abandon);
         if let Some(thread) = self.thread.take() {
             // The thread catches its panics; waiting for it means the directory is unlocked after.
             let _ended = thread.join();
@@ -183,7 +184,7 @@ impl Node {
         let fetched_bytes = FetchedBytes::new(config.fetched_bytes_held_max);
         let allowances = [Arc::clone(&requests), Arc::clone(&produce_bytes)];
         let started =
-            shard::start(disk, &config, Arc::clone(&counters), allowances, fetched_bytes.clone())?;
+            inbox::start(disk, &config, Arc::clone(&counters), allowances, fetched_bytes.clone())?;
         let shared = Shared {
             node_id,
             log_dir,
@@ -253,8 +254,7 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         let usage = Usage { produced_bytes: produce_bytes as u64, ..Usage::default() };
         let asked = Asked { reply, client, over_quota, usage, pause_ms: 0, _held: (slot, bytes) };
-        let sent = shared.inbox.send(Message::Request(request, asked));
-        sent.map_err(|_| NodeError::Stopped)?;
+        shared.inbox.bring(Work::Request(request, asked));
         Ok(Answer { reply: answer, call: PhantomData })
     }
 
@@ -291,8 +291,7 @@ impl Node {
     /// for something to happen (parked fetches, joins) get [`NodeError::Stopped`]. Every call
     /// returns how the node ended, also one after the end.
     pub async fn stop(&self) -> Result<(), NodeError> {
-        // A shard that is gone already has left word how it ended.
-        let _gone = self.shared.inbox.send(Message::Stop);
+        self.shared.inbox.queue(Message::Stop);
         self.ended().await
     }
 }

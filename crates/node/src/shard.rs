@@ -1,53 +1,41 @@
-//! The thread that owns the broker.
+//! The shard: the broker with its clock, its disk and what is out.
 //!
-//! 1. Hand on what the broker wants carried out: the journal's writes, and jobs to the workers.
-//! 2. Wait for a message, at most until the broker's next timer or the next look at free space.
-//! 3. Submit everything that is queued (up to a turn's limit), take back what has ended, tick the
-//!    timers.
-//! 4. Hand out completions; go to 1.
+//! Whoever holds it ([`crate::inbox`]) has it [take](Shard::take) what has come, and then
+//! [settle](Shard::settle):
+//!
+//! 1. Tick the timers, look at the free space when that is due.
+//! 2. Hand on what the broker wants carried out: the journal's writes, and jobs to the workers.
+//! 3. Hand out completions.
 //!
 //! There is no timer for group commit: while as many writes are out as may be, what is accepted
 //! gathers for the next one. So a lone client waits for one write, and many share one.
-//!
-//! A panic on any thread ends the shard: its reason is logged, the allowances are closed and the
-//! waiting callers' channels dropped, which tells each of them that the node has stopped.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tidings_broker::log::{Disk, Fault, FaultKind};
+use tidings_broker::log::{Disk, Fault, JournalWrite};
 use tidings_broker::{
     Broker, BrokerConfig, Client, Completion, DiskRoom, Job, JobKind, Now, OpenReport, OverQuota,
     ProduceRefused, Reply, Request, SessionFetched, Ticket, Usage,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::fetched::FetchedBytes;
-use crate::limits::{FETCHED_LOOK_MS, FREE_SPACE_PROBE_MS, REQUESTS_PER_TURN_MAX};
-use crate::node::{Counters, Ended};
-use crate::pool::reason;
+use crate::inbox::{Inbox, Message};
+use crate::limits::{FETCHED_LOOK_MS, FREE_SPACE_PROBE_MS};
+use crate::node::Counters;
 use crate::{JournalIo, JournalIoEvent, Lane, NodeConfig, NodeError, Workers};
 
-/// What the shard is told. The channel is unbounded, its contents are not: a request carries its
-/// share of the allowances, the broker bounds the writes and jobs that are out, and there is one stop
-/// per caller.
+/// What the shard decides about.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum Work {
     Request(Request, Asked),
-    Journal(JournalIoEvent),
+    Written(JournalWrite, Result<(), Fault>),
     JobDone(Job),
-    /// A worker panicked.
-    WorkerLost(String),
-    /// Finish and close.
-    Stop,
-    /// The last handle has gone: end without closing.
-    Abandon,
 }
 
 /// Who waits for an answer, and what they hold until they have it.
@@ -62,93 +50,6 @@ pub(crate) struct Asked {
     /// What its client must pause for the partitions that it has created and deleted.
     pub(crate) pause_ms: u64,
     pub(crate) _held: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-}
-
-/// A running shard.
-pub(crate) struct Started {
-    pub(crate) report: OpenReport,
-    pub(crate) cluster_id: String,
-    pub(crate) inbox: mpsc::Sender<Message>,
-    pub(crate) ended: watch::Receiver<Ended>,
-    pub(crate) thread: JoinHandle<()>,
-}
-
-/// Opens the broker on the caller's thread (recovery may fail, and says so), then starts the threads.
-pub(crate) fn start(
-    disk: Arc<dyn Disk>,
-    config: &NodeConfig,
-    counters: Arc<Counters>,
-    allowances: [Arc<Semaphore>; 2],
-    fetched_bytes: FetchedBytes,
-) -> Result<Started, NodeError> {
-    let clock = Clock::start();
-    let broker_config = BrokerConfig {
-        group_bytes_max: config.group_bytes_max,
-        node_id: config.node_id,
-        brokers: config.brokers,
-        default_partitions: config.default_partitions,
-        auto_create_topics: config.auto_create_topics,
-        delete_topics: config.delete_topics,
-        disk_reserve_bytes: config.disk_reserve_bytes,
-        store: config.store,
-        seed: seed(),
-    };
-    let (broker, report) = Broker::open(Arc::clone(&disk), broker_config, clock.now())?;
-    let cluster_id = broker.cluster_id().to_owned();
-    let (inbox, messages) = mpsc::channel();
-    let tell = inbox.clone();
-    let (writes_max, choice) = (config.store.writes_in_flight_max, config.journal_io);
-    let journal = JournalIo::start(&*disk, choice, writes_max, move |event| {
-        // A shard that has ended wants no outcome.
-        let _ended = tell.send(Message::Journal(event));
-    })?;
-    let tell = inbox.clone();
-    let workers = Workers::start(move |reason| {
-        let _ended = tell.send(Message::WorkerLost(reason));
-    })?;
-    let (end, ended) = watch::channel(None);
-    let mut shard = Shard {
-        broker,
-        disk,
-        clock,
-        messages,
-        outcomes: inbox.clone(),
-        journal,
-        workers,
-        writes_out: 0,
-        jobs_out: 0,
-        waiting: HashMap::new(),
-        next_ticket: 0,
-        probe_due_ms: 0,
-        room: DiskRoom::Plenty,
-        journal_failed: false,
-        fetched_bytes,
-        counters,
-    };
-    let thread = spawn("tidings-shard", move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| shard.run()));
-        for allowance in &allowances {
-            allowance.close();
-        }
-        // Disk, broker and threads go before the end is told, so that the directory is unlocked by
-        // then.
-        drop(shard);
-        let outcome = outcome.unwrap_or_else(|panic| {
-            tracing::error!(reason = %reason(&*panic), "the shard panicked; the node has stopped");
-            Err(NodeError::Stopped)
-        });
-        end.send_replace(Some(outcome));
-    })?;
-    Ok(Started { report, cluster_id, inbox, ended, thread })
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fault> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| Fault {
-        operation: "start thread",
-        path: name.to_owned(),
-        offset: None,
-        kind: FaultKind::Io(error.to_string()),
-    })
 }
 
 /// 64 bits that differ from start to start: the keys of a `RandomState` come from the system.
@@ -175,21 +76,12 @@ impl Clock {
     }
 }
 
-/// Whether a turn goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    On,
-    Stop,
-    Abandon,
-}
-
-struct Shard {
+pub(crate) struct Shard {
     broker: Broker,
     disk: Arc<dyn Disk>,
     clock: Clock,
-    messages: mpsc::Receiver<Message>,
     /// For what the workers have done.
-    outcomes: mpsc::Sender<Message>,
+    inbox: Inbox,
     journal: JournalIo,
     workers: Workers,
     writes_out: usize,
@@ -203,79 +95,124 @@ struct Shard {
     journal_failed: bool,
     fetched_bytes: FetchedBytes,
     counters: Arc<Counters>,
+    /// When the thread that keeps the timers looks at them next.
+    looked_at_ms: u64,
 }
 
 impl Shard {
-    fn run(&mut self) -> Result<(), NodeError> {
-        loop {
-            self.probe_free_space();
-            self.hand_on_writes();
-            self.hand_on_jobs();
-            match self.turn()? {
-                Turn::On => {}
-                Turn::Stop => return self.close(),
-                Turn::Abandon => return Err(NodeError::Stopped),
-            }
-        }
-    }
-
-    fn turn(&mut self) -> Result<Turn, NodeError> {
-        let mut end = match self.messages.recv_timeout(self.patience()) {
-            Ok(message) => self.take(message)?,
-            Err(mpsc::RecvTimeoutError::Timeout) => Turn::On,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Turn::Abandon,
+    /// Opens the broker (recovery may fail, and says so) and starts the threads that it hands work to.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        config: &NodeConfig,
+        counters: Arc<Counters>,
+        fetched_bytes: FetchedBytes,
+        inbox: Inbox,
+    ) -> Result<(Self, OpenReport), NodeError> {
+        let clock = Clock::start();
+        let broker_config = BrokerConfig {
+            group_bytes_max: config.group_bytes_max,
+            node_id: config.node_id,
+            brokers: config.brokers,
+            default_partitions: config.default_partitions,
+            auto_create_topics: config.auto_create_topics,
+            delete_topics: config.delete_topics,
+            disk_reserve_bytes: config.disk_reserve_bytes,
+            store: config.store,
+            seed: seed(),
         };
-        for _ in 1..REQUESTS_PER_TURN_MAX {
-            if end != Turn::On {
-                break;
-            }
-            let Ok(message) = self.messages.try_recv() else { break };
-            end = self.take(message)?;
-        }
-        let now = self.clock.now();
-        if self.broker.next_timeout_ms().is_some_and(|due| due <= now.mono_ms) {
-            self.broker.tick(now);
-        }
-        self.tell_of_trouble();
-        self.hand_out();
-        Ok(end)
+        let (broker, report) = Broker::open(Arc::clone(&disk), broker_config, clock.now())?;
+        let (writes_max, choice) = (config.store.writes_in_flight_max, config.journal_io);
+        let tell = inbox.clone();
+        let journal = JournalIo::start(&*disk, choice, writes_max, move |event| match event {
+            JournalIoEvent::Done(write, outcome) => tell.bring(Work::Written(write, outcome)),
+            JournalIoEvent::Lost(reason) => tell.queue(Message::ThreadLost(reason)),
+        })?;
+        let tell = inbox.clone();
+        let workers = Workers::start(move |reason| tell.queue(Message::ThreadLost(reason)))?;
+        let shard = Self {
+            broker,
+            disk,
+            clock,
+            inbox,
+            journal,
+            workers,
+            writes_out: 0,
+            jobs_out: 0,
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            probe_due_ms: 0,
+            room: DiskRoom::Plenty,
+            journal_failed: false,
+            fetched_bytes,
+            counters,
+            looked_at_ms: 0,
+        };
+        Ok((shard, report))
     }
 
-    fn patience(&self) -> Duration {
-        let timers = [self.broker.next_timeout_ms(), self.broker.next_job_ms()];
-        let due = timers.into_iter().flatten().fold(self.probe_due_ms, u64::min);
-        let patience = due.saturating_sub(self.clock.now().mono_ms);
-        let look = if self.broker.reads_want_room() { FETCHED_LOOK_MS } else { u64::MAX };
-        Duration::from_millis(patience.min(look))
+    pub(crate) fn cluster_id(&self) -> &str {
+        self.broker.cluster_id()
     }
 
-    fn take(&mut self, message: Message) -> Result<Turn, NodeError> {
-        match message {
-            Message::Request(request, mut asked) => {
+    /// Decides; what comes of it is carried out by [`Shard::settle`].
+    pub(crate) fn take(&mut self, work: Work) {
+        match work {
+            Work::Request(request, mut asked) => {
                 let ticket = Ticket(self.next_ticket);
                 self.next_ticket += 1;
                 self.counters.requests.fetch_add(1, Ordering::Relaxed);
                 self.submit(ticket, request, &mut asked);
                 self.waiting.insert(ticket, asked);
-                Ok(Turn::On)
             }
-            Message::Journal(JournalIoEvent::Done(write, outcome)) => {
-                self.writes_out -= 1;
-                self.counters.journal_writes.fetch_add(1, Ordering::Relaxed);
-                self.broker.write_done(self.clock.now(), write, outcome);
-                Ok(Turn::On)
-            }
-            Message::JobDone(job) => {
+            Work::Written(write, outcome) => self.written(write, outcome),
+            Work::JobDone(job) => {
                 self.jobs_out -= 1;
                 self.broker.job_done(self.clock.now(), job);
-                Ok(Turn::On)
             }
-            Message::Journal(JournalIoEvent::Lost(reason)) | Message::WorkerLost(reason) => {
-                tracing::error!(%reason, "a thread panicked; the node has stopped");
-                Err(NodeError::Stopped)
-            }
-            Message::Stop => Ok(Turn::Stop),
-            Message::Abandon => Ok(Turn::Abandon),
+        }
+    }
+
+    fn written(&mut self, write: JournalWrite, outcome: Result<(), Fault>) {
+        self.writes_out -= 1;
+        self.counters.journal_writes.fetch_add(1, Ordering::Relaxed);
+        self.broker.write_done(self.clock.now(), write, outcome);
+    }
+
+    /// Carries out what has been decided, and acts on what is due.
+    pub(crate) fn settle(&mut self) {
+        let now = self.clock.now();
+        if self.broker.next_timeout_ms().is_some_and(|due| due <= now.mono_ms) {
+            self.broker.tick(now);
+        }
+        self.probe_free_space();
+        self.hand_on_writes();
+        self.tell_of_trouble();
+        self.hand_out();
+        self.hand_on_jobs();
+    }
+
+    /// How long the thread that keeps the timers may sleep from now on.
+    pub(crate) fn patience(&mut self) -> Duration {
+        let (now_ms, due_ms) = (self.clock.now().mono_ms, self.due_ms());
+        self.looked_at_ms = due_ms;
+        Duration::from_millis(due_ms.saturating_sub(now_ms))
+    }
+
+    /// Whether something is due before that thread looks; it counts as told.
+    pub(crate) fn wants_look(&mut self) -> bool {
+        let due_ms = self.due_ms();
+        let wanted = due_ms < self.looked_at_ms;
+        self.looked_at_ms = self.looked_at_ms.min(due_ms);
+        wanted
+    }
+
+    fn due_ms(&self) -> u64 {
+        let timers = [self.broker.next_timeout_ms(), self.broker.next_job_ms()];
+        let due_ms = timers.into_iter().flatten().fold(self.probe_due_ms, u64::min);
+        if self.broker.reads_want_room() {
+            due_ms.min(self.clock.now().mono_ms + FETCHED_LOOK_MS)
+        } else {
+            due_ms
         }
     }
 
@@ -298,7 +235,9 @@ impl Shard {
     fn hand_on_writes(&mut self) {
         while let Some(write) = self.broker.next_write() {
             self.writes_out += 1;
-            self.journal.submit(write);
+            if let Some((write, outcome)) = self.journal.submit(write) {
+                self.written(write, outcome);
+            }
         }
     }
 
@@ -311,11 +250,10 @@ impl Shard {
                 JobKind::Upkeep => Lane::Upkeep,
                 JobKind::Request => Lane::Read,
             };
-            let outcomes = self.outcomes.clone();
+            let inbox = self.inbox.clone();
             self.workers.run(lane, move || {
                 job.run();
-                // A shard that has ended wants no outcome.
-                let _ended = outcomes.send(Message::JobDone(job));
+                inbox.bring(Work::JobDone(job));
             });
         }
     }
@@ -427,19 +365,20 @@ impl Shard {
         }
     }
 
-    /// Makes everything that is accepted durable, answers for it, closes the logs.
-    fn close(&mut self) -> Result<(), NodeError> {
+    /// Makes everything that is accepted durable, answers for it, closes the logs. Requests that come
+    /// meanwhile are let go.
+    pub(crate) fn close(&mut self, messages: &mpsc::Receiver<Message>) -> Result<(), NodeError> {
         loop {
             self.hand_on_writes();
             if self.writes_out == 0 && self.jobs_out == 0 {
                 break;
             }
-            match self.messages.recv() {
-                Ok(Message::Request(_, asked)) => drop(asked),
-                Ok(message) => {
-                    self.take(message)?;
-                }
-                Err(mpsc::RecvError) => return Err(NodeError::Stopped),
+            match messages.recv() {
+                Ok(Message::Work(Work::Request(_, asked))) => drop(asked),
+                Ok(Message::Work(work)) => self.take(work),
+                Ok(Message::ThreadLost(reason)) => return Err(thread_lost(&reason)),
+                Ok(Message::Stop | Message::Look) => {}
+                Ok(Message::Abandon) | Err(mpsc::RecvError) => return Err(NodeError::Stopped),
             }
             self.hand_out();
         }
@@ -447,4 +386,10 @@ impl Shard {
         self.tell_of_trouble();
         Ok(self.broker.close()?)
     }
+}
+
+/// A thread of the node has panicked, which ends it.
+pub(crate) fn thread_lost(reason: &str) -> NodeError {
+    tracing::error!(%reason, "a thread panicked; the node has stopped");
+    NodeError::Stopped
 }

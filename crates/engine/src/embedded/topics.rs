@@ -55,8 +55,11 @@ impl Embedded {
         &self,
         names: impl IntoIterator<Item = String>,
     ) -> Result<Vec<TopicDescription>, Error> {
-        let these = Topics::These(names.into_iter().map(TopicName::Name).collect());
-        let request = DescribeTopics { topics: these, auto_create: false };
+        let these: Vec<_> = names.into_iter().map(TopicName::Name).collect();
+        if these.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = DescribeTopics { topics: Topics::These(these), auto_create: false };
         let answers = self.node.call(request).await?;
         Ok(answers.into_iter().filter_map(|answer| answer.topic.ok()).collect())
     }

@@ -70,7 +70,7 @@ pub struct JournalIo {
 enum Way {
     Uring(Uring),
     Threads(Pool<JournalWrite>),
-    Caller(Tell),
+    Caller,
 }
 
 impl JournalIo {
@@ -87,7 +87,7 @@ impl JournalIo {
             JournalIoChoice::Auto => match fastest(disk) {
                 JournalIoKind::Uring => Uring::start(writes_max, &tell).map(Way::Uring).ok(),
                 JournalIoKind::Threads => None,
-                JournalIoKind::Caller => Some(Way::Caller(Arc::clone(&tell))),
+                JournalIoKind::Caller => Some(Way::Caller),
             },
             JournalIoChoice::Uring => Some(Way::Uring(Uring::start(writes_max, &tell)?)),
             JournalIoChoice::Threads => None,
@@ -100,21 +100,23 @@ impl JournalIo {
         match self.way {
             Way::Uring(_) => JournalIoKind::Uring,
             Way::Threads(_) => JournalIoKind::Threads,
-            Way::Caller(_) => JournalIoKind::Caller,
+            Way::Caller => JournalIoKind::Caller,
         }
     }
 
-    /// Carries `write` out; its outcome is told. Of all that were submitted at most the number given at
-    /// the start are under way.
-    pub fn submit(&self, write: JournalWrite) {
+    /// Carries `write` out; its outcome is told, or returned where it has been carried out already. Of
+    /// all that were submitted at most the number given at the start are under way.
+    #[must_use = "a write that has ended is told to nobody else"]
+    pub fn submit(&self, write: JournalWrite) -> Option<(JournalWrite, Result<(), Fault>)> {
         match &self.way {
             Way::Uring(uring) => uring.submit(write),
             Way::Threads(pool) => pool.push(write),
-            Way::Caller(tell) => {
+            Way::Caller => {
                 let outcome = write.run();
-                tell(JournalIoEvent::Done(write, outcome));
+                return Some((write, outcome));
             }
         }
+        None
     }
 }
 
@@ -205,6 +207,10 @@ mod tests {
         room.slice(start..start + BLOCK_BYTES)
     }
 
+    fn hand_on(io: &JournalIo, write: JournalWrite) {
+        assert!(io.submit(write).is_none(), "it is told later");
+    }
+
     fn done(event: JournalIoEvent) -> (u64, Result<(), Fault>) {
         match event {
             JournalIoEvent::Done(write, outcome) => (write.offset / BLOCK_BYTES as u64, outcome),
@@ -218,7 +224,7 @@ mod tests {
             let bench = Bench::new();
             let (io, events) = bench.start(choice);
             // Many more than may be under way, and of both kinds of place in memory.
-            (0..64).for_each(|block| io.submit(bench.write(block)));
+            (0..64).for_each(|block| hand_on(&io, bench.write(block)));
             let mut ended: Vec<_> = events.iter().take(64).map(done).collect();
             ended.sort_by_key(|(block, _)| *block);
             assert_eq!(ended, (0..64).map(|block| (block, Ok(()))).collect::<Vec<_>>());
@@ -234,7 +240,7 @@ mod tests {
             let bench = Bench::new();
             let (io, events) = bench.start(choice);
             for block in 0..20 {
-                io.submit(bench.write(block));
+                hand_on(&io, bench.write(block));
                 assert_eq!(done(events.recv().unwrap()), (block, Ok(())));
             }
         }
@@ -250,16 +256,16 @@ mod tests {
             let fault = |path: &str, offset, kind| {
                 Err(Fault { operation: "write", path: path.into(), offset: Some(offset), kind })
             };
-            io.submit(JournalWrite::loose(full, 0, block_of(0)));
+            hand_on(&io, JournalWrite::loose(full, 0, block_of(0)));
             let expected = fault("full", 0, FaultKind::NoSpace);
             assert_eq!(done(events.recv().unwrap()), (0, expected), "{choice:?}");
             // Past what any file may be long.
             let far = i64::MAX as u64 / BLOCK_BYTES as u64 - 1;
-            io.submit(bench.write(far));
+            hand_on(&io, bench.write(far));
             let (_, outcome) = done(events.recv().unwrap());
             let kind = FaultKind::Io("File too large (os error 27)".into());
             assert_eq!(outcome, fault("ring", far * BLOCK_BYTES as u64, kind), "{choice:?}");
-            io.submit(bench.write(3));
+            hand_on(&io, bench.write(3));
             assert_eq!(done(events.recv().unwrap()), (3, Ok(())));
         }
     }
@@ -269,7 +275,7 @@ mod tests {
         for choice in choices() {
             let bench = Bench::new();
             let (io, events) = bench.start(choice);
-            (0..64).for_each(|block| io.submit(bench.write(block)));
+            (0..64).for_each(|block| hand_on(&io, bench.write(block)));
             drop(io);
             // The threads are gone, and the sender with them: the channel ends.
             let ended: Vec<_> = events.iter().map(done).collect();
@@ -289,10 +295,10 @@ mod tests {
                 JournalIoEvent::Lost(reason) => send.send(reason).unwrap(),
             };
             let io = JournalIo::start(&bench.disk, choice, WRITES_MAX, tell).unwrap();
-            io.submit(bench.write(0));
+            hand_on(&io, bench.write(0));
             assert_eq!(reasons.recv().unwrap(), "no more");
             // Whether anybody takes it or not: nobody hangs.
-            io.submit(bench.write(1));
+            hand_on(&io, bench.write(1));
         }
     }
 
@@ -316,10 +322,9 @@ mod tests {
     fn a_disk_that_is_memory_is_written_before_submit_returns() {
         let disk = MemoryDisk::new();
         let file = disk.open("ring", OpenMode::Durable).unwrap();
-        let (send, events) = mpsc::channel();
-        let tell = move |event| send.send(event).unwrap();
+        let tell = |event| panic!("{event:?} is told");
         let io = JournalIo::start(&disk, JournalIoChoice::Auto, WRITES_MAX, tell).unwrap();
-        io.submit(JournalWrite::loose(file, 0, block_of(0)));
-        assert_eq!(done(events.try_recv().unwrap()), (0, Ok(())));
+        let ended = io.submit(JournalWrite::loose(file, 0, block_of(0)));
+        assert_eq!(ended.map(|(write, outcome)| (write.offset, outcome)), Some((0, Ok(()))));
     }
 }
