@@ -23,6 +23,7 @@ use crate::partition::Logs;
 use crate::producers::ProducerIds;
 use crate::quotas::{Buckets, Mutations};
 use crate::random::Random;
+use crate::read_ahead::ReadAhead;
 use crate::topics::{Removal, distinct};
 use crate::transactions::Ledger;
 use crate::{Reply, Request};
@@ -92,6 +93,7 @@ pub struct Broker {
     pub(crate) sessions: FetchSessions,
     pub(crate) admission: Admission,
     pub(crate) jobs: Jobs,
+    pub(crate) ahead: ReadAhead,
     pub(crate) completions: VecDeque<Completion>,
     /// Partitions whose topic's creation is not on disk.
     pub(crate) unsettled: BTreeSet<LogId>,

@@ -3,11 +3,11 @@
 //! A request becomes one job whatever number of partitions it reads. What it reads stays readable
 //! even if its segments are removed meanwhile.
 
-use tidings_log::{ColdRead, ColdSearch, Fault, ReadRefused, TimedOffset};
+use tidings_log::{ColdRead, ColdSearch, Fault, LogId, ReadRefused, TimedOffset};
 
 use bytes::Bytes;
 
-use crate::broker::{Broker, Completion, Ticket};
+use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::fetch::{Filling, reply_of};
 use crate::{Fetched, ListedOffset, Reply};
 
@@ -16,6 +16,8 @@ use crate::{Fetched, ListedOffset, Reply};
 pub(crate) enum Cold {
     Read(ColdRead),
     Search(ColdSearch),
+    /// Being read ahead.
+    Ahead(LogId),
     Batches(Result<Vec<Bytes>, ReadRefused>),
     Located(Result<Option<TimedOffset>, Fault>),
     /// While it is being run.
@@ -23,7 +25,7 @@ pub(crate) enum Cold {
 }
 
 impl Cold {
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         *self = match std::mem::replace(self, Self::Running) {
             Self::Read(read) => Self::Batches(read.run()),
             Self::Search(search) => Self::Located(search.run()),
@@ -66,13 +68,16 @@ impl ColdRequest {
 
 impl Broker {
     /// Answers a request whose reads have been done.
-    pub(crate) fn answer_cold(&mut self, done: ColdRequest) {
+    pub(crate) fn answer_cold(&mut self, now: Now, done: ColdRequest) {
         let reply = match done.answers {
             ColdAnswers::Fetch { session, mut answers, missing } => {
                 for (filling, cold) in missing {
                     let Cold::Batches(batches) = cold else {
                         unreachable!("a read that was run has its batches");
                     };
+                    if let Ok(batches) = &batches {
+                        self.read_on(now, filling.asked, filling.isolation, batches);
+                    }
                     self.fill_fetched(&mut answers, &filling, batches);
                 }
                 reply_of(session, answers)

@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tidings_log::{FaultKind, LogId, PartitionLog, ReadRefused, Reading, split};
+use tidings_log::{FaultKind, LogId, PartitionLog, ReadRefused, Reading};
 
 use crate::broker::{Broker, Completion, Now, Ticket};
 use crate::cold::{Cold, ColdAnswers, ColdRequest};
+use crate::read_ahead::{Asked, end_of};
 use crate::{
     Fetch, FetchPartition, FetchRefused, Fetched, FetchedData, Isolation, Reply, SessionFetched,
     TopicName, limits,
@@ -147,16 +148,15 @@ pub(crate) enum News {
 #[derive(Debug)]
 pub(crate) struct Filling {
     answer: usize,
-    from: i64,
-    max_bytes: usize,
-    /// The first batch counts even when it exceeds `max_bytes`.
+    pub(crate) asked: Asked,
+    /// The first batch counts even when it exceeds the limit.
     at_least_one: bool,
-    isolation: Isolation,
+    pub(crate) isolation: Isolation,
 }
 
 impl Filling {
     pub(crate) fn bytes_max(&self) -> usize {
-        self.max_bytes
+        self.asked.max_bytes
     }
 }
 
@@ -176,7 +176,7 @@ impl Broker {
         let look = self.look(&request);
         let enough = look.is_enough(request.min_bytes) || request.max_wait_ms == 0;
         if enough || request.partitions.is_empty() || self.fetches.is_full() {
-            return self.answer_fetch(ticket, session, look);
+            return self.answer_fetch(now, ticket, session, look);
         }
         let missing = request.min_bytes.saturating_sub(look.bytes) as u64;
         let logs = self.logs_of(&request);
@@ -195,13 +195,19 @@ impl Broker {
     }
 
     /// Answers with what is there, once what is in segments has been read.
-    pub(crate) fn answer_fetch(&mut self, ticket: Ticket, session: Option<i32>, look: Look) {
+    pub(crate) fn answer_fetch(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        session: Option<i32>,
+        look: Look,
+    ) {
         let Look { answers, missing, .. } = look;
         if missing.is_empty() {
             self.completions.push_back(Completion { ticket, reply: reply_of(session, answers) });
         } else {
             let answers = ColdAnswers::Fetch { session, answers, missing };
-            self.jobs.read(ColdRequest { ticket, answers });
+            self.read_or_answer(now, ColdRequest { ticket, answers });
         }
     }
 
@@ -243,7 +249,7 @@ impl Broker {
     /// What these logs show has changed: answers the fetches that now have enough.
     pub(crate) fn wake_fetches(&mut self, now: Now, changed: &[LogId]) {
         for id in self.sessions.moved(changed) {
-            self.look_again_in_session(id);
+            self.look_again_in_session(now, id);
         }
         for id in self.fetches.of(changed) {
             let Some(waiting) = self.fetches.waiting.get(&id) else { continue };
@@ -259,7 +265,7 @@ impl Broker {
             }
             let look = self.look(&waiting.request);
             if look.is_enough(waiting.request.min_bytes) {
-                self.finish_fetch(id, logs.iter().chain(changed).copied(), look);
+                self.finish_fetch(now, id, logs.iter().chain(changed).copied(), look);
             }
         }
     }
@@ -269,18 +275,18 @@ impl Broker {
         while let Some(id) = self.fetches.due(now.mono_ms) {
             let waiting = &self.fetches.waiting[&id];
             if waiting.in_session().is_some() {
-                self.finish_in_session(id);
+                self.finish_in_session(now, id);
                 continue;
             }
             let (look, logs) = (self.look(&waiting.request), self.logs_of(&waiting.request));
-            self.finish_fetch(id, logs.into_iter(), look);
+            self.finish_fetch(now, id, logs.into_iter(), look);
         }
     }
 
-    fn finish_fetch(&mut self, id: u64, logs: impl Iterator<Item = LogId>, look: Look) {
+    fn finish_fetch(&mut self, now: Now, id: u64, logs: impl Iterator<Item = LogId>, look: Look) {
         self.fetches.forget(logs, id);
         if let Some(fetch) = self.fetches.remove(id) {
-            self.answer_fetch(fetch.ticket, fetch.session, look);
+            self.answer_fetch(now, fetch.ticket, fetch.session, look);
         }
     }
 
@@ -361,22 +367,18 @@ impl Broker {
         }
         match self.logs.store.read(id, wanted, until, max_bytes).map_err(read_refusal)? {
             Reading::Cold(read) => {
-                let filling = Filling {
-                    answer: look.answers.len(),
-                    from: wanted,
-                    max_bytes,
-                    at_least_one,
-                    isolation: request.isolation,
-                };
-                look.missing.push((filling, Cold::Read(read)));
+                let asked = Asked { log: id, from: wanted, until, max_bytes };
+                let (answer, isolation) = (look.answers.len(), request.isolation);
+                let filling = Filling { answer, asked, at_least_one, isolation };
+                look.missing.push((filling, self.ahead.find(asked, read)));
                 // What it will come to is not known; later partitions leave it all its room.
                 look.bytes += max_bytes.max(1);
             }
             Reading::Ready(batches) => {
                 take_batches(&mut data, batches, max_bytes, at_least_one);
                 look.bytes += data.bytes();
-                look.full |=
-                    look.bytes < request.min_bytes && end_of(&data).unwrap_or(wanted) < until;
+                look.full |= look.bytes < request.min_bytes
+                    && end_of(&data.batches).unwrap_or(wanted) < until;
                 add_aborted(&mut data, log, wanted, request.isolation);
                 if data.batches.is_empty() {
                     return Ok((data, News::Later));
@@ -409,8 +411,8 @@ impl Broker {
             let log = self.logs.readable(self.find_log(topic, *partition)?);
             let log = log.map_err(FetchRefused::Storage)?;
             let mut data = outcome.clone()?;
-            take_batches(&mut data, batches, filling.max_bytes, filling.at_least_one);
-            add_aborted(&mut data, log, filling.from, filling.isolation);
+            take_batches(&mut data, batches, filling.asked.max_bytes, filling.at_least_one);
+            add_aborted(&mut data, log, filling.asked.from, filling.isolation);
             Ok(data)
         });
         *outcome = filled;
@@ -440,16 +442,10 @@ fn take_batches(data: &mut FetchedData, batches: Vec<Bytes>, max_bytes: usize, a
 /// Tells a reader of committed records which of those it gets belong to aborted transactions.
 fn add_aborted(data: &mut FetchedData, log: &PartitionLog, from: i64, isolation: Isolation) {
     if isolation == Isolation::Committed
-        && let Some(next) = end_of(data)
+        && let Some(next) = end_of(&data.batches)
     {
         data.aborted = log.aborted(from, next);
     }
-}
-
-/// The offset after the last batch read, if any.
-fn end_of(data: &FetchedData) -> Option<i64> {
-    let last = split(data.batches.last()?.clone()).last()?.ok()?;
-    Some(last.last_offset() + 1)
 }
 
 pub(crate) fn read_refusal(refused: ReadRefused) -> FetchRefused {

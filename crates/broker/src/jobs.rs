@@ -16,6 +16,7 @@ use crate::cold::ColdRequest;
 use crate::held::Mark;
 use crate::limits;
 use crate::partition::journal_trouble;
+use crate::read_ahead::{AheadRead, ReadAhead};
 use crate::topics::remove_folder;
 
 /// Work that blocks: run it on another thread, then give it back with [`Broker::job_done`].
@@ -29,6 +30,7 @@ enum Task {
     Store { number: u64, work: Work },
     Remove(Removing),
     Read(ColdRequest),
+    Ahead(AheadRead),
 }
 
 /// What a [`Job`] should run beside.
@@ -49,7 +51,7 @@ impl Job {
                 WorkKind::Flush => JobKind::Flush,
                 WorkKind::Upkeep => JobKind::Upkeep,
             },
-            Task::Remove(_) | Task::Read(_) => JobKind::Request,
+            Task::Remove(_) | Task::Read(_) | Task::Ahead(_) => JobKind::Request,
         }
     }
 
@@ -59,6 +61,7 @@ impl Job {
             Task::Store { work, .. } => work.run(),
             Task::Remove(removing) => removing.run(),
             Task::Read(read) => read.run(),
+            Task::Ahead(read) => read.run(),
         }
     }
 }
@@ -98,6 +101,8 @@ pub(crate) struct Jobs {
     works_out: BTreeSet<u64>,
     removals: VecDeque<Removing>,
     reads: VecDeque<ColdRequest>,
+    /// At most one of a log.
+    reads_ahead: VecDeque<AheadRead>,
     reads_out: usize,
     /// What the reads that are out may bring.
     reading_bytes: usize,
@@ -112,6 +117,7 @@ impl Default for Jobs {
             works_out: BTreeSet::new(),
             removals: VecDeque::new(),
             reads: VecDeque::new(),
+            reads_ahead: VecDeque::new(),
             reads_out: 0,
             reading_bytes: 0,
             room_bytes: usize::MAX,
@@ -138,15 +144,22 @@ impl Jobs {
         self.reads.push_back(read);
     }
 
+    pub(crate) fn read_ahead(&mut self, read: AheadRead) {
+        self.reads_ahead.push_back(read);
+    }
+
     /// Whether so many bytes may be read now. One read that is larger than all the room there is goes
     /// when it would be the only one.
-    fn has_room_for(&self, bytes: usize) -> bool {
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         let taken = self.reading_bytes + bytes;
         taken <= self.room_bytes || (self.reads_out == 0 && self.room_bytes > 0)
     }
 
-    fn next_read(&mut self) -> Option<ColdRequest> {
+    fn next_read(&mut self, ahead: &mut ReadAhead) -> Option<ColdRequest> {
         let bytes = self.reads.front()?.bytes_max();
+        if !self.has_room_for(ahead.bytes() + bytes) {
+            ahead.make_room();
+        }
         if self.reads_out >= limits::READS_OUT_MAX || !self.has_room_for(bytes) {
             return None;
         }
@@ -180,7 +193,11 @@ impl Broker {
         if let Some(removing) = jobs.removals.pop_front() {
             return Some(Job { task: Task::Remove(removing) });
         }
-        jobs.next_read().map(|read| Job { task: Task::Read(read) })
+        self.ahead.expire(now.mono_ms);
+        if let Some(read) = jobs.next_read(&mut self.ahead) {
+            return Some(Job { task: Task::Read(read) });
+        }
+        jobs.reads_ahead.pop_front().map(|read| Job { task: Task::Ahead(read) })
     }
 
     /// Tells how many bytes may be read from segments, those of reads that are out included; until
@@ -206,8 +223,9 @@ impl Broker {
             Task::Read(read) => {
                 self.jobs.reads_out -= 1;
                 self.jobs.reading_bytes -= read.bytes_max();
-                self.answer_cold(read);
+                self.answer_cold(now, read);
             }
+            Task::Ahead(read) => self.read_ahead_done(now, read),
         }
         self.advance(now);
     }

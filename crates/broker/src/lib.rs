@@ -31,6 +31,7 @@ mod produce;
 mod producers;
 mod quotas;
 mod random;
+mod read_ahead;
 mod refused;
 mod request;
 mod session_fetch;

@@ -56,6 +56,11 @@ pub const FETCH_WAIT_MAX_MS: u32 = 300_000;
 /// Reads of segments that may be out at once, a fetch of many partitions counting once; further
 /// ones wait for their turn. Bounds the memory that cold data takes on its way.
 pub const READS_OUT_MAX: usize = 16;
+/// Bytes of batches that have been or are being read ahead of those who read segments one after
+/// another; within what may be read at all.
+pub const AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Milliseconds for which they are kept for a reader that does not come.
+pub const AHEAD_KEPT_MS: u64 = 2_000;
 /// Findings of damage kept until the owner asks for them; the oldest go first.
 pub const DAMAGE_KEPT_MAX: usize = 1_000;
 /// Longest wait of a produce request for room on the disk; below the 30 s after which Kafka's

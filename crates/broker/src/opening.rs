@@ -34,6 +34,7 @@ use crate::partition::{FIRST_EPOCH, Logs, Partition};
 use crate::producers::ProducerIds;
 use crate::quotas::Buckets;
 use crate::random::{Random, base64};
+use crate::read_ahead::ReadAhead;
 use crate::topic_name::{self, CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::topics::remove_folder;
 use crate::transactions::Ledger;
@@ -88,6 +89,7 @@ impl Broker {
             sessions: FetchSessions::new(SESSION_LIMITS),
             admission: Admission::default(),
             jobs: Jobs::default(),
+            ahead: ReadAhead::default(),
             completions: VecDeque::new(),
             unsettled: BTreeSet::new(),
             removals: Default::default(),

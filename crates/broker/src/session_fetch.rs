@@ -111,7 +111,7 @@ impl Broker {
         let seen = self.look_in_session(id, &fetch);
         let enough = seen.look.is_enough(fetch.min_bytes) || fetch.max_wait_ms == 0;
         if enough || self.fetches.is_full() {
-            return self.answer_in_session(ticket, id, seen);
+            return self.answer_in_session(now, ticket, id, seen);
         }
         self.sessions.tell(id, &seen.quiet);
         let deadline_ms = deadline_ms(now, &fetch);
@@ -122,21 +122,21 @@ impl Broker {
     }
 
     /// A log that a waiting fetch reads has moved.
-    pub(crate) fn look_again_in_session(&mut self, waiting: u64) {
+    pub(crate) fn look_again_in_session(&mut self, now: Now, waiting: u64) {
         let Some((id, limits)) = self.waiting_in_session(waiting) else { return };
         let seen = self.look_in_session(id, &limits);
         if seen.look.is_enough(limits.min_bytes) {
-            self.finish_looked(waiting, id, seen);
+            self.finish_looked(now, waiting, id, seen);
         } else {
             self.sessions.tell(id, &seen.quiet);
         }
     }
 
     /// The wait of a session's fetch is over.
-    pub(crate) fn finish_in_session(&mut self, waiting: u64) {
+    pub(crate) fn finish_in_session(&mut self, now: Now, waiting: u64) {
         let Some((id, limits)) = self.waiting_in_session(waiting) else { return };
         let seen = self.look_in_session(id, &limits);
-        self.finish_looked(waiting, id, seen);
+        self.finish_looked(now, waiting, id, seen);
     }
 
     /// The session of a waiting fetch, and its limits.
@@ -145,17 +145,17 @@ impl Broker {
         Some((fetch.in_session()?, fetch.request.clone()))
     }
 
-    fn finish_looked(&mut self, waiting: u64, id: i32, seen: SessionLook) {
+    fn finish_looked(&mut self, now: Now, waiting: u64, id: i32, seen: SessionLook) {
         self.sessions.set_waiting(id, None);
         if let Some(fetch) = self.fetches.remove(waiting) {
-            self.answer_in_session(fetch.ticket, id, seen);
+            self.answer_in_session(now, fetch.ticket, id, seen);
         }
     }
 
-    fn answer_in_session(&mut self, ticket: Ticket, id: i32, seen: SessionLook) {
+    fn answer_in_session(&mut self, now: Now, ticket: Ticket, id: i32, seen: SessionLook) {
         self.sessions.tell(id, &seen.quiet);
         self.sessions.tell(id, &seen.told);
-        self.answer_fetch(ticket, Some(id), seen.look);
+        self.answer_fetch(now, ticket, Some(id), seen.look);
     }
 
     fn look_in_session(&mut self, id: i32, limits: &Fetch) -> SessionLook {

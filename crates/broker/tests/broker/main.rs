@@ -12,6 +12,7 @@ mod hostile;
 mod partitions;
 mod produce;
 mod quotas;
+mod read_ahead;
 mod rig;
 mod room;
 mod sessions;

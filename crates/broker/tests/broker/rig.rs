@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tidings_broker::log::{Batch, BatchBuilder, MemoryDisk, NewRecord, StoreConfig, split};
 use tidings_broker::{
     Acks, Broker, BrokerConfig, Call, CreateTopics, Fetch, FetchPartition, Fetched, GroupRefused,
-    Isolation, NewTopic, Now, OpenReport, Produce, ProducePartition, ProduceRefused, ProducedAt,
-    Reply, Ticket, TopicCreation, TopicRefused,
+    Isolation, Job, NewTopic, Now, OpenReport, Produce, ProducePartition, ProduceRefused,
+    ProducedAt, Reply, Ticket, TopicCreation, TopicRefused,
 };
 
 pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
@@ -121,9 +121,14 @@ impl Rig {
     pub(crate) fn work(&mut self) -> bool {
         let Some(mut job) = self.broker.next_job(self.now()) else { return false };
         job.run();
+        self.give_back(job);
+        true
+    }
+
+    /// Gives back a job that was run.
+    pub(crate) fn give_back(&mut self, job: Job) {
         self.broker.job_done(self.now(), job);
         self.collect();
-        true
     }
 
     /// Carries out what there is until nothing is left.

@@ -6,6 +6,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 mod memory;
 pub use memory::{Fate, MemoryDisk, SECTOR_BYTES, Unsynced};
 
@@ -57,6 +59,14 @@ pub trait Disk: Any + Send + Sync + fmt::Debug {
 pub trait File: Send + Sync + fmt::Debug {
     /// Fills `buffer` from `offset`; returns fewer bytes only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault>;
+    /// Up to `len` bytes from `offset` on, fewer only at the end of the file, wherever in memory reading
+    /// them costs least.
+    fn read_bytes(&self, len: usize, offset: u64) -> Result<Bytes, Fault> {
+        let mut bytes = vec![0; len];
+        let read = self.read_at(&mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes.into())
+    }
     /// Writes all of `bytes` at `offset`. After a fault any part of them may be in the file.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault>;
     /// Writes all of `parts` one after another at `offset`; otherwise as [`Self::write_at`].

@@ -134,15 +134,11 @@ impl SegmentRead {
     /// Batches from `position`, whose first must be the one to begin with; none when it is not valid.
     fn read_verified(&self, file: &dyn File, position: u64) -> Result<Option<Bytes>, Fault> {
         let left = usize::try_from(self.segment.size - position).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; self.max_bytes.max(HEADER_BYTES).min(left)];
-        let read = file.read_at(&mut bytes, position)?;
-        bytes.truncate(read);
+        let mut bytes = file.read_bytes(self.max_bytes.max(HEADER_BYTES).min(left), position)?;
         let first = BatchHeader::read(&bytes).and_then(|header| header.total_bytes());
         let Some(first) = first.filter(|&first| first <= left) else { return Ok(None) };
         if first > bytes.len() {
-            bytes.resize(first, 0);
-            let read = file.read_at(&mut bytes, position)?;
-            bytes.truncate(read);
+            bytes = file.read_bytes(first, position)?;
         }
         let mut end = 0;
         let mut expected = None;
@@ -162,8 +158,7 @@ impl SegmentRead {
             expected = Some(header.last_offset() + 1);
             end += total;
         }
-        bytes.truncate(end);
-        Ok((end > 0).then(|| Bytes::from(bytes)))
+        Ok((end > 0).then(|| bytes.slice(..end)))
     }
 
     fn read_around_damage(&self, file: &Arc<dyn File>) -> Result<Bytes, Damage> {

@@ -16,6 +16,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use tidings_broker::log::{Fault, File, OpenMode};
 
 use super::aligned::{AlignedBuffer, is_aligned};
@@ -74,13 +75,26 @@ impl OpenFile {
         if self.direct {
             return past_cache::read(&self.file, buffer, offset);
         }
-        if buffer.len() >= LONG_READ_BYTES
-            && !page_cache::holds(&self.file, offset, buffer.len() as u64)
-            && let Some(past_cache) = self.past_cache()
-        {
-            return past_cache::read(past_cache, buffer, offset);
+        match self.past_cache_for(buffer.len(), offset) {
+            Some(past_cache) => past_cache::read(past_cache, buffer, offset),
+            None => fill(&self.file, buffer, offset),
         }
-        fill(&self.file, buffer, offset)
+    }
+
+    /// The file that such a read goes to if not to the page cache.
+    fn past_cache_for(&self, len: usize, offset: u64) -> Option<&fs::File> {
+        let is_long = len >= LONG_READ_BYTES && !page_cache::holds(&self.file, offset, len as u64);
+        if is_long { self.past_cache() } else { None }
+    }
+
+    fn read_new(&self, len: usize, offset: u64) -> io::Result<Bytes> {
+        if let Some(past_cache) = self.past_cache_for(len, offset) {
+            return past_cache::read_new(past_cache, len, offset);
+        }
+        let mut bytes = vec![0; len];
+        let read = self.read(&mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes.into())
     }
 
     fn past_cache(&self) -> Option<&fs::File> {
@@ -151,6 +165,10 @@ impl File for OpenFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
         let filled = self.read(buffer, offset);
         filled.map_err(|error| self.fault("read", Some(offset), &error))
+    }
+
+    fn read_bytes(&self, len: usize, offset: u64) -> Result<Bytes, Fault> {
+        self.read_new(len, offset).map_err(|error| self.fault("read", Some(offset), &error))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
@@ -262,6 +280,7 @@ mod tests {
             let mut buffer = vec![0; len];
             let read = file.read_at(&mut buffer, from as u64).unwrap();
             buffer.truncate(read);
+            assert_eq!(file.read_bytes(len, from as u64).unwrap(), buffer);
             buffer
         };
         let here = file.as_any().downcast_ref::<OpenFile>().unwrap();

@@ -1,14 +1,17 @@
 //! Long reads and writes that go past the page cache, at any place and from and to anywhere in memory.
 //!
-//! The kernel wants whole blocks at block boundaries in the file and in memory, so everything goes
-//! through a buffer of the thread's own. That copy costs little: memory that is new to the kernel, as
-//! most of the page cache is, costs ten times as much where the machine is a virtual one.
+//! The kernel wants whole blocks at block boundaries in the file and in memory. What may lie anywhere
+//! is read straight to where it stays ([`read_new`]); everything else goes through a buffer of the
+//! thread's own. That copy costs less than memory that is new to the kernel, as most of the page cache
+//! is: ten times as much where the machine is a virtual one.
 
 use std::cell::RefCell;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
+use bytes::Bytes;
 use tidings_broker::log::BLOCK_BYTES;
 
 use super::aligned::AlignedBuffer;
@@ -40,6 +43,42 @@ pub(super) fn read(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Resul
         }
         Ok(filled)
     })
+}
+
+/// Reads up to `len` bytes from `file`, which reads whole blocks, into memory of their own, and gives
+/// all of it to the disk at once: it works on the parts of one long read side by side. Neither zeroing
+/// that memory nor copying was much less work than the reading.
+pub(super) fn read_new(file: &fs::File, len: usize, offset: u64) -> io::Result<Bytes> {
+    let skip = (offset % BLOCK_BYTES as u64) as usize;
+    let want = (skip + len).next_multiple_of(BLOCK_BYTES);
+    let mut room: Vec<u8> = Vec::with_capacity(want + BLOCK_BYTES - 1);
+    let start = room.as_ptr().align_offset(BLOCK_BYTES);
+    room.resize(start, 0);
+    let mut filled = 0;
+    while filled < want && filled.is_multiple_of(BLOCK_BYTES) {
+        let at = i64::try_from(offset - skip as u64 + filled as u64).map_err(io::Error::other)?;
+        let free = &mut room.spare_capacity_mut()[..want - filled];
+        #[expect(unsafe_code, reason = "std reads into memory that has been written only")]
+        // SAFETY: the kernel writes at most as many bytes as are free, and as many as it says it did,
+        // so that they are initialized; the descriptor is open until then.
+        let read = unsafe {
+            let read = libc::pread(file.as_raw_fd(), free.as_mut_ptr().cast(), free.len(), at);
+            room.set_len(room.len() + usize::try_from(read).unwrap_or(0));
+            read
+        };
+        match usize::try_from(read) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    let all = Bytes::from(room).slice(start..);
+    Ok(all.slice(skip.min(filled)..filled.min(skip + len)))
 }
 
 /// Ends at the first read that does not end at a block: only a file's end is there.
