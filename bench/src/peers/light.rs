@@ -39,10 +39,25 @@ impl Light {
 
     /// Creates a topic; returns when its partitions have leaders.
     pub(super) fn create(&mut self, topic: &str, partitions: i32) -> anyhow::Result<()> {
+        self.create_with(topic, partitions, &[])
+    }
+
+    /// The same with these configurations.
+    pub(super) fn create_with(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        let config = |(name, value): &(&str, &str)| wire::create_topics::Config {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+        };
         let new = wire::create_topics::Topic {
             name: topic.to_owned(),
             num_partitions: partitions,
             replication_factor: 1,
+            configs: configs.iter().map(config).collect(),
             ..wire::create_topics::Topic::default()
         };
         let request = wire::create_topics::Request {

@@ -62,6 +62,10 @@ const CPU: Row =
 const PEAK: Row = Row { name: "most memory while producing", unit: Unit::Megabytes, wanted: "" };
 const E2E_P50: Row =
     Row { name: "end to end at 10,000/s, p50", unit: Unit::Milliseconds, wanted: "" };
+const E2E_MEMORY_P50: Row =
+    Row { name: "  without the disk, p50", unit: Unit::Milliseconds, wanted: "" };
+const E2E_MEMORY_P99: Row =
+    Row { name: "  without the disk, p99", unit: Unit::Milliseconds, wanted: "" };
 const E2E_P99: Row = Row {
     name: "end to end at 10,000/s, p99",
     unit: Unit::Milliseconds,
@@ -74,6 +78,8 @@ const HEAD: Row = Row {
 };
 const HEAD_READS: Row =
     Row { name: "  read from the disk for them", unit: Unit::Megabytes, wanted: "0" };
+const QUIET_READS: Row =
+    Row { name: "  read while there were none", unit: Unit::Megabytes, wanted: "" };
 const COLD: Row = Row {
     name: "catching up from the disk",
     unit: Unit::MegabytesPerSecond,
@@ -203,14 +209,23 @@ fn flush(round: &mut Round<'_>) -> anyhow::Result<()> {
 
 fn latency(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> {
     let peer = round.start(kind)?;
-    Light::connect(&peer.address)?.create(TOPIC, 1)?;
+    let mut light = Light::connect(&peer.address)?;
+    light.create(TOPIC, 1)?;
     // Warms both sides up.
     generator::open_loop(&peer.address, TOPIC, RATE, round.span / 2)?;
     let fresh = format!("{TOPIC}-2");
-    Light::connect(&peer.address)?.create(&fresh, 1)?;
+    light.create(&fresh, 1)?;
     let mut latencies = generator::open_loop(&peer.address, &fresh, RATE, round.span)?;
     round.put(E2E_P50, kind, millis(percentile(&mut latencies, 50)));
     round.put(E2E_P99, kind, millis(percentile(&mut latencies, 99)));
+    if kind == Kind::Tidings {
+        // What client, network and processors take of it.
+        let memory = format!("{TOPIC}-memory");
+        light.create_with(&memory, 1, &[("tidings.durability", "memory")])?;
+        let mut latencies = generator::open_loop(&peer.address, &memory, RATE, round.span)?;
+        round.put(E2E_MEMORY_P50, kind, millis(percentile(&mut latencies, 50)));
+        round.put(E2E_MEMORY_P99, kind, millis(percentile(&mut latencies, 99)));
+    }
     Ok(())
 }
 
@@ -242,6 +257,11 @@ fn readers(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> {
     let peer = round.start(kind)?;
     Light::connect(&peer.address)?.create(TOPIC, 1)?;
     let end = fill(&peer, COLD_BYTES)?;
+    // What is read without anybody asking: checking what is stored, as the scrubber does.
+    let quiet = peer.process.disk_reads()?;
+    std::thread::sleep(round.span);
+    let quiet = peer.process.disk_reads()? - quiet;
+    round.put(QUIET_READS, kind, quiet as f64 / 1e6);
     let from = end - (HEAD_BYTES / 1000) as i64;
     let (begun, bytes, reads) = (Instant::now(), AtomicU64::new(0), peer.process.disk_reads()?);
     std::thread::scope(|scope| {
@@ -263,7 +283,7 @@ fn readers(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> {
     })?;
     let took = begun.elapsed();
     round.put(HEAD, kind, bytes.into_inner() as f64 / 1e6 / took.as_secs_f64());
-    let reads = peer.process.disk_reads()? - reads;
+    let reads = (peer.process.disk_reads()? - reads).saturating_sub(quiet);
     round.put(HEAD_READS, kind, reads as f64 / 1e6);
 
     let peer = peer.restart(round.programs)?;
