@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidings_node::broker::log::{Disk, Entry, Fault, FaultKind, File, OpenMode};
 use tidings_node::broker::{
-    Acks, CreateTopics, Fetch, FetchPartition, InitProducer, Isolation, ListOffsets,
-    ListOffsetsPartition, NewTopic, OffsetSpec, Produce, ProducePartition, ProduceRefused,
-    ProducedAt,
+    Acks, CommitOffsets, CommitPartition, CreateTopics, Fetch, FetchOffsets, FetchPartition,
+    InitProducer, Isolation, ListOffsets, ListOffsetsPartition, NewTopic, OffsetSpec, Produce,
+    ProducePartition, ProduceRefused, ProducedAt, TopicName, WantedOffsets,
 };
 use tidings_node::{MemoryDisk, NewRecord, Node, NodeConfig, NodeError, StoreConfig, encode_batch};
 
@@ -240,6 +240,39 @@ async fn what_is_accepted_during_a_write_shares_the_next_one() {
     // One for the first and one for all the others; the rest say that nothing more is to come.
     let writes = node.figures().journal_writes - before;
     assert!((2..=4).contains(&writes), "{writes} writes");
+    node.stop().await.unwrap();
+}
+
+fn commit(offset: i64) -> CommitOffsets {
+    CommitOffsets {
+        group: "g".into(),
+        generation: -1,
+        member_id: String::new(),
+        instance_id: None,
+        knows_epochs: false,
+        partitions: vec![CommitPartition {
+            topic: TopicName::Name("t".into()),
+            partition: 0,
+            offset,
+            leader_epoch: -1,
+            metadata: None,
+        }],
+    }
+}
+
+/// A look at offsets may be decided where it is asked, a commit goes through the queue.
+#[tokio::test]
+async fn what_was_queued_is_decided_before_what_comes_after_it() {
+    let (node, _) = node().await;
+    for offset in 0..2_000 {
+        let committed = node.submit(commit(offset)).await.unwrap();
+        let wanted = WantedOffsets::These(vec![(TopicName::Name("t".into()), 0)]);
+        let look = FetchOffsets { group: "g".into(), member: None, wanted };
+        let seen = within(node.call(look)).await.unwrap().unwrap().remove(0);
+        let seen = seen.outcome.unwrap().map(|committed| committed.offset);
+        assert_eq!(seen, Some(offset));
+        within(committed).await.unwrap().unwrap();
+    }
     node.stop().await.unwrap();
 }
 
