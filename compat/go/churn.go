@@ -116,63 +116,106 @@ func (s *sharing) shares(members ...*member) []int {
 	return shares
 }
 
+const partitions, batch = 4, 40
+
+// flowing is a group through which records flow while members come and go.
+type flowing struct {
+	client client
+	name   string
+	out    producer
+	shared *sharing
+	sent   int
+}
+
+func newFlowing(c client, name string) *flowing {
+	create(c, name, partitions, nil)
+	return &flowing{client: c, name: name, out: must(c.producer(producing{})), shared: newSharing()}
+}
+
+func (f *flowing) flow() {
+	records := numbered(fmt.Sprintf("batch%d", f.sent), batch)
+	for n := range records {
+		records[n].partition = int32(n % partitions)
+	}
+	check(f.out.send(f.name, records))
+	f.sent += batch
+}
+
+func (f *flowing) join(how protocol) *member {
+	f.flow()
+	return f.shared.join(f.client, f.name, f.name, how)
+}
+
+func (f *flowing) settled(members ...*member) {
+	eventually("every partition has an owner among those who are there", func() bool {
+		for _, m := range members {
+			m.failed()
+		}
+		shares, sum := f.shared.shares(members...), 0
+		for _, share := range shares {
+			sum += share
+		}
+		return sum == partitions && slices.Min(shares) > 0
+	})
+	f.flow()
+}
+
+// end lets the last member read what is left, and leave.
+func (f *flowing) end(last *member) facts {
+	defer f.out.close()
+	eventually("every record", func() bool {
+		last.failed()
+		return f.shared.distinct() == f.sent
+	})
+	last.leave()
+	repeated := 0
+	for _, times := range f.shared.read {
+		repeated += times - 1
+	}
+	return facts{
+		"read":             f.shared.distinct(),
+		"read twice":       repeated,
+		"two owners":       f.shared.overlaps,
+		"owners at a time": f.shared.together,
+	}
+}
+
 // churnWith lets members join and leave while records flow.
 func churnWith(how protocol) func(c client, prefix string) facts {
 	return func(c client, prefix string) facts {
-		const partitions, batch = 4, 40
-		create(c, prefix, partitions, nil)
-		p := must(c.producer(producing{}))
-		defer p.close()
-		shared := newSharing()
-		sent := 0
-		flow := func() {
-			records := numbered(fmt.Sprintf("batch%d", sent), batch)
-			for n := range records {
-				records[n].partition = int32(n % partitions)
-			}
-			check(p.send(prefix, records))
-			sent += batch
-		}
-		settled := func(members ...*member) {
-			eventually("every partition has an owner among those who are there", func() bool {
-				for _, m := range members {
-					m.failed()
-				}
-				shares, sum := shared.shares(members...), 0
-				for _, share := range shares {
-					sum += share
-				}
-				return sum == partitions && slices.Min(shares) > 0
-			})
-			flow()
-		}
-		join := func() *member {
-			flow()
-			return shared.join(c, prefix, prefix, how)
-		}
-
-		first := join()
-		settled(first)
-		second := join()
-		settled(first, second)
-		third := join()
-		settled(first, second, third)
+		group := newFlowing(c, prefix)
+		first := group.join(how)
+		group.settled(first)
+		second := group.join(how)
+		group.settled(first, second)
+		third := group.join(how)
+		group.settled(first, second, third)
 		first.leave()
-		settled(second, third)
+		group.settled(second, third)
 		second.leave()
-		settled(third)
-		eventually("every record", func() bool { return shared.distinct() == sent })
-		third.leave()
+		group.settled(third)
+		return group.end(third)
+	}
+}
 
-		repeated := 0
-		for _, times := range shared.read {
-			repeated += times - 1
-		}
-		return facts{
-			"read":             shared.distinct(),
-			"read twice":       repeated,
-			"two owners":       shared.overlaps,
-			"owners at a time": shared.together,
-		}
+// migrationFrom lets a classic group become one of KIP-848, go back, and move for good.
+func migrationFrom(classic protocol) func(c client, prefix string) facts {
+	return func(c client, prefix string) facts {
+		group := newFlowing(c, prefix)
+		first := group.join(classic)
+		group.settled(first)
+		second := group.join(classic)
+		group.settled(first, second)
+		third := group.join(nextGeneration)
+		group.settled(first, second, third)
+		third.leave()
+		group.settled(first, second)
+		fourth := group.join(nextGeneration)
+		group.settled(first, second, fourth)
+		first.leave()
+		group.settled(second, fourth)
+		second.leave()
+		group.settled(fourth)
+		return group.end(fourth)
 	}
 }

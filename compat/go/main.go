@@ -32,11 +32,14 @@ var scenarios = map[string]func(c client, prefix string) facts{
 	"group":             churnWith(eager),
 	"cooperative group": churnWith(cooperative),
 	"consumer protocol": churnWith(nextGeneration),
+	"migration":         migrationFrom(eager),
 	"topics":            topics,
 	"configs":           configs,
 	"groups":            groups,
 	"records":           deleteAndFind,
 	"refusals":          refusals,
+
+	"cooperative migration": migrationFrom(cooperative),
 }
 
 type line struct {

@@ -263,7 +263,7 @@ func numbered(tag string, count int) []record {
 		records[n] = record{
 			key:       fmt.Sprintf("k%d", n%7),
 			value:     []byte(fmt.Sprintf("%s %d", tag, n)),
-			header:    fmt.Sprintf("h%d", n),
+			header:    fmt.Sprintf("h%d", n/50),
 			partition: byKey,
 		}
 	}

@@ -179,6 +179,10 @@ class Client:
         listed = self.admin.list_consumer_groups().result(PATIENCE_SECONDS)
         return [group.group_id for group in listed.valid]
 
+    def group_type(self, group):
+        listed = self.admin.list_consumer_groups().result(PATIENCE_SECONDS)
+        return next(one.type.name.title() for one in listed.valid if one.group_id == group)
+
     def describe_group(self, group):
         described = self.admin.describe_consumer_groups([group])[group].result(PATIENCE_SECONDS)
         return described.state.name.title(), len(described.members)

@@ -23,7 +23,7 @@ class Record:
 
 
 def numbered(tag, count):
-    return [Record(f"k{n % 7}", f"{tag} {n}", f"h{n}") for n in range(count)]
+    return [Record(f"k{n % 7}", f"{tag} {n}", f"h{n // 50}") for n in range(count)]
 
 
 def eventually(what, holds):

@@ -20,7 +20,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from ground import EARLIEST, LATEST, NotOffered, Record, create, eventually, numbered
-from sharing import Sharing, churn
+from sharing import Sharing, churn, migration
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
@@ -273,6 +273,8 @@ SCENARIOS = {
     "group": churn("eager"),
     "cooperative group": churn("cooperative"),
     "consumer protocol": churn("consumer"),
+    "migration": migration("eager"),
+    "cooperative migration": migration("cooperative"),
     "topics": topics,
     "configs": configs,
     "groups": groups,

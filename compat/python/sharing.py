@@ -81,55 +81,96 @@ class Member:
             shared.read[value] += 1
 
 
-def churn(protocol):
-    """A scenario in which members join and leave while records flow."""
+class Group:
+    """A group through which records flow while members come and go."""
+
     partitions, batch = 4, 40
 
-    def scenario(client, prefix):
-        create(client, prefix, partitions)
-        producer = client.producer()
-        shared = Sharing()
-        sent = 0
+    def __init__(self, client, name):
+        self.client = client
+        self.name = name
+        create(client, name, self.partitions)
+        self.producer = client.producer()
+        self.shared = Sharing()
+        self.sent = 0
 
-        def flow():
-            nonlocal sent
-            records = numbered(f"batch{sent}", batch)
-            producer.send(
-                prefix, [replace(one, partition=n % partitions) for n, one in enumerate(records)]
-            )
-            sent += batch
+    def flow(self):
+        records = enumerate(numbered(f"batch{self.sent}", self.batch))
+        self.producer.send(
+            self.name, [replace(one, partition=n % self.partitions) for n, one in records]
+        )
+        self.sent += self.batch
 
-        def settled(*members):
-            def every_partition_has_an_owner():
-                shares = shared.shares(members)
-                alive = all(member.alive() for member in members)
-                return alive and sum(shares) == partitions and min(shares) > 0
+    def join(self, protocol):
+        self.flow()
+        return self.shared.join(self.client, self.name, self.name, protocol)
 
-            eventually("each member owns some partitions", every_partition_has_an_owner)
-            flow()
+    def settled(self, *members):
+        def every_partition_has_an_owner():
+            shares = self.shared.shares(members)
+            alive = all(member.alive() for member in members)
+            return alive and sum(shares) == self.partitions and min(shares) > 0
 
-        def join():
-            flow()
-            return shared.join(client, prefix, prefix, protocol)
+        eventually("each member owns some partitions", every_partition_has_an_owner)
+        self.flow()
 
-        first = join()
-        settled(first)
-        second = join()
-        settled(first, second)
-        third = join()
-        settled(first, second, third)
-        first.leave()
-        settled(second, third)
-        second.leave()
-        settled(third)
-        eventually("every record", lambda: third.alive() and shared.distinct() == sent)
-        third.leave()
-        producer.close()
+    def end(self, last):
+        """The last member reads what is left, and leaves."""
+        shared = self.shared
+        eventually("every record", lambda: last.alive() and shared.distinct() == self.sent)
+        last.leave()
+        self.producer.close()
         return {
             "read": shared.distinct(),
             "read twice": sum(times - 1 for times in shared.read.values()),
             "two owners": shared.overlaps,
             "owners at a time": shared.together,
         }
+
+
+def churn(protocol):
+    """A scenario in which members join and leave while records flow."""
+
+    def scenario(client, prefix):
+        group = Group(client, prefix)
+        first = group.join(protocol)
+        group.settled(first)
+        second = group.join(protocol)
+        group.settled(first, second)
+        third = group.join(protocol)
+        group.settled(first, second, third)
+        first.leave()
+        group.settled(second, third)
+        second.leave()
+        group.settled(third)
+        return group.end(third)
+
+    return scenario
+
+
+def migration(classic):
+    """A scenario in which a classic group becomes one of KIP-848, goes back, and is moved for good."""
+
+    def scenario(client, prefix):
+        group, types = Group(client, prefix), []
+        first = group.join(classic)
+        group.settled(first)
+        second = group.join(classic)
+        group.settled(first, second)
+        types.append(client.group_type(prefix))
+        third = group.join("consumer")
+        group.settled(first, second, third)
+        types.append(client.group_type(prefix))
+        third.leave()
+        group.settled(first, second)
+        types.append(client.group_type(prefix))
+        fourth = group.join("consumer")
+        group.settled(first, second, fourth)
+        first.leave()
+        group.settled(second, fourth)
+        second.leave()
+        group.settled(fourth)
+        types.append(client.group_type(prefix))
+        return {**group.end(fourth), "types": " ".join(types)}
 
     return scenario

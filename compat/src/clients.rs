@@ -30,6 +30,12 @@ pub enum Version {
     Python(&'static str),
     /// A package of `node/package.json`.
     Node(&'static str),
+    /// A crate of `Cargo.lock`.
+    Crate(&'static str),
+    /// kafka-clients in this `pom.xml`.
+    Java(&'static str),
+    /// Whatever the system's package has.
+    System,
 }
 
 /// Facts of a scenario that a client does not show, or not always; the whole scenario when none is
@@ -56,6 +62,20 @@ const fn partly(
 const NO_CONSUMER_PROTOCOL: LeftOut =
     without("consumer protocol", "the client does not have the protocol");
 
+const NO_MIGRATION: LeftOut = without("migration", "the client does not have the protocol");
+
+const NO_COOPERATIVE_MIGRATION: LeftOut =
+    without("cooperative migration", "the client does not have the protocol");
+
+const NO_GROUP_TYPES: LeftOut = partly("migration", &["types"], TYPES_UNTOLD);
+
+const TYPES_UNTOLD: &str = "the client does not tell the types of groups";
+
+const COOPERATIVE_LIBRDKAFKA: LeftOut = without(
+    "cooperative migration",
+    "cooperative members of librdkafka never settle beside those of KIP-848, nor do they on Kafka",
+);
+
 const EAGER_ONLY: LeftOut = without("cooperative group", "the client rebalances eagerly only");
 
 const NO_INCREMENTAL_CONFIGS: LeftOut = partly(
@@ -67,15 +87,28 @@ const NO_INCREMENTAL_CONFIGS: LeftOut = partly(
 const NO_OFFSET_DELETE: LeftOut =
     partly("groups", &["offset deleted"], "the client has no OffsetDelete");
 
+const FAILS_ON_ILLEGAL_GENERATION: &str =
+    "a member that is told of an older generation ends its process, on Kafka as well";
+
 const LATE_RECORDS: &str = "the client hands over after a rebalance what it fetched before it";
+
+const NO_ADMINISTRATION: &str = "the tool administers nothing";
+
+const NO_COMMON_ORDER: &str = "what members in processes of their own say has no common order";
 
 /// Every client, in the order of the matrix.
 pub const CLIENTS: &[Client] = &[
-    Client { name: "franz-go", version: Version::Go("github.com/twmb/franz-go"), left_out: &[] },
+    Client { name: "java", version: Version::Java("java/pom.xml"), left_out: &[] },
+    Client { name: "java-3.9", version: Version::Java("java/older/pom.xml"), left_out: &[] },
+    Client {
+        name: "franz-go",
+        version: Version::Go("github.com/twmb/franz-go"),
+        left_out: &[NO_GROUP_TYPES, partly("cooperative migration", &["types"], TYPES_UNTOLD)],
+    },
     Client {
         name: "sarama",
         version: Version::Go("github.com/IBM/sarama"),
-        left_out: &[EAGER_ONLY, NO_CONSUMER_PROTOCOL],
+        left_out: &[EAGER_ONLY, NO_CONSUMER_PROTOCOL, NO_MIGRATION, NO_COOPERATIVE_MIGRATION],
     },
     Client {
         name: "kafka-go",
@@ -85,6 +118,8 @@ pub const CLIENTS: &[Client] = &[
             without("transactions", "the client's batches have no producer id"),
             EAGER_ONLY,
             NO_CONSUMER_PROTOCOL,
+            NO_MIGRATION,
+            NO_COOPERATIVE_MIGRATION,
             partly(
                 "records",
                 &["deleted before", "earliest then", "read then", "deleted beyond the end"],
@@ -95,7 +130,7 @@ pub const CLIENTS: &[Client] = &[
     Client {
         name: "kafka-python",
         version: Version::Python("kafka-python"),
-        left_out: &[NO_CONSUMER_PROTOCOL],
+        left_out: &[NO_CONSUMER_PROTOCOL, NO_MIGRATION, NO_COOPERATIVE_MIGRATION],
     },
     Client {
         name: "aiokafka",
@@ -103,6 +138,8 @@ pub const CLIENTS: &[Client] = &[
         left_out: &[
             EAGER_ONLY,
             NO_CONSUMER_PROTOCOL,
+            NO_MIGRATION,
+            NO_COOPERATIVE_MIGRATION,
             NO_INCREMENTAL_CONFIGS,
             partly(
                 "groups",
@@ -120,7 +157,46 @@ pub const CLIENTS: &[Client] = &[
     Client {
         name: "confluent-kafka",
         version: Version::Python("confluent-kafka"),
-        left_out: &[NO_OFFSET_DELETE],
+        left_out: &[NO_OFFSET_DELETE, COOPERATIVE_LIBRDKAFKA],
+    },
+    Client {
+        name: "rdkafka",
+        version: Version::Crate("rdkafka"),
+        left_out: &[
+            NO_INCREMENTAL_CONFIGS,
+            NO_OFFSET_DELETE,
+            NO_GROUP_TYPES,
+            COOPERATIVE_LIBRDKAFKA,
+            partly(
+                "refusals",
+                &["out of range"],
+                "the crate does not hand on what the broker said",
+            ),
+        ],
+    },
+    Client {
+        name: "kcat",
+        version: Version::System,
+        left_out: &[
+            NO_CONSUMER_PROTOCOL,
+            NO_MIGRATION,
+            NO_COOPERATIVE_MIGRATION,
+            without("topics", NO_ADMINISTRATION),
+            without("configs", NO_ADMINISTRATION),
+            without("groups", NO_ADMINISTRATION),
+            without(
+                "transactions",
+                "the tool takes all its input before it sends, and then commits",
+            ),
+            partly("group", &["two owners"], NO_COMMON_ORDER),
+            partly("cooperative group", &["two owners"], NO_COMMON_ORDER),
+            partly("records", &["at a time"], "the tool gives records no times of its choice"),
+            partly(
+                "records",
+                &["deleted before", "earliest then", "read then", "deleted beyond the end"],
+                NO_ADMINISTRATION,
+            ),
+        ],
     },
     Client {
         name: "kafkajs",
@@ -128,6 +204,8 @@ pub const CLIENTS: &[Client] = &[
         left_out: &[
             EAGER_ONLY,
             NO_CONSUMER_PROTOCOL,
+            NO_MIGRATION,
+            NO_COOPERATIVE_MIGRATION,
             NO_INCREMENTAL_CONFIGS,
             NO_OFFSET_DELETE,
             partly(
@@ -150,6 +228,8 @@ pub const CLIENTS: &[Client] = &[
             EAGER_ONLY,
             partly("group", &["read twice", "two owners"], LATE_RECORDS),
             partly("consumer protocol", &["read twice", "two owners"], LATE_RECORDS),
+            without("migration", FAILS_ON_ILLEGAL_GENERATION),
+            without("cooperative migration", FAILS_ON_ILLEGAL_GENERATION),
             partly(
                 "transactions",
                 &["after fencing"],

@@ -106,6 +106,18 @@ impl Conversation {
         self.expect_until(wanted, self.deadline.min(Instant::now() + within))
     }
 
+    /// The next line, if one comes in this time; [`Self::finish`] does not repeat it.
+    pub fn line_within(&mut self, within: Duration) -> anyhow::Result<Option<String>> {
+        match self.lines.recv_timeout(within) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => {
+                ensure!(Instant::now() < self.deadline, "the deadline passed");
+                Ok(None)
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("the program ended"),
+        }
+    }
+
     fn expect_until(&mut self, wanted: &str, deadline: Instant) -> anyhow::Result<String> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -10,6 +10,7 @@ mod conversation;
 mod deadline;
 mod loop_disk;
 pub mod matrix;
+mod reserved;
 mod server;
 mod small_disk;
 mod terminate;
@@ -18,6 +19,7 @@ pub use broker::Broker;
 pub use conversation::{Conversation, Finished, run};
 pub use deadline::eventually;
 pub use loop_disk::LoopDisk;
+pub use reserved::ReservedPort;
 pub use server::{Server, binary};
 pub use small_disk::SmallDisk;
 

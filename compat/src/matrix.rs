@@ -15,8 +15,8 @@ const HEAD: &str = "\
 Real clients, each in a fixed version, play the same scenarios against the binary with every
 `cargo xtask test`. What each must see was recorded from Apache Kafka 4.2
 (`compat/scenarios.json`); whoever wants to see it again sets `TIDINGS_COMPAT_BROKER` to the
-address of a broker. librdkafka through the rdkafka crate and Debian's kcat on its old librdkafka have
-tests of their own (`compat/tests/clients/librdkafka`, `compat/tests/clients/kcat.rs`).
+address of a broker. java-3.9 is Apache Kafka's client of before the second protocol of transactions;
+kcat is Debian's, on its old librdkafka.
 
 ## Scenarios
 
@@ -78,6 +78,13 @@ fn line_part(page: &mut String, text: std::fmt::Arguments<'_>) {
 
 fn version(client: &Client) -> String {
     let found = match client.version {
+        Version::Crate(name) => {
+            word_after(&read("../Cargo.lock"), &format!("name = \"{name}\"\nversion = \""))
+        }
+        Version::Java(pom) => {
+            word_after(&read(pom), "<artifactId>kafka-clients</artifactId>\n      <version>")
+        }
+        Version::System => Some("the system's".to_owned()),
         Version::Go(module) => word_after(&read("go/go.mod"), &format!("\t{module} v")),
         Version::Python(package) => {
             word_after(&read("python/requirements.txt"), &format!("{package}=="))

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::deadline::eventually;
+use crate::reserved::ReservedPort;
 use crate::small_disk::SmallDisk;
 use crate::terminate::terminate;
 
@@ -28,20 +29,21 @@ pub struct Server {
     child: Child,
     folder: TempDir,
     data: PathBuf,
-    addresses: Addresses,
+    ports: Ports,
     /// What is said beside data and addresses.
     arguments: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
-struct Addresses {
-    kafka: String,
-    http: String,
-    registry: String,
+/// Where it listens, from start to start.
+#[derive(Debug)]
+struct Ports {
+    kafka: ReservedPort,
+    http: ReservedPort,
+    registry: ReservedPort,
 }
 
 impl Server {
-    /// Starts on ports that the system chooses.
+    /// Starts on ports that the system chooses, and that stay its own while it is down.
     pub fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new().context("no temporary directory")?;
         let data = folder.path().join("data");
@@ -68,11 +70,11 @@ impl Server {
     }
 
     fn start_in(folder: TempDir, data: PathBuf, arguments: &[&str]) -> anyhow::Result<Self> {
-        let any = || "127.0.0.1:0".to_owned();
-        let asked = Addresses { kafka: any(), http: any(), registry: any() };
+        let any = ReservedPort::any;
+        let ports = Ports { kafka: any()?, http: any()?, registry: any()? };
         let arguments: Vec<String> = arguments.iter().map(|said| (*said).to_owned()).collect();
-        let (child, addresses) = spawn(&folder, &data, &asked, &arguments)?;
-        Ok(Self { child, folder, data, addresses, arguments })
+        let child = spawn(&folder, &data, &ports, &arguments)?;
+        Ok(Self { child, folder, data, ports, arguments })
     }
 
     /// Kills the process with SIGKILL and starts it again on the same data and ports.
@@ -111,9 +113,7 @@ impl Server {
 
     /// Starts a server that was stopped, on the same data and ports.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        let (child, addresses) = spawn(&self.folder, &self.data, &self.addresses, &self.arguments)?;
-        self.child = child;
-        self.addresses = addresses;
+        self.child = spawn(&self.folder, &self.data, &self.ports, &self.arguments)?;
         Ok(())
     }
 
@@ -147,17 +147,17 @@ impl Server {
 
     /// `host:port` of the Kafka listener.
     pub fn kafka(&self) -> &str {
-        &self.addresses.kafka
+        self.ports.kafka.address()
     }
 
     /// `host:port` of the console.
     pub fn http(&self) -> &str {
-        &self.addresses.http
+        self.ports.http.address()
     }
 
     /// `host:port` of the schema registry.
     pub fn registry(&self) -> &str {
-        &self.addresses.registry
+        self.ports.registry.address()
     }
 }
 
@@ -191,9 +191,9 @@ pub fn binary() -> anyhow::Result<PathBuf> {
 fn spawn(
     folder: &TempDir,
     data: &Path,
-    asked: &Addresses,
+    ports: &Ports,
     arguments: &[String],
-) -> anyhow::Result<(Child, Addresses)> {
+) -> anyhow::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -204,7 +204,9 @@ fn spawn(
         .arg("up")
         .arg("--data")
         .arg(data)
-        .args(["--kafka", &asked.kafka, "--http", &asked.http, "--registry", &asked.registry])
+        .args(["--kafka", ports.kafka.address()])
+        .args(["--http", ports.http.address()])
+        .args(["--registry", ports.registry.address()])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -212,7 +214,7 @@ fn spawn(
         .spawn()
         .with_context(|| format!("could not start {}", binary.display()))?;
     match ready(&mut child) {
-        Ok(addresses) => Ok((child, addresses)),
+        Ok(()) => Ok(child),
         Err(error) => {
             let _gone = child.kill();
             let _reaped = child.wait();
@@ -223,7 +225,7 @@ fn spawn(
 }
 
 /// Waits for the ready line; a thread keeps reading so that the server never blocks on its output.
-fn ready(child: &mut Child) -> anyhow::Result<Addresses> {
+fn ready(child: &mut Child) -> anyhow::Result<()> {
     let stdout = child.stdout.take().context("stdout is piped")?;
     let (heard, lines) = channel();
     thread::spawn(move || {
@@ -237,16 +239,7 @@ fn ready(child: &mut Child) -> anyhow::Result<Addresses> {
         let said: Value = serde_json::from_str(&line)
             .with_context(|| format!("a line that is not JSON: {line}"))?;
         if said["event"] == "ready" {
-            let address = |name: &str| {
-                let said = said[name].as_str().with_context(|| format!("no {name} in {line}"))?;
-                // The HTTP listeners are said as links; they are asked for as addresses.
-                Ok::<_, anyhow::Error>(said.trim_start_matches("http://").to_owned())
-            };
-            return Ok(Addresses {
-                kafka: address("kafka")?,
-                http: address("http")?,
-                registry: address("registry")?,
-            });
+            return Ok(());
         }
     }
 }

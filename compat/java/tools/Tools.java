@@ -41,6 +41,7 @@ public final class Tools {
             Map.entry("kafka-client-metrics", "org.apache.kafka.tools.ClientMetricsCommand"),
             Map.entry("kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"),
             Map.entry("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
+            Map.entry("admin", "tools.AdminCalls"),
             Map.entry("kafka-verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
             Map.entry("kafka-verifiable-consumer", "org.apache.kafka.tools.VerifiableConsumer"),
             Map.entry("kafka-console-consumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"));

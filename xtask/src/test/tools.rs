@@ -165,50 +165,50 @@ fn node_version(node: &Path) -> anyhow::Result<(u32, u32)> {
     Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))
 }
 
-/// The folder that holds Apache Kafka's jars and, in `classes`, what compat/java compiles to.
+/// The folder that holds Apache Kafka's jars, in `older` those of an older client, and in `classes` what
+/// compat/java compiles to.
 pub(super) fn jars(root: &Path) -> anyhow::Result<Tool> {
     let how = "install a JDK of at least 17 and Maven to have it";
     let (Some(javac), Some(mvn)) = (find_program("javac"), find_program("mvn")) else {
         return Ok(Missing::because(format!("javac or mvn is not installed; {how}")));
     };
-    let jars = match fetched_jars(root, &mvn)? {
-        Ok(jars) => jars,
-        Err(output) => {
+    let (sources, jars) = (root.join("compat/java"), root.join("target/compat/java"));
+    // Fetching anew empties the folder, with the older client's in it.
+    for (pom, folder) in [("pom.xml", jars.clone()), ("older/pom.xml", jars.join("older"))] {
+        if let Err(output) = fetch_jars(&mvn, &sources.join(pom), &folder)? {
             return Ok(Missing::installer("mvn dependency:copy-dependencies", &output, how));
         }
-    };
+    }
     let mut compile = Command::new(javac);
     compile.arg("-d").arg(jars.join("classes")).arg("-cp").arg(jars.join("*"));
-    compile.args(java_sources(&root.join("compat/java"))?);
+    compile.args(java_sources(&sources)?);
     match run_installer(&mut compile)? {
         Ok(()) => Ok(Tool::Found(jars)),
         Err(output) => anyhow::bail!("compat/java does not compile:\n{output}"),
     }
 }
 
-/// The folder of jars; an installer's output when they could not be fetched.
-fn fetched_jars(root: &Path, mvn: &Path) -> anyhow::Result<Result<PathBuf, String>> {
-    let pom = root.join("compat/java/pom.xml");
-    let jars = root.join("target/compat/java");
-    let wanted = fs::read_to_string(&pom).context("compat/java/pom.xml")?;
+/// Fetches what a `pom.xml` names, unless it is there; an installer's output when that failed.
+fn fetch_jars(mvn: &Path, pom: &Path, jars: &Path) -> anyhow::Result<Result<(), String>> {
+    let wanted = fs::read_to_string(pom).with_context(|| pom.display().to_string())?;
     let installed = jars.join("installed-pom.xml");
     if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
-        return Ok(Ok(jars));
+        return Ok(Ok(()));
     }
 
     if jars.is_dir() {
-        fs::remove_dir_all(&jars).with_context(|| jars.display().to_string())?;
+        fs::remove_dir_all(jars).with_context(|| jars.display().to_string())?;
     }
-    fs::create_dir_all(&jars).with_context(|| jars.display().to_string())?;
+    fs::create_dir_all(jars).with_context(|| jars.display().to_string())?;
     let mut fetch = Command::new(mvn);
-    fetch.args(["--quiet", "--batch-mode", "--file"]).arg(&pom);
+    fetch.args(["--quiet", "--batch-mode", "--file"]).arg(pom);
     fetch.arg("dependency:copy-dependencies");
     fetch.arg(format!("-DoutputDirectory={}", jars.display()));
     if let Err(output) = run_installer(&mut fetch)? {
         return Ok(Err(output));
     }
     fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
-    Ok(Ok(jars))
+    Ok(Ok(()))
 }
 
 /// Every Java source below a folder.

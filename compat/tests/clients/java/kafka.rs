@@ -1,12 +1,11 @@
 //! A real Apache Kafka broker that is its own controller, with its files in a folder.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use tidings_compat::{Conversation, Finished, eventually, run};
+use tidings_compat::{Conversation, Finished, ReservedPort, eventually, run};
 
 use super::{PATIENCE, java};
 use crate::librdkafka::config_at;
@@ -30,7 +29,8 @@ num.partitions=4
 /// A formatted broker that does not run.
 pub(super) struct Formatted {
     config: PathBuf,
-    address: String,
+    /// The broker's and the controller's.
+    ports: [ReservedPort; 2],
 }
 
 /// A broker that answers; killed when dropped.
@@ -39,20 +39,16 @@ pub(super) struct Kafka {
     formatted: Formatted,
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
 impl Kafka {
     /// Writes the configuration and formats the folder; its data will be in `data`.
     pub(super) fn format(folder: &Path) -> Formatted {
-        let (broker, controller) = (free_port(), free_port());
-        let listeners =
-            format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
+        let any = || ReservedPort::any().expect("a port");
+        let ports = [any(), any()];
+        let [broker, controller] = ports.each_ref().map(ReservedPort::address);
+        let listeners = format!("PLAINTEXT://{broker},CONTROLLER://{controller}");
         let text = format!(
             "{CONFIG}\
-             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+             controller.quorum.bootstrap.servers={controller}\n\
              listeners={listeners}\n\
              advertised.listeners={listeners}\n\
              log.dirs={}\n",
@@ -63,12 +59,12 @@ impl Kafka {
         let mut command = java("kafka.tools.StorageTool");
         command.args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(&config);
         run(&mut command, "", PATIENCE).and_then(Finished::success).expect("formatted");
-        Formatted { config, address: format!("127.0.0.1:{broker}") }
+        Formatted { config, ports }
     }
 
     /// `host:port` of its listener.
     pub(super) fn address(&self) -> &str {
-        &self.formatted.address
+        self.formatted.ports[0].address()
     }
 
     /// Stops it as an operator would.
@@ -85,7 +81,7 @@ impl Formatted {
         let mut command = java("kafka.Kafka");
         command.arg(&self.config);
         let running = Conversation::start(&mut command, PATIENCE).expect("it starts");
-        let client: BaseConsumer = config_at(&self.address).create().expect("a client");
+        let client: BaseConsumer = config_at(self.ports[0].address()).create().expect("a client");
         let ready =
             eventually(PATIENCE, || client.fetch_metadata(None, Duration::from_secs(1)).ok());
         assert!(ready.is_some(), "Kafka does not answer");

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use tempfile::TempDir;
 use tidings_compat::{Finished, Server, own_file, run};
@@ -121,22 +122,19 @@ fn answers_are_as_recorded() {
         .map(|(script, server)| Playing { script, address: server.kafka(), played: played(script) })
         .collect();
     play(&all);
-    compare(&all);
+    let wrong: String = all.iter().map(compared).collect();
+    assert!(wrong.is_empty(), "other than Apache Kafka:\n{wrong}");
 }
 
-/// Fails with everything that is other than recorded.
-fn compare(all: &[Playing<'_>]) {
-    let mut wrong = String::new();
-    for one in all {
-        let recorded = fs::read_to_string(one.script).expect("a script");
-        let played = fs::read_to_string(&one.played).expect("it was played");
-        let found = differences(&recorded, &played);
-        if !found.is_empty() {
-            let name = one.played.file_name().expect("a name").display();
-            writeln!(wrong, "--- {name}\n{found}").expect("text");
-        }
+/// What is other than recorded.
+fn compared(one: &Playing<'_>) -> String {
+    let recorded = fs::read_to_string(one.script).expect("a script");
+    let played = fs::read_to_string(&one.played).expect("it was played");
+    let found = differences(&recorded, &played);
+    match found.is_empty() {
+        true => found,
+        false => format!("--- {}\n{found}\n", one.script.display()),
     }
-    assert!(wrong.is_empty(), "other than Apache Kafka:\n{wrong}");
 }
 
 /// Runs the tools of a transcript, one after the other in one machine.
@@ -148,23 +146,42 @@ fn run_tools(one: &Playing<'_>, folder: &Path) {
 
 #[test]
 fn tools_print_what_is_recorded() {
-    for script in &recordings("recordings/tools") {
-        let folder = TempDir::new().expect("a folder");
-        let played = folder.path().join(script.file_name().expect("a name"));
-        if std::env::var_os("UPDATE").is_some() {
+    let scripts = recordings("recordings/tools");
+    let folder = TempDir::new().expect("a folder");
+    let place = |script: &Path| {
+        let place = folder.path().join(script.file_stem().expect("a name"));
+        fs::create_dir(&place).expect("a folder");
+        place
+    };
+    if std::env::var_os("UPDATE").is_some() {
+        for script in &scripts {
             let data = TempDir::new().expect("a folder");
             let kafka = Kafka::format(data.path()).start();
-            let one = Playing { script, address: kafka.address(), played };
-            run_tools(&one, folder.path());
+            let folder = place(script);
+            let one = Playing { script, address: kafka.address(), played: folder.join("played") };
+            run_tools(&one, &folder);
             fs::copy(&one.played, script).expect("recorded");
             kafka.stop();
-        } else {
-            let server = Server::start().expect("the server starts");
-            let one = Playing { script, address: server.kafka(), played };
-            run_tools(&one, folder.path());
-            compare(&[one]);
         }
+        return;
     }
+    // They wait more than they do.
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let play = |script: &PathBuf| {
+            let (folder, server) = (place(script), Server::start().expect("the server starts"));
+            let script = script.clone();
+            scope.spawn(move || {
+                let played = folder.join("played");
+                let one = Playing { script: &script, address: server.kafka(), played };
+                run_tools(&one, &folder);
+                compared(&one)
+            })
+        };
+        let running: Vec<_> = scripts.iter().map(play).collect();
+        running.into_iter().map(|one| one.join().expect("it does not panic")).collect()
+    });
+    let wrong = wrong.concat();
+    assert!(wrong.is_empty(), "other than Apache Kafka:\n{wrong}");
 }
 
 /// Writes Kafka's answers into the scripts, each from a broker of its own.

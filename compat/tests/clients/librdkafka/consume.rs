@@ -1,7 +1,5 @@
 //! Consuming: groups, commits, offsets by time.
 
-use std::collections::BTreeSet;
-
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
@@ -19,43 +17,6 @@ fn member(server: &Server, group: &str, topic: &str) -> BaseConsumer {
     let consumer: BaseConsumer = config.create().expect("a consumer");
     consumer.subscribe(&[topic]).expect("subscribed");
     consumer
-}
-
-fn assigned(consumer: &BaseConsumer) -> BTreeSet<i32> {
-    let assignment = consumer.assignment().expect("an assignment");
-    assignment.elements().iter().map(TopicPartitionListElem::partition).collect()
-}
-
-/// Polls all members in turn until each has as many partitions as it should; their values, in order.
-fn poll_until_assigned(members: &[&BaseConsumer], counts: &[usize]) -> Vec<Option<String>> {
-    let mut values = Vec::new();
-    let settled = eventually(PATIENCE, || {
-        for member in members {
-            if let Some(message) = member.poll(POLL) {
-                values.push(read_item(&message.expect("a record")).item.value);
-            }
-        }
-        let now: Vec<usize> = members.iter().map(|member| assigned(member).len()).collect();
-        (now == counts).then_some(())
-    });
-    assert!(settled.is_some(), "the group did not settle on {counts:?}");
-    values
-}
-
-#[test]
-fn a_group_of_two_shares_the_partitions_and_inherits_them() {
-    let server = Server::start().expect("the server starts");
-    send_all(&producer(&server, &[]), "shared", &[Item::new("k", "v")]);
-
-    let first = member(&server, "pair", "shared");
-    poll_until_assigned(&[&first], &[4]);
-    let second = member(&server, "pair", "shared");
-    poll_until_assigned(&[&first, &second], &[2, 2]);
-    let both: BTreeSet<i32> = assigned(&first).union(&assigned(&second)).copied().collect();
-    assert_eq!(both, BTreeSet::from([0, 1, 2, 3]));
-
-    drop(first);
-    poll_until_assigned(&[&second], &[4]);
 }
 
 #[test]

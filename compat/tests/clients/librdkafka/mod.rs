@@ -1,12 +1,11 @@
 //! librdkafka through the rdkafka crate: the C, C++, Go, Python and .NET family of clients.
 
-mod admin;
 mod consume;
 mod full_disk;
 mod produce;
 mod restart;
+pub(crate) mod scenarios;
 mod scrub;
-mod transactions;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +17,8 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers as _, Message as
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tidings_compat::{Server, eventually};
+
+use crate::scenarios::calls::Isolation;
 
 /// For everything one test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,7 +118,20 @@ pub(crate) fn producer(server: &Server, settings: &[(&str, &str)]) -> ThreadedPr
 }
 
 fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, item: &Item) {
+    send_to(producer, topic, None, item);
+}
+
+/// The same; without a partition its key decides.
+fn send_to(
+    producer: &ThreadedProducer<Deliveries>,
+    topic: &str,
+    partition: Option<i32>,
+    item: &Item,
+) {
     let mut record = BaseRecord::<str, str>::to(topic).timestamp(item.timestamp);
+    if let Some(partition) = partition {
+        record = record.partition(partition);
+    }
     if let Some(key) = &item.key {
         record = record.key(key);
     }
@@ -154,8 +168,13 @@ fn reader(server: &Server, topic: &str, partitions: i32) -> BaseConsumer {
 }
 
 pub(crate) fn reader_at(kafka: &str, topic: &str, partitions: i32) -> BaseConsumer {
+    reader_of(Isolation::Committed, kafka, topic, partitions)
+}
+
+fn reader_of(of: Isolation, kafka: &str, topic: &str, partitions: i32) -> BaseConsumer {
     let mut config = config_at(kafka);
     config.set("group.id", "not-joined").set("enable.auto.commit", "false");
+    config.set("isolation.level", of.level());
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut all = TopicPartitionList::new();
     for partition in 0..partitions {

@@ -8,6 +8,7 @@ use tidings_log::StoreConfig;
 use super::broker_row::{ASSIGNORS, BrokerConfigRow, Live, MIGRATION, Value};
 use super::broker_table::{BROKER_CONFIGS, MINUTE_MS, broker_config};
 use super::rule::{list, truth};
+use super::topics::hours_of;
 use super::{ConfigEntry, ConfigSource, ConfigSynonym, Said};
 use crate::{BrokerConfig, TopicRefused};
 
@@ -246,7 +247,16 @@ impl BrokerConfigRow {
     }
 
     fn describe(&self, said: &BrokerSaid, config: &BrokerConfig) -> ConfigEntry {
-        let synonyms = said.synonyms(self.name).chain(self.below(config)).collect();
+        let mut synonyms: Vec<ConfigSynonym> = said.synonyms(self.name).collect();
+        let hours = hours_of(self.name).filter(|_| !synonyms.is_empty());
+        synonyms.extend(match hours {
+            // What was told stands above Kafka's default, which is another config's.
+            Some((name, value)) => {
+                let (value, source) = (value.to_owned(), ConfigSource::Default);
+                vec![ConfigSynonym { name, value, source }]
+            }
+            None => self.below(config),
+        });
         let entry = ConfigEntry::new(self.name, self.kind, self.documentation, synonyms);
         ConfigEntry { read_only: !matches!(self.value, Value::Live(_)), ..entry }
     }
@@ -330,6 +340,17 @@ mod tests {
             assert_eq!(seen, (value, default, source), "{name}");
             assert_eq!(entry.read_only, read_only, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_told_stands_above_a_default_in_hours() {
+        let name = "log.retention.ms";
+        let mut said = BrokerSaid::default();
+        said.cluster.insert(name.into(), "5".into());
+        let synonyms = entry(&said, name).synonyms;
+        let seen: Vec<(&str, &str)> =
+            synonyms.iter().map(|synonym| (synonym.name, synonym.value.as_str())).collect();
+        assert_eq!(seen, [(name, "5"), ("log.retention.hours", "168")]);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl TopicSettings {
 }
 
 /// The broker config in hours that Kafka has the default of this one from, and its value there.
-fn hours_of(broker: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn hours_of(broker: &str) -> Option<(&'static str, &'static str)> {
     match broker {
         "log.retention.ms" => Some(("log.retention.hours", "168")),
         "log.roll.ms" => Some(("log.roll.hours", "168")),

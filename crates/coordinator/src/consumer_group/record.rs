@@ -113,11 +113,12 @@ pub struct ResolvedRegex {
 }
 
 impl MemberState {
+    /// The number that Kafka's records have for it.
     fn code(self) -> i8 {
         match self {
-            Self::Stable => 1,
-            Self::Unrevoked => 2,
-            Self::Unreleased => 3,
+            Self::Stable => 0,
+            Self::Unrevoked => 1,
+            Self::Unreleased => 2,
             Self::Unknown => i8::MAX,
         }
     }
@@ -374,6 +375,20 @@ mod tests {
     use super::*;
     use crate::Record;
 
+    #[test]
+    fn member_states_have_kafkas_numbers() {
+        let table = [
+            (MemberState::Stable, 0),
+            (MemberState::Unrevoked, 1),
+            (MemberState::Unreleased, 2),
+            (MemberState::Unknown, 127),
+        ];
+        for (state, code) in table {
+            assert_eq!((state.code(), MemberState::of(code)), (code, state));
+        }
+        assert_eq!(MemberState::of(3), MemberState::Unknown);
+    }
+
     fn some_of_each() -> Vec<ConsumerRecord> {
         let partitions: Partitions =
             [([7; 16], 0), ([7; 16], 2), ([9; 16], 1)].into_iter().collect();
@@ -453,7 +468,7 @@ mod tests {
         let current = ConsumerRecord::Current { id: "m".into(), current: Some(current) };
         let (key, value) = current.encode("g");
         assert_eq!(key.as_ref(), b"\0\x08\0\x01g\0\x01m");
-        let mut expected = b"\0\0\0\0\0\x02\0\0\0\x01\x01\x02".to_vec();
+        let mut expected = b"\0\0\0\0\0\x02\0\0\0\x01\0\x02".to_vec();
         expected.extend_from_slice(&[7; 16]);
         expected.extend_from_slice(b"\x02\0\0\0\x05\0\x01\0");
         assert_eq!(value.as_deref(), Some(&expected[..]));

@@ -1,4 +1,6 @@
-//! kcat: list, produce, consume, group, query.
+//! kcat: the scenarios, and what it does besides: list, headers, groups that go on, query.
+
+mod scenarios;
 
 use std::process::Command;
 use std::time::Duration;
@@ -40,24 +42,6 @@ fn lists_the_broker_and_a_topic_that_producing_made() {
     let topics = listing["topics"].as_array().expect("topics");
     let orders = topics.iter().find(|topic| topic["topic"] == "orders").expect("orders");
     assert_eq!(orders["partitions"].as_array().map(Vec::len), Some(4), "{orders}");
-}
-
-#[test]
-fn consumes_what_it_produced_with_every_codec() {
-    let server = Server::start().expect("the server starts");
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-        let sent: Vec<String> = (0..500).map(|n| format!("k{}:{codec} {n}", n % 7)).collect();
-        kcat(&server, &format!("-P -t codec-{codec} -K : -z {codec}"), &lines(&sent));
-        let consume = format!("-C -t codec-{codec} -o beginning -e -q -f %k:%s\\n");
-        let read = kcat(&server, &consume, "");
-        for key in 0..7 {
-            let of_key = |all: &[String]| -> Vec<String> {
-                all.iter().filter(|line| line.starts_with(&format!("k{key}:"))).cloned().collect()
-            };
-            assert_eq!(of_key(&read), of_key(&sent), "{codec}, order within k{key}");
-        }
-        assert_eq!(read.len(), sent.len(), "{codec}");
-    }
 }
 
 #[test]
