@@ -18,7 +18,7 @@ const DISK_MIB: u64 = 512;
 const EACH: u64 = 1500;
 const PARTITIONS: i32 = 3;
 /// Inputs in each partition, of which transactions are made.
-const INPUTS: i64 = 800;
+const INPUTS: i64 = 300;
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut() {

@@ -9,7 +9,7 @@ use crate::pipeline::{IN_MEMORY, Pipeline, Workers};
 use crate::rounds;
 
 /// Inputs in each partition of one round.
-const INPUTS: i64 = 700;
+const INPUTS: i64 = 500;
 /// Records of each producer beside them.
 const EACH: u64 = 1500;
 const PARTITIONS: i32 = 3;

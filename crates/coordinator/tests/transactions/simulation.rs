@@ -94,6 +94,7 @@ struct Message {
 
 type Answer = Result<(i64, i16), TransactionRefused>;
 
+#[derive(Default)]
 struct Client {
     id: &'static str,
     life: u64,
@@ -132,16 +133,7 @@ struct World {
 
 impl World {
     fn new(seed: u64, version: TransactionVersion) -> Self {
-        let client = |index: usize| Client {
-            id: IDS[index % IDS.len()],
-            life: 0,
-            producer: None,
-            asked: None,
-            attempt: 0,
-            added: BTreeSet::new(),
-            batches_left: 0,
-            sent: 0,
-        };
+        let client = |index: usize| Client { id: IDS[index % IDS.len()], ..Client::default() };
         Self {
             version,
             dice: Dice(seed),
