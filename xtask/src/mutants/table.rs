@@ -32,10 +32,15 @@ const POWER_CUTS: Check = Test(
     "broker",
     "transactions_crash::a_power_cut_leaves_all_of_a_transaction_or_nothing",
 );
-const CLASSIC_GROUPS: Check = Test(
+const DECIDED: Check = Test(
+    "broker",
+    "broker",
+    "failing_disk::a_decided_transaction_is_carried_out_when_its_partitions_can_be_written",
+);
+const MIXED_GROUPS: Check = Test(
     "coordinator",
     "groups",
-    "simulation::groups_converge_under_churn_and_partitions_have_one_owner",
+    "mixed_simulation::members_of_both_protocols_never_share_a_partition",
 );
 const CONSUMER_GROUPS: Check = Test(
     "coordinator",
@@ -233,7 +238,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "broker/opening.rs",
         text: "        «self.close_prepared(now);»\n        self.end_hanging(now, report);",
         instead: "",
-        caught_by: POWER_CUTS,
+        caught_by: DECIDED,
     },
     Mutant {
         name: "batch-of-a-fenced-producer",
@@ -261,14 +266,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "coordinator/offsets.rs",
         text: "«self.validate_generation(request.generation)?;»\n        if self.state == State::Comp",
         instead: "",
-        caught_by: CLASSIC_GROUPS,
+        caught_by: MIXED_GROUPS,
     },
     Mutant {
         name: "commit-of-another-epoch",
         file: "coordinator/consumer_group/describe.rs",
         text: "«member.check_epoch(request.generation)»",
         instead: "member.check_epoch(request.generation.max(member.current.epoch))",
-        caught_by: CONSUMER_GROUPS,
+        caught_by: MIXED_GROUPS,
     },
     Mutant {
         name: "partition-given-before-it-is-given-up",

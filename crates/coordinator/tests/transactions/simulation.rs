@@ -6,7 +6,8 @@
 //! order of their appends. A crash leaves any prefix that has all that was answered; what is left of a
 //! decided transaction is carried out when it is loaded.
 //!
-//! Checked: all batches and offsets of a transaction come to the same end, the one its producer was told;
+//! Checked: all batches and offsets of a transaction come to the same end, the one its producer was told, and
+//! are visible only if it asked for that;
 //! nothing is open when time has run out; a producer that was fenced has no success; a repeated end has the
 //! same answer; no marker is older than what it ends; the group has what was committed last; every prefix of
 //! the log loads to the state that it was written from.
@@ -126,6 +127,8 @@ struct World {
     /// Of each id the identity that a producer was last told when it started.
     told: BTreeMap<&'static str, (i64, i16)>,
     ends: BTreeMap<u64, (TransactionEnd, u64)>,
+    /// The attempts that their producers asked to commit.
+    commits: BTreeSet<u64>,
     /// Batches of an attempt that were acknowledged.
     acknowledged: BTreeMap<u64, u64>,
     numbers: u64,
@@ -149,6 +152,7 @@ impl World {
             clients: (0..CLIENTS).map(client).collect(),
             told: BTreeMap::new(),
             ends: BTreeMap::new(),
+            commits: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             numbers: 0,
         }
@@ -171,13 +175,10 @@ impl World {
             if !surely && self.dice.roll(12) == 0 {
                 return;
             }
-            self.log.push(Entry::Marker { partition: *partition, marker: closing.marker });
+            let marker = closing.marker;
+            self.log.push(Entry::Marker { partition: *partition, marker });
             if *partition == OFFSETS {
-                self.groups.end_transaction(
-                    self.now,
-                    closing.marker.producer_id,
-                    closing.marker.end,
-                );
+                self.groups.end_transaction(self.now, marker.producer_id, marker.end);
             }
         }
         self.append(closing.complete);
@@ -265,7 +266,7 @@ impl World {
         let (client, producer) = (message.client, message.producer);
         self.write(id, producer, OFFSETS)?;
         self.log.push(Entry::Offsets { client, producer, attempt });
-        commit_offsets(&mut self.groups, self.now, client, producer.0, attempt);
+        commit_offsets(&mut self.groups, self.now, (client, producer.0), attempt);
         Ok(producer)
     }
 
@@ -353,6 +354,9 @@ impl World {
                 0 => TransactionEnd::Abort,
                 _ => TransactionEnd::Commit,
             };
+            if end == TransactionEnd::Commit {
+                self.commits.insert(attempt);
+            }
             Ask::End { end, attempt }
         };
         self.ask(index, producer, ask);
@@ -487,6 +491,8 @@ impl World {
             let marker = marker.unwrap_or_else(|| panic!("seed {seed}: attempt {attempt} is open"));
             assert!(marker.epoch >= producer.1, "seed {seed}: {marker:?} ends {entry:?}");
             let fate = marker.end;
+            let asked = fate == TransactionEnd::Abort || self.commits.contains(attempt);
+            assert!(asked, "seed {seed}: attempt {attempt} is visible and was not to be yet");
             if let (Entry::Offsets { client, .. }, TransactionEnd::Commit) = (entry, fate) {
                 committed[*client] = attempt.cast_signed();
             }
@@ -509,13 +515,8 @@ fn speaker(id: &str, (producer_id, epoch): (i64, i16)) -> TransactionProducer<'_
     TransactionProducer { transactional_id: id, producer_id, epoch }
 }
 
-fn commit_offsets(
-    groups: &mut Coordinator,
-    now: Now,
-    client: usize,
-    producer_id: i64,
-    attempt: u64,
-) {
+fn commit_offsets(groups: &mut Coordinator, now: Now, who: (usize, i64), attempt: u64) {
+    let (client, producer_id) = who;
     let request = commit_at(client, attempt.cast_signed());
     let decision = groups.decide_commit_in_transaction(now, &request).expect("allowed");
     for record in decision.records {
@@ -529,7 +530,7 @@ fn load_groups(now: Now, log: &[Entry]) -> Coordinator {
     for entry in log {
         match entry {
             Entry::Offsets { client, producer, attempt } => {
-                commit_offsets(&mut groups, now, *client, producer.0, *attempt);
+                commit_offsets(&mut groups, now, (*client, producer.0), *attempt);
             }
             Entry::Marker { partition: OFFSETS, marker } => {
                 groups.end_transaction(now, marker.producer_id, marker.end);
@@ -588,6 +589,7 @@ fn every_prefix_of_the_log_comes_to_an_end() {
         for cut in 0..=world.log.len() {
             let mut left = World::new(seed, version);
             left.now = world.now;
+            left.commits = world.commits.clone();
             left.log = world.log[..cut].to_vec();
             left.load();
             left.check(seed);
