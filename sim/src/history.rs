@@ -236,7 +236,7 @@ impl Owner {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let (mut store, recovered) =
             Store::open(disk, self.books.config).map_err(|fault| self.ended("open", &fault))?;
-        let StoreRecovered { damaged, .. } = recovered;
+        let StoreRecovered { damaged, closed, .. } = recovered;
         if !damaged.is_empty() {
             return Err(Ended::Violation(format!("a crash was taken for damage: {damaged:?}")));
         }
@@ -263,7 +263,7 @@ impl Owner {
         }
         for slot in self.books.slots.iter_mut().filter(|slot| slot.stage == Stage::Live) {
             let log = store.log(slot.id).expect("it was opened above");
-            slot.model.adopt(log).map_err(Ended::Violation)?;
+            slot.model.adopt(log, closed).map_err(Ended::Violation)?;
         }
         self.store = Some(store);
         self.finish_removals()

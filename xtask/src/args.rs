@@ -8,7 +8,7 @@ usage: cargo xtask <command>
   crash [--rounds N]        kill -9, power cuts and failing disks, N rounds of each
   tidy [--lower-baseline]   the project's own habits; --lower-baseline records sizes that went down
   sim [ARGUMENTS …]         the simulator: crashes, failures, damage, call sites
-  mutants [NAME …]          builds that are broken on purpose, each of which the simulator must catch
+  mutants [NAME …]          builds that are broken on purpose, each of which a check must catch
   bench [ARGUMENTS …]       the benchmarks (release build)
   codegen [--check]         regenerate the wire codec, or check that it is up to date";
 

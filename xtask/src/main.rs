@@ -2,7 +2,7 @@
 //!
 //! Each command is a module. `tidy` and `codegen` read and write the tree; `test` and `compat` run
 //! other programs and report what they said; `sim` and `bench` forward to their crates, the latter after
-//! it has set up the peers; `mutants` breaks a copy of the log on purpose.
+//! it has set up the peers; `mutants` breaks a copy of the crates on purpose.
 
 mod args;
 mod bench;

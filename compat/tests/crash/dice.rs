@@ -20,6 +20,10 @@ impl Dice {
             }
         };
         println!("{test}: TIDINGS_CRASH_SEED={seed}");
+        Self::seeded(seed)
+    }
+
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self { state: seed }
     }
 

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{DeliveryResult, Message as _};
@@ -160,11 +162,23 @@ impl Load {
     }
 }
 
-fn client(kafka: &str) -> ClientConfig {
+pub(crate) fn client(kafka: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka);
     config.set("reconnect.backoff.ms", "10").set("reconnect.backoff.max.ms", "100");
     config
+}
+
+/// Makes a topic with these configurations.
+pub(crate) fn create(kafka: &str, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("an admin client");
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    for (name, value) in configs {
+        new = new.set(name, value);
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let answers = runtime.block_on(admin.create_topics([&new], &AdminOptions::new()));
+    assert_eq!(answers.expect("an answer"), [Ok(topic.to_owned())]);
 }
 
 /// Every record of the topic, by its place.

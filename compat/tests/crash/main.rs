@@ -4,8 +4,10 @@
 mod dice;
 mod kill;
 mod load;
+mod pipeline;
 mod power_cut;
 mod thin_disk;
+mod transactions;
 
 /// Rounds of each test when nobody said how many.
 const ROUNDS: u64 = 3;

@@ -1,9 +1,9 @@
 //! Leader epochs: what tells a client that the log it has read from lost records since (KIP-320).
 //!
 //! One node never changes leaders, so epochs grow only when records that were acknowledged may be
-//! gone: when opening finds damage, every partition gets the next one, and the catalog keeps it.
-//! Which log lost something is not always known, and a partition that lost nothing only has its readers
-//! ask once more. Batches carry the epoch they were written in; the log keeps the first offset of
+//! gone: when opening finds damage, or that a node with topics in memory was not stopped, every partition
+//! gets the next one, and the catalog keeps it. Which log lost something is not always known, and a
+//! partition that lost nothing only has its readers ask once more. Batches carry the epoch they were written in; the log keeps the first offset of
 //! each, also in Kafka's `leader-epoch-checkpoint`.
 //!
 //! Invariants: a partition's epoch is at least that of every batch in its log; an epoch that a client
@@ -18,7 +18,7 @@ use crate::partition::Logs;
 use crate::{EndOfEpoch, EndsOfEpochs, EpochEnd, EpochPartition, FetchRefused, Reply};
 
 impl Broker {
-    /// Damage was found: from now on every partition is in an epoch that none was in before.
+    /// Records may be gone: from now on every partition is in an epoch that none was in before.
     pub(crate) fn raise_epochs(&mut self, now: Now, report: &mut OpenReport) {
         let epochs = self.logs.by_id.iter().filter(|(id, _)| **id != CATALOG);
         let Some(newest) = epochs.map(|(_, partition)| partition.leader_epoch).max() else {

@@ -101,12 +101,13 @@ impl Broker {
         broker.clear_strays(&gone, &mut report)?;
         broker.configure_node();
         let damaged = broker.open_partitions(&mut report) || !unharmed;
+        let volatile = broker.catalog.topics().any(|topic| topic.settings.log.volatile);
         let left = broker.logs.store.begin(!catalog_is_whole)?;
         if !catalog_is_whole {
             report.add_kept(&left);
         }
         broker.name_cluster(now)?;
-        if damaged {
+        if damaged || (volatile && !found.closed) {
             broker.raise_epochs(now, &mut report);
         }
         broker.tell_groups_of_topics();

@@ -104,14 +104,11 @@ impl Broker {
             if !(auto_create && self.catalog.brokers.auto_create_topics(&self.config)) {
                 return Err(TopicRefused::Unknown);
             }
-            if name == CONSUMER_OFFSETS {
-                self.offsets_log(now)?;
-            } else if name == TRANSACTION_STATE {
-                self.transactions_log(now)?;
-            } else {
-                let new = NewTopic { name: name.clone(), ..NewTopic::default() };
-                self.create_topic(now, &new, false)?;
-            }
+            self.create_by_naming(now, &name).map_err(|refused| match refused {
+                // The client asks again.
+                TopicRefused::OverQuota => TopicRefused::Unknown,
+                refused => refused,
+            })?;
         }
         let topic = self.catalog.topic(&name).ok_or(TopicRefused::Unknown)?;
         let describe = |(partition, log)| PartitionDescription {
@@ -120,6 +117,19 @@ impl Broker {
         };
         let partitions: Vec<PartitionDescription> = topic.logs().map(describe).collect();
         Ok(TopicDescription { name, id: topic.id, internal: topic.internal, partitions })
+    }
+
+    fn create_by_naming(&mut self, now: Now, name: &str) -> Result<(), TopicRefused> {
+        if name == CONSUMER_OFFSETS {
+            self.offsets_log(now)?;
+        } else if name == TRANSACTION_STATE {
+            self.transactions_log(now)?;
+        } else {
+            let new = NewTopic { name: name.to_owned(), ..NewTopic::default() };
+            let created = self.create_topic(now, &new, false)?;
+            self.count_mutations(created.partitions);
+        }
+        Ok(())
     }
 
     /// The wait until a topic's creation is on disk with all its partitions, if it is not yet.

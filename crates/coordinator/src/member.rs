@@ -76,6 +76,8 @@ impl Member {
         }
     }
 
+    /// The metadata is that of a stable group's protocol; the assignment is the last that the member was
+    /// given, also while its group rebalances.
     pub(crate) fn describe(&self, member_id: &str, stable_protocol: Option<&str>) -> GroupMember {
         GroupMember {
             member_id: member_id.to_owned(),
@@ -83,7 +85,7 @@ impl Member {
             client_id: self.client_id.clone(),
             client_host: self.client_host.clone(),
             metadata: stable_protocol.map(|name| self.metadata(name)).unwrap_or_default(),
-            assignment: stable_protocol.map(|_| self.assignment.clone()).unwrap_or_default(),
+            assignment: self.assignment.clone(),
         }
     }
 

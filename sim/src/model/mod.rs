@@ -117,7 +117,9 @@ impl LogModel {
     }
 
     /// Judges how far a log reaches that was opened after a crash (or a stop), and forgets what it lost.
-    pub fn adopt(&mut self, log: &PartitionLog) -> Result<(), String> {
+    /// A log that skips the journal may lose what was not flushed, but not where the store says that it was
+    /// `closed` with everything.
+    pub fn adopt(&mut self, log: &PartitionLog, closed: bool) -> Result<(), String> {
         let (start, end) = (log.start_offset(), log.end_offset());
         let boundary = end == 0
             || end == self.end
@@ -126,7 +128,8 @@ impl LogModel {
         if (!boundary && !begun_anew) || end > self.end {
             return Err(format!("{}: ends at {end}, inside a batch or past all", self.dir));
         }
-        let promised = if self.config.volatile { self.kept } else { self.durable };
+        let may_lose = self.config.volatile && !closed;
+        let promised = if may_lose { self.kept } else { self.durable };
         if end < promised {
             return Err(format!("{}: ends at {end}, but {promised} was acknowledged", self.dir));
         }

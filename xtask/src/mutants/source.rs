@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use super::VARIABLE;
 use super::table::Mutant;
 
-/// What is copied from the root; the rest of the workspace is not needed.
-const COPIED: [&str; 4] = ["Cargo.lock", "rust-toolchain.toml", "crates/log", "sim"];
-const LOG: &str = "crates/log/src";
+/// What is copied from the root beside the members; the rest of the workspace is not needed.
+const COPIED: [&str; 2] = ["Cargo.lock", "rust-toolchain.toml"];
+const MEMBERS: [&str; 4] = ["crates/log", "crates/coordinator", "crates/broker", "sim"];
 /// Around the part of a mutant's text that is replaced; the rest says where it is.
 const OPEN: char = '«';
 const CLOSE: char = '»';
@@ -21,30 +21,34 @@ pub(super) fn prepare(root: &Path, tree: &Path, mutants: &[Mutant]) -> anyhow::R
     let manifest = fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
     write(&tree.join("Cargo.toml"), &small_workspace(&manifest)?)?;
     let mut files = Vec::new();
-    for path in COPIED {
+    for path in COPIED.iter().chain(&MEMBERS) {
         list(root, path, &mut files)?;
     }
-    let sources = tree.join(LOG);
-    if sources.is_dir() {
-        remove_strangers(&sources, LOG, &files)?;
+    for member in MEMBERS.iter().filter(|member| tree.join(member).is_dir()) {
+        remove_strangers(&tree.join(member), member, &files)?;
     }
     for mutant in mutants {
-        let path = format!("{LOG}/{}", mutant.file);
+        let path = path_of(mutant);
         anyhow::ensure!(files.contains(&path), "{}: there is no file {path}", mutant.name);
     }
     for path in &files {
         let text = fs::read_to_string(root.join(path)).with_context(|| path.clone())?;
-        let of_file: Vec<&Mutant> = mutants
-            .iter()
-            .filter(|mutant| path.strip_prefix(LOG) == Some(&format!("/{}", mutant.file)))
-            .collect();
+        let of_file: Vec<&Mutant> =
+            mutants.iter().filter(|mutant| path_of(mutant) == *path).collect();
         let mut text = with_mutants(&text, &of_file)?;
-        if path == "crates/log/src/lib.rs" {
+        if let Some(sources) = path.strip_suffix("/src/lib.rs").filter(|of| of.contains('/')) {
             text.push_str("mod mutant;\n");
+            write(&tree.join(sources).join("src/mutant.rs"), &switch())?;
         }
         write(&tree.join(path), &text)?;
     }
-    write(&sources.join("mutant.rs"), &switch())
+    Ok(())
+}
+
+/// Where the mutant's file is, from the root.
+fn path_of(mutant: &Mutant) -> String {
+    let (name, file) = mutant.file.split_once('/').unwrap_or((mutant.file, "lib.rs"));
+    format!("crates/{name}/src/{file}")
 }
 
 /// The module that tells whether a mutant is chosen.
@@ -56,11 +60,13 @@ fn switch() -> String {
     )
 }
 
-/// The workspace's manifest with only the two crates that are copied.
+/// The workspace's manifest with only the members that are copied.
 fn small_workspace(manifest: &str) -> anyhow::Result<String> {
     let (before, rest) = manifest.split_once("members = [").context("no members in Cargo.toml")?;
     let (_, after) = rest.split_once("[workspace.package]").context("no [workspace.package]")?;
-    Ok(format!("{before}members = [\"crates/log\", \"sim\"]\n\n[workspace.package]{after}"))
+    let members: Vec<String> = MEMBERS.iter().map(|member| format!("\"{member}\"")).collect();
+    let members = members.join(", ");
+    Ok(format!("{before}members = [{members}]\n\n[workspace.package]{after}"))
 }
 
 /// Where a mutant's part is in `text`, and that part.
@@ -124,7 +130,7 @@ fn remove_strangers(folder: &Path, path: &str, files: &[String]) -> anyhow::Resu
         let path = format!("{path}/{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
             remove_strangers(&entry.path(), &path, files)?;
-        } else if !files.contains(&path) {
+        } else if !files.contains(&path) && !path.ends_with("/src/mutant.rs") {
             fs::remove_file(entry.path()).with_context(|| path)?;
         }
     }
@@ -143,9 +149,10 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::table::Check;
 
     fn mutant(name: &'static str, text: &'static str, instead: &'static str) -> Mutant {
-        Mutant { name, file: "a.rs", text, instead, caught_by: "crashes" }
+        Mutant { name, file: "a.rs", text, instead, caught_by: Check::Simulator("crashes") }
     }
 
     #[test]
@@ -182,13 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_is_a_workspace_of_two() {
+    fn the_copy_is_a_workspace_of_what_is_broken_and_what_checks_it() {
         let manifest = "[workspace]\nresolver = \"3\"\nmembers = [\n    \"a\",\n]\nexclude = [\"f\"]\n\n\
                         [workspace.package]\nversion = \"1\"\n";
         assert_eq!(
             small_workspace(manifest).unwrap(),
-            "[workspace]\nresolver = \"3\"\nmembers = [\"crates/log\", \"sim\"]\n\n\
-             [workspace.package]\nversion = \"1\"\n"
+            "[workspace]\nresolver = \"3\"\nmembers = [\"crates/log\", \"crates/coordinator\", \
+             \"crates/broker\", \"sim\"]\n\n[workspace.package]\nversion = \"1\"\n"
         );
     }
 }

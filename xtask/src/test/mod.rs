@@ -58,7 +58,7 @@ fn with_the_binary(
     report.step("simulation: crashes at every call, every flipped bit", || {
         steps::simulation(root, &built.sim)
     })?;
-    report.step("mutants: logs broken on purpose are caught", || steps::mutants(root))?;
+    report.step("mutants: what is broken on purpose is caught", || steps::mutants(root))?;
     match compat {
         Compat::Run => {
             report.step("crash: kill -9, power cuts, failing disks", || {

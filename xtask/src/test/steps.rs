@@ -139,7 +139,7 @@ pub(super) fn simulation(root: &Path, sim: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::check(ended.success, "simulation: its seed is in the output above"))
 }
 
-/// Each mutant is a test: it passes when the simulator catches it.
+/// Each mutant is a test: it passes when its check catches it.
 pub(super) fn mutants(root: &Path) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     for (mutant, met) in mutants::meet(root, &mutants::all())? {

@@ -12,7 +12,7 @@ use super::mutations::OverQuota;
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord};
 use crate::held::{Mark, Wait};
-use crate::{FetchInSession, QuotaRefused, Reply, Request, limits};
+use crate::{DescribeTopics, FetchInSession, QuotaRefused, Reply, Request, limits};
 
 /// Asks for the quotas of the entities that every filter takes.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ impl Broker {
     /// Makes a request ready to be decided: holds a fetch to what its client's window gives, and what
     /// creates or deletes partitions to what that leaves.
     pub fn prepare(&mut self, now: Now, client: &Client, over: OverQuota, request: &mut Request) {
-        let quotas = &self.catalog.quotas;
+        let (quotas, buckets) = (&self.catalog.quotas, &self.quota_buckets);
         self.mutations = None;
         match request {
             Request::Fetch(fetch) | Request::FetchInSession(FetchInSession { fetch, .. }) => {
@@ -159,8 +159,10 @@ impl Broker {
                 }
             }
             Request::CreateTopics(_) | Request::CreatePartitions(_) | Request::DeleteTopics(_) => {
-                let buckets = &self.quota_buckets;
                 self.mutations = Some(quotas.mutations(buckets, client, over, now.mono_ms));
+            }
+            Request::DescribeTopics(DescribeTopics { auto_create: true, .. }) => {
+                self.mutations = Some(quotas.mutations_by_naming(buckets, client, now.mono_ms));
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use tidings_broker::{
     DescribeTopics, EndsOfEpochs, EpochEnd, EpochPartition, Fetch, FetchRefused, Isolation,
-    ListOffsets, ListOffsetsPartition, OffsetSpec, TopicName, Topics,
+    ListOffsets, ListOffsetsPartition, NewTopic, OffsetSpec, TopicName, Topics,
 };
 
 use crate::rig::{Rig, batch, fetch};
@@ -82,6 +82,35 @@ fn damage_raises_every_epoch_and_readers_are_told_where_the_old_one_ended() {
     assert_eq!(listed(&mut rig, OffsetSpec::Latest), (4, 1));
     rig.topic("new");
     assert_eq!(epoch_of(&mut rig, "new"), 1);
+}
+
+#[test]
+fn a_topic_in_memory_that_was_not_stopped_has_a_new_epoch() {
+    type Ending = fn(Rig) -> Rig;
+    let table: [(&str, &str, Ending, i32, i64); 4] = [
+        ("memory", "killed", |rig| Rig::on(rig.disk.fork()), 1, 0),
+        ("memory", "stopped", Rig::restart, 0, 2),
+        ("disk", "killed", |rig| Rig::on(rig.disk.fork()), 0, 2),
+        ("disk", "stopped", Rig::restart, 0, 2),
+    ];
+    for (durability, how, ended_by, epoch, end) in table {
+        let what = format!("{durability}, {how}");
+        let mut rig = Rig::new();
+        let configs = vec![("tidings.durability".to_owned(), Some(durability.to_owned()))];
+        let (name, partitions) = ("a".to_owned(), Some(1));
+        rig.create(NewTopic { name, partitions, configs, ..NewTopic::default() }).expect("created");
+        rig.produce("a", 0, batch(&["x", "y"])).expect("there is room");
+        let mut rig = ended_by(rig);
+        assert_eq!(epoch_of(&mut rig, "a"), epoch, "{what}");
+        assert_eq!(end_of(&mut rig, 0, Some(epoch)), ended(0, end), "{what}");
+        // Others have come to where a reader was.
+        rig.produce("a", 0, batch(&["v", "w", "z"])).expect("there is room");
+        let mut old = fetch("a", 0, 2);
+        old.partitions[0].current_leader_epoch = Some(0);
+        let outcome = rig.fetch_now(old).remove(0).outcome.map(|_| ());
+        let fenced = FetchRefused::FencedEpoch { got: 0, current: 1 };
+        assert_eq!(outcome, if epoch == 0 { Ok(()) } else { Err(fenced) }, "{what}");
+    }
 }
 
 #[test]

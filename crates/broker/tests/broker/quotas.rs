@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use tidings_broker::{
     AlterQuotas, Call, Client, ConnectionOpened, CreatePartitions, CreateTopics, DeleteTopics,
-    DescribeQuotas, MorePartitions, NewTopic, OverQuota, QuotaAlteration, QuotaFilter, QuotaMatch,
-    QuotaRefused, TopicName, TopicRefused, Usage, limits,
+    DescribeQuotas, DescribeTopics, MorePartitions, NewTopic, OverQuota, QuotaAlteration,
+    QuotaFilter, QuotaMatch, QuotaRefused, TopicAnswer, TopicName, TopicRefused, Topics, Usage,
+    limits,
 };
 
 use crate::rig::Rig;
@@ -263,6 +264,34 @@ fn partitions_are_created_and_deleted_until_the_window_is_used_up() {
     rig.pass(10_000);
     let (created, pause_ms) = charged(&mut rig, Refused, creating(&["c"], 1));
     assert_eq!((outcomes(created), pause_ms), (vec![Ok(())], 1_000));
+}
+
+#[test]
+fn topics_that_are_created_by_naming_them_are_charged_and_refused_like_others() {
+    let mut rig = Rig::new();
+    // Ten in a window; a topic that is named has two.
+    alter(&mut rig, &[("client-id", Some("c"))], MUTATIONS, Some(1.0)).unwrap();
+    let naming = |names: &[&str]| DescribeTopics {
+        topics: Topics::These(names.iter().map(|name| TopicName::Name((*name).into())).collect()),
+        auto_create: true,
+    };
+    let made = |answers: Vec<TopicAnswer>| -> Vec<Result<usize, TopicRefused>> {
+        let partitions = |answer: TopicAnswer| answer.topic.map(|topic| topic.partitions.len());
+        answers.into_iter().map(partitions).collect()
+    };
+    let (named, pause_ms) =
+        charged(&mut rig, OverQuota::Slowed, naming(&["a", "b", "c", "d", "e", "f", "g"]));
+    let mut expected = vec![Ok(2); 6];
+    expected.push(Err(TopicRefused::Unknown));
+    assert_eq!((made(named), pause_ms), (expected, 0), "nobody is slowed down for it");
+    let (created, pause_ms) = charged(&mut rig, OverQuota::Refused, creating(&["h"], 1));
+    assert_eq!(created[0].outcome.clone().map(|_| ()), Err(TopicRefused::OverQuota));
+    assert_eq!(pause_ms, 2_000, "all twelve count");
+    let (named, _) = charged(&mut rig, OverQuota::Slowed, naming(&["a", "g"]));
+    assert_eq!(made(named), [Ok(2), Err(TopicRefused::Unknown)], "what is there is shown");
+    rig.pass(2_000);
+    let (named, _) = charged(&mut rig, OverQuota::Slowed, naming(&["g"]));
+    assert_eq!(made(named), [Ok(2)]);
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! To such a member its epoch is the generation, and the server is the leader. A join says what the member
 //! owns and is a step towards its target; the sync that follows gives it what it may have. A heartbeat
 //! answers REBALANCE_IN_PROGRESS when there is another step to be taken, for which the member joins
-//! again within its rebalance timeout.
+//! again within its rebalance timeout. A member that was removed and joins with what it owned is told, as in
+//! a classic group; Kafka lets it in, and it uses what others have until its sync is answered.
 
 use super::{ClassicMember, ConsumerGroup, Draft, Member, MemberState};
 use crate::config::positive;
@@ -40,6 +41,10 @@ impl Draft<'_> {
         let said = Subscription::decode(&offered.unwrap_or_default())
             .map_err(|_| GroupRefused::InconsistentProtocol)?;
         let owned = by_id(&said.owned, self.set.topics);
+        // Removed, it may not know that what it owns is somebody else's by now.
+        if brings_id && !owned.is_empty() && !self.group.members.contains_key(&id) {
+            return Err(GroupRefused::UnknownMember);
+        }
         let mut about =
             self.group.members.get(&id).map(|member| member.about.clone()).unwrap_or_default();
         let protocol = request.protocols[0].0.clone();

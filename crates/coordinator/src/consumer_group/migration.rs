@@ -2,7 +2,8 @@
 //!
 //! Upgrade: when the first member of the consumer protocol joins a classic group of consumers, its members
 //! become classic members of a consumer group with what they have as their target; the group epoch goes on
-//! from the generation. Downgrade: when the last of them is gone, the classic members are a classic group
+//! from the generation. What a member said that it owns and was not given again is its own until it joins
+//! without it: it may not know yet that it must give that up. Downgrade: when the last of them is gone, the classic members are a classic group
 //! again, whose generation goes on from the group epoch, and which rebalances at once.
 
 use std::collections::BTreeSet;
@@ -14,6 +15,12 @@ use super::{
 use crate::embedded::{Assignment, CONSUMER, Subscription, by_id, encode_assignment};
 use crate::group::Group;
 use crate::{GroupRefused, GroupSnapshot, GroupTrouble, MemberSnapshot, Partitions};
+
+/// What a classic member was given, and what it said that it owned when it joined.
+struct Has {
+    assigned: Partitions,
+    owned: Partitions,
+}
 
 const REFUSED: GroupRefused = GroupRefused::Other(GroupTrouble::NotFound);
 
@@ -30,28 +37,30 @@ impl Draft<'_> {
         let mut taken = BTreeSet::new();
         let mut members = Vec::new();
         for (id, member) in &classic.members {
-            let (about, assigned) = self.convert(classic, member)?;
+            let (about, mut has) = self.convert(classic, member)?;
             // A leader may have given a partition to two: the first keeps it.
-            let assigned: Partitions = assigned.iter().filter(|at| taken.insert(*at)).collect();
-            members.push((id.clone(), about, assigned));
+            has.assigned = has.assigned.iter().filter(|at| taken.insert(*at)).collect();
+            members.push((id.clone(), about, has));
         }
         for (id, about, _) in &mut members {
             let about = Some(std::mem::take(about));
             self.change(ConsumerRecord::Member { id: id.clone(), about });
         }
         self.change(ConsumerRecord::Epoch(Some(GroupEpoch { epoch, metadata_hash: 0 })));
-        for (id, _, assigned) in &members {
-            let partitions = Some(assigned.clone());
+        for (id, _, has) in &members {
+            let partitions = Some(has.assigned.clone());
             self.change(ConsumerRecord::Target { id: id.clone(), partitions });
         }
         self.change(ConsumerRecord::TargetEpoch(Some(epoch)));
-        for (id, _, assigned) in members {
+        for (id, _, Has { assigned, owned }) in members {
+            let revoking: Partitions = owned.iter().filter(|at| taken.insert(*at)).collect();
+            let gives_up = !revoking.is_empty();
             let current = CurrentAssignment {
                 epoch,
                 previous_epoch: epoch,
-                state: MemberState::Stable,
+                state: if gives_up { MemberState::Unrevoked } else { MemberState::Stable },
                 assigned,
-                revoking: Partitions::default(),
+                revoking,
             };
             self.change(ConsumerRecord::Current { id, current: Some(current) });
         }
@@ -62,7 +71,7 @@ impl Draft<'_> {
         &self,
         classic: &Group,
         member: &crate::member::Member,
-    ) -> Result<(AboutMember, Partitions), GroupRefused> {
+    ) -> Result<(AboutMember, Has), GroupRefused> {
         let chosen = classic.protocol.clone().or_else(|| Some(member.protocols.first()?.0.clone()));
         let metadata = member.metadata(&chosen.unwrap_or_default());
         let said = Subscription::decode(&metadata).map_err(|_| REFUSED)?;
@@ -71,6 +80,8 @@ impl Draft<'_> {
             // Of an assignor that the server does not know.
             return Err(REFUSED);
         }
+        let (assigned, owned) =
+            (by_id(&has.partitions, self.set.topics), by_id(&said.owned, self.set.topics));
         let snapshot = member.snapshot("", "");
         let about = AboutMember {
             instance_id: snapshot.instance_id,
@@ -86,7 +97,7 @@ impl Draft<'_> {
                 protocols: member.protocols.clone(),
             }),
         };
-        Ok((about, by_id(&has.partitions, self.set.topics)))
+        Ok((about, Has { assigned, owned }))
     }
 
     /// Whether the group is to be a classic one again when these have left.

@@ -1,4 +1,4 @@
-//! Members of both protocols that join, beat, freeze, leave, restart, and whose requests are repeated
+//! Members of the consumer protocol that join, beat, freeze, leave, restart, and whose requests are repeated
 //! and late, driven by a seed; the coordinator dies now and then and comes back with what the log has, or
 //! with all but the last few records of it.
 //!
@@ -13,20 +13,11 @@ use tidings_coordinator::{
     TopicFacts,
 };
 
-use crate::consumer_protocol::{enter, owning, reloaded, state};
+use crate::consumer_protocol::{enter, of_orders, owning, reloaded, state};
 use crate::house::{GROUP, House, ORDERS_ID, commit, join, sync};
+use crate::simulation::Dice;
 
 const PARTITIONS: i32 = 7;
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 /// A client as well behaved as Kafka's own, except where the dice freeze it.
 struct Client {
@@ -278,7 +269,7 @@ struct Classic {
     syncing: Option<u64>,
 }
 
-fn subscription(owned: &BTreeSet<i32>) -> bytes::Bytes {
+pub(crate) fn subscription(owned: &BTreeSet<i32>) -> bytes::Bytes {
     let mut bytes = b"\0\x01\0\0\0\x01\0\x06orders\xff\xff\xff\xff\0\0\0\x01\0\x06orders".to_vec();
     bytes.extend_from_slice(&i32::try_from(owned.len()).unwrap().to_be_bytes());
     owned.iter().for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
@@ -286,7 +277,7 @@ fn subscription(owned: &BTreeSet<i32>) -> bytes::Bytes {
 }
 
 /// The partitions of `orders` in an assignment of version 1.
-fn assigned(bytes: &[u8]) -> BTreeSet<i32> {
+pub(crate) fn assigned(bytes: &[u8]) -> BTreeSet<i32> {
     if bytes.len() < 18 {
         return BTreeSet::new();
     }
@@ -294,7 +285,7 @@ fn assigned(bytes: &[u8]) -> BTreeSet<i32> {
     numbers.map(|number| i32::from_be_bytes(number.try_into().unwrap())).collect()
 }
 
-fn assignment(numbers: &[i32]) -> String {
+pub(crate) fn assignment(numbers: &[i32]) -> String {
     let mut bytes = b"\0\x01\0\0\0\x01\0\x06orders".to_vec();
     bytes.extend_from_slice(&i32::try_from(numbers.len()).unwrap().to_be_bytes());
     numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
@@ -428,6 +419,50 @@ fn a_group_is_upgraded_by_its_first_new_member_and_downgraded_when_the_last_leav
         assert!(clients[0].owned.is_disjoint(&clients[1].owned));
         assert_eq!(reloaded(house).describe(GROUP).members.len(), 2);
     }
+}
+
+/// A classic member that has been told to give partitions up, or is about to be, uses them until it joins
+/// without them: so in the group that it is converted to.
+#[test]
+fn what_a_classic_member_gives_up_nobody_gets_before_it_says_so_in_an_upgraded_group() {
+    let mut house = House::default();
+    let member = |numbers: &[i32], id: &str| JoinGroup {
+        protocols: vec![(
+            "cooperative-sticky".to_owned(),
+            subscription(&numbers.iter().copied().collect()),
+        )],
+        ..join(id)
+    };
+    let old = house.join_now(member(&[], "")).member_id;
+    house.sync_now(sync(&old, 1, &[(old.as_str(), assignment(&[0, 1, 2, 3]).as_str())])).unwrap();
+    // In the next generation it is left two.
+    let joined = house.join_now(member(&[0, 1, 2, 3], &old));
+    assert_eq!(joined.generation, 2);
+    house.send_sync(sync(&old, 2, &[(old.as_str(), assignment(&[0, 1]).as_str())]));
+
+    let beat = house.consumer_beat(enter("new")).expect("the group is upgraded");
+    assert_eq!(beat.assignment, Some(Partitions::default()), "it may still use all four");
+    assert_eq!(house.beat(&old, 2), Err(GroupRefused::Rebalancing));
+    let joined = house.join_now(member(&[0, 1], &old));
+    let synced = house.sync_now(sync(&old, joined.generation, &[])).unwrap();
+    assert_eq!(assigned(&synced), BTreeSet::from([0, 1]));
+    let beat = house.consumer_beat(owning("new", beat.epoch, &Partitions::default())).unwrap();
+    assert_eq!(beat.assignment, Some(of_orders(&[2, 3])));
+}
+
+#[test]
+fn a_classic_member_that_was_removed_learns_it_before_it_joins_an_upgraded_group_again() {
+    let mut house = House::default();
+    house.consumer_beat(enter("new")).unwrap();
+    let old = |owned: &[i32], id: &str| JoinGroup {
+        protocols: vec![("range".to_owned(), subscription(&owned.iter().copied().collect()))],
+        ..join(id)
+    };
+    let joined = house.join_now(old(&[], "given-out-before"));
+    assert_eq!(joined.member_id, "given-out-before", "it owns nothing yet");
+    house.leave(&[("given-out-before", None)]);
+    let refused = house.refused_join(old(&[2, 3], "given-out-before"));
+    assert_eq!(refused, GroupRefused::UnknownMember);
 }
 
 #[test]

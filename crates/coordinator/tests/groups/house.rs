@@ -128,6 +128,13 @@ impl House {
         }
     }
 
+    /// Answers that nobody has read are lost.
+    pub(crate) fn forget_answers(&mut self) {
+        self.joins.clear();
+        self.syncs.clear();
+        self.beats.clear();
+    }
+
     pub(crate) fn send_join(&mut self, request: JoinGroup) -> u64 {
         self.last += 1;
         let fresh = u128::from(self.last).to_be_bytes();
@@ -216,6 +223,15 @@ impl House {
     pub(crate) fn keep(&mut self, record: Record) {
         self.kept.push(record.clone());
         self.groups.apply(self.now(), record);
+    }
+
+    /// The generation that the log has of the classic group; 0 when it has none.
+    pub(crate) fn kept_generation(&self) -> i32 {
+        let generation = |record: &Record| match record {
+            Record::Group { snapshot, .. } => Some(snapshot.as_ref().map_or(0, |s| s.generation)),
+            Record::Offset { .. } | Record::Consumer { .. } => None,
+        };
+        self.kept.iter().rev().find_map(generation).unwrap_or(0)
     }
 
     pub(crate) fn state(&self) -> &'static str {

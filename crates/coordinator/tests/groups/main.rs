@@ -4,5 +4,6 @@ mod consumer_protocol;
 mod consumer_simulation;
 mod house;
 mod membership;
+mod mixed_simulation;
 mod offsets;
 mod simulation;

@@ -386,6 +386,29 @@ fn an_administrator_can_remove_a_static_member_by_instance() {
     assert_eq!(house.groups.describe(GROUP).members.len(), 1);
 }
 
+/// As Kafka describes it: metadata only while it is stable, assignments until there are others or the
+/// leader is to assign again.
+#[test]
+fn a_group_that_rebalances_shows_the_assignments_of_the_generation_before() {
+    let (mut house, leader, follower) = House::with_two_members();
+    let check =
+        |house: &House, state: &str, metadata: &'static str, assigned: [&'static str; 2]| {
+            let described = house.groups.describe(GROUP);
+            let members = described.members.into_iter();
+            let shown: Vec<(Bytes, Bytes)> = members.map(|m| (m.metadata, m.assignment)).collect();
+            let expected = assigned.map(|own| (Bytes::from(metadata), Bytes::from(own)));
+            assert_eq!((described.state, shown), (state, expected.to_vec()));
+        };
+    check(&house, "Stable", "topics", ["left", "right"]);
+    house.send_join(join(&leader));
+    check(&house, "PreparingRebalance", "", ["left", "right"]);
+    house.send_join(join(&follower));
+    check(&house, "CompletingRebalance", "", ["left", "right"]);
+    let others = vec![("range".to_owned(), Bytes::from_static(b"others"))];
+    house.send_join(JoinGroup { protocols: others, ..join(&follower) });
+    check(&house, "PreparingRebalance", "", ["", ""]);
+}
+
 // ---- what is kept ------------------------------------------------------------------------------
 
 /// A coordinator that knows only what was kept.

@@ -14,10 +14,10 @@ use crate::house::{GROUP, House, commit, join, static_join, sync};
 const PARTITIONS: usize = 7;
 
 /// Sequence of a linear congruential generator; the seed names the run.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
@@ -188,7 +188,11 @@ impl World {
         let member = described.members.iter().any(|member| member.member_id == id);
         let outcome = self.house.commit(&commit(id, generation, i64::from(generation))).map(|_| ());
         match &outcome {
-            Ok(()) => assert!(member, "{id} is no member and committed"),
+            Ok(()) => {
+                assert!(member, "{id} is no member and committed");
+                let kept = self.house.kept_generation();
+                assert!(generation >= kept, "{id} committed in {generation} after {kept}");
+            }
             Err(GroupRefused::UnknownMember) => assert!(!member, "{id} is a member"),
             Err(_) => {}
         }

@@ -9,13 +9,17 @@ use tidings_coordinator::{
 
 use crate::decisions::NOW;
 
-fn coordinator() -> Coordinator {
+pub(crate) fn coordinator() -> Coordinator {
     let mut groups = Coordinator::new();
     groups.topics_mut().put("orders", TopicFacts { id: [1; 16], partitions: i32::MAX });
     groups
 }
 
 fn commit(offset: i64) -> CommitOffsets {
+    commit_at(0, offset)
+}
+
+pub(crate) fn commit_at(partition: usize, offset: i64) -> CommitOffsets {
     CommitOffsets {
         group: "g".into(),
         generation: -1,
@@ -24,7 +28,7 @@ fn commit(offset: i64) -> CommitOffsets {
         knows_epochs: false,
         partitions: vec![CommitPartition {
             topic: TopicName::Name("orders".into()),
-            partition: 0,
+            partition: i32::try_from(partition).expect("few partitions"),
             offset,
             leader_epoch: -1,
             metadata: None,
@@ -46,7 +50,12 @@ fn commit_outside(groups: &mut Coordinator, offset: i64) {
 
 /// The offset, and whether another one is pending.
 fn shown(groups: &Coordinator) -> (i64, bool) {
-    let wanted = WantedOffsets::These(vec![(TopicName::Name("orders".into()), 0)]);
+    shown_at(groups, 0)
+}
+
+pub(crate) fn shown_at(groups: &Coordinator, partition: usize) -> (i64, bool) {
+    let partition = i32::try_from(partition).expect("few partitions");
+    let wanted = WantedOffsets::These(vec![(TopicName::Name("orders".into()), partition)]);
     let asked = FetchOffsets { group: "g".into(), member: None, wanted };
     let shown = groups.committed(&asked).expect("answered").remove(0);
     let offset = shown.outcome.expect("a known topic").map_or(-1, |held| held.offset);

@@ -1,24 +1,32 @@
 //! Producers that share transactional ids, a network that repeats, reorders, delays and loses, a
-//! coordinator that crashes at any record, driven by a seed.
+//! coordinator that crashes at any record, driven by a seed. Transactions commit offsets of a group, too;
+//! producers come back with the epoch that they had (KIP-360), and some begin when epochs run out.
 //!
-//! The world keeps one log, as the node does: records of transactions, batches and markers in the order of
-//! their appends. A crash leaves any prefix that has all that was answered; what is left of a decided
-//! transaction is carried out when it is loaded.
+//! The world keeps one log, as the node does: records of transactions, batches, offsets and markers in the
+//! order of their appends. A crash leaves any prefix that has all that was answered; what is left of a
+//! decided transaction is carried out when it is loaded.
 //!
-//! Checked: all batches of a transaction come to the same end, the one its producer was told; nothing
-//! is open when time has run out; a producer that was fenced has no success; a repeated end has the
-//! same answer; every prefix of the log loads to the state that it was written from.
+//! Checked: all batches and offsets of a transaction come to the same end, the one its producer was told, and
+//! are visible only if it asked for that;
+//! nothing is open when time has run out; a producer that was fenced has no success; a repeated end has the
+//! same answer; no marker is older than what it ends; the group has what was committed last; every prefix of
+//! the log loads to the state that it was written from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_coordinator::{
-    Due, EndDecision, EndTransaction, InitDecision, InitTransactions, Now, TransactionEnd,
-    TransactionMarker, TransactionProducer, TransactionRecord, TransactionRefused,
+    Coordinator, Due, EndDecision, EndTransaction, InitDecision, InitTransactions, Now,
+    TransactionEnd, TransactionMarker, TransactionProducer, TransactionRecord, TransactionRefused,
     TransactionVersion, Transactions,
 };
 
+use crate::offsets::{commit_at, coordinator, shown_at};
+
 const IDS: [&str; 2] = ["t0", "t1"];
 const PARTITIONS: i32 = 3;
+/// Stands for the partition with the offsets.
+const OFFSETS: i32 = PARTITIONS;
+const CLIENTS: usize = 3;
 const TIMEOUT_MS: i32 = 60_000;
 
 struct Dice(u64);
@@ -34,15 +42,45 @@ impl Dice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Record(TransactionRecord),
-    Batch { partition: i32, producer: (i64, i16), sequence: u64, attempt: u64 },
-    Marker { partition: i32, marker: TransactionMarker },
+    Batch {
+        partition: i32,
+        producer: (i64, i16),
+        sequence: u64,
+        attempt: u64,
+    },
+    /// The attempt's number is the offset that it commits in its client's partition.
+    Offsets {
+        client: usize,
+        producer: (i64, i16),
+        attempt: u64,
+    },
+    Marker {
+        partition: i32,
+        marker: TransactionMarker,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ask {
-    Init,
-    Produce { partition: i32, sequence: u64, attempt: u64 },
-    End { end: TransactionEnd, attempt: u64 },
+    Init {
+        expected: Option<(i64, i16)>,
+    },
+    /// By the first version.
+    Add {
+        partition: i32,
+    },
+    Produce {
+        partition: i32,
+        sequence: u64,
+        attempt: u64,
+    },
+    Offsets {
+        attempt: u64,
+    },
+    End {
+        end: TransactionEnd,
+        attempt: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +95,7 @@ struct Message {
 
 type Answer = Result<(i64, i16), TransactionRefused>;
 
+#[derive(Default)]
 struct Client {
     id: &'static str,
     life: u64,
@@ -64,6 +103,8 @@ struct Client {
     /// What it waits for.
     asked: Option<Message>,
     attempt: u64,
+    /// The partitions that were added to it.
+    added: BTreeSet<i32>,
     batches_left: u64,
     sent: u64,
 }
@@ -75,6 +116,9 @@ struct World {
     log: Vec<Entry>,
     durable: usize,
     held: Transactions,
+    groups: Coordinator,
+    /// The epoch of a new producer.
+    first_epoch: i16,
     next_producer: i64,
     network: Vec<Message>,
     /// Answers that wait until so much of the log is durable.
@@ -83,6 +127,8 @@ struct World {
     /// Of each id the identity that a producer was last told when it started.
     told: BTreeMap<&'static str, (i64, i16)>,
     ends: BTreeMap<u64, (TransactionEnd, u64)>,
+    /// The attempts that their producers asked to commit.
+    commits: BTreeSet<u64>,
     /// Batches of an attempt that were acknowledged.
     acknowledged: BTreeMap<u64, u64>,
     numbers: u64,
@@ -90,15 +136,7 @@ struct World {
 
 impl World {
     fn new(seed: u64, version: TransactionVersion) -> Self {
-        let client = |index: usize| Client {
-            id: IDS[index % IDS.len()],
-            life: 0,
-            producer: None,
-            asked: None,
-            attempt: 0,
-            batches_left: 0,
-            sent: 0,
-        };
+        let client = |index: usize| Client { id: IDS[index % IDS.len()], ..Client::default() };
         Self {
             version,
             dice: Dice(seed),
@@ -106,12 +144,15 @@ impl World {
             log: Vec::new(),
             durable: 0,
             held: Transactions::new(),
+            groups: coordinator(),
+            first_epoch: if seed.is_multiple_of(2) { 0 } else { i16::MAX - 12 },
             next_producer: 1,
             network: Vec::new(),
             answers: Vec::new(),
-            clients: (0..3).map(client).collect(),
+            clients: (0..CLIENTS).map(client).collect(),
             told: BTreeMap::new(),
             ends: BTreeMap::new(),
+            commits: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             numbers: 0,
         }
@@ -134,7 +175,11 @@ impl World {
             if !surely && self.dice.roll(12) == 0 {
                 return;
             }
-            self.log.push(Entry::Marker { partition: *partition, marker: closing.marker });
+            let marker = closing.marker;
+            self.log.push(Entry::Marker { partition: *partition, marker });
+            if *partition == OFFSETS {
+                self.groups.end_transaction(self.now, marker.producer_id, marker.end);
+            }
         }
         self.append(closing.complete);
     }
@@ -147,14 +192,23 @@ impl World {
     fn handle(&mut self, message: Message) {
         let id = self.clients[message.client].id;
         let answer = match message.ask {
-            Ask::Init => self.init(id),
+            Ask::Init { expected } => self.init(id, expected),
+            Ask::Add { partition } => self.add(id, message.producer, partition),
             Ask::Produce { partition, sequence, attempt } => {
-                self.produce(id, message.producer, (partition, sequence, attempt))
+                let producer = message.producer;
+                let batch = Entry::Batch { partition, producer, sequence, attempt };
+                self.write(id, producer, partition).map(|()| {
+                    if !self.log.contains(&batch) {
+                        self.log.push(batch);
+                    }
+                    producer
+                })
             }
+            Ask::Offsets { attempt } => self.commit_offsets(id, &message, attempt),
             Ask::End { end, .. } => self.end(id, message.producer, end),
         };
         if let (Ok(_), Some(told)) = (&answer, self.told.get(id))
-            && message.ask != Ask::Init
+            && !matches!(message.ask, Ask::Init { .. })
         {
             let is_older = message.producer.0 == told.0 && message.producer.1 < told.1;
             assert!(!is_older, "{message:?} had a success although {told:?} was told");
@@ -162,19 +216,20 @@ impl World {
         self.answers.push((self.log.len(), message, answer));
     }
 
-    fn init(&mut self, id: &str) -> Answer {
-        let request = InitTransactions {
-            transactional_id: id.to_owned(),
-            timeout_ms: TIMEOUT_MS,
-            expected: None,
-        };
+    fn init(&mut self, id: &str, expected: Option<(i64, i16)>) -> Answer {
+        let request =
+            InitTransactions { transactional_id: id.to_owned(), timeout_ms: TIMEOUT_MS, expected };
         for _ in 0..2 {
             match self.held.decide_init(self.now, &request, self.next_producer, self.version)? {
                 InitDecision::AbortFirst(record) => {
                     self.append(record);
                     self.finish(id, false);
                 }
-                InitDecision::Begin(record) => {
+                InitDecision::Begin(mut record) => {
+                    if self.held.get(id).is_none() {
+                        let begins = record.transaction.as_mut().expect("no tombstone");
+                        begins.epoch = self.first_epoch;
+                    }
                     self.append(record);
                     let begun = self.held.get(id).expect("it has begun");
                     return Ok((begun.producer_id, begun.epoch));
@@ -184,30 +239,34 @@ impl World {
         unreachable!("what is aborted is not ongoing")
     }
 
-    fn produce(
-        &mut self,
-        id: &str,
-        producer: (i64, i16),
-        (partition, sequence, attempt): (i32, u64, u64),
-    ) -> Answer {
-        let speaker = TransactionProducer {
-            transactional_id: id,
-            producer_id: producer.0,
-            epoch: producer.1,
-        };
-        let added = self.held.decide_add(
-            self.now,
-            speaker,
-            [("a", partition)].into_iter(),
-            self.version,
-        )?;
+    fn add(&mut self, id: &str, producer: (i64, i16), partition: i32) -> Answer {
+        let partitions = [("a", partition)].into_iter();
+        let speaker = speaker(id, producer);
+        let added = self.held.decide_add(self.now, speaker, partitions, self.version)?;
         if let Some(record) = added {
             self.append(record);
         }
-        let batch = Entry::Batch { partition, producer, sequence, attempt };
-        if !self.log.contains(&batch) {
-            self.log.push(batch);
+        Ok(producer)
+    }
+
+    /// Whether the producer may write to a partition, which by the second version is thereby added.
+    fn write(
+        &mut self,
+        id: &str,
+        producer: (i64, i16),
+        partition: i32,
+    ) -> Result<(), TransactionRefused> {
+        match self.version {
+            TransactionVersion::One => self.held.verify(speaker(id, producer), "a", partition),
+            TransactionVersion::Two => self.add(id, producer, partition).map(|_| ()),
         }
+    }
+
+    fn commit_offsets(&mut self, id: &str, message: &Message, attempt: u64) -> Answer {
+        let (client, producer) = (message.client, message.producer);
+        self.write(id, producer, OFFSETS)?;
+        self.log.push(Entry::Offsets { client, producer, attempt });
+        commit_offsets(&mut self.groups, self.now, (client, producer.0), attempt);
         Ok(producer)
     }
 
@@ -246,9 +305,15 @@ impl World {
         self.log.truncate(self.log.len() - lost as usize);
         self.durable = self.log.len();
         self.answers.clear();
-        self.held = load(self.now, &self.log);
-        self.finish_all(true);
+        self.load();
         self.durable = self.log.len();
+    }
+
+    /// The node opens with what the log has.
+    fn load(&mut self) {
+        self.held = load(self.now, &self.log);
+        self.groups = load_groups(self.now, &self.log);
+        self.finish_all(true);
     }
 
     // ---- the clients ---------------------------------------------------------------------------
@@ -264,22 +329,34 @@ impl World {
             }
             return;
         }
-        let Some(producer) = client.producer else { return self.ask(index, (0, 0), Ask::Init) };
+        let Some(producer) = client.producer else {
+            return self.ask(index, (0, 0), Ask::Init { expected: None });
+        };
         if client.attempt == 0 {
             self.numbers += 1;
             client.attempt = self.numbers;
+            client.added.clear();
             client.batches_left = 1 + self.dice.roll(4);
         }
         let attempt = client.attempt;
         let ask = if client.batches_left > 0 {
-            client.sent += 1;
-            let partition = (self.dice.roll(PARTITIONS as u64)) as i32;
-            Ask::Produce { partition, sequence: client.sent, attempt }
+            let partition = (self.dice.roll(PARTITIONS as u64 + 1)) as i32;
+            if self.version == TransactionVersion::One && client.added.insert(partition) {
+                Ask::Add { partition }
+            } else if partition == OFFSETS {
+                Ask::Offsets { attempt }
+            } else {
+                client.sent += 1;
+                Ask::Produce { partition, sequence: client.sent, attempt }
+            }
         } else {
             let end = match self.dice.roll(3) {
                 0 => TransactionEnd::Abort,
                 _ => TransactionEnd::Commit,
             };
+            if end == TransactionEnd::Commit {
+                self.commits.insert(attempt);
+            }
             Ask::End { end, attempt }
         };
         self.ask(index, producer, ask);
@@ -305,7 +382,7 @@ impl World {
                 || client.asked.is_none_or(|asked| asked.number != message.number)
         };
         // By the second version copies may arrive at any later time.
-        let may_stay = self.version == TransactionVersion::Two && message.ask != Ask::Init;
+        let may_stay = self.version == TransactionVersion::Two;
         let kept = may_stay && self.dice.roll(8) == 0;
         if !kept {
             self.network.swap_remove(at);
@@ -327,14 +404,15 @@ impl World {
         }
         client.asked = None;
         match (message.ask, answer) {
-            (Ask::Init, Ok(identity)) => {
+            (Ask::Add { .. }, Ok(_)) => {}
+            (Ask::Init { .. }, Ok(identity)) => {
                 client.producer = Some(identity);
                 let told = self.told.entry(client.id).or_insert(identity);
                 if told.0 != identity.0 || told.1 < identity.1 {
                     *told = identity;
                 }
             }
-            (Ask::Produce { attempt, .. }, Ok(_)) => {
+            (Ask::Produce { attempt, .. } | Ask::Offsets { attempt }, Ok(_)) => {
                 client.batches_left -= 1;
                 *self.acknowledged.entry(attempt).or_default() += 1;
             }
@@ -345,7 +423,15 @@ impl World {
                 client.attempt = 0;
             }
             (_, Err(TransactionRefused::Concurrent)) => client.asked = Some(message),
-            (_, Err(_)) => Self::reborn(client),
+            (Ask::Init { .. }, Err(_)) => Self::reborn(client),
+            (_, Err(_)) => {
+                let had = client.producer;
+                Self::reborn(client);
+                // It goes on with the next epoch, if nobody else has it.
+                if had.is_some() && self.dice.roll(2) == 0 {
+                    self.ask(message.client, (0, 0), Ask::Init { expected: had });
+                }
+            }
         }
     }
 
@@ -387,17 +473,29 @@ impl World {
             "seed {seed}"
         );
         let mut fates: BTreeMap<u64, (TransactionEnd, u64)> = BTreeMap::new();
+        let mut committed = [-1; CLIENTS];
         for (at, entry) in self.log.iter().enumerate() {
-            let Entry::Batch { partition, producer, attempt, .. } = entry else { continue };
-            let fate = self.log[at..].iter().find_map(|later| match later {
+            let (partition, producer, attempt) = match entry {
+                Entry::Batch { partition, producer, attempt, .. } => (partition, producer, attempt),
+                Entry::Offsets { producer, attempt, .. } => (&OFFSETS, producer, attempt),
+                Entry::Record(_) | Entry::Marker { .. } => continue,
+            };
+            let marker = self.log[at..].iter().find_map(|later| match later {
                 Entry::Marker { partition: where_, marker }
                     if where_ == partition && marker.producer_id == producer.0 =>
                 {
-                    Some(marker.end)
+                    Some(marker)
                 }
                 _ => None,
             });
-            let fate = fate.unwrap_or_else(|| panic!("seed {seed}: attempt {attempt} is open"));
+            let marker = marker.unwrap_or_else(|| panic!("seed {seed}: attempt {attempt} is open"));
+            assert!(marker.epoch >= producer.1, "seed {seed}: {marker:?} ends {entry:?}");
+            let fate = marker.end;
+            let asked = fate == TransactionEnd::Abort || self.commits.contains(attempt);
+            assert!(asked, "seed {seed}: attempt {attempt} is visible and was not to be yet");
+            if let (Entry::Offsets { client, .. }, TransactionEnd::Commit) = (entry, fate) {
+                committed[*client] = attempt.cast_signed();
+            }
             let of_attempt = fates.entry(*attempt).or_insert((fate, 0));
             assert_eq!(of_attempt.0, fate, "seed {seed}: attempt {attempt} is half visible");
             of_attempt.1 += 1;
@@ -407,7 +505,40 @@ impl World {
             assert_eq!(fate, *told, "seed {seed}: attempt {attempt}");
             assert!(found >= *batches, "seed {seed}: attempt {attempt} lost a batch");
         }
+        for (client, offset) in committed.into_iter().enumerate() {
+            assert_eq!(shown_at(&self.groups, client), (offset, false), "seed {seed}: {client}");
+        }
     }
+}
+
+fn speaker(id: &str, (producer_id, epoch): (i64, i16)) -> TransactionProducer<'_> {
+    TransactionProducer { transactional_id: id, producer_id, epoch }
+}
+
+fn commit_offsets(groups: &mut Coordinator, now: Now, who: (usize, i64), attempt: u64) {
+    let (client, producer_id) = who;
+    let request = commit_at(client, attempt.cast_signed());
+    let decision = groups.decide_commit_in_transaction(now, &request).expect("allowed");
+    for record in decision.records {
+        groups.apply_in_transaction(producer_id, record);
+    }
+}
+
+/// The groups that a log says.
+fn load_groups(now: Now, log: &[Entry]) -> Coordinator {
+    let mut groups = coordinator();
+    for entry in log {
+        match entry {
+            Entry::Offsets { client, producer, attempt } => {
+                commit_offsets(&mut groups, now, (*client, producer.0), *attempt);
+            }
+            Entry::Marker { partition: OFFSETS, marker } => {
+                groups.end_transaction(now, marker.producer_id, marker.end);
+            }
+            Entry::Marker { .. } | Entry::Record(_) | Entry::Batch { .. } => {}
+        }
+    }
+    groups
 }
 
 /// The state that a log says.
@@ -427,7 +558,7 @@ fn load(now: Now, log: &[Entry]) -> Transactions {
 /// Runs one seed; returns how many transactions ended as their producers asked.
 fn run(seed: u64, version: TransactionVersion) -> usize {
     let mut world = World::new(seed, version);
-    for _ in 0..3_000 {
+    for _ in 0..4_000 {
         world.step();
     }
     world.check(seed);
@@ -449,17 +580,18 @@ fn transactions_are_whole_by_the_first_version_without_late_copies() {
 
 #[test]
 fn every_prefix_of_the_log_comes_to_an_end() {
-    for seed in 1..=20 {
-        let mut world = World::new(seed, TransactionVersion::Two);
+    use TransactionVersion::{One, Two};
+    for (seed, version) in (1..=20).map(|seed| (seed, if seed % 4 < 2 { One } else { Two })) {
+        let mut world = World::new(seed, version);
         for _ in 0..400 {
             world.step();
         }
         for cut in 0..=world.log.len() {
-            let mut left = World::new(seed, TransactionVersion::Two);
+            let mut left = World::new(seed, version);
             left.now = world.now;
+            left.commits = world.commits.clone();
             left.log = world.log[..cut].to_vec();
-            left.held = load(left.now, &left.log);
-            left.finish_all(true);
+            left.load();
             left.check(seed);
         }
     }

@@ -78,6 +78,8 @@ pub(crate) struct JournalFound {
     /// Damage to frames that had been acknowledged, each with its exact bytes in the ring. Entries after
     /// it are there all the same.
     pub(crate) damaged: Vec<Fault>,
+    /// It was closed, with everything in segments and nothing lost.
+    pub(crate) closed: bool,
     /// Frames after the first hole that nobody was told were durable: dropped.
     pub(crate) torn_frames: u64,
 }
@@ -201,6 +203,7 @@ impl Journal {
         let found = JournalFound {
             entries: entries_of(&recovered.frames),
             damaged,
+            closed: control.clean,
             torn_frames: recovered.torn_frames,
         };
         let frames: VecDeque<Placed> = recovered.frames.iter().map(|f| f.placed()).collect();

@@ -66,11 +66,8 @@ impl Store {
             self.advanced.insert(id);
         } else {
             // Nothing may be durable here without what came before it.
-            for earlier in log.take_loose() {
-                let sequence = self.journal.push(log.key(), EntryKind::Batch, &[earlier]);
-                log.needs_frame(Some(sequence));
-                self.pushed.push_back(Pushed::Again);
-            }
+            self.journal_loose(id);
+            let log = self.logs.get_mut(&id).ok_or_else(|| unknown("append to", id))?;
             let sequence = self.journal.push(log.key(), EntryKind::Batch, &placed.parts);
             log.accept(batch, &header, Some(sequence));
             self.pushed.push_back(Pushed::Batch(id, header));
@@ -78,6 +75,16 @@ impl Store {
         self.unflushed_bytes += bytes as u64;
         let (base_offset, last_offset) = (header.base_offset, header.last_offset());
         Ok(Appended::Written { base_offset, last_offset })
+    }
+
+    /// What a log has in memory only goes into the journal.
+    pub(super) fn journal_loose(&mut self, id: LogId) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        for batch in log.take_loose() {
+            let sequence = self.journal.push(log.key(), EntryKind::Batch, &[batch]);
+            log.needs_frame(Some(sequence));
+            self.pushed.push_back(Pushed::Again);
+        }
     }
 
     /// Moves the log start offset up to `offset`, or to the durable offset if that is less; true when it

@@ -87,7 +87,9 @@ impl Store {
             && self.unopened.first_sequence().is_none()
             && self.pushed.is_empty()
             && !self.journal.stalled();
-        if all_in_segments {
+        let lost = self.lost_by_closing();
+        // The mark tells the next opening that nothing was lost.
+        if all_in_segments && lost.is_none() {
             self.journal.close()?;
             if let Some(checkpoint) = self.checkpoint.as_ref().filter(|_| self.flushing.kafka_stale)
             {
@@ -95,7 +97,7 @@ impl Store {
                 drop(kafka::write(self.handles.disk(), checkpoint));
             }
         }
-        if let Some(lost) = self.lost_by_closing() {
+        if let Some(lost) = lost {
             return Err(lost);
         }
         match self.flush_fault().filter(|_| !all_in_segments) {

@@ -65,6 +65,9 @@ pub struct StoreRecovered {
     pub journal_entries: u64,
     /// Frames nobody was told were durable, dropped.
     pub torn_frames: u64,
+    /// The store was closed and everything was in segments: logs that skip the journal have lost nothing.
+    /// Otherwise they may have lost what was not flushed.
+    pub closed: bool,
     /// Damage to the journal or the checkpoint.
     pub damaged: Vec<Fault>,
 }
@@ -113,10 +116,14 @@ impl Store {
         self.logs.get(&id)
     }
 
-    /// Applies from the next append and the next flush on.
+    /// Applies from the next append and the next flush on. What a log that begins to use the journal has in
+    /// memory only goes there at once.
     pub fn configure(&mut self, id: LogId, config: LogConfig) {
-        if let Some(log) = self.logs.get_mut(&id) {
-            log.configure(config);
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let begins = log.config().volatile && !config.volatile;
+        log.configure(config);
+        if begins && self.begun {
+            self.journal_loose(id);
         }
     }
 

@@ -71,6 +71,7 @@ impl Store {
         let recovered = StoreRecovered {
             journal_entries: journaled.entries.len() as u64,
             torn_frames: journaled.torn_frames,
+            closed: journaled.closed,
             damaged: journaled.damaged.iter().cloned().chain(found.damaged).collect(),
         };
         let mut unopened = Unopened {

@@ -47,7 +47,7 @@ fn a_clean_stop_leaves_all_in_segments_and_opening_finds_it() {
         }
         let disk = node.close();
         let node = Node::open_with(&disk, config, 2);
-        assert_eq!(node.recovered, StoreRecovered::default());
+        assert_eq!(node.recovered, StoreRecovered { closed: true, ..StoreRecovered::default() });
         assert_eq!(node.logs, [Recovered::default(), Recovered::default()]);
         assert_eq!(node.store.unflushed_bytes(), 0);
         let expected: Vec<String> = (0..20).map(|at| format!("a{at}")).collect();

@@ -45,6 +45,17 @@ fn a_log_that_ceases_to_be_volatile_reports_no_damage_after_a_power_cut() {
 }
 
 #[test]
+fn what_a_log_has_in_memory_is_durable_soon_after_it_ceases_to_be_volatile() {
+    let disk = MemoryDisk::with_crash_model();
+    let mut node = Node::open_with(&disk, VOLATILE, 1);
+    node.accept(LOG, &["v", "w"], 0);
+    node.store.configure(LOG, CONFIG);
+    node.store.settle(NOW);
+    let left = Node::open_with(&power_cut(&disk), CONFIG, 1);
+    assert_eq!(left.texts(), ["v", "w"]);
+}
+
+#[test]
 fn closing_says_what_was_in_memory_only_and_is_lost() {
     type Case = (&'static str, fn(&MemoryDisk), Option<(i64, i64)>);
     let table: [Case; 3] = [
@@ -81,6 +92,7 @@ fn closing_says_what_was_in_memory_only_and_is_lost() {
         disk.set_capacity(u64::MAX);
         disk.remove_dir_all("t-0/00000000000000000000.log").ok();
         let node = Node::open_with(&disk, CONFIG, 2);
+        assert_eq!(node.recovered.closed, lost.is_none(), "{what}");
         let left = if lost.is_some() { vec!["kept"] } else { vec!["kept", "x", "y", "z"] };
         assert_eq!(node.texts_of(LOG), left, "{what}");
         assert_eq!(node.texts_of(B), ["kept"], "{what}");
