@@ -83,7 +83,7 @@ pub(crate) fn start(
 ) -> Result<Started, NodeError> {
     let clock = Clock::start();
     let broker_config = BrokerConfig {
-        group_bytes_max: config.group_bytes_max,
+        kept: config.kept,
         node_id: config.node_id,
         brokers: config.brokers,
         default_partitions: config.default_partitions,
