@@ -30,8 +30,14 @@ pub struct Server {
     folder: TempDir,
     data: PathBuf,
     ports: Ports,
-    /// What is said beside data and addresses.
+    said: Said,
+}
+
+/// What is said beside data and addresses.
+#[derive(Debug)]
+struct Said {
     arguments: Vec<String>,
+    files_max: Option<u32>,
 }
 
 /// Where it listens, from start to start.
@@ -57,6 +63,13 @@ impl Server {
         Self::start_in(folder, data, arguments)
     }
 
+    /// The same for a process that may have no more than so many files open.
+    pub fn start_with_files(files: u32) -> anyhow::Result<Self> {
+        let folder = TempDir::new().context("no temporary directory")?;
+        let data = folder.path().join("data");
+        Self::start_of(folder, data, &[], Some(files))
+    }
+
     /// The same with its data on this disk; its log is elsewhere.
     pub fn start_on(disk: &SmallDisk) -> anyhow::Result<Self> {
         let folder = TempDir::new().context("no temporary directory")?;
@@ -70,11 +83,21 @@ impl Server {
     }
 
     fn start_in(folder: TempDir, data: PathBuf, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_of(folder, data, arguments, None)
+    }
+
+    fn start_of(
+        folder: TempDir,
+        data: PathBuf,
+        arguments: &[&str],
+        files_max: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let any = ReservedPort::any;
         let ports = Ports { kafka: any()?, http: any()?, registry: any()? };
         let arguments: Vec<String> = arguments.iter().map(|said| (*said).to_owned()).collect();
-        let child = spawn(&folder, &data, &ports, &arguments)?;
-        Ok(Self { child, folder, data, ports, arguments })
+        let said = Said { arguments, files_max };
+        let child = spawn(&folder, &data, &ports, &said)?;
+        Ok(Self { child, folder, data, ports, said })
     }
 
     /// Kills the process with SIGKILL and starts it again on the same data and ports.
@@ -113,7 +136,7 @@ impl Server {
 
     /// Starts a server that was stopped, on the same data and ports.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(&self.folder, &self.data, &self.ports, &self.arguments)?;
+        self.child = spawn(&self.folder, &self.data, &self.ports, &self.said)?;
         Ok(())
     }
 
@@ -192,7 +215,7 @@ fn spawn(
     folder: &TempDir,
     data: &Path,
     ports: &Ports,
-    arguments: &[String],
+    said: &Said,
 ) -> anyhow::Result<Child> {
     let log = File::options()
         .create(true)
@@ -200,14 +223,22 @@ fn spawn(
         .open(log_of(folder))
         .context("could not open the server's log")?;
     let binary = binary()?;
-    let mut child = Command::new(&binary)
+    let mut command = match said.files_max {
+        None => Command::new(&binary),
+        Some(files) => {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nofile={files}:{files}")).arg(&binary);
+            limited
+        }
+    };
+    let mut child = command
         .arg("up")
         .arg("--data")
         .arg(data)
         .args(["--kafka", ports.kafka.address()])
         .args(["--http", ports.http.address()])
         .args(["--registry", ports.registry.address()])
-        .args(arguments)
+        .args(&said.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -97,6 +97,8 @@ impl Books {
             open_files_max: [1, 8][random.below(2) as usize],
             cache_bytes: [0, 6_000, 60_000][random.below(3) as usize],
             retention_check_ms: 400,
+            // The model remembers every producer, and so must the store.
+            producers_max: usize::MAX,
             producer_expiry_ms: i64::MAX,
             compaction_slots_max: 1 << 16,
             scrub_bytes_per_second: [0, 10_000][random.below(2) as usize],

@@ -147,7 +147,7 @@ fn flood(frames: u64) {
 
 #[test]
 fn malformed_frames_harm_nobody() {
-    flood(20_000);
+    flood(75_000);
 }
 
 /// `cargo test -p tidings-compat --test clients a_million -- --ignored --nocapture`

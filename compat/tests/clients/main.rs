@@ -1,5 +1,6 @@
 //! Real clients against the binary. One module per family, so that `--skip kcat::` leaves one out.
 
+mod ceiling;
 mod flood;
 mod go;
 mod hostile;
@@ -9,6 +10,7 @@ mod kcat;
 mod librdkafka;
 mod memory;
 mod node;
+mod open_files;
 mod python;
 mod scenarios;
 mod wire;

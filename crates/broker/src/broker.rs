@@ -16,9 +16,9 @@ use crate::admission::Admission;
 use crate::catalog::{CATALOG, Catalog, CatalogRecord};
 use crate::fetch::WaitingFetches;
 use crate::fetch_sessions::FetchSessions;
-use crate::group_memory::GroupMemory;
 use crate::held::{HeldReplies, Mark, Wait};
 use crate::jobs::Jobs;
+use crate::limits::KeptLimits;
 use crate::partition::Logs;
 use crate::producers::ProducerIds;
 use crate::quotas::{Buckets, Mutations};
@@ -53,8 +53,8 @@ pub struct BrokerConfig {
     pub disk_reserve_bytes: u64,
     /// How much memory and disk the logs take.
     pub store: StoreConfig,
-    /// [`limits::GROUP_BYTES_MAX`](crate::limits::GROUP_BYTES_MAX), or less.
-    pub group_bytes_max: usize,
+    /// How much clients may make it keep beside records.
+    pub kept: KeptLimits,
     /// Seeds topic, member and cluster ids, so that a run can be repeated.
     pub seed: u64,
 }
@@ -84,7 +84,6 @@ pub struct Broker {
     pub(crate) mutations: Option<Mutations>,
     pub(crate) logs: Logs,
     pub(crate) groups: Coordinator,
-    pub(crate) group_memory: GroupMemory,
     /// Why the groups could not be loaded.
     pub(crate) groups_trouble: Option<String>,
     pub(crate) ledger: Ledger,

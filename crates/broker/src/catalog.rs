@@ -12,11 +12,12 @@ use tidings_log::{LogId, LogKey, NewRecord};
 
 use crate::config::{BrokerSaid, Said, TopicSettings};
 use crate::features::Finalized;
+use crate::limits::{self, KeptLimits};
 use crate::partition::FIRST_EPOCH;
 use crate::quotas::{Parts, Quotas};
 use crate::random::{base64, from_base64};
 use crate::topic_name::is_internal;
-use crate::{TopicId, TopicName, TopicRefused, limits};
+use crate::{TopicId, TopicName, TopicRefused};
 
 /// One change of the catalog, as it is logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +167,9 @@ pub(crate) struct Catalog {
     /// Names as they are in metrics, where a dot is an underscore.
     by_plain_name: BTreeMap<String, String>,
     partitions: usize,
+    /// What all that was said of anything takes of memory.
+    said_bytes: usize,
+    limits: KeptLimits,
     /// The leader epoch of every partition, unless its log has a newer one.
     pub(crate) leader_epoch: i32,
     /// The first producer id that is not reserved.
@@ -182,13 +186,15 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limits: KeptLimits) -> Self {
         Self {
             cluster_id: None,
             topics: BTreeMap::new(),
             by_id: BTreeMap::new(),
             by_plain_name: BTreeMap::new(),
             partitions: 0,
+            said_bytes: 0,
+            limits,
             leader_epoch: FIRST_EPOCH,
             producer_ids_end: 0,
             features: Finalized::default(),
@@ -257,15 +263,20 @@ impl Catalog {
                  are the same"
             )));
         }
-        self.room_for(partitions, partitions)?;
+        // Of the broker's own there are few, and without them no groups and no transactions.
+        if !is_internal(name) {
+            self.room_for(partitions, partitions)?;
+        }
         let configs = settings.said().clone();
-        Ok(CatalogRecord::TopicCreated {
+        let record = CatalogRecord::TopicCreated {
             name: name.to_owned(),
             id: base64(id),
             partitions,
             configs,
             replicas,
-        })
+        };
+        self.has_room_for(&record).map_err(TopicRefused::Full)?;
+        Ok(record)
     }
 
     /// Whether a topic may have so many partitions in all, of which so many are new.
@@ -276,15 +287,89 @@ impl Catalog {
                 "{partitions} partitions are not between 1 and {most}"
             )));
         }
-        let room = limits::PARTITIONS_MAX - self.partitions.min(limits::PARTITIONS_MAX);
-        if usize::try_from(new).is_ok_and(|wanted| wanted > room) {
-            return Err(TopicRefused::InvalidPartitions(format!(
-                "the node holds {} of {} partitions; there is no room for {new} more",
-                self.partitions,
-                limits::PARTITIONS_MAX
+        let most = self.limits.partitions_max;
+        if usize::try_from(new).is_ok_and(|wanted| wanted > most.saturating_sub(self.partitions)) {
+            return Err(TopicRefused::Full(format!(
+                "the node holds {} of {most} partitions; there is no room for {new} more",
+                self.partitions
             )));
         }
         Ok(())
+    }
+
+    /// Whether there is room for what a record keeps beyond what it replaces; says why not.
+    pub(crate) fn has_room_for(&self, record: &CatalogRecord) -> Result<(), String> {
+        let (before, after) = self.weigh(record);
+        let most = self.limits.said_bytes_max;
+        if after <= before || self.said_bytes - before + after <= most {
+            return Ok(());
+        }
+        Err(format!(
+            "the configurations, assignments and quotas of this node take {} of {most} bytes; there is no \
+             room for {} more",
+            self.said_bytes,
+            after - before
+        ))
+    }
+
+    /// What is there beyond what there is room for: it came when there was more.
+    pub(crate) fn exceeds(&self) -> Vec<String> {
+        let counted = [
+            ("partitions", self.partitions, self.limits.partitions_max),
+            ("bytes of configurations and quotas", self.said_bytes, self.limits.said_bytes_max),
+        ];
+        let more = counted.into_iter().filter(|(_, there, most)| there > most);
+        more.map(|(what, there, most)| format!("memory: {there} {what} are more than {most}"))
+            .collect()
+    }
+
+    /// Bytes of what a record of something said replaces, and of what it keeps.
+    fn weigh(&self, record: &CatalogRecord) -> (usize, usize) {
+        let of_topic =
+            |name: &str, id: &str| self.topics.get(name).filter(|topic| base64(topic.id) == id);
+        match record {
+            CatalogRecord::TopicCreated { configs, replicas, .. } => {
+                (0, said_bytes(configs) + assignment_bytes(replicas))
+            }
+            CatalogRecord::TopicDeleted { name, .. } => {
+                let topic = self.topics.get(name);
+                let held = |topic: &Topic| {
+                    said_bytes(topic.settings.said()) + assignment_bytes(&topic.replicas)
+                };
+                (topic.map_or(0, held), 0)
+            }
+            CatalogRecord::TopicConfigured { name, id, configs } => match of_topic(name, id) {
+                Some(topic) => (said_bytes(topic.settings.said()), said_bytes(configs)),
+                None => (0, 0),
+            },
+            CatalogRecord::PartitionsChanged { name, id, replicas, .. } => match of_topic(name, id)
+            {
+                Some(topic) => (assignment_bytes(&topic.replicas), assignment_bytes(replicas)),
+                None => (0, 0),
+            },
+            CatalogRecord::BrokerConfigured { broker, configs } => {
+                (said_bytes(self.brokers.said(broker)), said_bytes(configs))
+            }
+            CatalogRecord::GroupConfigured { group, configs } => {
+                let bytes = |configs: &Said| match configs.is_empty() {
+                    true => 0,
+                    false => limits::SAID_OF_BYTES + 2 * group.len() + said_bytes(configs),
+                };
+                (self.groups.get(group).map_or(0, bytes), bytes(configs))
+            }
+            CatalogRecord::QuotaSet { entity, rates } => {
+                let names = entity
+                    .iter()
+                    .map(|(kind, name)| kind.len() + name.as_ref().map_or(0, String::len));
+                let bytes = limits::SAID_OF_BYTES + 2 * names.sum::<usize>();
+                let before = if self.quotas.has(entity) { bytes } else { 0 };
+                (before, if rates.is_empty() { 0 } else { bytes })
+            }
+            CatalogRecord::ClusterNamed { .. }
+            | CatalogRecord::ProducerIdsReserved { .. }
+            | CatalogRecord::LeaderEpochsRaised { .. }
+            | CatalogRecord::FeaturesFinalized { .. } => (0, 0),
+        }
     }
 
     /// Partitions of all topics.
@@ -333,6 +418,8 @@ impl Catalog {
     }
 
     pub(crate) fn apply(&mut self, record: CatalogRecord) {
+        let (before, after) = self.weigh(&record);
+        self.said_bytes = self.said_bytes.saturating_sub(before) + after;
         match record {
             CatalogRecord::ClusterNamed { cluster_id } => self.cluster_id = Some(cluster_id),
             CatalogRecord::LeaderEpochsRaised { to } => {
@@ -404,6 +491,15 @@ impl Catalog {
     }
 }
 
+fn said_bytes(configs: &Said) -> usize {
+    let each = configs.iter().map(|(name, value)| limits::CONFIG_BYTES + name.len() + value.len());
+    if configs.is_empty() { 0 } else { limits::CONFIGS_BYTES + each.sum::<usize>() }
+}
+
+fn assignment_bytes(replicas: &[Vec<i32>]) -> usize {
+    replicas.iter().map(|brokers| limits::ASSIGNMENT_BYTES + size_of_val(&**brokers)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,7 +514,7 @@ mod tests {
             ),
             r#"{"producer_ids_reserved":{"next":1000}}"#.to_owned(),
         ];
-        let mut catalog = Catalog::new();
+        let mut catalog = Catalog::new(KeptLimits::default());
         for record in records {
             catalog.apply(CatalogRecord::decode(Some(&record.into())).unwrap());
         }
@@ -440,7 +536,7 @@ mod tests {
             replicas: Vec::new(),
         };
         let settings = TopicSettings::new(Said::new(), &BrokerSaid::default());
-        let mut catalog = Catalog::new();
+        let mut catalog = Catalog::new(KeptLimits::default());
         // Compaction leaves the record of a topic that is gone before the next one's creation.
         catalog.apply(changed(1, 9));
         catalog.apply(catalog.decide_create("a", [2; 16], 1, Vec::new(), &settings).unwrap());

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use tidings_coordinator::TransactionsConfig;
+
 use crate::broker::{Broker, Now, Ticket};
 use crate::catalog::{CATALOG, CatalogRecord, Topic};
 use crate::config::{
@@ -117,6 +119,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<Option<i64>, TopicRefused> {
         let Some(record) = self.decide_alter(resource, alteration)? else { return Ok(None) };
+        self.catalog.has_room_for(&record).map_err(TopicRefused::Full)?;
         if validate_only {
             return Ok(None);
         }
@@ -239,8 +242,13 @@ impl Broker {
     pub(crate) fn configure_node(&mut self) {
         let brokers = &self.catalog.brokers;
         self.logs.store.set_producer_expiry_ms(brokers.producer_expiry_ms(&self.config));
-        self.ledger.state.configure(brokers.transactions());
+        let kept = &self.config.kept;
+        self.ledger.state.configure(TransactionsConfig {
+            bytes_max: kept.transaction_bytes_max,
+            ..brokers.transactions()
+        });
         let mut groups = brokers.groups();
+        groups.bytes_max = kept.group_bytes_max;
         let said = self.catalog.groups.iter();
         groups.overrides =
             said.map(|(group, said)| (group.clone(), group_overrides(said))).collect();

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use tidings_log::LogId;
 
-use crate::{FetchPartition, FetchSessionRefused, TopicId, TopicName, limits};
+use crate::limits::{self, KeptLimits};
+use crate::{FetchPartition, FetchSessionRefused, TopicId, TopicName};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionLimits {
@@ -24,11 +25,15 @@ pub(crate) struct SessionLimits {
     pub(crate) eviction_ms: u64,
 }
 
-pub(crate) const SESSION_LIMITS: SessionLimits = SessionLimits {
-    sessions: limits::FETCH_SESSIONS_MAX,
-    partitions: limits::FETCH_SESSION_PARTITIONS_MAX,
-    eviction_ms: limits::FETCH_SESSION_EVICTION_MS,
-};
+impl SessionLimits {
+    pub(crate) fn of(kept: &KeptLimits) -> Self {
+        Self {
+            sessions: limits::FETCH_SESSIONS_MAX,
+            partitions: kept.fetch_session_partitions_max,
+            eviction_ms: limits::FETCH_SESSION_EVICTION_MS,
+        }
+    }
+}
 
 /// A partition's place in its session.
 pub(crate) type Slot = u32;
@@ -121,6 +126,9 @@ impl FetchSessions {
         parts: Vec<FetchPartition>,
         evicted: &mut Option<Ended>,
     ) -> bool {
+        if !parts.iter().all(may_be_kept) {
+            return false;
+        }
         let mut session = Session::new(now_ms, by_id);
         parts.into_iter().for_each(|part| session.put(part));
         let size = session.len();
@@ -171,6 +179,11 @@ impl FetchSessions {
         }
         if session.by_id != by_id {
             return Err(FetchSessionRefused::MixedNames);
+        }
+        if !changed.iter().all(may_be_kept) {
+            // It begins anew, and is answered in full.
+            self.end(id);
+            return Err(FetchSessionRefused::NotFound(id));
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         changed.into_iter().for_each(|part| session.put(part));
@@ -281,6 +294,14 @@ impl FetchSessions {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.waiting = waiting;
         }
+    }
+}
+
+/// Whether a partition's topic has a name that a topic can have; others are no matter of memory.
+fn may_be_kept(part: &FetchPartition) -> bool {
+    match &part.topic {
+        TopicName::Name(name) => name.len() <= limits::TOPIC_NAME_BYTES_MAX,
+        TopicName::Id(_) => true,
     }
 }
 

@@ -3,7 +3,6 @@
 //! Invariants: a commit, a generation's assignments and a deletion are answered when their records
 //! are on disk; offsets are shown when they are, so that no client sees one that a crash takes back.
 
-use tidings_coordinator::limits::MEMBER_BYTES;
 use tidings_coordinator::{Answer, Effect, GroupsConfig, Record, TopicFacts, Waiter};
 use tidings_log::{LogId, NewRecord, PartitionLog};
 
@@ -122,21 +121,11 @@ impl Broker {
         }
     }
 
-    /// Refuses what would let the groups take more memory than they may.
-    fn take_group_memory(&mut self, now: Now, bytes: usize) -> Result<(), GroupRefused> {
-        let groups = &self.groups;
-        match self.group_memory.take(now.mono_ms, bytes, || groups.held_bytes()) {
-            true => Ok(()),
-            false => Err(GroupRefused::Full),
-        }
-    }
-
     // ---- membership ----------------------------------------------------------------------------
 
     pub(crate) fn join_group(&mut self, now: Now, ticket: Ticket, request: JoinGroup) {
-        let metadata = request.protocols.iter().map(|(name, bytes)| name.len() + bytes.len());
-        let bytes = MEMBER_BYTES + metadata.sum::<usize>();
-        let admitted = self.offsets_for_use(now).and_then(|_| self.take_group_memory(now, bytes));
+        let bytes = self.groups.grows_by_join(&request);
+        let admitted = self.offsets_for_use(now).and_then(|_| self.groups.take_memory(now, bytes));
         if let Err(refused) = admitted {
             return self.answer(ticket, Reply::JoinGroup(Err(refused)), &[]);
         }
@@ -219,7 +208,7 @@ impl Broker {
     pub(crate) fn commit_offsets(&mut self, now: Now, ticket: Ticket, request: &CommitOffsets) {
         let answer = self.offsets_for_use(now).and_then(|_| {
             let decision = self.groups.decide_commit(now, request)?;
-            self.take_group_memory(now, self.groups.grows_by(request))?;
+            self.groups.take_memory(now, self.groups.grows_by(request))?;
             self.keep_group_records(now, decision.records).map_err(storage)?;
             self.groups.heard_from(now, &request.group, &request.member_id);
             Ok(decision.answers)

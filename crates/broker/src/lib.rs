@@ -16,7 +16,6 @@ mod epochs;
 mod features;
 mod fetch;
 mod fetch_sessions;
-mod group_memory;
 mod groups;
 mod hanging;
 mod held;

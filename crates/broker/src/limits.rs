@@ -1,21 +1,30 @@
 //! Limits of the broker, with what each protects.
 
 pub use tidings_coordinator::limits::{
-    GROUPS_MAX, MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX, OFFSETS_RETENTION_MS,
-    RETENTION_CHECK_MS, SESSION_TIMEOUT_MAX_MS, SESSION_TIMEOUT_MIN_MS,
+    ALL_GROUPS_BYTES_MAX, GROUPS_MAX, MEMBERS_PER_GROUP_MAX, OFFSET_METADATA_BYTES_MAX,
+    OFFSETS_RETENTION_MS, RETENTION_CHECK_MS, SESSION_TIMEOUT_MAX_MS, SESSION_TIMEOUT_MIN_MS,
+    TRANSACTION_BYTES_MAX,
 };
 
-/// Bytes of members' metadata and assignments and of committed offsets, over all groups; more is
-/// refused.
-pub const GROUP_BYTES_MAX: usize = 384 * 1024 * 1024;
-/// Milliseconds until they are counted again when they have reached it.
-pub const GROUP_RECOUNT_MS: u64 = 1000;
-/// They are counted earlier when such a part of it has been taken since.
-pub const GROUP_RECOUNT_SHARE: usize = 64;
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
-/// Partitions of the node: each takes memory.
+/// Partitions of the node: each takes memory, [`PARTITION_BYTES`].
 pub const PARTITIONS_MAX: usize = 20_000;
+/// What a topic of the longest name with one partition takes, which has some batches and a segment; further
+/// partitions of a topic take less. Measured by `tests/broker/memory.rs` with an allocator that counts.
+pub const PARTITION_BYTES: usize = 8 * 1024;
+/// Bytes of all configurations, assignments and quotas that clients have said.
+pub const SAID_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// What all configs of one resource take, where there are any, beside each of them. This and the next two
+/// were measured by `tests/broker/memory.rs` with an allocator that counts.
+pub const CONFIGS_BYTES: usize = 576;
+/// What one config takes beside its name and value.
+pub const CONFIG_BYTES: usize = 160;
+/// What a group of which something is said takes, or the definition of a quota, beside its names, which are
+/// kept twice.
+pub const SAID_OF_BYTES: usize = 384;
+/// What an assignment of a partition takes beside the brokers it names.
+pub const ASSIGNMENT_BYTES: usize = 48;
 /// Brokers that one node may be shown as: each has a listener of its own.
 pub const BROKERS_MAX: i32 = 32;
 /// Bytes of a folder's name that every file system takes.
@@ -37,6 +46,8 @@ pub const QUOTA_BUCKETS_MAX: usize = 10_000;
 pub const QUOTA_WINDOW_MS: u64 = 10_000;
 /// Longest pause that a client is told; below the 30 s after which Kafka's clients give a request up.
 pub const QUOTA_THROTTLE_MAX_MS: u64 = 20_000;
+/// Bytes of the names in what is remembered of clients with quotas.
+pub const QUOTA_BUCKET_NAMES_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of one config's value.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 /// Fetches that may wait for data at once; further ones are answered at once with what there is.
@@ -46,8 +57,11 @@ pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Fetch sessions kept at once (Kafka's `max.incremental.fetch.session.cache.slots`); a client that
 /// gets none sends full fetches.
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
-/// Partitions of all fetch sessions; each takes about 250 bytes.
-pub const FETCH_SESSION_PARTITIONS_MAX: usize = 250_000;
+/// Partitions of all fetch sessions; each takes [`FETCH_SESSION_PARTITION_BYTES`].
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 240_000;
+/// What a partition of a session takes whose topic is said by the longest name; one that is said by its id
+/// takes less. Measured by `tests/broker/memory.rs` with an allocator that counts.
+pub const FETCH_SESSION_PARTITION_BYTES: usize = 1024;
 /// A session that was not used for so long may go for any other, one that is older than that for a
 /// larger one (Kafka's `min.incremental.fetch.session.eviction.ms`).
 pub const FETCH_SESSION_EVICTION_MS: u64 = 120_000;
@@ -91,3 +105,27 @@ const _: () = assert!(OWN_BATCH_BYTES_MAX * 2 <= tidings_log::limits::BATCH_BYTE
 const _: () = assert!(
     tidings_coordinator::limits::GROUP_BYTES_MAX * 2 <= tidings_log::limits::BATCH_BYTES_MAX
 );
+
+/// What clients may make a broker keep beside records, all of it memory; the default is the constants of
+/// the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptLimits {
+    pub partitions_max: usize,
+    pub said_bytes_max: usize,
+    /// [`ALL_GROUPS_BYTES_MAX`].
+    pub group_bytes_max: usize,
+    pub transaction_bytes_max: usize,
+    pub fetch_session_partitions_max: usize,
+}
+
+impl Default for KeptLimits {
+    fn default() -> Self {
+        Self {
+            partitions_max: PARTITIONS_MAX,
+            said_bytes_max: SAID_BYTES_MAX,
+            group_bytes_max: ALL_GROUPS_BYTES_MAX,
+            transaction_bytes_max: TRANSACTION_BYTES_MAX,
+            fetch_session_partitions_max: FETCH_SESSION_PARTITIONS_MAX,
+        }
+    }
+}

@@ -25,8 +25,7 @@ use crate::admission::Admission;
 use crate::broker::{Broker, BrokerConfig, Now, OpenReport};
 use crate::catalog::{CATALOG, Catalog, CatalogRecord, log_key};
 use crate::fetch::WaitingFetches;
-use crate::fetch_sessions::{FetchSessions, SESSION_LIMITS};
-use crate::group_memory::GroupMemory;
+use crate::fetch_sessions::{FetchSessions, SessionLimits};
 use crate::held::HeldReplies;
 use crate::jobs::{Jobs, moment};
 use crate::limits;
@@ -57,7 +56,7 @@ impl Broker {
         let recovered =
             store.open_log(CATALOG, LogKey::default(), CATALOG_FOLDER, CATALOG_CONFIG)?;
         report.add(CATALOG_FOLDER, &recovered);
-        let mut catalog = Catalog::new();
+        let mut catalog = Catalog::new(config.kept);
         let deleted = load_catalog(&store, &mut catalog)?;
         let unharmed = recovered.damaged.is_empty() && found.damaged.is_empty();
         let catalog_is_whole = catalog.cluster_id.is_some() && unharmed;
@@ -76,7 +75,7 @@ impl Broker {
             producer_ids: ProducerIds::none_below(catalog.producer_ids_end),
             cluster_id: String::new(),
             disk,
-            group_memory: GroupMemory::new(config.group_bytes_max),
+            sessions: FetchSessions::new(SessionLimits::of(&config.kept)),
             config,
             catalog,
             logs,
@@ -86,7 +85,6 @@ impl Broker {
             held: HeldReplies::default(),
             mutations: None,
             fetches: WaitingFetches::default(),
-            sessions: FetchSessions::new(SESSION_LIMITS),
             admission: Admission::default(),
             jobs: Jobs::default(),
             ahead: ReadAhead::default(),
@@ -100,6 +98,7 @@ impl Broker {
         let gone = if catalog_is_whole { deleted } else { BTreeSet::new() };
         broker.clear_strays(&gone, &mut report)?;
         broker.configure_node();
+        report.findings.extend(broker.catalog.exceeds());
         let damaged = broker.open_partitions(&mut report) || !unharmed;
         let volatile = broker.catalog.topics().any(|topic| topic.settings.log.volatile);
         let left = broker.logs.store.begin(!catalog_is_whole)?;
@@ -430,6 +429,7 @@ mod tests {
     use tidings_log::{MemoryDisk, StoreConfig};
 
     use super::*;
+    use crate::limits::KeptLimits;
 
     #[test]
     fn a_recorded_topic_with_the_catalogs_folder_is_never_opened_as_a_partition() {
@@ -437,7 +437,7 @@ mod tests {
         let now = Now { wall_ms: 1, mono_ms: 0 };
         let open = || {
             let config = BrokerConfig {
-                group_bytes_max: limits::GROUP_BYTES_MAX,
+                kept: KeptLimits::default(),
                 node_id: 1,
                 brokers: 1,
                 default_partitions: 1,

@@ -31,6 +31,9 @@ pub enum TopicRefused {
         "the client has created and deleted more partitions than its quota allows: try again later"
     )]
     OverQuota,
+    /// A limit of the node is reached.
+    #[error("{0}")]
+    Full(String),
     #[error("topics are not deleted here (delete.topic.enable=false)")]
     DeletionDisabled,
     #[error("{0}")]
@@ -43,6 +46,9 @@ pub enum QuotaRefused {
     Invalid(String),
     #[error("Unsupported entity type {0}")]
     UnknownType(String),
+    /// A limit of the node is reached.
+    #[error("{0}")]
+    Full(String),
     #[error("{0}")]
     Storage(String),
 }

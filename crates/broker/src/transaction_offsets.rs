@@ -63,6 +63,7 @@ impl Broker {
             verified => verified?,
         }
         let decision = self.groups.decide_commit_in_transaction(now, commit)?;
+        self.groups.take_memory(now, self.groups.grows_by_pending(commit))?;
         let encode = |record: &Record| {
             let (key, value) = record.encode();
             NewRecord { timestamp: now.wall_ms, key: Some(key), value, headers: Vec::new() }

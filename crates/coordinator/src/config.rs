@@ -18,6 +18,8 @@ pub struct GroupsConfig {
     /// `offsets.retention.check.interval.ms`
     pub retention_check_ms: u64,
     pub consumer: ConsumerGroupsConfig,
+    /// [`limits::ALL_GROUPS_BYTES_MAX`], or others.
+    pub bytes_max: usize,
     /// What is set for single groups (the resource type GROUP).
     pub overrides: BTreeMap<String, GroupOverrides>,
 }
@@ -112,6 +114,8 @@ pub struct TransactionsConfig {
     pub timeout_max_ms: i32,
     /// `transactional.id.expiration.ms`: how long an id is kept that nobody uses.
     pub id_kept_ms: u64,
+    /// [`limits::TRANSACTION_BYTES_MAX`], or others.
+    pub bytes_max: usize,
 }
 
 impl Default for TransactionsConfig {
@@ -119,6 +123,7 @@ impl Default for TransactionsConfig {
         Self {
             timeout_max_ms: limits::TRANSACTION_TIMEOUT_MAX_MS,
             id_kept_ms: limits::TRANSACTIONAL_ID_KEPT_MS,
+            bytes_max: limits::TRANSACTION_BYTES_MAX,
         }
     }
 }
@@ -142,6 +147,7 @@ impl Default for GroupsConfig {
                 assignors: vec![AssignorName::Uniform, AssignorName::Range],
                 migration: MigrationPolicy::Bidirectional,
             },
+            bytes_max: limits::ALL_GROUPS_BYTES_MAX,
             overrides: BTreeMap::new(),
         }
     }

@@ -43,12 +43,20 @@ impl Coordinator {
         fresh: [u8; 16],
     ) {
         let name = request.group.clone();
+        let is_new = request.epoch == 0;
         let decided = check(&request, &self.config).and_then(|()| {
             if request.epoch < 0 {
                 self.decide_leave(now, &request)
             } else {
                 self.decide_beat(now, request, fresh)
             }
+        });
+        let decided = decided.and_then(|(answer, records)| {
+            self.take_memory_for(now, &name, &records).map_err(|refused| match is_new {
+                true => GroupRefused::Full,
+                false => refused,
+            })?;
+            Ok((answer, records))
         });
         match decided {
             Err(refused) => self.effects.beaten(waiter, Err(refused)),
@@ -63,6 +71,26 @@ impl Coordinator {
                 self.effects.beaten(waiter, Ok(answer));
             }
         }
+    }
+
+    /// Refuses a decision whose records would keep more than there is room for.
+    fn take_memory_for(
+        &mut self,
+        now: Now,
+        name: &str,
+        records: &[Record],
+    ) -> Result<(), GroupRefused> {
+        let bytes = self.grows_by_records(name, records);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let taken = self.take_memory_of_member(now, bytes);
+        if taken.is_err()
+            && let Some(group) = self.consumers.get_mut(name)
+        {
+            group.not_kept();
+        }
+        taken
     }
 
     fn decide_beat(
@@ -202,6 +230,7 @@ impl Coordinator {
         } else {
             of_consumers(&name, draft.finish())
         };
+        self.take_memory_for(now, &name, &records)?;
         self.effects.change_by_join(&name, records, answer.member_id.clone());
         self.effects.joined_once_durable(waiter, answer);
         Ok(())

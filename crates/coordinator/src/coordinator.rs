@@ -6,6 +6,7 @@ use std::ops::Bound;
 use crate::consumer_group::ConsumerGroup;
 use crate::embedded::CONSUMER;
 use crate::group::Group;
+use crate::memory::GroupMemory;
 use crate::pending_offsets::PendingOffsets;
 use crate::retention::Sweep;
 use crate::timers::Timers;
@@ -126,6 +127,7 @@ pub struct Coordinator {
     pub(crate) topics: Topics,
     pub(crate) sweep: Sweep,
     pub(crate) pending: PendingOffsets,
+    pub(crate) memory: GroupMemory,
 }
 
 impl Coordinator {
@@ -178,11 +180,6 @@ impl Coordinator {
         from: Bound<String>,
     ) -> impl Iterator<Item = (&String, &Group)> {
         self.groups.range((from, Bound::Unbounded))
-    }
-
-    /// What the groups take of memory: members with their metadata and assignments, committed offsets.
-    pub fn held_bytes(&self) -> usize {
-        self.groups.values().map(Group::held_bytes).sum()
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -265,6 +262,11 @@ impl Coordinator {
             self.effects.synced(waiter, outcome);
             return self.reset_timer(&name);
         }
+        // What takes the place of other assignments may be counted twice until it is counted anew.
+        let assigned = request.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
+        if let Err(refused) = self.take_memory_of_member(now, assigned) {
+            return self.effects.synced(waiter, Err(refused));
+        }
         let outcome = match self.groups.get_mut(&name) {
             Some(group) => group.sync(now, waiter, request, &mut self.effects),
             None => Err(no_such_group(&name)),
@@ -331,7 +333,7 @@ impl Coordinator {
     /// The log did not take the group's last record: its members must join again.
     pub fn persist_failed(&mut self, now: Now, group: &str) {
         if let Some(consumers) = self.consumers.get_mut(group) {
-            consumers.persist_failed();
+            consumers.not_kept();
             return self.timers.set(group, Some(now.mono_ms + limits::RETRY_MS));
         }
         if let Some(held) = self.groups.get_mut(group) {

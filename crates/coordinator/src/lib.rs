@@ -23,6 +23,7 @@ mod embedded;
 mod group;
 pub mod limits;
 mod member;
+mod memory;
 mod offsets;
 mod partitions;
 mod pending_offsets;

@@ -24,10 +24,31 @@ pub const NEW_MEMBER_JOIN_MAX_MS: u64 = 300_000;
 pub const MEMBERS_PER_GROUP_MAX: usize = 1_000;
 /// Groups on one node: memory, and the length of a listing.
 pub const GROUPS_MAX: usize = 100_000;
-/// What a member takes beside its metadata and assignment: names, ids, its place in maps.
+/// Bytes of all groups: names, members with their metadata and assignments, committed and pending
+/// offsets, unless the owner says otherwise; more is refused.
+pub const ALL_GROUPS_BYTES_MAX: usize = 384 * 1024 * 1024;
+/// Milliseconds until they are counted again when they have reached it.
+pub const GROUP_RECOUNT_MS: u64 = 1000;
+/// They are counted earlier when such a part of it has been taken since.
+pub const GROUP_RECOUNT_SHARE: usize = 64;
+/// What a member takes beside its metadata and assignment: its place in maps.
 pub const MEMBER_BYTES: usize = 1024;
 /// What a committed offset takes beside its metadata.
 pub const OFFSET_BYTES: usize = 256;
+/// What a group takes beside its name, which is kept four times, and what is in it. This and the next five
+/// were measured by `tests/broker/memory.rs` of the broker with an allocator that counts.
+pub const GROUP_BYTES: usize = 2560;
+/// What a group takes beside that as one of the consumer protocol.
+pub const CONSUMER_GROUP_BYTES: usize = 4096;
+/// What a member of the consumer protocol takes beside what it says and has.
+pub const CONSUMER_MEMBER_BYTES: usize = 1536;
+/// What a name takes in a set of names, beside its bytes.
+pub const LISTED_NAME_BYTES: usize = 48;
+/// What a partition that a member is to have, has, or owns takes.
+pub const ASSIGNED_PARTITION_BYTES: usize = 64;
+/// What an offset that is pending in a transaction takes beside its metadata and its names, which are kept
+/// twice, if it is its producer's only one.
+pub const PENDING_OFFSET_BYTES: usize = 1536;
 /// Protocols that one member may offer.
 pub const PROTOCOLS_PER_MEMBER_MAX: usize = 100;
 /// Metadata of all protocols of one member.
@@ -55,8 +76,20 @@ pub const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 pub const RETRY_MS: u64 = 1_000;
 /// How long a group without members and offsets is kept for its generation number.
 pub const IDLE_GROUP_KEPT_MS: u64 = 600_000;
-/// Transactional ids on one node: about 500 bytes each, and the length of a listing.
+/// Transactional ids on one node: the length of a listing.
 pub const TRANSACTIONAL_IDS_MAX: usize = 100_000;
+/// Bytes of all transactional ids and the partitions of their transactions, unless the owner says
+/// otherwise.
+pub const TRANSACTION_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// What a transactional id takes beside its name, which is kept three times. This and the next three were
+/// measured by `tests/broker/memory.rs` of the broker with an allocator that counts.
+pub const TRANSACTIONAL_ID_BYTES: usize = 512;
+/// What a transaction takes that has any partitions.
+pub const TRANSACTION_OPEN_BYTES: usize = 576;
+/// What a topic of a transaction takes beside its name.
+pub const TRANSACTION_TOPIC_BYTES: usize = 128;
+/// What a partition of a transaction takes.
+pub const TRANSACTION_PARTITION_BYTES: usize = 16;
 /// Partitions of one transaction: its end appends a marker to each in one go, and its record names them.
 pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 10_000;
 /// Longest transaction unless the owner says otherwise: how long a silent producer can hold readers of
@@ -65,7 +98,7 @@ pub const TRANSACTION_TIMEOUT_MAX_MS: i32 = 900_000;
 /// How long a transactional id is kept that nobody uses, unless the owner says otherwise
 /// (`transactional.id.expiration.ms`).
 pub const TRANSACTIONAL_ID_KEPT_MS: u64 = 604_800_000;
-/// Offsets that are pending in transactions on one node: about 200 bytes each.
+/// Offsets that are pending in transactions on one node.
 pub const PENDING_OFFSETS_MAX: usize = 100_000;
 /// Until something that could not be written about a transaction is tried again.
 pub const TRANSACTION_RETRY_MS: u64 = 1_000;

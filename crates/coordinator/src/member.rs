@@ -127,6 +127,12 @@ impl Member {
     pub(crate) fn metadata_bytes(&self) -> usize {
         metadata_bytes(&self.protocols)
     }
+
+    /// Bytes of what it is called; its instance id is in a map of its group too.
+    pub(crate) fn names_bytes(&self) -> usize {
+        let instance = self.instance_id.as_ref().map_or(0, String::len);
+        2 * instance + self.client_id.len() + self.client_host.len()
+    }
 }
 
 /// Copies, for a request's bytes are part of its whole frame and would keep that.

@@ -76,21 +76,6 @@ impl Coordinator {
         }
     }
 
-    /// By how much a commit adds to [`Coordinator::held_bytes`]: an offset that is there is replaced.
-    pub fn grows_by(&self, request: &CommitOffsets) -> usize {
-        let held = self.group(&request.group).map(|group| &group.offsets);
-        let grows_by = |wanted: &CommitPartition| {
-            let topic = self.topics().resolve(&wanted.topic)?;
-            let place = (topic.to_owned(), wanted.partition);
-            let metadata = wanted.metadata.as_ref().map_or(0, String::len);
-            Some(match held.and_then(|held| held.get(&place)) {
-                Some(there) => metadata.saturating_sub(there.metadata.len()),
-                None => limits::OFFSET_BYTES + metadata,
-            })
-        };
-        request.partitions.iter().filter_map(grows_by).sum()
-    }
-
     /// What the group has committed; nothing for a group that is not there.
     pub fn committed(&self, request: &FetchOffsets) -> Result<Vec<FetchedOffset>, GroupRefused> {
         let group = self.group(&request.group);

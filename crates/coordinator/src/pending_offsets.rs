@@ -5,12 +5,13 @@
 //! transaction ends first. A commit outside transactions, or a tombstone, therefore supersedes what is
 //! pending when it is made.
 //!
-//! Limits: [`limits::PENDING_OFFSETS_MAX`] on one node.
+//! Limits: [`limits::PENDING_OFFSETS_MAX`] on one node, and the memory of all groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::coordinator::Coordinator;
 use crate::group::{Group, State};
+use crate::memory::pending_bytes;
 use crate::offsets::tombstone;
 use crate::{
     CommitDecision, CommitOffsets, Committed, ConsumerTrouble, GroupRefused, GroupTrouble, Now,
@@ -72,6 +73,16 @@ impl PendingOffsets {
         }
         taken.sort_by_key(|(order, ..)| *order);
         taken
+    }
+
+    /// What it takes of memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let places = self.by_producer.values().flatten();
+        let bytes = places.map(|((group, topic, _), pending)| {
+            let metadata = pending.committed.as_ref().map_or(0, |held| held.metadata.len());
+            pending_bytes(group, topic, metadata)
+        });
+        bytes.sum()
     }
 
     pub(crate) fn is_pending(&self, place: &Place) -> bool {

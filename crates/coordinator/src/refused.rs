@@ -45,6 +45,9 @@ pub enum GroupTrouble {
     NotEmpty,
     #[error("group does not exist")]
     NotFound,
+    /// All groups together have the memory that they may; the member may ask again.
+    #[error("there is no room for more of groups: ask again later")]
+    NoRoom,
     #[error("{0}")]
     Storage(String),
     #[error("{0}")]

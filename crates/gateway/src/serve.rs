@@ -31,13 +31,16 @@ struct Limits {
     head_timeout: Duration,
 }
 
-/// Serves until `stop` is ready, then lets the requests under way finish.
+/// Serves until `stop` is ready, then lets the requests under way finish. No more than so many connections
+/// are open at once, and never more than [`HTTP_CONNECTIONS_MAX`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    connections_max: usize,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let limits = Limits { connections: HTTP_CONNECTIONS_MAX, head_timeout: HTTP_HEAD_TIMEOUT };
+    let connections = connections_max.min(HTTP_CONNECTIONS_MAX);
+    let limits = Limits { connections, head_timeout: HTTP_HEAD_TIMEOUT };
     serve_within(limits, listener, router, stop).await
 }
 

@@ -1,6 +1,6 @@
 //! What of a topic's and a node's configuration the log acts on.
 
-use crate::limits::COMPACTION_SLOTS_MAX;
+use crate::limits::{COMPACTION_SLOTS_MAX, PRODUCERS_MAX};
 
 /// A topic's configuration as far as its logs act on it; names and meanings are Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub struct StoreConfig {
     pub open_files_max: usize,
     /// Milliseconds between two looks at a log's retention and compaction.
     pub retention_check_ms: u64,
+    /// [`PRODUCERS_MAX`], or others.
+    pub producers_max: usize,
     /// `producer.id.expiration.ms`: an idle producer is forgotten after this.
     pub producer_expiry_ms: i64,
     /// Bytes per second that the scrubber re-reads; 0: it does not run.
@@ -113,6 +115,7 @@ impl Default for StoreConfig {
             compaction_slots_max: COMPACTION_SLOTS_MAX,
             open_files_max: 1024,
             retention_check_ms: 300_000,
+            producers_max: PRODUCERS_MAX,
             producer_expiry_ms: 24 * 3600 * 1000,
             scrub_bytes_per_second: 8 << 20,
         }

@@ -4,6 +4,13 @@
 pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes that decompressing one batch may yield.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a producer's batch may decompress to whatever its size: batches of a few megabytes of equal bytes
+/// are honest, and zstd makes a hundred bytes of them.
+pub const DECOMPRESSED_BYTES_FREE: usize = 8 * 1024 * 1024;
+/// Beyond that, bytes that may come out of each byte of a producer's batch: more than gzip (1,032), lz4
+/// (255) and snappy (21) ever reach. Only zstd, which makes 32,768 of one, is held back: otherwise a request
+/// of two kilobytes would cost as much time as one of a megabyte.
+pub const DECOMPRESSION_RATIO_MAX: usize = 1_100;
 /// What decoding one batch takes at most: what comes out of it, and a window that zstd keeps of the
 /// same. One is decoded at a time for requests, and one for upkeep.
 pub const DECODING_BYTES_MAX: usize = 2 * DECOMPRESSED_BYTES_MAX;
@@ -20,6 +27,19 @@ pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// Producers remembered per partition; past it the one that wrote longest ago is forgotten.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 16_384;
+/// What a batch takes in the tail of its log beside its bytes: 64 bytes in a queue that doubles.
+pub const TAIL_BATCH_BYTES: usize = 128;
+/// Producers remembered in all, unless the store is told others; past it the partition that remembers
+/// most of them forgets those that wrote longest ago.
+pub const PRODUCERS_MAX: usize = 128_000;
+/// What a partition then forgets at once of those that it may: the more, the less often it is looked for.
+pub const PRODUCERS_FORGOTTEN_SHARE: usize = 8;
+/// What one remembered producer takes with as many batches as are remembered: in the log, in what a
+/// flush has of it, and in the copy that a flush works on. Measured by `tests/broker/memory.rs` of
+/// the broker with an allocator that counts.
+pub const PRODUCER_BYTES: usize = 1280;
+/// Of all producers that are remembered this part may have transactions open: none of those is forgotten.
+pub const OPEN_TRANSACTIONS_SHARE: usize = 2;
 /// Transactions open at a time per partition: no producer of one is forgotten, so this bounds memory.
 pub const OPEN_TRANSACTIONS_PER_PARTITION_MAX: usize = 8_192;
 /// Leader epochs that a checkpoint remembers; older ones are checked only for being older.
@@ -64,6 +84,8 @@ pub const JOURNAL_READ_BYTES: usize = 1 << 20;
 pub const JOURNAL_PREPARE_BYTES: usize = 1 << 20;
 
 const _: () = assert!(OPEN_TRANSACTIONS_PER_PARTITION_MAX < PRODUCERS_PER_PARTITION_MAX);
+const _: () = assert!(PRODUCERS_PER_PARTITION_MAX <= PRODUCERS_MAX);
+const _: () = assert!(OPEN_TRANSACTIONS_SHARE > 1);
 /// Bytes that one step of a compaction reads.
 pub const COMPACTION_STEP_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes that a compaction reads or writes at a time.
@@ -71,6 +93,19 @@ pub const COMPACTION_CHUNK_BYTES: usize = 1024 * 1024;
 /// Places for keys in a compaction's memory, unless the store is told others.
 pub const COMPACTION_SLOTS_MAX: usize = 1 << 22;
 
+/// What a producer's batch may decompress to whose compressed records are so many bytes.
+pub const fn decompressed_bytes_max(compressed: usize) -> usize {
+    let by_ratio = compressed.saturating_mul(DECOMPRESSION_RATIO_MAX);
+    if by_ratio < DECOMPRESSED_BYTES_FREE {
+        DECOMPRESSED_BYTES_FREE
+    } else if by_ratio < DECOMPRESSED_BYTES_MAX {
+        by_ratio
+    } else {
+        DECOMPRESSED_BYTES_MAX
+    }
+}
+
+const _: () = assert!(DECOMPRESSED_BYTES_FREE < DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= SEGMENT_BYTES_MAX as usize);
 const _: () = assert!(SCAN_CHUNK_BYTES >= 4096);
 const _: () = assert!(COMPACTION_SLOTS_MAX.is_power_of_two());

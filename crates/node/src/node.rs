@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use tidings_broker::limits::GROUP_BYTES_MAX;
+use tidings_broker::limits::KeptLimits;
 use tidings_broker::log::{Disk, Fault, StoreConfig};
 use tidings_broker::{Call, Client, OpenReport, OverQuota, Reply, Request, Usage};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -40,8 +40,8 @@ pub struct NodeConfig {
     pub store: StoreConfig,
     /// [`limits::PRODUCE_BYTES_IN_FLIGHT_MAX`](crate::limits::PRODUCE_BYTES_IN_FLIGHT_MAX), or less.
     pub produce_bytes_in_flight_max: usize,
-    /// [`limits::GROUP_BYTES_MAX`](tidings_broker::limits::GROUP_BYTES_MAX), or less.
-    pub group_bytes_max: usize,
+    /// How much clients may make the node keep beside records.
+    pub kept: KeptLimits,
     /// [`limits::FETCHED_BYTES_HELD_MAX`](crate::limits::FETCHED_BYTES_HELD_MAX), or less.
     pub fetched_bytes_held_max: usize,
     /// How the journal is written.
@@ -67,7 +67,7 @@ impl Default for NodeConfig {
             store: StoreConfig::default(),
             produce_bytes_in_flight_max: PRODUCE_BYTES_IN_FLIGHT_MAX,
             fetched_bytes_held_max: FETCHED_BYTES_HELD_MAX,
-            group_bytes_max: GROUP_BYTES_MAX,
+            kept: KeptLimits::default(),
             journal_io: JournalIoChoice::default(),
         }
     }

@@ -110,7 +110,7 @@ impl Shard {
     ) -> Result<(Self, OpenReport), NodeError> {
         let clock = Clock::start();
         let broker_config = BrokerConfig {
-            group_bytes_max: config.group_bytes_max,
+            kept: config.kept,
             node_id: config.node_id,
             brokers: config.brokers,
             default_partitions: config.default_partitions,

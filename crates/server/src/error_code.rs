@@ -49,6 +49,7 @@ error_codes! {
     9 REPLICA_NOT_AVAILABLE retry "the partition is not on this broker"
     10 MESSAGE_TOO_LARGE final "a batch exceeds the topic's max.message.bytes"
     12 OFFSET_METADATA_TOO_LARGE final "the text of a commit exceeds its limit"
+    15 COORDINATOR_NOT_AVAILABLE retry "the memory for groups is used up: ask again later"
     16 NOT_COORDINATOR retry "the disk that keeps groups and transactions is full or failed; the log says what to do"
     17 INVALID_TOPIC_EXCEPTION final "no topic may have this name"
     19 NOT_ENOUGH_REPLICAS retry "the producer's last transaction is still being ended"
@@ -154,6 +155,8 @@ impl Refusal for TopicRefused {
             Self::InvalidAssignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
             Self::InvalidConfig(_) => ErrorCode::INVALID_CONFIG,
             Self::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
+            // As Kafka answers who wants too many partitions at once.
+            Self::Full(_) => ErrorCode::POLICY_VIOLATION,
             Self::DeletionDisabled => ErrorCode::TOPIC_DELETION_DISABLED,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
@@ -187,6 +190,7 @@ impl Refusal for QuotaRefused {
         match self {
             Self::Invalid(_) => ErrorCode::INVALID_REQUEST,
             Self::UnknownType(_) => ErrorCode::UNSUPPORTED_VERSION,
+            Self::Full(_) => ErrorCode::POLICY_VIOLATION,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -271,6 +275,7 @@ impl Refusal for GroupRefused {
                 GroupTrouble::UnstableOffset => ErrorCode::UNSTABLE_OFFSET_COMMIT,
                 GroupTrouble::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 GroupTrouble::NotEmpty => ErrorCode::NON_EMPTY_GROUP,
+                GroupTrouble::NoRoom => ErrorCode::COORDINATOR_NOT_AVAILABLE,
                 GroupTrouble::NotFound => ErrorCode::GROUP_ID_NOT_FOUND,
                 GroupTrouble::Consumer(trouble) => consumer_code(trouble),
                 // Kafka's mapping: clients die of a storage error here, and of this one ask again.

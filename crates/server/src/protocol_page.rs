@@ -42,7 +42,8 @@ pub fn protocol_page() -> String {
         let _ = writeln!(page, "| {code} | {name} | {again} | {meaning} |");
     }
     page += "\n## Limits\n\n| what | limit | at the limit |\n|---|---|---|\n";
-    for (what, limit, consequence) in limits_shown().into_iter().chain(quota_limits_shown()) {
+    let shown = limits_shown().into_iter().chain(kept_limits_shown()).chain(quota_limits_shown());
+    for (what, limit, consequence) in shown {
         let _ = writeln!(page, "| {what} | {limit} | {consequence} |");
     }
     page
@@ -153,6 +154,46 @@ fn quota_limits_shown() -> [(&'static str, String, &'static str); 4] {
             "pause by quotas",
             format!("{} s", QUOTA_THROTTLE_MAX_MS / 1000),
             "what is owed beyond is told with the next answer",
+        ),
+    ]
+}
+
+fn kept_limits_shown() -> [(&'static str, String, &'static str); 7] {
+    use tidings_broker::limits::{
+        ALL_GROUPS_BYTES_MAX, FETCH_SESSION_PARTITIONS_MAX, PARTITIONS_MAX, SAID_BYTES_MAX,
+        TRANSACTION_BYTES_MAX,
+    };
+    use tidings_broker::log::limits::{
+        DECOMPRESSED_BYTES_FREE, DECOMPRESSED_BYTES_MAX, DECOMPRESSION_RATIO_MAX, PRODUCERS_MAX,
+    };
+    let mebibytes = |bytes: usize| format!("{} MiB", bytes / (1024 * 1024));
+    [
+        ("partitions", PARTITIONS_MAX.to_string(), "a new one is refused"),
+        ("groups, with all that is in them", mebibytes(ALL_GROUPS_BYTES_MAX), "more is refused"),
+        (
+            "transactional ids, with their partitions",
+            mebibytes(TRANSACTION_BYTES_MAX),
+            "more is refused",
+        ),
+        (
+            "producers remembered",
+            PRODUCERS_MAX.to_string(),
+            "those that wrote longest ago are forgotten, unless their transaction is open",
+        ),
+        (
+            "partitions of fetch sessions",
+            FETCH_SESSION_PARTITIONS_MAX.to_string(),
+            "an old session ends, or there is none",
+        ),
+        ("configurations, assignments and quotas", mebibytes(SAID_BYTES_MAX), "more is refused"),
+        (
+            "a batch, decompressed: the most, and what it may be by its size",
+            format!(
+                "{}; {}, or {DECOMPRESSION_RATIO_MAX} times its bytes",
+                mebibytes(DECOMPRESSED_BYTES_MAX),
+                mebibytes(DECOMPRESSED_BYTES_FREE)
+            ),
+            "it is refused",
         ),
     ]
 }

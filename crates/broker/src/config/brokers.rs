@@ -10,6 +10,7 @@ use super::broker_table::{BROKER_CONFIGS, MINUTE_MS, broker_config};
 use super::rule::{list, truth};
 use super::topics::hours_of;
 use super::{ConfigEntry, ConfigSource, ConfigSynonym, Said};
+use crate::limits::KeptLimits;
 use crate::{BrokerConfig, TopicRefused};
 
 /// What was said of all brokers, and of this one, which wins.
@@ -20,6 +21,11 @@ pub(crate) struct BrokerSaid {
 }
 
 impl BrokerSaid {
+    /// What was said of all brokers, whose name is empty, or of this one.
+    pub(crate) fn said(&self, broker: &str) -> &Said {
+        if broker.is_empty() { &self.cluster } else { &self.node }
+    }
+
     /// The value that was said last of this node, or else of all.
     pub(super) fn dynamic(&self, name: &str) -> Option<&str> {
         self.node.get(name).or_else(|| self.cluster.get(name)).map(String::as_str)
@@ -80,7 +86,7 @@ impl BrokerSaid {
                 .and_then(|ms| u64::try_from(ms).ok())
                 .unwrap_or(default.retention_check_ms),
             consumer: self.consumer_groups(default.consumer),
-            overrides: default.overrides,
+            ..default
         }
     }
 
@@ -130,6 +136,7 @@ impl BrokerSaid {
                 .int("transaction.max.timeout.ms")
                 .unwrap_or(default.timeout_max_ms),
             id_kept_ms: kept_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(default.id_kept_ms),
+            ..default
         }
     }
 
@@ -285,7 +292,7 @@ pub(crate) fn describe_cluster(said: &BrokerSaid) -> Vec<ConfigEntry> {
 /// The configuration of a broker that was told nothing.
 pub fn broker_configs() -> Vec<ConfigEntry> {
     let config = BrokerConfig {
-        group_bytes_max: crate::limits::GROUP_BYTES_MAX,
+        kept: KeptLimits::default(),
         node_id: 1,
         brokers: 1,
         default_partitions: 4,
@@ -304,7 +311,7 @@ mod tests {
 
     fn config() -> BrokerConfig {
         BrokerConfig {
-            group_bytes_max: crate::limits::GROUP_BYTES_MAX,
+            kept: KeptLimits::default(),
             node_id: 7,
             brokers: 1,
             default_partitions: 3,

@@ -4,13 +4,15 @@
 //! gives in [`QUOTA_WINDOW_MS`] its client need not pause; beyond, until it does again. So in any
 //! time t a client that pauses as told uses at most rate × (window + t), and one request more.
 //!
-//! An empty bucket is forgotten. Beyond [`QUOTA_BUCKETS_MAX`] the one that would be empty first is,
-//! which costs least of what is known.
+//! An empty bucket is forgotten. Beyond [`QUOTA_BUCKETS_MAX`], or [`QUOTA_BUCKET_NAMES_BYTES_MAX`] of
+//! names, which clients choose, the one that would be empty first is, which costs least of what is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entity::QuotaKey;
-use crate::limits::{QUOTA_BUCKETS_MAX, QUOTA_THROTTLE_MAX_MS, QUOTA_WINDOW_MS};
+use crate::limits::{
+    QUOTA_BUCKET_NAMES_BYTES_MAX, QUOTA_BUCKETS_MAX, QUOTA_THROTTLE_MAX_MS, QUOTA_WINDOW_MS,
+};
 
 /// Whose bucket it is: one client, or all of them that a definition takes together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,13 @@ impl Bucket {
 pub(crate) struct Buckets {
     by_id: BTreeMap<BucketId, Bucket>,
     by_end: BTreeSet<(u64, BucketId)>,
+    names_bytes: usize,
+}
+
+impl BucketId {
+    fn names_bytes(&self) -> usize {
+        [&self.user, &self.client_id, &self.ip].into_iter().flatten().map(String::len).sum()
+    }
 }
 
 impl Buckets {
@@ -50,10 +59,12 @@ impl Buckets {
         let before = self.by_id.get(&id).copied();
         if let Some(before) = before {
             self.by_end.remove(&(before.empty_at_ms, id.clone()));
-        } else if self.by_id.len() >= QUOTA_BUCKETS_MAX
-            && let Some((_, first)) = self.by_end.pop_first()
-        {
-            self.by_id.remove(&first);
+        } else {
+            self.names_bytes += id.names_bytes();
+            while (self.by_id.len() >= QUOTA_BUCKETS_MAX
+                || self.names_bytes > QUOTA_BUCKET_NAMES_BYTES_MAX)
+                && self.forget_first()
+            {}
         }
         let used = before.map_or(0.0, |before| before.used_at(now_ms, rate)) + amount;
         let bucket = Bucket {
@@ -75,10 +86,16 @@ impl Buckets {
 
     fn forget_empty(&mut self, now_ms: u64) {
         while self.by_end.first().is_some_and(|(empty_at_ms, _)| *empty_at_ms <= now_ms) {
-            if let Some((_, id)) = self.by_end.pop_first() {
-                self.by_id.remove(&id);
-            }
+            self.forget_first();
         }
+    }
+
+    /// Forgets the bucket that would be empty first, if there is any.
+    fn forget_first(&mut self) -> bool {
+        let Some((_, id)) = self.by_end.pop_first() else { return false };
+        self.names_bytes -= id.names_bytes();
+        self.by_id.remove(&id);
+        true
     }
 
     #[cfg(test)]
@@ -183,5 +200,18 @@ mod tests {
         assert_eq!(kept, QUOTA_THROTTLE_MAX_MS, "the fullest is known");
         buckets.charge(id("other"), 1.0, 1.0, 3_600_000 * 1000);
         assert_eq!(buckets.len(), 1);
+    }
+
+    #[test]
+    fn the_names_that_clients_choose_take_no_more_than_they_may() {
+        let mut buckets = Buckets::default();
+        let name = |client: usize| format!("{client:0>30000}");
+        for client in 0..200 {
+            buckets.charge(id(&name(client)), 1.0, 1e9 + client as f64, 0);
+            assert!(buckets.names_bytes <= QUOTA_BUCKET_NAMES_BYTES_MAX);
+        }
+        assert_eq!(buckets.len(), QUOTA_BUCKET_NAMES_BYTES_MAX / 30_000);
+        buckets.charge(id("other"), 1.0, 1.0, u64::MAX);
+        assert_eq!((buckets.len(), buckets.names_bytes), (1, 5));
     }
 }

@@ -79,10 +79,16 @@ impl Quotas {
         }
         if before.is_empty() && self.by_entity.len() >= limits::QUOTAS_MAX {
             let most = limits::QUOTAS_MAX;
-            return Err(QuotaRefused::Invalid(format!("there are {most} quotas already")));
+            return Err(QuotaRefused::Full(format!("there are {most} quotas already")));
         }
         let rates = after.into_iter().map(|(key, rate)| (key.name().to_owned(), rate.to_string()));
         Ok(Some(CatalogRecord::QuotaSet { entity: entity.to_parts(), rates: rates.collect() }))
+    }
+
+    /// Whether there is a quota for this entity.
+    pub(crate) fn has(&self, entity: &Parts) -> bool {
+        let parts: Vec<_> = entity.clone().into_iter().collect();
+        Entity::parse(&parts).is_ok_and(|entity| self.by_entity.contains_key(&entity))
     }
 
     /// What the catalog kept; it was checked when it was said.
@@ -121,6 +127,12 @@ impl Broker {
         let mut waits = Vec::new();
         for alteration in &request.entries {
             let decided = self.catalog.quotas.decide_alter(alteration);
+            let decided = decided.and_then(|record| match &record {
+                Some(new) => {
+                    self.catalog.has_room_for(new).map_err(QuotaRefused::Full).map(|()| record)
+                }
+                None => Ok(None),
+            });
             let outcome = match decided {
                 Ok(Some(record)) if !request.validate_only => {
                     let appended = self.append_catalog(now, &record);

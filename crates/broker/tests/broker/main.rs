@@ -1,5 +1,6 @@
 //! The broker as its owner sees it, on a disk in memory.
 
+mod allocator;
 mod clock;
 mod configuration;
 mod crash;
@@ -9,6 +10,8 @@ mod failing_disk;
 mod fetch;
 mod groups;
 mod hostile;
+mod kept;
+mod memory;
 mod partitions;
 mod produce;
 mod quotas;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidings_broker::limits::KeptLimits;
 use tidings_broker::log::{Batch, BatchBuilder, MemoryDisk, NewRecord, StoreConfig, split};
 use tidings_broker::{
     Acks, Broker, BrokerConfig, Call, CreateTopics, Fetch, FetchPartition, Fetched, GroupRefused,
@@ -28,7 +29,7 @@ pub(crate) struct Rig {
 
 pub(crate) fn config() -> BrokerConfig {
     BrokerConfig {
-        group_bytes_max: tidings_broker::limits::GROUP_BYTES_MAX,
+        kept: KeptLimits::default(),
         node_id: 1,
         brokers: 1,
         default_partitions: 2,

@@ -5,13 +5,16 @@
 //! past [`MEMORY_DEFAULT_MAX`] more memory changes nothing. That the parts stay below the whole is proved below
 //! for every size, at compile time for the smallest.
 //!
-//! Not counted here: memory of the kernel (sockets, page cache), and what partitions, producer ids and
-//! transactions are by their number, which limits of their own bound.
+//! Not counted here: memory of the kernel (sockets, page cache), and what segments are by their number,
+//! which the disk bounds.
 
 use std::fmt;
 use std::str::FromStr;
 
-use tidings_node::broker::limits::GROUP_BYTES_MAX;
+use tidings_node::broker::limits::{
+    ALL_GROUPS_BYTES_MAX, FETCH_SESSION_PARTITION_BYTES, FETCH_SESSION_PARTITIONS_MAX, KeptLimits,
+    PARTITION_BYTES, PARTITIONS_MAX, SAID_BYTES_MAX, TRANSACTION_BYTES_MAX,
+};
 use tidings_node::limits::{COLD_READERS, DIRECT_BYTES, PRODUCE_BYTES_IN_FLIGHT_MAX};
 use tidings_node::{NodeConfig, StoreConfig, broker::log::limits as log};
 use tidings_server::limits::{
@@ -19,6 +22,8 @@ use tidings_server::limits::{
     ELEMENTS_IN_FLIGHT_MAX, ELEMENTS_PER_REQUEST_MAX, FETCHED_BYTES_HELD_MAX, FRAME_BYTES_MAX,
     REQUEST_BYTES_IN_FLIGHT_MAX,
 };
+
+use super::files::Files;
 
 const MIB: u64 = 1 << 20;
 /// The least that `--memory` takes.
@@ -46,21 +51,35 @@ struct Shares {
     fetched: u64,
     answers: u64,
     elements: u64,
-    /// Members of groups and committed offsets.
+    /// Groups, their members, committed offsets.
     groups: u64,
     connections: u64,
     compaction: u64,
+    partitions: u64,
+    /// What logs remember of producers.
+    producers: u64,
+    /// Transactional ids and the partitions of their transactions.
+    transactions: u64,
+    /// Partitions of fetch sessions.
+    sessions: u64,
+    /// Configurations, assignments and quotas.
+    said: u64,
 }
 
 const SHARES: Shares = Shares {
-    tail: 12,
-    requests: 12,
-    fetched: 12,
-    answers: 6,
+    tail: 9,
+    requests: 9,
+    fetched: 10,
+    answers: 4,
     elements: 6,
-    groups: 6,
-    connections: 8,
+    groups: 5,
+    connections: 6,
     compaction: 2,
+    partitions: 5,
+    producers: 2,
+    transactions: 2,
+    sessions: 3,
+    said: 1,
 };
 const WHOLE: u64 = 64;
 
@@ -75,6 +94,11 @@ struct Parts {
     groups: u64,
     connections: u64,
     compaction: u64,
+    partitions: u64,
+    producers: u64,
+    transactions: u64,
+    sessions: u64,
+    said: u64,
 }
 
 const fn least(a: u64, b: u64) -> u64 {
@@ -96,7 +120,7 @@ impl Parts {
                 share * SHARES.elements,
                 (ELEMENTS_IN_FLIGHT_MAX * ELEMENT_BYTES) as u64,
             ),
-            groups: least(share * SHARES.groups, GROUP_BYTES_MAX as u64),
+            groups: least(share * SHARES.groups, ALL_GROUPS_BYTES_MAX as u64),
             connections: least(
                 share * SHARES.connections,
                 (CONNECTIONS_MAX * CONNECTION_BYTES) as u64,
@@ -105,27 +129,56 @@ impl Parts {
                 share * SHARES.compaction,
                 log::COMPACTION_SLOTS_MAX as u64 * SLOT_BYTES,
             ),
+            partitions: least(share * SHARES.partitions, (PARTITIONS_MAX * PARTITION_BYTES) as u64),
+            producers: least(
+                share * SHARES.producers,
+                (log::PRODUCERS_MAX * log::PRODUCER_BYTES) as u64,
+            ),
+            transactions: least(share * SHARES.transactions, TRANSACTION_BYTES_MAX as u64),
+            sessions: least(
+                share * SHARES.sessions,
+                (FETCH_SESSION_PARTITIONS_MAX * FETCH_SESSION_PARTITION_BYTES) as u64,
+            ),
+            said: least(share * SHARES.said, SAID_BYTES_MAX as u64),
         }
     }
 
     const fn sum(&self) -> u64 {
-        let Self { tail, requests, fetched, answers, elements, groups, connections, compaction } =
-            *self;
-        tail + requests + fetched + answers + elements + groups + connections + compaction
+        let Self { tail, requests, fetched, answers, elements, groups, connections, .. } = *self;
+        let Self { compaction, partitions, producers, transactions, sessions, said, .. } = *self;
+        tail + requests
+            + fetched
+            + answers
+            + elements
+            + groups
+            + connections
+            + compaction
+            + partitions
+            + producers
+            + transactions
+            + sessions
+            + said
     }
 }
 
-const _: () = assert!(
-    SHARES.tail
-        + SHARES.requests
-        + SHARES.fetched
-        + SHARES.answers
-        + SHARES.elements
-        + SHARES.groups
-        + SHARES.connections
-        + SHARES.compaction
-        == WHOLE
-);
+/// As many bytes of each part as it has 64ths.
+const ALL_SHARES: Parts = Parts {
+    tail: SHARES.tail,
+    requests: SHARES.requests,
+    fetched: SHARES.fetched,
+    answers: SHARES.answers,
+    elements: SHARES.elements,
+    groups: SHARES.groups,
+    connections: SHARES.connections,
+    compaction: SHARES.compaction,
+    partitions: SHARES.partitions,
+    producers: SHARES.producers,
+    transactions: SHARES.transactions,
+    sessions: SHARES.sessions,
+    said: SHARES.said,
+};
+
+const _: () = assert!(ALL_SHARES.sum() == WHOLE);
 const _: () = assert!(FIXED_BYTES + MEMORY_MIN / ALLOCATOR_SHARE < MEMORY_MIN);
 const _: () =
     assert!(FIXED_BYTES + MEMORY_MIN / ALLOCATOR_SHARE + Parts::of(MEMORY_MIN).sum() <= MEMORY_MIN);
@@ -165,6 +218,7 @@ impl fmt::Display for Size {
 pub(super) enum TooLittle {
     Memory(Size),
     Connections { said: usize, fit: usize, memory: Size },
+    Files { said: usize, fit: usize },
 }
 
 impl fmt::Display for TooLittle {
@@ -175,6 +229,9 @@ impl fmt::Display for TooLittle {
             }
             Self::Connections { said, fit, memory } => {
                 write!(f, "{said} connections are more than the {fit} that fit into {memory}")
+            }
+            Self::Files { said, fit } => {
+                write!(f, "{said} connections are more than the {fit} that files may be open for")
             }
         }
     }
@@ -187,6 +244,8 @@ pub(super) struct Budget {
     parts: Parts,
     connections: Option<usize>,
     connections_per_address: Option<usize>,
+    /// None: as many as there are.
+    files: Option<Files>,
 }
 
 impl Budget {
@@ -206,8 +265,21 @@ impl Budget {
         let fit = parts.connections as usize / CONNECTION_BYTES;
         match connections {
             Some(said) if said > fit => Err(TooLittle::Connections { said, fit, memory }),
-            _ => Ok(Self { memory, parts, connections, connections_per_address }),
+            _ => Ok(Self { memory, parts, connections, connections_per_address, files: None }),
         }
+    }
+
+    /// No more than there are files for.
+    pub(super) fn within(self, files: Files) -> Result<Self, TooLittle> {
+        let fit = files.connections;
+        match self.connections {
+            Some(said) if said > fit => Err(TooLittle::Files { said, fit }),
+            _ => Ok(Self { files: Some(files), ..self }),
+        }
+    }
+
+    pub(super) fn http_connections(&self) -> usize {
+        self.files.map_or(usize::MAX, |files| files.http)
     }
 
     pub(super) fn node(&self) -> NodeConfig {
@@ -218,8 +290,19 @@ impl Budget {
                 .request_bytes_in_flight()
                 .min(PRODUCE_BYTES_IN_FLIGHT_MAX),
             fetched_bytes_held_max: self.parts.fetched as usize,
-            group_bytes_max: self.parts.groups as usize,
+            kept: self.kept(),
             ..usual
+        }
+    }
+
+    fn kept(&self) -> KeptLimits {
+        KeptLimits {
+            partitions_max: self.parts.partitions as usize / PARTITION_BYTES,
+            said_bytes_max: self.parts.said as usize,
+            group_bytes_max: self.parts.groups as usize,
+            transaction_bytes_max: self.parts.transactions as usize,
+            fetch_session_partitions_max: self.parts.sessions as usize
+                / FETCH_SESSION_PARTITION_BYTES,
         }
     }
 
@@ -233,6 +316,8 @@ impl Budget {
             cache_bytes: usual.cache_bytes.min(tail / 5 * 4),
             flush_bytes: usual.flush_bytes.min(tail / 5),
             compaction_slots_max: usual.compaction_slots_max.min(slots),
+            open_files_max: self.files.map_or(usual.open_files_max, |files| files.logs),
+            producers_max: self.parts.producers as usize / log::PRODUCER_BYTES,
             ..usual
         }
     }
@@ -249,6 +334,7 @@ impl Budget {
 
     pub(super) fn connections(&self) -> ConnectionLimits {
         let fit = self.parts.connections as usize / CONNECTION_BYTES;
+        let fit = self.files.map_or(fit, |files| fit.min(files.connections));
         let connections_max = self.connections.unwrap_or(fit);
         let elements = self.parts.elements as usize / ELEMENT_BYTES;
         ConnectionLimits {
@@ -296,6 +382,14 @@ mod tests {
         Budget::of(Size(mebibytes * MIB), None, None).unwrap()
     }
 
+    fn kept_bytes(kept: &KeptLimits) -> usize {
+        kept.partitions_max * PARTITION_BYTES
+            + kept.said_bytes_max
+            + kept.group_bytes_max
+            + kept.transaction_bytes_max
+            + kept.fetch_session_partitions_max * FETCH_SESSION_PARTITION_BYTES
+    }
+
     #[test]
     fn the_parts_stay_below_the_whole_and_none_is_nothing() {
         for mebibytes in (512..8192).step_by(37).chain([1 << 20, 1 << 40]) {
@@ -309,7 +403,8 @@ mod tests {
                 + tail
                 + requests as u64
                 + node.fetched_bytes_held_max as u64
-                + node.group_bytes_max as u64
+                + kept_bytes(&node.kept) as u64
+                + (store.producers_max * log::PRODUCER_BYTES) as u64
                 + limits.answer_bytes_held_max as u64
                 + (limits.elements_in_flight_max * ELEMENT_BYTES) as u64
                 + (limits.connections_max * CONNECTION_BYTES) as u64
@@ -320,7 +415,10 @@ mod tests {
             assert!(limits.request_bytes_max >= 4 << 20, "{mebibytes} MiB");
             assert!(limits.request_bytes_max <= limits.request_bytes_in_flight_max);
             assert!(limits.elements_per_request_max >= 10_000, "{mebibytes} MiB");
-            assert!(limits.connections_max >= 1000, "{mebibytes} MiB");
+            assert!(limits.connections_max >= 900, "{mebibytes} MiB");
+            assert!(node.kept.partitions_max >= 1000, "{mebibytes} MiB");
+            assert!(node.kept.fetch_session_partitions_max >= 5000, "{mebibytes} MiB");
+            assert!(store.producers_max >= 3000, "{mebibytes} MiB");
         }
     }
 
@@ -329,7 +427,7 @@ mod tests {
         let budget = budget(6144);
         assert_eq!(budget.connections(), ConnectionLimits::default());
         let (node, usual) = (budget.node(), NodeConfig::default());
-        assert_eq!(node.store, usual.store);
+        assert_eq!((node.store, node.kept), (usual.store, usual.kept));
         assert_eq!(node.produce_bytes_in_flight_max, usual.produce_bytes_in_flight_max);
     }
 
@@ -343,6 +441,14 @@ mod tests {
         assert_eq!(Budget::of(memory, Some(fit + 1), None), Err(refused));
         let limits = Budget::of(memory, Some(7), Some(9)).unwrap().connections();
         assert_eq!((limits.connections_max, limits.connections_per_address_max), (7, 7));
+        let files = Files::of(300).unwrap();
+        let within = budget(512).within(files).unwrap();
+        assert_eq!(within.connections().connections_max, files.connections);
+        assert_eq!(within.node().store.open_files_max, files.logs);
+        let said = files.connections + 1;
+        let refused = TooLittle::Files { said, fit: files.connections };
+        let budget = Budget::of(memory, Some(said), None).unwrap();
+        assert_eq!(budget.within(files), Err(refused));
     }
 
     #[test]

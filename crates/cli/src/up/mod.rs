@@ -4,6 +4,7 @@
 //! behind. Stopping goes the other way round: the demo's services, HTTP, Kafka, then the node.
 
 mod figures;
+mod files;
 mod holder;
 mod memory;
 mod ports;
@@ -29,6 +30,7 @@ use crate::args::{Demo, Up};
 use crate::failure::{Exit, Failure};
 use crate::limits::STOP_GRACE;
 use crate::output::{print, print_json};
+use files::Files;
 pub(crate) use memory::Size;
 use memory::{Budget, default_memory};
 use ports::Ports;
@@ -40,8 +42,8 @@ const INTERRUPTED: u8 = 130;
 pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     log_to_stderr();
-    let budget = budget(&said)?;
-    raise_open_files().map_err(|e| Failure::failed("the limit of open files is unknown").why(e))?;
+    let files = files()?;
+    let budget = budget(&said, files)?;
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(&said).await?;
     let (running, shop) = tokio::select! {
@@ -67,10 +69,22 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     Ok(ended)
 }
 
+/// What the process may have open, which is as much as it can get.
+fn files() -> Result<Files, Failure> {
+    let limit = raise_open_files();
+    let limit = limit.map_err(|e| Failure::failed("the limit of open files is unknown").why(e))?;
+    Files::of(limit).map_err(|why| {
+        Failure::new(Exit::Usage, "too few files may be open")
+            .why(why)
+            .hint("more with `ulimit -n`, or LimitNOFILE in a unit of systemd")
+    })
+}
+
 /// What the node may take of memory, as said or by default.
-fn budget(said: &Up) -> Result<Budget, Failure> {
+fn budget(said: &Up, files: Files) -> Result<Budget, Failure> {
     let memory = said.memory.unwrap_or_else(default_memory);
     let budget = Budget::of(memory, said.max_connections, said.max_connections_per_ip);
+    let budget = budget.and_then(|budget| budget.within(files));
     budget.map_err(|why| {
         Failure::new(Exit::Usage, "there is not enough memory for this")
             .why(why)
@@ -203,8 +217,9 @@ impl Running {
         };
         let console = Console::start(engine.clone(), options).await;
         let (stop_pages, stopped) = watch::channel(false);
-        let pages =
-            [serve(http, console.router(), stopped.clone()), serve(registry, routes, stopped)];
+        let pages = [(http, console.router()), (registry, routes)].map(|(listener, routes)| {
+            serve(listener, routes, budget.http_connections(), stopped.clone())
+        });
         Ok(Self { node, server, engine, console, pages, stop_pages, ready })
     }
 
@@ -226,13 +241,14 @@ impl Running {
 fn serve(
     listener: TcpListener,
     routes: tidings_gateway::Router,
+    connections_max: usize,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<std::io::Result<()>> {
     let stop = async move {
         // An error means that the sender, and so the whole command, is gone.
         let _gone = stopped.wait_for(|stopped| *stopped).await;
     };
-    tokio::spawn(tidings_gateway::serve(listener, routes, stop))
+    tokio::spawn(tidings_gateway::serve(listener, routes, connections_max, stop))
 }
 
 fn not_opened(said: &Up, error: &NodeError) -> Failure {

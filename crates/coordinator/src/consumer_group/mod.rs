@@ -70,8 +70,8 @@ pub(crate) struct ConsumerGroup {
     epoch: Option<GroupEpoch>,
     target_epoch: Option<i32>,
     pub(crate) members: BTreeMap<String, Member>,
-    targets: BTreeMap<String, Partitions>,
-    regexes: BTreeMap<String, ResolvedRegex>,
+    pub(crate) targets: BTreeMap<String, Partitions>,
+    pub(crate) regexes: BTreeMap<String, ResolvedRegex>,
     /// `group.instance.id` → member id.
     statics: BTreeMap<String, String>,
     /// Who has a partition, or has not yet given it up.
@@ -241,8 +241,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// The log did not take what was decided: the topics must be looked at again.
-    pub(crate) fn persist_failed(&mut self) {
+    /// What was decided is not kept: the topics must be looked at again.
+    pub(crate) fn not_kept(&mut self) {
         self.topics_seen = 0;
     }
 

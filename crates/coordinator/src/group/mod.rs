@@ -54,7 +54,7 @@ pub(crate) struct Group {
     /// `group.instance.id` → member id.
     statics: BTreeMap<String, String>,
     /// Ids given out and not yet joined with, and when they lapse.
-    pending: BTreeMap<String, u64>,
+    pub(crate) pending: BTreeMap<String, u64>,
     rebalance_ends_ms: u64,
     sync_ends_ms: u64,
     pub(crate) offsets: BTreeMap<(String, i32), Committed>,
@@ -181,16 +181,6 @@ impl Group {
                 .protocols
                 .iter()
                 .any(|(name, _)| others().all(|(_, member)| member.supports(name)))
-    }
-
-    pub(crate) fn held_bytes(&self) -> usize {
-        let members = self
-            .members
-            .values()
-            .map(|member| limits::MEMBER_BYTES + member.metadata_bytes() + member.assignment.len());
-        let pending = self.pending.len() * limits::MEMBER_BYTES;
-        let offsets = self.offsets.values().map(|held| limits::OFFSET_BYTES + held.metadata.len());
-        members.chain(offsets).sum::<usize>() + pending
     }
 
     fn has_room_for(&self, request: &JoinGroup, size_max: usize) -> bool {

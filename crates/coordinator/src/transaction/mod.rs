@@ -25,7 +25,8 @@
 //! 3. A repeated end has the same answer as the first, and no other effect.
 //!
 //! Limits: [`limits::TRANSACTIONAL_IDS_MAX`], [`limits::PARTITIONS_PER_TRANSACTION_MAX`], and what
-//! [`TransactionsConfig`] says of the longest transaction and of ids that are not used.
+//! [`TransactionsConfig`] says of the longest transaction, of ids that are not used, and of memory: what
+//! would take more is refused, and what ends a transaction never is.
 //!
 //! Not here: who may append what, the markers themselves, offsets in transactions
 //! ([`crate::Coordinator`] keeps those), two-phase commit (KIP-939).
@@ -135,6 +136,17 @@ impl Transaction {
     fn is_exhausted(&self) -> bool {
         self.epoch >= EPOCH_MAX
     }
+
+    /// What it takes of memory under this id.
+    fn bytes(&self, id: &str) -> usize {
+        let topics = self.partitions.iter().map(|(topic, of_topic)| {
+            limits::TRANSACTION_TOPIC_BYTES
+                + topic.len()
+                + of_topic.len() * limits::TRANSACTION_PARTITION_BYTES
+        });
+        let open = if self.partitions.is_empty() { 0 } else { limits::TRANSACTION_OPEN_BYTES };
+        limits::TRANSACTIONAL_ID_BYTES + 3 * id.len() + open + topics.sum::<usize>()
+    }
 }
 
 #[derive(Debug)]
@@ -150,6 +162,8 @@ pub struct Transactions {
     by_id: BTreeMap<String, Held>,
     timers: Timers,
     config: TransactionsConfig,
+    /// What all of them take of memory.
+    bytes: usize,
 }
 
 /// What time has brought about.
@@ -187,6 +201,8 @@ impl Transactions {
     /// Folds one record into the state.
     pub fn apply(&mut self, now: Now, record: TransactionRecord) {
         let TransactionRecord { transactional_id: id, transaction } = record;
+        self.bytes -= self.get(&id).map_or(0, |held| held.bytes(&id));
+        self.bytes += transaction.as_ref().map_or(0, |held| held.bytes(&id));
         let Some(transaction) = transaction else {
             self.by_id.remove(&id);
             return self.timers.set(&id, None);
@@ -215,6 +231,18 @@ impl Transactions {
 
     pub fn get(&self, id: &str) -> Option<&Transaction> {
         self.by_id.get(id).map(|held| &held.transaction)
+    }
+
+    /// Whether there is room for what a record keeps beyond what it replaces.
+    fn has_room_for(&self, record: &TransactionRecord) -> Result<(), TransactionRefused> {
+        let id = &record.transactional_id;
+        let before = self.get(id).map_or(0, |held| held.bytes(id));
+        let after = record.transaction.as_ref().map_or(0, |held| held.bytes(id));
+        let limit = self.config.bytes_max;
+        if after <= before || self.bytes - before + after <= limit {
+            return Ok(());
+        }
+        Err(TransactionRefused::Full { limit, what: "bytes of transactional ids and partitions" })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Transaction)> {

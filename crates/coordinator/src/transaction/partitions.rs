@@ -49,7 +49,9 @@ impl Transactions {
         if changed.partitions.values().map(|of_topic| of_topic.len()).sum::<usize>() > limit {
             return Err(TransactionRefused::Full { limit, what: "partitions per transaction" });
         }
-        Ok(Some(TransactionRecord::new(producer.transactional_id.to_owned(), changed)))
+        let record = TransactionRecord::new(producer.transactional_id.to_owned(), changed);
+        self.has_room_for(&record)?;
+        Ok(Some(record))
     }
 
     /// Whether a partition is part of the producer's transaction.

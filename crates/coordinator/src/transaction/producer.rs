@@ -49,7 +49,9 @@ impl Transactions {
             if self.by_id.len() >= limit {
                 return Err(TransactionRefused::Full { limit, what: "transactional ids" });
             }
-            return Ok(InitDecision::Begin(record(new(now, request.timeout_ms, fresh))));
+            let first = record(new(now, request.timeout_ms, fresh));
+            self.has_room_for(&first)?;
+            return Ok(InitDecision::Begin(first));
         };
         if !request.expected.is_none_or(|expected| held.may_be_of(expected)) {
             return Err(TransactionRefused::Fenced);

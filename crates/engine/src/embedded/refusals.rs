@@ -34,7 +34,7 @@ pub(super) fn topic(name: &str, refused: TopicRefused) -> Error {
     match refused {
         TopicRefused::Unknown | TopicRefused::UnknownId => Error::UnknownTopic(name.to_owned()),
         TopicRefused::Exists => Error::TopicExists(name.to_owned()),
-        TopicRefused::NotYet | TopicRefused::OverQuota => {
+        TopicRefused::NotYet | TopicRefused::OverQuota | TopicRefused::Full(_) => {
             Error::Unavailable(format!("{name}: {refused}"))
         }
         TopicRefused::InvalidName(text)
@@ -100,7 +100,9 @@ pub(super) fn group(group: &str, refused: GroupRefused) -> Error {
             GroupTrouble::UnknownPartition => {
                 Error::UnknownTopic(format!("in a commit of group {group}"))
             }
-            GroupTrouble::UnstableOffset => Error::Unavailable(format!("group {group}: {trouble}")),
+            GroupTrouble::UnstableOffset | GroupTrouble::NoRoom => {
+                Error::Unavailable(format!("group {group}: {trouble}"))
+            }
             GroupTrouble::MetadataTooLarge
             | GroupTrouble::UnknownTopicId
             | GroupTrouble::Subscribed

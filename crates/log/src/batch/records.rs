@@ -24,15 +24,19 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Decompresses the records of the batch that `bytes` are.
-    pub(super) fn of(header: &'a BatchHeader, bytes: &Bytes) -> Result<Self, BatchError> {
+    /// Decompresses the records of the batch that `bytes` are, to so many bytes at most.
+    pub(super) fn of(
+        header: &'a BatchHeader,
+        bytes: &Bytes,
+        decompressed_max: usize,
+    ) -> Result<Self, BatchError> {
         let encoded = bytes.slice(HEADER_BYTES.min(bytes.len())..);
         let Some(codec) = header.attributes.compression() else {
             return Err(BatchError::Codec(header.attributes.0 & 0x07));
         };
         let rest = match codec {
             codec if codec == Compression::None || header.record_count == 0 => encoded,
-            codec => Bytes::from(codec.decompress(&encoded, limits::DECOMPRESSED_BYTES_MAX)?),
+            codec => Bytes::from(codec.decompress(&encoded, decompressed_max)?),
         };
         let count = usize::try_from(header.record_count)
             .map_err(|_| BatchError::Invalid(format!("record count {}", header.record_count)))?;
@@ -79,7 +83,7 @@ impl Iterator for Records<'_> {
 
 /// Decodes every record of the batch that `bytes` are.
 pub(super) fn decode(header: &BatchHeader, bytes: &Bytes) -> Result<Vec<Record>, BatchError> {
-    let decoding = Records::of(header, bytes)?;
+    let decoding = Records::of(header, bytes, limits::DECOMPRESSED_BYTES_MAX)?;
     let mut records = Vec::with_capacity(header.record_count.max(0) as usize);
     for record in decoding {
         records.push(record?);

@@ -11,8 +11,8 @@
 //! the header's word is taken for the number of records, for their offsets and for the largest
 //! timestamp, and a reader finds out: nothing in here relies on it for safety.
 //!
-//! Limits: a batch's size is the caller's to bound; of the records that are refused
-//! [`REFUSED_RECORDS_MAX`] are named.
+//! Limits: a batch's size is the caller's to bound; what it decompresses to is by its size, see
+//! [`decompressed_bytes_max`]; of the records that are refused [`REFUSED_RECORDS_MAX`] are named.
 //!
 //! Apache Kafka's `LogValidator` gives the same errors for the same batches, except that it always
 //! decodes, and takes four things that are refused here: a delete horizon, with which the batch's
@@ -21,8 +21,8 @@
 
 use bytes::Bytes;
 
-use super::{Batch, BatchError, BatchHeader, records};
-use crate::limits::REFUSED_RECORDS_MAX;
+use super::{Batch, BatchError, BatchHeader, HEADER_BYTES, records};
+use crate::limits::{REFUSED_RECORDS_MAX, decompressed_bytes_max};
 use crate::{Compression, Record};
 
 /// A record without a time, which no bound applies to.
@@ -198,7 +198,8 @@ fn check_records(batch: &Batch, rules: &ProducerRules) -> Result<(), BatchRefuse
     let mut kind = RefusalKind::InvalidRecord;
     let mut refused = 0;
     let mut named = Vec::new();
-    for (record, index) in records::Records::of(&batch.header, &batch.bytes)?.zip(0..) {
+    let most = decompressed_bytes_max(batch.bytes.len() - HEADER_BYTES);
+    for (record, index) in records::Records::of(&batch.header, &batch.bytes, most)?.zip(0..) {
         let Some((why, message)) = rules.judge(&record?) else {
             continue;
         };
@@ -224,5 +225,7 @@ fn check_records(batch: &Batch, rules: &ProducerRules) -> Result<(), BatchRefuse
     Ok(())
 }
 
+#[cfg(test)]
+mod bombs;
 #[cfg(test)]
 mod tests;

@@ -125,6 +125,7 @@ impl PartitionLog {
         self.segments.extend(done.segments);
         self.segments_bytes = self.segments.iter().map(|segment| segment.size).sum();
         self.flushed_producers = done.producers;
+        self.forget_flushed_producers();
         self.snapshots = done.snapshots;
         self.snapshot_offset = done.snapshot_offset;
         self.flushed_offset = flush.until;

@@ -47,6 +47,7 @@ pub(crate) mod transactions;
 pub(crate) mod upkeep;
 
 pub use answers::{AppendAt, AppendRefused, Appended, ReadRefused, Recovered, TimedOffset};
+pub(crate) use producers::ProducerCounts;
 pub use producers::{ProducerEntry, TransactionVersion};
 
 use handles::Handles;

@@ -11,7 +11,8 @@
 //! Limits: the last [`PRODUCER_BATCHES_MAX`] batches of [`PRODUCERS_PER_PARTITION_MAX`] producers,
 //! about 350 bytes each; past that the one whose last batch has the oldest timestamp is forgotten, and
 //! is then accepted with any sequence like one never seen. At most
-//! [`OPEN_TRANSACTIONS_PER_PARTITION_MAX`] transactions are open at a time.
+//! [`OPEN_TRANSACTIONS_PER_PARTITION_MAX`] transactions are open at a time. What all partitions of a
+//! store remember together is bounded too, in the store.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -232,6 +233,15 @@ fn out_of_order(header: &BatchHeader, expected: i32) -> AppendRefused {
     }
 }
 
+/// How many producers a log remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProducerCounts {
+    /// Those without an open transaction, which may be forgotten.
+    pub(crate) idle: usize,
+    /// Those with one.
+    pub(crate) open: usize,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Producers {
     by_id: BTreeMap<i64, Producer>,
@@ -275,7 +285,7 @@ impl Producers {
                 }
             }
         }
-        let open_already = known.is_some_and(|known| known.transaction_offset.is_some());
+        let open_already = self.has_open(header.producer_id);
         if transactional && !open_already && self.open.len() >= OPEN_TRANSACTIONS_PER_PARTITION_MAX
         {
             let limit = OPEN_TRANSACTIONS_PER_PARTITION_MAX;
@@ -351,6 +361,28 @@ impl Producers {
             }
             keep
         });
+    }
+
+    /// How many there are.
+    pub(super) fn counts(&self) -> ProducerCounts {
+        ProducerCounts { idle: self.by_age.len(), open: self.open.len() }
+    }
+
+    pub(super) fn remembers(&self, producer_id: i64) -> bool {
+        self.by_id.contains_key(&producer_id)
+    }
+
+    pub(super) fn has_open(&self, producer_id: i64) -> bool {
+        let known = self.by_id.get(&producer_id);
+        known.is_some_and(|known| known.transaction_offset.is_some())
+    }
+
+    /// Forgets so many of the producers without an open transaction, those that wrote longest ago.
+    pub(super) fn forget(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((_, oldest)) = self.by_age.pop_first() else { break };
+            self.by_id.remove(&oldest);
+        }
     }
 
     /// Whether [`Self::keep_those_of`] forgets any.

@@ -8,10 +8,10 @@ use super::handles::Handles;
 use super::scan::is_damage;
 use super::segment::Segment;
 use super::transactions::AbortedTransaction;
-use super::{PartitionLog, TailFacts};
+use super::{PartitionLog, ProducerCounts, TailFacts};
 use crate::compaction::{CompactFacts, CompactPlan, LiveProducers, Outcome, Replacement, plan};
 use crate::retention::{Retention, RetentionFacts, SegmentFacts, expired};
-use crate::{LogConfig, LogId};
+use crate::{BatchHeader, LogConfig, LogId};
 
 /// A look at one log: what retention and compaction would do now.
 #[derive(Debug)]
@@ -194,8 +194,34 @@ impl PartitionLog {
 
     pub(crate) fn expire_producers(&mut self, mono_ms: u64, expiry_ms: i64) {
         self.producers.expire(mono_ms, expiry_ms);
-        // Not by their own age, as they have not seen what is not flushed; and not only now, as a flush
-        // that is out brings back those it began with.
+        self.forget_flushed_producers();
+    }
+
+    /// How many producers are remembered.
+    pub(crate) fn producer_counts(&self) -> ProducerCounts {
+        self.producers.counts()
+    }
+
+    /// Forgets so many producers without an open transaction, those that wrote longest ago.
+    pub(crate) fn forget_producers(&mut self, count: usize) {
+        self.producers.forget(count);
+        self.forget_flushed_producers();
+    }
+
+    pub(crate) fn remembers(&self, producer_id: i64) -> bool {
+        self.producers.remembers(producer_id)
+    }
+
+    /// Whether the batch would begin a transaction.
+    pub(crate) fn opens_transaction(&self, header: &BatchHeader) -> bool {
+        header.attributes.transactional()
+            && !header.attributes.control()
+            && !self.producers.has_open(header.producer_id)
+    }
+
+    /// As of the last flush none is remembered that has been forgotten since. Not by their own age, as they
+    /// have not seen what is not flushed; and after each flush again, which brings back those it began with.
+    pub(super) fn forget_flushed_producers(&mut self) {
         if self.flushed_producers.has_others_than(&self.producers) {
             Arc::make_mut(&mut self.flushed_producers).keep_those_of(&self.producers);
         }

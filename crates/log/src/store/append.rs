@@ -56,6 +56,8 @@ impl Store {
         };
         let bytes = batch.bytes().len();
         let header = placed.header;
+        self.make_room_for_producer(id, &header)?;
+        let log = self.logs.get_mut(&id).ok_or_else(|| unknown("append to", id))?;
         // Behind what waits for the journal everything does.
         if log.config().volatile && log.durable_offset() == log.end_offset() {
             log.accept(batch, &header, None);
@@ -73,6 +75,7 @@ impl Store {
             self.pushed.push_back(Pushed::Batch(id, header));
         }
         self.unflushed_bytes += bytes as u64;
+        self.count_producers(id);
         let (base_offset, last_offset) = (header.base_offset, header.last_offset());
         Ok(Appended::Written { base_offset, last_offset })
     }
@@ -118,6 +121,7 @@ impl Store {
     /// Appends should wait: what was accepted is more than the disk has kept up with.
     pub fn congested(&self) -> bool {
         self.unflushed_bytes >= self.config.unflushed_bytes_max
+            || self.unflushed_bytes > 0 && self.cache.bytes() >= self.tail_bytes_max()
             || self.journal.stalled()
             || !self.journal.has_room()
     }

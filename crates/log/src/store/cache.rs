@@ -4,10 +4,14 @@
 //! what opening a log found in the journal, or a run of batches that skipped it. Units go oldest first
 //! when they are over budget, once everything in them is in segments; those that a failed log needs are
 //! passed over.
+//!
+//! Small batches take more than their bytes: the rest of their frame's block, and their place in the tail.
+//! What they take is counted, so that many of them are flushed sooner.
 
 use std::collections::VecDeque;
 
 use super::{LogId, Store};
+use crate::limits::TAIL_BATCH_BYTES;
 
 /// Bytes of batches that skip the journal which make a unit.
 const LOOSE_UNIT_BYTES: u64 = 256 * 1024;
@@ -36,12 +40,14 @@ impl Cache {
         self.next
     }
 
+    /// `logs` has the log of each batch in the unit.
     pub(super) fn add(&mut self, number: u64, bytes: usize, logs: impl Iterator<Item = LogId>) {
         let mut held: Vec<LogId> = logs.collect();
+        let bytes = (bytes + held.len() * TAIL_BATCH_BYTES) as u64;
         held.sort_unstable();
         held.dedup();
-        self.bytes += bytes as u64;
-        self.units.push_back(Unit { number, bytes: bytes as u64, logs: held });
+        self.bytes += bytes;
+        self.units.push_back(Unit { number, bytes, logs: held });
     }
 
     /// The unit for a batch that skips the journal.
@@ -52,8 +58,9 @@ impl Cache {
         let unit = at.and_then(|at| self.units.get_mut(at));
         match unit.filter(|unit| unit.bytes < LOOSE_UNIT_BYTES) {
             Some(unit) => {
-                unit.bytes += bytes as u64;
-                self.bytes += bytes as u64;
+                let bytes = (bytes + TAIL_BATCH_BYTES) as u64;
+                unit.bytes += bytes;
+                self.bytes += bytes;
                 if unit.logs.last() != Some(&id) {
                     unit.logs.push(id);
                 }
@@ -80,6 +87,11 @@ impl Cache {
 }
 
 impl Store {
+    /// What the newest batches may take of memory, whether or not they are in segments.
+    pub(super) fn tail_bytes_max(&self) -> u64 {
+        self.config.unflushed_bytes_max.max(self.config.cache_bytes)
+    }
+
     /// Lets go of what is over budget and in segments.
     pub(super) fn trim_cache(&mut self) {
         let mut at = 0;

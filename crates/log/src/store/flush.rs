@@ -209,6 +209,7 @@ impl Store {
         let wanted = self.flushing.urgent
             || waited
             || self.unflushed_bytes >= self.config.flush_bytes
+            || self.cache.bytes() >= self.tail_bytes_max() / 8 * 7
             || used >= most / 2
             || self.journal.stalled();
         wanted && !self.dirty.is_empty() && now.mono_ms >= self.flushing.retry_ms

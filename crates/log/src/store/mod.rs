@@ -19,6 +19,7 @@ use crate::{Fault, LogConfig, LogKey, StoreConfig};
 mod again;
 mod append;
 mod cache;
+mod census;
 pub(crate) mod checkpoint;
 mod close;
 mod flush;
@@ -38,6 +39,7 @@ pub use work::{Work, WorkKind};
 
 use append::Pushed;
 use cache::Cache;
+use census::Census;
 use checkpoint::Checkpoint;
 use flush::Flushing;
 use io::FrameOut;
@@ -105,6 +107,7 @@ pub struct Store {
     dirty: BTreeSet<LogId>,
     flushing: Flushing,
     upkeep: Upkeep,
+    census: Census,
     /// None while a flush has it.
     checkpoint: Option<Checkpoint>,
     advanced: BTreeSet<LogId>,

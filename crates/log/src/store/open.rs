@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::cache::Cache;
+use super::census::Census;
 use super::checkpoint::{Checkpoint, LogRecord};
 use super::flush::Flushing;
 use super::read::Rots;
@@ -100,6 +101,7 @@ impl Store {
             dirty: BTreeSet::new(),
             flushing: Flushing::default(),
             upkeep: Upkeep::default(),
+            census: Census::default(),
             checkpoint: Some(found.checkpoint),
             advanced: BTreeSet::new(),
             rots: Arc::new(Rots::default()),
@@ -155,6 +157,7 @@ impl Store {
         self.ids.insert(key, id);
         self.upkeep.schedule(id, 0);
         self.logs.insert(id, log);
+        self.count_producers(id);
         Ok(recovered)
     }
 
@@ -199,6 +202,7 @@ impl Store {
         log.removed(&self.handles);
         self.flushing.removed(id, log.key());
         self.upkeep.removed(id);
+        self.census.removed(id);
         match &mut self.checkpoint {
             Some(checkpoint) => {
                 checkpoint.records.remove(&log.key());

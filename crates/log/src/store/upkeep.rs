@@ -196,6 +196,8 @@ impl Store {
             let Some(log) = self.logs.get_mut(&id) else { continue };
             self.upkeep.schedule(id, now.mono_ms + self.config.retention_check_ms.max(1));
             log.expire_producers(now.mono_ms, self.config.producer_expiry_ms);
+            self.count_producers(id);
+            let Some(log) = self.logs.get_mut(&id) else { continue };
             if compacted == Some(id) {
                 // Its segments are not to go while they are read.
                 self.upkeep.schedule(id, now.mono_ms + UPKEEP_SOON_MS);

@@ -7,7 +7,7 @@ use super::*;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::{BatchBuilder, HEADER_BYTES, NewRecord};
 
-const NOW: i64 = 1_000_000;
+pub(super) const NOW: i64 = 1_000_000;
 
 /// A topic with Kafka's defaults.
 const PLAIN: ProducerRules = ProducerRules {
@@ -18,7 +18,7 @@ const PLAIN: ProducerRules = ProducerRules {
     timestamp_after_max_ms: 3_600_000,
     zstd: true,
 };
-const COMPACTED: ProducerRules = ProducerRules { compacted: true, ..PLAIN };
+pub(super) const COMPACTED: ProducerRules = ProducerRules { compacted: true, ..PLAIN };
 const BOUNDED: ProducerRules =
     ProducerRules { timestamp_before_max_ms: 100, timestamp_after_max_ms: 10, ..PLAIN };
 
@@ -26,7 +26,7 @@ fn refused(kind: RefusalKind, message: &str) -> Option<BatchRefused> {
     Some(BatchRefused::new(kind, message))
 }
 
-fn invalid(message: &str) -> Option<BatchRefused> {
+pub(super) fn invalid(message: &str) -> Option<BatchRefused> {
     refused(RefusalKind::InvalidRecord, message)
 }
 
@@ -296,7 +296,7 @@ fn a_batch_that_decompresses_to_too_much_is_refused_where_it_is_decoded() {
     let zeros = Bytes::from(vec![0; crate::limits::DECOMPRESSED_BYTES_MAX]);
     let record = NewRecord { value: Some(zeros), ..at(NOW) };
     let bytes = batch_of(BatchBuilder::new().compression(Compression::Zstd), &[record]);
-    let expected = invalid("decompresses to more than 67108864 bytes");
+    let expected = invalid("decompresses to more than 8388608 bytes");
     assert_eq!(Batch::from_producer(bytes.clone(), &COMPACTED).err(), expected);
     assert_eq!(Batch::from_producer(bytes, &PLAIN).err(), None);
 }

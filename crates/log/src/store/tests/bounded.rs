@@ -41,3 +41,27 @@ fn tails_and_what_is_not_flushed_stay_within_their_limits() {
         (1..=LOGS).filter_map(|id| node.store.log(LogId(id))).map(PartitionLog::end_offset).sum();
     assert_eq!(written, i64::try_from(BATCHES).expect("not so many"));
 }
+
+/// Each batch is alone in its frame, of which it keeps the whole block.
+#[test]
+fn small_batches_are_flushed_for_the_memory_they_take() {
+    let config = StoreConfig {
+        cache_bytes: 256 << 10,
+        unflushed_bytes_max: 1 << 20,
+        flush_bytes: 512 << 10,
+        ..small_store()
+    };
+    let mut node = Node::try_open(&MemoryDisk::new(), config, CONFIG, 1).expect("the store opens");
+    let (mut most_kept, mut flushes) = (0, 0);
+    for _ in 0..2_000 {
+        while node.store.congested() {
+            node.flush();
+            flushes += 1;
+        }
+        node.append(&["x"], 1);
+        most_kept = most_kept.max(node.store.cache.bytes());
+    }
+    let frame = 3 * crate::BLOCK_BYTES as u64;
+    assert!(most_kept <= config.unflushed_bytes_max + frame, "{most_kept}");
+    assert!((1..=100).contains(&flushes), "{flushes} flushes");
+}

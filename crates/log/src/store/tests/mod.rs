@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod bounded;
+mod census;
 mod cut;
 mod expired;
 mod failed;
