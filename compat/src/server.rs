@@ -211,12 +211,7 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-fn spawn(
-    folder: &TempDir,
-    data: &Path,
-    ports: &Ports,
-    said: &Said,
-) -> anyhow::Result<Child> {
+fn spawn(folder: &TempDir, data: &Path, ports: &Ports, said: &Said) -> anyhow::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)

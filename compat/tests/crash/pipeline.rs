@@ -149,6 +149,15 @@ impl Pipeline {
         Workers { threads, stop }
     }
 
+    /// Ends the transactions of workers that are gone, as a successor of each would: what they left open
+    /// keeps readers from what is committed behind it.
+    pub(crate) fn end_what_is_open(&self, kafka: &str) {
+        for partition in 0..PARTITIONS {
+            let successor = producer(kafka, &self.input, partition);
+            successor.init_transactions(PATIENCE).expect("a successor takes over");
+        }
+    }
+
     /// How many inputs there are in all.
     pub(crate) fn all(&self) -> u64 {
         self.inputs.unsigned_abs() * u64::from(PARTITIONS.unsigned_abs())
@@ -177,7 +186,7 @@ impl Pipeline {
         self.facts.lock().expect("no worker panics with the lock").clone()
     }
 
-    /// What is wrong while workers may be at work: a transaction that was said to be committed is there and
+    /// What is wrong while nothing is open: a transaction that was said to be committed is there and
     /// whole, one that was said to be aborted is not, no input is there twice, and positions and outputs
     /// agree.
     pub(crate) fn violations_so_far(&self, kafka: &str) -> Vec<String> {
@@ -311,6 +320,13 @@ struct Worker {
     dice: Dice,
 }
 
+/// The producer of the worker of this partition of the input.
+fn producer(kafka: &str, input: &str, partition: i32) -> Producer {
+    let mut config = client(kafka);
+    config.set("transactional.id", format!("{input}-{partition}"));
+    config.set("linger.ms", "1").create().expect("a producer")
+}
+
 /// How a producer's life ends.
 enum Life {
     Done,
@@ -325,7 +341,7 @@ impl Worker {
         let consumer = consumer(&self.kafka, &self.input, COMMITTED);
         let mut still: Option<(Producer, Transaction)> = None;
         while !self.is_stopped() {
-            let producer = self.producer();
+            let producer = producer(&self.kafka, &self.input, self.partition);
             if self.until_it_is_known(|| producer.init_transactions(CALL)).is_err() {
                 continue;
             }
@@ -344,12 +360,6 @@ impl Worker {
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-    }
-
-    fn producer(&self) -> Producer {
-        let mut config = client(&self.kafka);
-        config.set("transactional.id", format!("{}-{}", self.input, self.partition));
-        config.set("linger.ms", "1").create().expect("a producer")
     }
 
     /// Repeats a call while nothing is known of its outcome.

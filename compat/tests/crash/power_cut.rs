@@ -69,7 +69,9 @@ fn transactions_are_whole_after_a_power_cut() {
         workers.into_iter().for_each(Workers::abandon);
 
         let after = Server::start_below(left.path()).expect("the server starts on what is left");
+        kept.end_what_is_open(after.kafka());
         assert_eq!(kept.violations_so_far(after.kafka()), Vec::<String>::new());
+        control.end_what_is_open(after.kafka());
         lost += control.violations_so_far(after.kafka()).len();
         kept.work(after.kafka(), &mut dice).finish();
         assert_eq!(kept.violations(after.kafka()), Vec::<String>::new());

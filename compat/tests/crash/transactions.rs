@@ -36,7 +36,8 @@ fn transactions_are_whole_after_any_kill() {
             let until = moved + dice.below((pipeline.all() - moved).max(1)) / 2;
             assert!(pipeline.moved(until), "only {} inputs were moved", pipeline.moved_now());
             server.kill_and_restart().expect("the server starts again");
-            assert_eq!(pipeline.violations_so_far(server.kafka()), Vec::<String>::new());
+            // What is committed behind somebody's open transaction is not seen yet, so what should stay
+            // whole is looked at in the end.
             lost += control.violations_so_far(server.kafka()).len();
             kills += 1;
         }
