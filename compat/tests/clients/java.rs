@@ -1,6 +1,8 @@
 //! Apache Kafka's own Java client: idempotent producer, group, administration, restart.
 
 mod broker;
+mod cluster;
+mod conformance;
 mod dump_log;
 mod dump_stored;
 mod kafka;

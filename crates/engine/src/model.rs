@@ -103,6 +103,16 @@ pub enum Offset {
     At(i64),
 }
 
+/// Whether a reader is shown records of transactions that have not been committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only committed records; a transaction that is not decided hides all that follow it.
+    #[default]
+    Committed,
+    /// Everything, also what will be or has been aborted.
+    All,
+}
+
 /// How much a read may return and how long it may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimit {
@@ -166,8 +176,8 @@ pub struct Partition {
     pub start_offset: i64,
     /// Offset of the next record.
     pub end_offset: i64,
-    /// Bytes on disk.
-    pub size_bytes: u64,
+    /// Bytes on disk; none where the engine cannot say.
+    pub size_bytes: Option<u64>,
 }
 
 /// A consumer group in a list.

@@ -7,23 +7,26 @@ mod assignor;
 mod groups;
 mod member_bytes;
 mod membership;
-mod partitioner;
+mod placing;
 mod producer;
 mod refusals;
 mod subscription;
 mod topics;
+mod transactions;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidings_node::{MemoryDisk, Node, NodeConfig};
+use tidings_node::broker::log::BatchError;
+use tidings_node::broker::{FetchedData, Isolation as NodeIsolation};
+use tidings_node::{MemoryDisk, Node, NodeConfig, decode_committed};
 
-use crate::{Error, Header};
+use crate::{Error, Header, Isolation};
 
-pub use partitioner::partition_of;
 pub(crate) use producer::EmbeddedProducer;
 pub(crate) use subscription::EmbeddedSubscription;
+pub(crate) use transactions::EmbeddedTransactions;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Embedded {
@@ -66,6 +69,27 @@ fn wait_ms(wait: Duration) -> u32 {
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn isolation_of(isolation: Isolation) -> NodeIsolation {
+    match isolation {
+        Isolation::Committed => NodeIsolation::Committed,
+        Isolation::All => NodeIsolation::Uncommitted,
+    }
+}
+
+/// The offset after the last record that a reader may see.
+fn readable_end(data: &FetchedData, isolation: NodeIsolation) -> i64 {
+    match isolation {
+        NodeIsolation::Committed => data.last_stable_offset,
+        NodeIsolation::Uncommitted => data.high_watermark,
+    }
+}
+
+/// The records from `from` on, and the offset after the last batch. Who reads uncommitted records is
+/// told of no aborted transactions.
+fn decode(data: FetchedData, from: i64) -> Result<(Vec<tidings_node::Record>, i64), BatchError> {
+    decode_committed(data.batches, from, &data.aborted)
 }
 
 fn to_record(topic: &str, partition: i32, record: tidings_node::Record) -> crate::Record {
