@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// Changes single configurations of a topic and leaves the others: a value sets one, none takes it
-    /// back to its default. All or none of them change.
+    /// back to its default. All or none of them change. The brokers of a cluster see it a moment later.
     pub async fn configure_topic(
         &self,
         name: &str,
@@ -122,7 +122,8 @@ impl Engine {
         on!(&self.kind, engine => engine.configure_topic(name, changes).await)
     }
 
-    /// Gives a topic more partitions, `partitions` in all. Keys go to other partitions from then on.
+    /// Gives a topic more partitions, `partitions` in all. Keys go to other partitions from then on. The
+    /// brokers of a cluster see it a moment later.
     pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         on!(&self.kind, engine => engine.grow_topic(name, partitions).await)
     }

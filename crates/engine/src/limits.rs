@@ -49,6 +49,8 @@ pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at whether a cluster's brokers have all seen a change.
 pub const CHANGE_LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// How often a change in a cluster has to be seen in a row before it is taken to be known.
+pub const CHANGE_LOOKS: usize = 6;
 /// Readers of a cluster that are kept for the next read; each has a few threads.
 pub const READERS_KEPT_MAX: usize = 4;
 /// Kilobytes of records that one reader or subscription of a cluster fetches ahead.

@@ -14,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::context::Watch;
@@ -291,6 +291,7 @@ impl Sender {
     /// Waits for room in the queue.
     async fn queue(&self, placed: &Placed, expected: Box<Expected>) -> Result<(), KafkaError> {
         let mut expected = expected;
+        let mut looked = false;
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -302,9 +303,27 @@ impl Sender {
                     expected = back.delivery_opaque;
                     room.await;
                 }
+                // It exists: the topic has grown since librdkafka looked at it.
+                Err((error, back))
+                    if !looked && error.rdkafka_error_code() == Some(Code::UnknownPartition) =>
+                {
+                    expected = back.delivery_opaque;
+                    looked = true;
+                    self.look_at(&placed.record.topic).await?;
+                }
                 Err((error, _)) => return Err(error),
             }
         }
+    }
+
+    /// Makes librdkafka ask for the topic's partitions again.
+    async fn look_at(&self, topic: &str) -> Result<(), KafkaError> {
+        let (client, topic) = (self.client().clone(), topic.to_owned());
+        let timeout = self.kafka.settings().request_timeout;
+        let looked = super::blocking(move || {
+            client.client().fetch_metadata(Some(&topic), timeout).map(drop)
+        });
+        looked.await.unwrap_or(Err(KafkaError::Canceled))
     }
 }
 

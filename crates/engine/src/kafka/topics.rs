@@ -8,6 +8,7 @@ use rdkafka::{Offset as Spec, TopicPartitionList};
 
 use super::native::{self, Place};
 use super::{Kafka, Looker, refusals};
+use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS};
 use crate::{Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
 
 /// The cluster's default, of partitions and of replicas.
@@ -184,14 +185,21 @@ fn wait_until_gone(looker: &Looker, name: &str) -> Result<(), Error> {
     })
 }
 
-/// What a change has done is seen by every broker a moment later.
+/// What a change has done is seen by every broker a moment later. Any of them may be asked, so it has to be seen
+/// a few times in a row; that does not prove that none is behind.
 fn until(looker: &Looker, seen: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
     let deadline = std::time::Instant::now() + timeout(looker);
-    while !seen()? {
+    let mut in_a_row = 0;
+    while in_a_row < CHANGE_LOOKS {
+        if seen()? {
+            in_a_row += 1;
+            continue;
+        }
+        in_a_row = 0;
         if deadline <= std::time::Instant::now() {
             return Err(Error::Unavailable("the brokers do not agree yet".to_owned()));
         }
-        std::thread::sleep(crate::limits::CHANGE_LOOK_PAUSE);
+        std::thread::sleep(CHANGE_LOOK_PAUSE);
     }
     Ok(())
 }
