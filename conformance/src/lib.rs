@@ -46,6 +46,8 @@ macro_rules! behaviours {
                 a_follower_sees_every_record_in_order,
                 times_lead_to_offsets,
                 reads_go_on_beside_each_other,
+                a_wait_is_as_long_as_it_was_told,
+                large_records_come_back,
             }
             sends {
                 order_is_kept_per_partition,
@@ -93,6 +95,7 @@ macro_rules! behaviours {
                 a_refused_append_only_aborts,
                 an_open_transaction_holds_back_what_follows,
                 transactions_pass_by_compacted_and_aborted_records,
+                a_transaction_that_takes_too_long_is_aborted,
                 read_process_write_is_exactly_once_under_crashes,
             }
             upkeep {

@@ -182,3 +182,40 @@ pub async fn reads_go_on_beside_each_other(stage: Stage) {
         assert_eq!(texts(&read.records)[0], "0");
     }
 }
+
+pub async fn a_wait_is_as_long_as_it_was_told(stage: Stage) {
+    const WAIT: Duration = Duration::from_millis(200);
+    let topic = stage.topic("t", 1).await;
+    stage.fill(&topic, 0, &["a"]).await;
+    let begun = std::time::Instant::now();
+    let read = stage.engine.read(&topic, 0, 1, ReadLimit { wait: WAIT, ..AT_ONCE }).await.unwrap();
+    assert_eq!((read.records.len(), read.next), (0, 1));
+    assert!(begun.elapsed() >= WAIT, "{:?}", begun.elapsed());
+
+    let mut member = stage.member(&stage.name("g"), &[&topic]).await;
+    member.received(1).await;
+    let begun = std::time::Instant::now();
+    match member.subscription.poll(1, WAIT).await.unwrap() {
+        tidings_engine::Polled::Records(records) => assert_eq!(records, []),
+        change => panic!("{change:?}"),
+    }
+    assert!(begun.elapsed() >= WAIT, "{:?}", begun.elapsed());
+    member.close().await;
+}
+
+pub async fn large_records_come_back(stage: Stage) {
+    let name = stage.name("t");
+    let configs = vec![("max.message.bytes".to_owned(), "10000000".to_owned())];
+    let new = tidings_engine::NewTopic { name: name.clone(), partitions: Some(1), configs };
+    stage.engine.create_topic(new).await.unwrap();
+    let sizes = [5_000_000, 10, 3_000_000, 9_900_000, 0];
+    let value = |size: usize| Some(Bytes::from(vec![b'x'; size]));
+    let sent = sizes.map(|size| SentRecord { value: value(size), ..to(&name, 0, "") });
+    stage.send(sent.to_vec()).await;
+    let records = stage.read_all(&name, 0, 0).await;
+    let seen: Vec<_> = records.iter().map(|r| r.value.as_ref().map_or(0, Bytes::len)).collect();
+    assert_eq!(seen, sizes);
+    let mut member = stage.member(&stage.name("g"), &[&name]).await;
+    member.received(sizes.len()).await;
+    member.close().await;
+}

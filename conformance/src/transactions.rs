@@ -394,3 +394,23 @@ async fn work(stage: &Stage, input: &str, output: &str, crash_after: Option<usiz
         }
     }
 }
+
+pub async fn a_transaction_that_takes_too_long_is_aborted(stage: Stage) {
+    let topic = stage.topic("t", 1).await;
+    let options = TransactionOptions { timeout: Duration::from_secs(1) };
+    let name = stage.name("p");
+    let producer = stage.engine.transactional_producer(&name, options).await.unwrap();
+    let mut transaction = begin(&producer).await;
+    transaction.append(vec![to(&topic, 0, "slow")]).await.unwrap();
+    stage.fill(&topic, 0, &["after"]).await;
+    // Nobody ends it, and what follows can be read all the same.
+    assert_eq!(committed(&stage, &topic, 0, 1).await, ["after"]);
+    let refused = transaction.commit().await.unwrap_err();
+    assert!(matches!(refused, Error::Fenced(_)), "{refused:?}");
+
+    let producer = holder(&stage, "p").await;
+    let mut transaction = begin(&producer).await;
+    transaction.append(vec![to(&topic, 0, "quick")]).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(committed(&stage, &topic, 0, 2).await, ["after", "quick"]);
+}

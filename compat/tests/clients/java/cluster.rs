@@ -26,6 +26,7 @@ offsets.topic.replication.factor=3
 transaction.state.log.num.partitions=5
 transaction.state.log.replication.factor=3
 transaction.state.log.min.isr=2
+transaction.abort.timed.out.transaction.cleanup.interval.ms=200
 group.initial.rebalance.delay.ms=0
 log.retention.check.interval.ms=200
 log.initial.task.delay.ms=200

@@ -82,3 +82,26 @@ fn too_old(watch: &Watch) -> Option<String> {
     let lacking: Vec<String> = NEEDED.iter().filter_map(lacks).collect();
     (!lacking.is_empty()).then(|| format!("they lack {}", lacking.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use crate::kafka::Kafka;
+    use crate::{ConnectTrouble, Error};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn brokers_that_are_too_old_are_told_by_what_they_lack() {
+        let cluster = MockCluster::new(1).expect("brokers that librdkafka plays");
+        let old = cluster.apiversion(RDKafkaApiKey::TxnOffsetCommit, Some(0), Some(2));
+        old.expect("the brokers say what they are told");
+        let address = cluster.bootstrap_servers();
+        let refused = Kafka::connect(&format!("kafka://{address}")).await.expect_err("too old");
+        let Error::Connect { trouble: ConnectTrouble::TooOld(why), .. } = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("TxnOffsetCommit 3"), "{why}");
+        assert!(refused.to_string().contains("2.5 or later"), "{refused}");
+    }
+}
