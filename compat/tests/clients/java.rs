@@ -7,6 +7,7 @@ mod dump_log;
 mod dump_stored;
 mod kafka;
 mod recordings;
+mod secured;
 mod stored;
 mod streams;
 mod written;
