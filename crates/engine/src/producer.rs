@@ -1,5 +1,7 @@
 //! The idempotent producer.
 
+use bytes::Bytes;
+
 #[cfg(feature = "embedded")]
 use crate::embedded::EmbeddedProducer;
 #[cfg(feature = "kafka")]
@@ -42,4 +44,14 @@ impl Producer {
             Kind::Kafka(kafka) => kafka.send(records).await,
         }
     }
+}
+
+/// Most bytes that the record may take inside a batch: its bytes, and every number at its longest.
+pub(crate) fn encoded_size_max(record: &SentRecord) -> usize {
+    const NUMBERS: usize = 36;
+    const HEADER_NUMBERS: usize = 10;
+    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter();
+    let headers = headers.map(|header| HEADER_NUMBERS + header.name.len() + length(&header.value));
+    NUMBERS + length(&record.key) + length(&record.value) + headers.sum::<usize>()
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tidings_node::NewRecord;
 
 use super::{Embedded, now_ms};
@@ -11,6 +10,7 @@ use crate::limits::{
     BATCH_HEADER_BYTES, BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, METADATA_AGE_MAX,
 };
 use crate::partitioner::Spread;
+use crate::producer::encoded_size_max;
 use crate::{Error, Position, SentRecord, TopicPartition};
 
 /// A record on its way: its place in the send, and what is written.
@@ -55,12 +55,12 @@ impl KnownTopics {
                 count = self.known(engine, &record.topic).await?.partitions;
             }
             let partition = self.spread.partition(&record, count)?;
+            let size = encoded_size_max(&record);
             let SentRecord { topic, key, value, headers, timestamp, .. } = record;
             let headers = headers.into_iter();
             let headers = headers.map(|h| tidings_node::Header { name: h.name, value: h.value });
             let timestamp = timestamp.unwrap_or(now);
             let record = NewRecord { timestamp, key, value, headers: headers.collect() };
-            let size = encoded_size_max(&record);
             let at = TopicPartition { topic, partition };
             queued.entry(at).or_default().push(Queued { index, record, size });
         }
@@ -159,16 +159,6 @@ fn batches(records: Vec<Queued>, bytes_max: usize) -> Vec<Vec<Queued>> {
     batches
 }
 
-/// Most bytes that the record may take inside a batch: its bytes, and every number at its longest.
-fn encoded_size_max(record: &NewRecord) -> usize {
-    const NUMBERS: usize = 36;
-    const HEADER_NUMBERS: usize = 10;
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter();
-    let headers = headers.map(|header| HEADER_NUMBERS + header.name.len() + length(&header.value));
-    NUMBERS + length(&record.key) + length(&record.value) + headers.sum::<usize>()
-}
-
 /// Sequences go from `i32::MAX` to 0.
 pub(super) fn sequence_after(sequence: i32, records: usize) -> i32 {
     let records = i64::try_from(records).expect("a batch has at most BATCH_RECORDS_MAX records");
@@ -227,14 +217,20 @@ mod tests {
 
     #[test]
     fn the_size_bound_holds() {
+        use bytes::Bytes;
+
         assert_eq!(BATCH_HEADER_BYTES, tidings_node::broker::log::HEADER_BYTES);
-        let record = NewRecord {
-            timestamp: i64::MAX,
-            key: Some(Bytes::from_static(b"key")),
-            value: Some(Bytes::from(vec![0; 1000])),
-            headers: vec![tidings_node::Header { name: "name".into(), value: None }],
+        let (key, value) = (Some(Bytes::from_static(b"key")), Some(Bytes::from(vec![0; 1000])));
+        let header = ("name".to_owned(), None);
+        let sent = SentRecord {
+            key: key.clone(),
+            value: value.clone(),
+            headers: vec![crate::Header { name: header.0.clone(), value: header.1.clone() }],
+            ..SentRecord::default()
         };
+        let headers = vec![tidings_node::Header { name: header.0, value: header.1 }];
+        let record = NewRecord { timestamp: i64::MAX, key, value, headers };
         let encoded = encode_batch([&record], None).len() - BATCH_HEADER_BYTES;
-        assert!(encoded <= encoded_size_max(&record), "{encoded}");
+        assert!(encoded <= encoded_size_max(&sent), "{encoded}");
     }
 }

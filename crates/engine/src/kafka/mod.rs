@@ -47,9 +47,18 @@ pub(crate) struct Kafka {
 
 struct Shared {
     settings: Settings,
-    looker: Arc<ConsumerQueue>,
+    /// None once it is dropped.
+    looker: Option<Arc<ConsumerQueue>>,
     readers: Readers,
     closed: AtomicBool,
+}
+
+impl Drop for Shared {
+    /// Ending a client waits for its threads, and the last handle may go anywhere.
+    fn drop(&mut self) {
+        let looker = self.looker.take();
+        std::thread::spawn(move || drop(looker));
+    }
 }
 
 /// Without what the clients hold: their configuration has the secrets.
@@ -73,7 +82,7 @@ impl Kafka {
         connecting::check(&settings, looker.consumer(), &watch).await?;
         let shared = Shared {
             settings,
-            looker,
+            looker: Some(looker),
             readers: Readers::default(),
             closed: AtomicBool::new(false),
         };
@@ -97,7 +106,8 @@ impl Kafka {
         question: impl FnOnce(&Looker) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.open()?;
-        let looker = Arc::clone(self.shared.looker.consumer());
+        let gone = || Error::Unavailable("the engine is gone".to_owned());
+        let looker = Arc::clone(self.shared.looker.as_ref().ok_or_else(gone)?.consumer());
         blocking(move || question(&looker)).await
     }
 
@@ -117,10 +127,11 @@ impl Kafka {
         watch_of(self.settings())
     }
 
+    #[expect(clippy::unused_async, reason = "other engines wait")]
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.shared.closed.store(true, Ordering::Release);
-        let readers = self.shared.readers.take_all();
-        blocking(move || drop(readers)).await
+        self.shared.readers.drop_all();
+        Ok(())
     }
 }
 

@@ -27,12 +27,27 @@ pub(super) struct Readers {
 }
 
 pub(super) struct Reader {
-    queue: ConsumerQueue,
+    /// None once it is dropped.
+    queue: Option<ConsumerQueue>,
     isolation: Isolation,
     /// What it fetches, from where on it has something to tell.
     at: Option<(TopicPartition, i64)>,
     /// Where readable records ended when that was last asked.
     end: i64,
+}
+
+impl Reader {
+    fn queue(&self) -> &ConsumerQueue {
+        self.queue.as_ref().expect("it is taken when the reader is dropped")
+    }
+}
+
+impl Drop for Reader {
+    /// Ending a client waits for its threads, and a read may be dropped anywhere.
+    fn drop(&mut self) {
+        let queue = self.queue.take();
+        std::thread::spawn(move || drop(queue));
+    }
 }
 
 impl Readers {
@@ -51,15 +66,17 @@ impl Readers {
         kept.remove(taken)
     }
 
-    /// Keeps a reader; returns one that is too many.
-    fn keep(&self, reader: Reader) -> Option<Reader> {
+    /// Keeps a reader, and drops one that is too many.
+    fn keep(&self, reader: Reader) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(reader);
-        if kept.len() > READERS_KEPT_MAX { kept.pop_front() } else { None }
+        if kept.len() > READERS_KEPT_MAX {
+            kept.pop_front();
+        }
     }
 
-    pub(super) fn take_all(&self) -> VecDeque<Reader> {
-        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn drop_all(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -83,11 +100,8 @@ impl Kafka {
         let mut reading = Reading { kafka: self, reader, at, next: from };
         let read = reading.read(limit, deadline).await;
         let reader = reading.reader;
-        if read.is_ok()
-            && let Some(last) = self.shared.readers.keep(reader)
-        {
-            // Ending a client waits for its threads.
-            tokio::task::spawn_blocking(move || drop(last));
+        if read.is_ok() {
+            self.shared.readers.keep(reader);
         }
         read
     }
@@ -109,7 +123,7 @@ impl Kafka {
             self.watch(),
         )?;
         let queue = ConsumerQueue::of(consumer)?;
-        Ok(Reader { queue, isolation, at: None, end: 0 })
+        Ok(Reader { queue: Some(queue), isolation, at: None, end: 0 })
     }
 }
 
@@ -180,7 +194,7 @@ impl Reading<'_> {
     async fn turn(&mut self) -> Result<(), Error> {
         let mut list = TopicPartitionList::with_capacity(1);
         add(&mut list, &self.at, Spec::Offset(self.next))?;
-        let consumer = Arc::clone(self.reader.queue.consumer());
+        let consumer = Arc::clone(self.reader.queue().consumer());
         self.reader.at = None;
         let turned = blocking(move || consumer.assign(&list)).await?;
         turned.map_err(|error| refusals::of_error(&self.at.to_string(), &error))?;
@@ -196,7 +210,7 @@ impl Reading<'_> {
         let mut records: Vec<Record> = Vec::new();
         let mut bytes = 0;
         loop {
-            while let Some(news) = self.reader.queue.next() {
+            while let Some(news) = self.reader.queue().next() {
                 let Some(record) = self.take(news)? else { continue };
                 bytes += size_of(&record);
                 records.push(record);
@@ -217,7 +231,7 @@ impl Reading<'_> {
                 Some(_) => Some(Instant::now() + self.kafka.settings().request_timeout),
                 None => None,
             };
-            let filled = self.reader.queue.filled();
+            let filled = self.reader.queue().filled();
             match patience {
                 None => filled.await,
                 Some(patience) => {
@@ -246,7 +260,7 @@ impl Reading<'_> {
             News::Trouble { code: Code::AutoOffsetReset | Code::OffsetOutOfRange, .. } => {
                 // Retention has been faster than this reader.
                 let (first, next) =
-                    super::native::watermarks(self.reader.queue.consumer(), &self.at)
+                    super::native::watermarks(self.reader.queue().consumer(), &self.at)
                         .unwrap_or((self.next, self.next));
                 Err(Error::OffsetOutOfRange { wanted: self.next, first, next })
             }

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -25,6 +24,7 @@ use crate::limits::{
     SENDING_KILOBYTES_MAX, SENDING_RECORDS_MAX,
 };
 use crate::partitioner::Spread;
+use crate::producer::encoded_size_max;
 use crate::{Error, Position, SentRecord};
 
 pub(super) type Client = ThreadedProducer<Deliveries>;
@@ -38,8 +38,8 @@ pub(super) fn configure(config: &mut ClientConfig) {
         .set("linger.ms", "0")
         .set("batch.size", BATCH_RECORDS_BYTES_MAX.to_string())
         .set("batch.num.messages", BATCH_RECORDS_MAX.to_string())
-        // How large a record may be is the topic's to say.
-        .set("message.max.bytes", "1000000000")
+        // How large a record may be is the topic's to say; but what the queue can never hold is refused.
+        .set("message.max.bytes", (SENDING_KILOBYTES_MAX * 1024).to_string())
         .set("queue.buffering.max.messages", SENDING_RECORDS_MAX.to_string())
         .set("queue.buffering.max.kbytes", SENDING_KILOBYTES_MAX.to_string());
 }
@@ -368,7 +368,7 @@ fn portions(placed: Vec<Placed>) -> Vec<Vec<Placed>> {
     let mut sizes: HashMap<(String, i32), usize> = HashMap::new();
     for placed in placed {
         let at = (placed.record.topic.clone(), placed.partition);
-        let size = size_max(&placed.record);
+        let size = encoded_size_max(&placed.record);
         let held = sizes.get(&at).copied().unwrap_or(0);
         if portions.is_empty() || (held > 0 && held + size > placed.records_bytes_max) {
             portions.push(Vec::new());
@@ -382,18 +382,10 @@ fn portions(placed: Vec<Placed>) -> Vec<Vec<Placed>> {
     portions
 }
 
-/// Most bytes that a record may take in a batch.
-fn size_max(record: &SentRecord) -> usize {
-    const NUMBERS: usize = 36;
-    const HEADER_NUMBERS: usize = 10;
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter();
-    let headers = headers.map(|header| HEADER_NUMBERS + header.name.len() + length(&header.value));
-    NUMBERS + length(&record.key) + length(&record.value) + headers.sum::<usize>()
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]

@@ -398,8 +398,9 @@ impl Taking {
             given.push(Given { at, offset, metadata, end_offset });
         }
         let Self { consumer, group, .. } = self;
-        let taken = blocking(move || consumer.assign(&list)).await?;
-        taken.map_err(|error| refusals::of_error(&group, &error))?;
+        // What was paused before may be another's by now, or this member's again.
+        let taken = blocking(move || consumer.assign(&list).and_then(|()| consumer.resume(&list)));
+        taken.await?.map_err(|error| refusals::of_error(&group, &error))?;
         given.sort_by(|a, b| a.at.cmp(&b.at));
         Ok(given)
     }
