@@ -33,7 +33,7 @@ pub async fn records_come_back_as_they_were_sent(stage: Stage) {
         records.iter().map(|r| (r.key.clone(), r.value.clone(), r.headers.clone())).collect();
     assert_eq!(seen, sent);
     for (n, record) in (0..).zip(&records) {
-        assert_eq!((record.topic.as_str(), record.partition), (topic.as_str(), 0));
+        assert_eq!((&*record.topic, record.partition), (topic.as_str(), 0));
         assert_eq!((record.offset, record.timestamp), (n, 1_000 + n));
     }
 }

@@ -1,6 +1,7 @@
 //! The nouns of the seam.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -55,8 +56,8 @@ pub struct SentRecord {
 /// A record as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it is.
-    pub topic: String,
+    /// Where it is; records that came together share it.
+    pub topic: Arc<str>,
     /// Where it is.
     pub partition: i32,
     /// Where it is.

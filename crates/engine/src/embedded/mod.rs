@@ -92,10 +92,10 @@ fn decode(data: FetchedData, from: i64) -> Result<(Vec<tidings_node::Record>, i6
     decode_committed(data.batches, from, &data.aborted)
 }
 
-fn to_record(topic: &str, partition: i32, record: tidings_node::Record) -> crate::Record {
+fn to_record(topic: &Arc<str>, partition: i32, record: tidings_node::Record) -> crate::Record {
     let header = |header: tidings_node::Header| Header { name: header.name, value: header.value };
     crate::Record {
-        topic: topic.to_owned(),
+        topic: Arc::clone(topic),
         partition,
         offset: record.offset,
         timestamp: record.timestamp,

@@ -5,6 +5,7 @@
 //! before any record fetched after it; records of a partition that was given up are not returned.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_node::Answer;
@@ -256,8 +257,9 @@ impl EmbeddedSubscription {
                     reading.end_offset = readable_end(&data, self.isolation);
                     match decode(data, reading.offset) {
                         Ok((records, next)) => {
+                            let topic = Arc::from(at.topic.as_str());
                             let records = records.into_iter();
-                            let records = records.map(|r| to_record(&at.topic, partition, r));
+                            let records = records.map(|r| to_record(&topic, partition, r));
                             reading.fetched = records.collect();
                             reading.offset = next;
                             continue;

@@ -1,5 +1,6 @@
 //! Topics, reading without a group, offsets.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tidings_node::broker::{
@@ -147,8 +148,8 @@ impl Embedded {
                     records.truncate(limit.records);
                     next = records.last().map_or(from, |last| last.offset + 1);
                 }
-                let records = records.into_iter();
-                let records = records.map(|record| to_record(topic, partition, record)).collect();
+                let (records, topic) = (records.into_iter(), Arc::from(topic));
+                let records = records.map(|record| to_record(&topic, partition, record)).collect();
                 return Ok(Read { records, next, high_watermark });
             }
             from = next;

@@ -273,7 +273,7 @@ impl Reading<'_> {
     }
 
     fn is_here(&self, record: &Record) -> bool {
-        record.topic == self.at.topic && record.partition == self.at.partition
+        *record.topic == *self.at.topic && record.partition == self.at.partition
     }
 
     fn pass(&mut self, next: i64) {

@@ -175,13 +175,21 @@ impl KafkaSubscription {
     /// Takes what librdkafka has, up to a change of assignment.
     fn take_records(&mut self, max: usize) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
+        let mut run: Option<TopicPartition> = None;
         while records.len() < max && self.step == Step::Read {
             let Some(news) = self.queue().next() else { break };
             match news {
                 News::Record(record) => {
-                    let at =
-                        TopicPartition { topic: record.topic.clone(), partition: record.partition };
-                    if let Some(reading) = self.partitions.get_mut(&at) {
+                    // Records come in runs of one partition: its name is made once in each.
+                    let here = |at: &&TopicPartition| {
+                        at.partition == record.partition && *at.topic == *record.topic
+                    };
+                    if run.as_ref().filter(here).is_none() {
+                        let (topic, partition) = (record.topic.to_string(), record.partition);
+                        run = Some(TopicPartition { topic, partition });
+                    }
+                    let reading = run.as_ref().and_then(|at| self.partitions.get_mut(at));
+                    if let Some(reading) = reading {
                         reading.position = record.offset + 1;
                         records.push(record);
                     }

@@ -1,7 +1,7 @@
 //! The queue of a consumer, and what comes out of it.
 
-use std::ffi::{CString, c_void};
-use std::sync::Arc;
+use std::ffi::{CStr, CString, c_void};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rdkafka::ClientContext as _;
@@ -39,6 +39,8 @@ pub(in crate::kafka) struct ConsumerQueue {
     /// Told when the queue is not empty any more.
     filled: Arc<Notify>,
     consumer: Arc<Looker>,
+    /// Of the last record, which most records share.
+    topic: Mutex<Arc<str>>,
 }
 
 // SAFETY: librdkafka's queues may be polled from any thread.
@@ -76,7 +78,7 @@ impl ConsumerQueue {
             let queue = queue.ok_or_else(none)?;
             let told = Arc::as_ptr(&filled).cast_mut().cast::<c_void>();
             c::rd_kafka_queue_cb_event_enable(queue.pointer, Some(queue_filled), told);
-            Ok(Self { queue, filled, consumer })
+            Ok(Self { queue, filled, consumer, topic: Mutex::new(Arc::from("")) })
         }
     }
 
@@ -111,7 +113,7 @@ impl ConsumerQueue {
             match c::rd_kafka_event_type(event) {
                 c::RD_KAFKA_EVENT_FETCH => {
                     let message = c::rd_kafka_event_message_next(event);
-                    if message.is_null() { News::Other } else { News::Record(record(message)) }
+                    if message.is_null() { News::Other } else { News::Record(self.record(message)) }
                 }
                 c::RD_KAFKA_EVENT_ERROR => self.trouble(event),
                 c::RD_KAFKA_EVENT_REBALANCE => {
@@ -143,6 +145,32 @@ impl ConsumerQueue {
                 _ => News::Other,
             }
         }
+    }
+
+    /// SAFETY of the caller: the message lives, and is a record and not an error.
+    unsafe fn record(&self, message: *const c::rd_kafka_message_t) -> Record {
+        // SAFETY: as the caller says; key and value have the sizes beside them.
+        unsafe {
+            let held = &*message;
+            let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+            Record {
+                topic: self.shared(CStr::from_ptr(c::rd_kafka_topic_name(held.rkt))),
+                partition: held.partition,
+                offset: held.offset,
+                timestamp: c::rd_kafka_message_timestamp(message, &raw mut kind),
+                key: bytes(held.key, held.key_len),
+                value: bytes(held.payload, held.len),
+                headers: headers(message),
+            }
+        }
+    }
+
+    fn shared(&self, topic: &CStr) -> Arc<str> {
+        let mut last = self.topic.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_bytes() != topic.to_bytes() {
+            *last = Arc::from(topic.to_string_lossy());
+        }
+        Arc::clone(&last)
     }
 
     /// SAFETY of the caller: the event lives, and is one of an error.
@@ -197,24 +225,6 @@ impl ConsumerQueue {
                     c::rd_kafka_oauthbearer_set_token_failure(client, why.as_ptr());
                 }
             }
-        }
-    }
-}
-
-/// SAFETY of the caller: the message lives, and is a record and not an error.
-unsafe fn record(message: *const c::rd_kafka_message_t) -> Record {
-    // SAFETY: as the caller says; key and value have the sizes beside them.
-    unsafe {
-        let held = &*message;
-        let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        Record {
-            topic: text(c::rd_kafka_topic_name(held.rkt)),
-            partition: held.partition,
-            offset: held.offset,
-            timestamp: c::rd_kafka_message_timestamp(message, &raw mut kind),
-            key: bytes(held.key, held.key_len),
-            value: bytes(held.payload, held.len),
-            headers: headers(message),
         }
     }
 }
