@@ -42,19 +42,21 @@ pub fn decode_batches(
     pieces: impl IntoIterator<Item = Bytes>,
     from: i64,
 ) -> Result<(Vec<Record>, i64), BatchError> {
-    decode_unless(pieces, from, |_| Ok(false))
+    decode_unless(pieces, from, |_| Ok(false), |record| record)
 }
 
 /// The same without records of aborted transactions: `aborted` names the producer and the first offset
-/// of each among the batches, by first offset, as a fetch of committed records answers.
-pub fn decode_committed(
+/// of each among the batches, by first offset, as a fetch of committed records answers. `to` makes of each record
+/// what the caller keeps.
+pub fn decode_committed<T>(
     pieces: impl IntoIterator<Item = Bytes>,
     from: i64,
     aborted: &[(i64, i64)],
-) -> Result<(Vec<Record>, i64), BatchError> {
+    to: impl FnMut(Record) -> T,
+) -> Result<(Vec<T>, i64), BatchError> {
     let mut to_come = aborted.iter().peekable();
     let mut under_way: HashSet<i64> = HashSet::new();
-    decode_unless(pieces, from, |batch| {
+    let left_out = |batch: &Batch| {
         while let Some((producer, _)) = to_come.next_if(|(_, first)| *first <= batch.last_offset())
         {
             under_way.insert(*producer);
@@ -67,21 +69,24 @@ pub fn decode_committed(
             }
         }
         Ok(header.attributes.transactional() && under_way.contains(&header.producer_id))
-    })
+    };
+    decode_unless(pieces, from, left_out, to)
 }
 
-fn decode_unless(
+fn decode_unless<T>(
     pieces: impl IntoIterator<Item = Bytes>,
     from: i64,
     mut left_out: impl FnMut(&Batch) -> Result<bool, BatchError>,
-) -> Result<(Vec<Record>, i64), BatchError> {
+    mut to: impl FnMut(Record) -> T,
+) -> Result<(Vec<T>, i64), BatchError> {
     let mut records = Vec::new();
     let mut next = from;
     for batch in pieces.into_iter().flat_map(split) {
         let batch = batch?;
         next = next.max(batch.last_offset() + 1);
         if !left_out(&batch)? && !batch.header().attributes.control() {
-            records.extend(batch.records()?.into_iter().filter(|record| record.offset >= from));
+            let wanted = batch.records()?.into_iter().filter(|record| record.offset >= from);
+            records.extend(wanted.map(&mut to));
         }
     }
     Ok((records, next))
@@ -146,10 +151,10 @@ mod tests {
             end(8, 7, Ending::Abort),
         ];
         let aborted = [(7, 0), (7, 6)];
-        let (seen, next) = decode_committed(log.clone(), 0, &aborted).unwrap();
+        let (seen, next) = decode_committed(log.clone(), 0, &aborted, |record| record).unwrap();
         assert_eq!((values(&seen), next), (vec![b"1" as &[u8], b"4", b"7"], 9));
         // A fetch that begins inside an aborted transaction names where that began.
-        let (seen, _) = decode_committed(log[6..].to_vec(), 6, &[(7, 5)]).unwrap();
+        let (seen, _) = decode_committed(log[6..].to_vec(), 6, &[(7, 5)], |record| record).unwrap();
         assert_eq!(values(&seen), [b"7"]);
     }
 

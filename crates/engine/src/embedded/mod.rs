@@ -22,7 +22,7 @@ use tidings_node::broker::log::BatchError;
 use tidings_node::broker::{FetchedData, Isolation as NodeIsolation};
 use tidings_node::{MemoryDisk, Node, NodeConfig, decode_committed};
 
-use crate::{Error, Header, Isolation};
+use crate::{Error, Header, Isolation, TopicPartition};
 
 pub(crate) use producer::EmbeddedProducer;
 pub(crate) use subscription::EmbeddedSubscription;
@@ -88,8 +88,14 @@ fn readable_end(data: &FetchedData, isolation: NodeIsolation) -> i64 {
 
 /// The records from `from` on, and the offset after the last batch. Who reads uncommitted records is
 /// told of no aborted transactions.
-fn decode(data: FetchedData, from: i64) -> Result<(Vec<tidings_node::Record>, i64), BatchError> {
-    decode_committed(data.batches, from, &data.aborted)
+fn decode(
+    data: FetchedData,
+    at: &TopicPartition,
+    from: i64,
+) -> Result<(Vec<crate::Record>, i64), BatchError> {
+    let topic = Arc::from(at.topic.as_str());
+    let to = |record| to_record(&topic, at.partition, record);
+    decode_committed(data.batches, from, &data.aborted, to)
 }
 
 fn to_record(topic: &Arc<str>, partition: i32, record: tidings_node::Record) -> crate::Record {

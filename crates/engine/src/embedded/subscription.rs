@@ -5,7 +5,6 @@
 //! before any record fetched after it; records of a partition that was given up are not returned.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_node::Answer;
@@ -18,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::groups::to_commit;
 use super::membership::{EVENTS_QUEUED_MAX, Event, Given, Identity, Membership, Next};
-use super::{Embedded, decode, isolation_of, readable_end, refusals, to_record, wait_ms};
+use super::{Embedded, decode, isolation_of, readable_end, refusals, wait_ms};
 use crate::limits::{
     FETCH_BYTES_MAX, FETCH_PARTITION_BYTES_MAX, FETCH_WAIT_MAX, PARTITION_PAUSE, POLL_RECORDS_MAX,
 };
@@ -255,12 +254,9 @@ impl EmbeddedSubscription {
             let failed = match outcome {
                 Ok(data) => {
                     reading.end_offset = readable_end(&data, self.isolation);
-                    match decode(data, reading.offset) {
+                    match decode(data, &at, reading.offset) {
                         Ok((records, next)) => {
-                            let topic = Arc::from(at.topic.as_str());
-                            let records = records.into_iter();
-                            let records = records.map(|r| to_record(&topic, partition, r));
-                            reading.fetched = records.collect();
+                            reading.fetched = records.into();
                             reading.offset = next;
                             continue;
                         }

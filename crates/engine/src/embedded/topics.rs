@@ -1,6 +1,5 @@
 //! Topics, reading without a group, offsets.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use tidings_node::broker::{
@@ -10,7 +9,7 @@ use tidings_node::broker::{
     TopicDescription, TopicName, Topics,
 };
 
-use super::{Embedded, decode, isolation_of, readable_end, refusals, to_record, wait_ms};
+use super::{Embedded, decode, isolation_of, readable_end, refusals, wait_ms};
 use crate::limits::FETCH_WAIT_MAX;
 use crate::{
     Error, Isolation, NewTopic, Offset, Partition, Read, ReadLimit, Topic, TopicPartition,
@@ -140,7 +139,7 @@ impl Embedded {
             let fetched = single(self.node.call(request).await?)?;
             let data = fetched.outcome.map_err(|refused| refusals::fetch(&at, refused))?;
             let high_watermark = readable_end(&data, isolation);
-            let decoded = decode(data, from);
+            let decoded = decode(data, &at, from);
             let (mut records, mut next) = decoded.map_err(|error| refusals::decode(&at, &error))?;
             let nothing_left = next == from && left.is_zero();
             if !records.is_empty() || nothing_left || limit.records == 0 {
@@ -148,8 +147,6 @@ impl Embedded {
                     records.truncate(limit.records);
                     next = records.last().map_or(from, |last| last.offset + 1);
                 }
-                let (records, topic) = (records.into_iter(), Arc::from(topic));
-                let records = records.map(|record| to_record(&topic, partition, record)).collect();
                 return Ok(Read { records, next, high_watermark });
             }
             from = next;

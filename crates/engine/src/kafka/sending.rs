@@ -6,6 +6,7 @@
 //! that fit, one after the other.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -47,8 +48,30 @@ pub(super) fn configure(config: &mut ClientConfig) {
 /// Hears what became of records.
 pub(super) struct Deliveries {
     watch: Watch,
-    /// There is room in the queue again.
-    room: Arc<Notify>,
+    room: Arc<Room>,
+}
+
+/// Who waits until there is room in the queue again.
+#[derive(Default)]
+struct Room {
+    waiting: AtomicUsize,
+    left: Notify,
+}
+
+/// Somebody waits; a send may be dropped while it does.
+struct Waiting<'r>(&'r Room);
+
+impl<'r> Waiting<'r> {
+    fn of(room: &'r Room) -> Self {
+        room.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(room)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// One send, until everything in it has been decided.
@@ -101,7 +124,9 @@ impl ProducerContext for Deliveries {
             sent.decided.notify_one();
         }
         drop(state);
-        self.room.notify_waiters();
+        if self.room.waiting.load(Ordering::SeqCst) > 0 {
+            self.room.left.notify_waiters();
+        }
     }
 }
 
@@ -130,7 +155,7 @@ impl ClientContext for Deliveries {
 pub(super) struct Sender {
     kafka: Kafka,
     client: Option<Client>,
-    room: Arc<Notify>,
+    room: Arc<Room>,
     known: AsyncMutex<KnownTopics>,
     /// Held while records go to a topic that takes less than librdkafka's batches.
     portions: AsyncMutex<()>,
@@ -172,7 +197,7 @@ impl Drop for Sender {
 
 impl Sender {
     pub(super) fn open(kafka: &Kafka, set: impl FnOnce(&mut ClientConfig)) -> Result<Self, Error> {
-        let room = Arc::new(Notify::new());
+        let room = Arc::new(Room::default());
         let context = Deliveries { watch: kafka.watch(), room: Arc::clone(&room) };
         let client = kafka.client(
             |config| {
@@ -257,10 +282,9 @@ impl Sender {
         if placed.is_empty() {
             return Ok(Vec::new());
         }
-        let state = State { places: vec![(0, 0); placed.len()], open: 1, failed: None };
+        let state = State { places: vec![(0, 0); placed.len()], open: placed.len(), failed: None };
         let sent = Arc::new(Sent { state: Mutex::new(state), decided: Notify::new() });
         for (index, placed) in placed.iter().enumerate() {
-            sent.state.lock().unwrap_or_else(PoisonError::into_inner).open += 1;
             let expected = Box::new(Expected { sent: Arc::clone(&sent), index });
             if let Err(refused) = self.queue(placed, expected).await {
                 let at = format!("{}-{}", placed.record.topic, placed.partition);
@@ -268,14 +292,7 @@ impl Sender {
                 return Err(refusals::of_error(&at, &refused));
             }
         }
-        let queued = {
-            let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.open -= 1;
-            state.open > 0
-        };
-        if queued {
-            sent.decided.notified().await;
-        }
+        sent.decided.notified().await;
         let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = state.failed.take() {
             return Err(failure.into_error());
@@ -293,15 +310,11 @@ impl Sender {
         let mut expected = expected;
         let mut looked = false;
         loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            // From here on no news is missed.
-            room.as_mut().enable();
             match self.client().send(to_kafka(placed, expected)) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
                     expected = back.delivery_opaque;
-                    room.await;
+                    self.wait_for_room().await;
                 }
                 // It exists: the topic has grown since librdkafka looked at it.
                 Err((error, back))
@@ -313,6 +326,19 @@ impl Sender {
                 }
                 Err((error, _)) => return Err(error),
             }
+        }
+    }
+
+    /// Until a record has left the queue, or none is in it.
+    async fn wait_for_room(&self) {
+        let room = self.room.left.notified();
+        tokio::pin!(room);
+        // From here on no news is missed.
+        room.as_mut().enable();
+        let _waiting = Waiting::of(&self.room);
+        // What left before this began to wait told nobody.
+        if self.client().in_flight_count() > 0 {
+            room.await;
         }
     }
 
