@@ -3,7 +3,8 @@
 //! A behaviour is an `async fn(Stage)`; it knows nothing of the engine it runs on. [`behaviours!`] lists
 //! those of every engine and hands the list to a macro of the caller's; [`all`] is the same as a table, for who
 //! runs them on one cluster. Names of topics and groups are each behaviour's own, so that they can share one.
-//! Nothing sleeps: what takes time is awaited with a deadline.
+//! What takes time is awaited with a deadline; only what an engine does by itself, as compaction, is looked for
+//! again and again.
 //!
 //! [`durable_behaviours!`] needs a directory of the engine's own, and [`cutting_behaviours!`] a producer that
 //! cuts a refused batch anew: librdkafka hands such a batch back whole.
@@ -21,6 +22,7 @@ pub mod upkeep;
 use std::pin::Pin;
 
 pub use stage::{Stage, within};
+use tidings_engine::Engine;
 
 /// Hands the behaviours of every engine to `$with`.
 #[macro_export]
@@ -167,5 +169,3 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without words").to_owned()
 }
-
-use tidings_engine::Engine;

@@ -89,10 +89,11 @@ impl Engine {
     /// | `ca`, `cert`, `key` | files in PEM: who signs the brokers' certificates; the client's certificate and key (mTLS) |
     /// | `sasl` | `plain`, `scram-sha-256`, `scram-sha-512` or `oauthbearer` |
     /// | `user` | the user's name, for `plain` and `scram` |
-    /// | `password_file`, `password_env` | where the password, or the token of `oauthbearer`, is: a file that is read again for each connection, or an environment variable |
+    /// | `password_file`, `password_env` | where the password, or the token of `oauthbearer`, is: a file or an environment variable; a token's file is read again before it expires |
     /// | `key_password_file`, `key_password_env` | where the password of `key` is, if it has one |
     /// | `connect_timeout`, `request_timeout`, `delivery_timeout` | `500ms`, `10s`, `2m` |
     /// | `replication` | of topics that are made; the cluster's default when it is not said |
+    /// | `client_id` | shown by the cluster; `tidings` when it is not said |
     ///
     /// A secret is never part of the URL, and neither it nor anything else of the parameters is logged.
     /// What does not work is [`Error::Connect`] with its cause; a wrong URL is [`Error::Invalid`].
