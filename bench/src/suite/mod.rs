@@ -7,6 +7,7 @@ mod executor;
 mod journal;
 mod partitions;
 mod reads;
+mod seam;
 mod startup;
 
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub(crate) struct Suite {
     pub(crate) run: fn(&mut Round<'_>) -> anyhow::Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 8] = [
+pub(crate) const SUITES: [Suite; 9] = [
     Suite { name: "disk", about: "what the disk does by itself", run: disk::measure },
     Suite { name: "executor", about: "what writes the journal", run: executor::measure },
     Suite { name: "journal", about: "appends to a store", run: journal::measure },
@@ -33,6 +34,7 @@ pub(crate) const SUITES: [Suite; 8] = [
     Suite { name: "compaction", about: "clean-up by key", run: compaction::measure },
     Suite { name: "startup", about: "opening a store", run: startup::measure },
     Suite { name: "engine", about: "the embedded engine", run: engine::measure },
+    Suite { name: "seam", about: "what the engines cost", run: seam::measure },
 ];
 
 /// One round of one suite.

@@ -1,12 +1,15 @@
 //! Apache Kafka's own Java client, its tools and itself.
 
 mod broker;
+mod cluster;
+mod conformance;
 mod dump_epochs;
 mod dump_groups;
 mod dump_log;
 mod dump_stored;
 mod kafka;
 mod recordings;
+mod secured;
 mod stored;
 mod streams;
 mod written;

@@ -1,11 +1,17 @@
 //! The engine's handle: topics, append, read, offsets, groups.
 
+#[cfg(feature = "embedded")]
 use std::path::Path;
 
-use crate::embedded::{Embedded, EmbeddedProducer, EmbeddedSubscription};
+#[cfg(feature = "embedded")]
+use crate::embedded::{Embedded, EmbeddedProducer, EmbeddedSubscription, EmbeddedTransactions};
+#[cfg(feature = "kafka")]
+use crate::kafka::{Kafka, KafkaProducer, KafkaSubscription, KafkaTransactions};
+use crate::transaction::Transactions;
 use crate::{
-    Error, GroupDescription, GroupSummary, NewTopic, Offset, Position, Read, ReadLimit, SentRecord,
-    SubscribeOptions, Subscription, Topic, TopicPartition,
+    Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer, Read, ReadLimit,
+    SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
+    TransactionalProducer, producer, subscription,
 };
 
 /// A handle to an engine; clones share it.
@@ -30,58 +36,147 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Engine {
-    embedded: Embedded,
+    kind: Kind,
 }
 
+#[derive(Clone, Debug)]
+enum Kind {
+    #[cfg(feature = "embedded")]
+    Embedded(Embedded),
+    #[cfg(feature = "kafka")]
+    Kafka(Kafka),
+}
+
+/// The same method of whichever engine it is.
+macro_rules! on {
+    ($kind:expr, $engine:ident => $call:expr) => {
+        match $kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded($engine) => $call,
+            #[cfg(feature = "kafka")]
+            Kind::Kafka($engine) => $call,
+        }
+    };
+}
+
+#[cfg(feature = "embedded")]
 impl Engine {
     /// Opens the embedded log in a directory, creating it when missing; one process at a time.
     pub async fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self { embedded: Embedded::open(dir.as_ref()).await? })
+        Ok(Self { kind: Kind::Embedded(Embedded::open(dir.as_ref()).await?) })
     }
 
     /// The embedded log on a disk in memory: the same code, gone with the last handle.
     #[expect(clippy::unused_async, reason = "opening is asynchronous on every other engine")]
     pub async fn in_memory() -> Result<Self, Error> {
-        Ok(Self { embedded: Embedded::in_memory()? })
+        Ok(Self { kind: Kind::Embedded(Embedded::in_memory()?) })
     }
 
     /// The embedded engine on a node that the caller runs (and also serves over the network).
     pub fn embedded(node: tidings_node::Node) -> Self {
-        Self { embedded: Embedded::on(node) }
+        Self { kind: Kind::Embedded(Embedded::on(node)) }
     }
+}
 
+#[cfg(feature = "kafka")]
+impl Engine {
+    /// Connects to a cluster that speaks the Kafka protocol, and checks that it can be worked with:
+    /// `kafka://host:9092,host2:9092?parameter=value&…`.
+    ///
+    /// | parameter | meaning |
+    /// |---|---|
+    /// | `tls` | `true` for TLS with the system's or `ca`'s certificates; any of the next three implies it |
+    /// | `ca`, `cert`, `key` | files in PEM: who signs the brokers' certificates; the client's certificate and key (mTLS) |
+    /// | `sasl` | `plain`, `scram-sha-256`, `scram-sha-512` or `oauthbearer` |
+    /// | `user` | the user's name, for `plain` and `scram` |
+    /// | `password_file`, `password_env` | where the password, or the token of `oauthbearer`, is: a file or an environment variable; a token's file is read again before it expires |
+    /// | `key_password_file`, `key_password_env` | where the password of `key` is, if it has one |
+    /// | `connect_timeout`, `request_timeout`, `delivery_timeout` | `500ms`, `10s`, `2m` |
+    /// | `replication` | of topics that are made; the cluster's default when it is not said |
+    /// | `client_id` | shown by the cluster; `tidings` when it is not said |
+    ///
+    /// A secret is never part of the URL, and neither it nor anything else of the parameters is logged.
+    /// What does not work is [`Error::Connect`] with its cause; a wrong URL is [`Error::Invalid`].
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Ok(Self { kind: Kind::Kafka(Kafka::connect(url).await?) })
+    }
+}
+
+impl Engine {
     /// Makes a topic; durable when this returns.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
-        self.embedded.create_topic(topic).await
+        on!(&self.kind, engine => engine.create_topic(topic).await)
     }
 
     /// Deletes a topic with its records.
     pub async fn delete_topic(&self, name: &str) -> Result<(), Error> {
-        self.embedded.delete_topic(name).await
+        on!(&self.kind, engine => engine.delete_topic(name).await)
+    }
+
+    /// Changes single configurations of a topic and leaves the others: a value sets one, none takes it
+    /// back to its default. All or none of them change. The brokers of a cluster see it a moment later.
+    pub async fn configure_topic(
+        &self,
+        name: &str,
+        changes: &[(String, Option<String>)],
+    ) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.configure_topic(name, changes).await)
+    }
+
+    /// Gives a topic more partitions, `partitions` in all. Keys go to other partitions from then on. The
+    /// brokers of a cluster see it a moment later.
+    pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.grow_topic(name, partitions).await)
     }
 
     /// Every topic with its partitions' offsets and sizes, sorted by name.
     pub async fn topics(&self) -> Result<Vec<Topic>, Error> {
-        self.embedded.topics().await
+        on!(&self.kind, engine => engine.topics().await)
     }
 
     /// One topic. [`Error::UnknownTopic`] when there is none; never creates.
     pub async fn topic(&self, name: &str) -> Result<Topic, Error> {
-        self.embedded.topic(name).await
+        on!(&self.kind, engine => engine.topic(name).await)
     }
 
     /// A topic's configuration: name, value.
     pub async fn topic_configs(&self, name: &str) -> Result<Vec<(String, Option<String>)>, Error> {
-        self.embedded.topic_configs(name).await
+        on!(&self.kind, engine => engine.topic_configs(name).await)
     }
 
     /// A producer whose appends are idempotent and ordered per partition.
     pub async fn producer(&self) -> Result<Producer, Error> {
-        Ok(Producer { embedded: EmbeddedProducer::open(&self.embedded).await? })
+        Ok(Producer::of(match &self.kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(embedded) => {
+                producer::Kind::Embedded(EmbeddedProducer::open(embedded).await?)
+            }
+            #[cfg(feature = "kafka")]
+            Kind::Kafka(kafka) => producer::Kind::Kafka(KafkaProducer::open(kafka)?),
+        }))
     }
 
-    /// Records from an offset on, without a group. At the end it waits as `limit` says; beyond the
-    /// end, or before the beginning, it is [`Error::OffsetOutOfRange`].
+    /// A producer of transactions under this id. Whoever holds the id is fenced, and what that one left
+    /// undecided is aborted, when this returns.
+    pub async fn transactional_producer(
+        &self,
+        id: &str,
+        options: TransactionOptions,
+    ) -> Result<TransactionalProducer, Error> {
+        Ok(TransactionalProducer::of(match &self.kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(embedded) => Transactions::Embedded(
+                EmbeddedTransactions::open(embedded, id, options.timeout).await?,
+            ),
+            #[cfg(feature = "kafka")]
+            Kind::Kafka(kafka) => {
+                Transactions::Kafka(KafkaTransactions::open(kafka, id, options.timeout).await?)
+            }
+        }))
+    }
+
+    /// Committed records from an offset on, without a group. At the end it waits as `limit` says;
+    /// beyond the end, or before the beginning, it is [`Error::OffsetOutOfRange`].
     pub async fn read(
         &self,
         topic: &str,
@@ -89,35 +184,58 @@ impl Engine {
         from: i64,
         limit: ReadLimit,
     ) -> Result<Read, Error> {
-        self.embedded.read(topic, partition, from, limit).await
+        self.read_isolated(topic, partition, from, limit, Isolation::Committed).await
     }
 
-    /// The number behind a place in a partition.
+    /// [`Engine::read`] of the records that the isolation says.
+    pub async fn read_isolated(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        limit: ReadLimit,
+        isolation: Isolation,
+    ) -> Result<Read, Error> {
+        on!(&self.kind, engine => engine.read(topic, partition, from, limit, isolation).await)
+    }
+
+    /// The number behind a place in a partition, for a reader of committed records.
     pub async fn offset(&self, topic: &str, partition: i32, at: Offset) -> Result<i64, Error> {
-        self.embedded.offset(topic, partition, at).await
+        on!(&self.kind, engine => engine.offset(topic, partition, at).await)
     }
 
     /// Joins a group on these topics (which must exist, or come to exist). Joining goes on in the
     /// background; the first assignment comes from [`Subscription::poll`].
-    #[expect(clippy::unused_async, reason = "subscribing is asynchronous on every other engine")]
+    #[expect(
+        clippy::unused_async,
+        reason = "nobody should rely on there being nothing to wait for"
+    )]
     pub async fn subscribe(
         &self,
         group: &str,
         topics: &[String],
         options: SubscribeOptions,
     ) -> Result<Subscription, Error> {
-        let embedded = EmbeddedSubscription::join(&self.embedded, group, topics, options)?;
-        Ok(Subscription::of(embedded))
+        Ok(Subscription::of(match &self.kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(embedded) => subscription::Kind::Embedded(Box::new(
+                EmbeddedSubscription::join(embedded, group, topics, options)?,
+            )),
+            #[cfg(feature = "kafka")]
+            Kind::Kafka(kafka) => subscription::Kind::Kafka(Box::new(KafkaSubscription::join(
+                kafka, group, topics, &options,
+            )?)),
+        }))
     }
 
     /// Every group, sorted by name.
     pub async fn groups(&self) -> Result<Vec<GroupSummary>, Error> {
-        self.embedded.groups().await
+        on!(&self.kind, engine => engine.groups().await)
     }
 
     /// A group with members, positions and lag; state `Dead` when there is none.
     pub async fn group(&self, name: &str) -> Result<GroupDescription, Error> {
-        self.embedded.group(name).await
+        on!(&self.kind, engine => engine.group(name).await)
     }
 
     /// Sets positions of a group that has no members; [`Error::Invalid`] when it has some.
@@ -126,33 +244,17 @@ impl Engine {
         name: &str,
         offsets: &[(TopicPartition, i64)],
     ) -> Result<(), Error> {
-        self.embedded.reset_group(name, offsets).await
+        on!(&self.kind, engine => engine.reset_group(name, offsets).await)
     }
 
-    /// Stops the embedded node cleanly, also one that was passed to [`Engine::embedded`]. Every
-    /// other call is [`Error::Unavailable`] afterwards.
+    /// Deletes a group with its positions; [`Error::Invalid`] when it has members, or is not there.
+    pub async fn delete_group(&self, name: &str) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.delete_group(name).await)
+    }
+
+    /// Stops the embedded node cleanly, also one that was passed to `Engine::embedded`; lets go of a
+    /// cluster. Every other call is [`Error::Unavailable`] afterwards.
     pub async fn close(&self) -> Result<(), Error> {
-        self.embedded.close().await
-    }
-}
-
-/// Appends records; one owner, or share it behind clones: order is kept per partition.
-#[derive(Clone, Debug)]
-pub struct Producer {
-    embedded: EmbeddedProducer,
-}
-
-impl Producer {
-    /// Appends the records in order, one batch per partition, and returns where each went once all
-    /// are durable, in the order of the records.
-    ///
-    /// A partition's records are appended all or none when they fit one batch
-    /// ([`crate::limits::BATCH_RECORDS_BYTES_MAX`], or less where the topic takes less); more are
-    /// split into several, of which the first ones may be appended when a later one is refused.
-    /// On an error, other partitions may have taken their records.
-    ///
-    /// Sends of one task follow each other; those of concurrent tasks share group commits.
-    pub async fn send(&self, records: Vec<SentRecord>) -> Result<Vec<Position>, Error> {
-        self.embedded.send(records).await
+        on!(&self.kind, engine => engine.close().await)
     }
 }

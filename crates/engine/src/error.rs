@@ -22,7 +22,8 @@ pub enum Error {
         /// The offset of the next record to come.
         next: i64,
     },
-    /// The group has moved on: the member must join again before it may commit.
+    /// Somebody else has the place: the group has moved on, or the transactional id has a new holder.
+    /// Join or open again.
     #[error("fenced: {0}")]
     Fenced(String),
     /// The storage refuses, passingly or for good; the text says which and what to do.
@@ -31,7 +32,71 @@ pub enum Error {
     /// Bytes in the log fail their check and are not served.
     #[error("{0}")]
     Corrupt(String),
-    /// The engine has stopped or cannot be reached.
+    /// The engine has stopped or cannot be reached, or did not answer in time.
     #[error("{0}")]
     Unavailable(String),
+    /// The cluster does not allow it to this user.
+    #[error("{0}")]
+    Denied(String),
+    /// A cluster could not be connected to.
+    #[error("{address}: {trouble}")]
+    Connect {
+        /// The brokers that were asked, as in the URL.
+        address: String,
+        /// The cause, and what to try.
+        trouble: ConnectTrouble,
+    },
+}
+
+/// Why a cluster could not be connected to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectTrouble {
+    /// No broker answers.
+    #[error(
+        "no broker answers ({0}); check the address, and that the brokers run and are reachable"
+    )]
+    Unreachable(String),
+    /// Broker and client do not agree on TLS.
+    #[error(
+        "TLS does not work ({0}); check tls=, ca=, cert= and key= of the URL against the broker's listener"
+    )]
+    Tls(String),
+    /// The broker does not accept the credentials, or wants some.
+    #[error(
+        "the broker does not accept the credentials ({0}); check sasl=, user= and the password or token"
+    )]
+    Denied(String),
+    /// The brokers lack what an engine needs.
+    #[error("the brokers are too old ({0}); Apache Kafka 2.5 or later is needed")]
+    TooOld(String),
+}
+
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recourse {
+    /// Repeat it later: what is missing may come back.
+    Retry,
+    /// Ask for something else: this will be refused again.
+    Refused,
+    /// Join the group, or open the producer, anew.
+    Rejoin,
+    /// A person has to look.
+    Fatal,
+}
+
+impl Error {
+    /// What the caller can do about it.
+    pub fn recourse(&self) -> Recourse {
+        match self {
+            Self::Storage(_)
+            | Self::Unavailable(_)
+            | Self::Connect { trouble: ConnectTrouble::Unreachable(_), .. } => Recourse::Retry,
+            Self::UnknownTopic(_)
+            | Self::TopicExists(_)
+            | Self::Invalid(_)
+            | Self::OffsetOutOfRange { .. } => Recourse::Refused,
+            Self::Fenced(_) => Recourse::Rejoin,
+            Self::Corrupt(_) | Self::Denied(_) | Self::Connect { .. } => Recourse::Fatal,
+        }
+    }
 }

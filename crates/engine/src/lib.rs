@@ -1,22 +1,34 @@
 //! The seam between applications and the log that serves them, in Kafka's own vocabulary.
 //!
 //! Everything here can be done by librdkafka against an Apache Kafka cluster too; nothing that
-//! cannot may be added. Today there is one engine, the embedded node: on disk
-//! ([`Engine::open`]) or in memory ([`Engine::in_memory`]).
+//! cannot may be added. There are two engines: the embedded node (feature `embedded`), on disk
+//! (`Engine::open`) or in memory (`Engine::in_memory`), and a cluster that speaks the Kafka protocol
+//! (feature `kafka`, `Engine::connect`).
 #![warn(missing_docs)]
 
+#[cfg(not(any(feature = "embedded", feature = "kafka")))]
+compile_error!("tidings-engine needs an engine: feature `embedded` or `kafka`");
+
+#[cfg(feature = "embedded")]
 mod embedded;
 mod engine;
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub mod limits;
 mod model;
+mod partitioner;
+mod producer;
 mod subscription;
+mod transaction;
 
-pub use embedded::partition_of;
-pub use engine::{Engine, Producer};
-pub use error::Error;
+pub use engine::Engine;
+pub use error::{ConnectTrouble, Error, Recourse};
 pub use model::{
-    GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, NewTopic, Offset, Partition,
-    Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
+    GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation, NewTopic, Offset,
+    Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
 };
+pub use partitioner::partition_of;
+pub use producer::Producer;
 pub use subscription::{Polled, Start, SubscribeOptions, Subscription};
+pub use transaction::{Transaction, TransactionOptions, TransactionalProducer};

@@ -31,6 +31,43 @@ pub const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const PARTITION_PAUSE: Duration = Duration::from_secs(1);
 /// Entries of one list in another member's subscription or assignment; more is malformed.
 pub const MEMBER_LIST_MAX: usize = 100_000;
+/// How long a transaction may take unless its producer says otherwise; Kafka's own default.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long opening a transactional id waits for the end of the transaction that its former holder left.
+pub const TRANSACTION_OPEN_WAIT: Duration = Duration::from_secs(30);
+/// Between two looks at a transaction that is being decided.
+pub const TRANSACTION_RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long connecting to a cluster waits for a first broker, unless the URL says otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one question to a cluster may take, unless the URL says otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a cluster may take to acknowledge a record, with every repetition, unless the URL says otherwise.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest pause between two attempts to connect to a broker that was lost.
+pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How late the end of a cluster's client is noticed by what serves it.
+pub const SERVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks at whether a cluster's brokers have all seen a change.
+pub const CHANGE_LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// How often a change in a cluster has to be seen in a row before it is taken to be known.
+pub const CHANGE_LOOKS: usize = 6;
+/// Readers of a cluster that are kept for the next read; each has a few threads.
+pub const READERS_KEPT_MAX: usize = 4;
+/// Kilobytes of records that one reader or subscription of a cluster fetches ahead.
+pub const FETCHED_AHEAD_KILOBYTES_MAX: usize = 16 * 1024;
+/// How long a broker of a cluster waits for a first record before it answers a fetch.
+pub const CLUSTER_FETCH_WAIT: Duration = Duration::from_millis(500);
+/// Records and kilobytes that one producer of a cluster may have under way; then its senders wait.
+pub const SENDING_RECORDS_MAX: usize = 100_000;
+/// See [`SENDING_RECORDS_MAX`].
+pub const SENDING_KILOBYTES_MAX: usize = 64 * 1024;
+/// How long a member of a group in a cluster may go without a poll before it is put out; Kafka's own
+/// default. A rebalance waits as long for it.
+pub const CLUSTER_POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// How often a member of a group looks for topics that came, went or grew in a cluster.
+pub const CLUSTER_METADATA_AGE_MAX: Duration = Duration::from_secs(5);
+/// Time between two heartbeats to a cluster, or a third of the session timeout when that is less.
+pub const CLUSTER_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(FETCH_PARTITION_BYTES_MAX <= FETCH_BYTES_MAX);
 const _: () = assert!(BATCH_RECORDS_BYTES_MAX + BATCH_HEADER_BYTES <= 1_048_588);

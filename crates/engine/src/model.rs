@@ -1,6 +1,7 @@
 //! The nouns of the seam.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -55,8 +56,8 @@ pub struct SentRecord {
 /// A record as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it is.
-    pub topic: String,
+    /// Where it is; records that came together share it.
+    pub topic: Arc<str>,
     /// Where it is.
     pub partition: i32,
     /// Where it is.
@@ -101,6 +102,16 @@ pub enum Offset {
     Timestamp(i64),
     /// This offset.
     At(i64),
+}
+
+/// Whether a reader is shown records of transactions that have not been committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only committed records; a transaction that is not decided hides all that follow it.
+    #[default]
+    Committed,
+    /// Everything, also what will be or has been aborted.
+    All,
 }
 
 /// How much a read may return and how long it may wait.
@@ -166,8 +177,8 @@ pub struct Partition {
     pub start_offset: i64,
     /// Offset of the next record.
     pub end_offset: i64,
-    /// Bytes on disk.
-    pub size_bytes: u64,
+    /// Bytes on disk; none where the engine cannot say.
+    pub size_bytes: Option<u64>,
 }
 
 /// A consumer group in a list.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "embedded")]
 use crate::embedded::EmbeddedSubscription;
-use crate::{Error, Record, TopicPartition};
+#[cfg(feature = "kafka")]
+use crate::kafka::KafkaSubscription;
+use crate::{Error, Isolation, Record, TopicPartition};
 
 /// Where to begin in a partition for which the group has committed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct SubscribeOptions {
     pub session_timeout: Duration,
     /// Shown in descriptions of the group.
     pub client_id: String,
+    /// Which records are read.
+    pub isolation: Isolation,
 }
 
 impl Default for SubscribeOptions {
@@ -31,6 +36,7 @@ impl Default for SubscribeOptions {
             start: Start::Earliest,
             session_timeout: Duration::from_secs(10),
             client_id: "tidings".into(),
+            isolation: Isolation::Committed,
         }
     }
 }
@@ -53,18 +59,42 @@ pub enum Polled {
 /// [`crate::limits::REBALANCE_TIMEOUT`] while the group rebalances loses its partitions.
 #[derive(Debug)]
 pub struct Subscription {
-    embedded: EmbeddedSubscription,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    #[cfg(feature = "embedded")]
+    Embedded(Box<EmbeddedSubscription>),
+    #[cfg(feature = "kafka")]
+    Kafka(Box<KafkaSubscription>),
+}
+
+/// The same method of whichever engine it is.
+macro_rules! on {
+    ($kind:expr, $member:ident => $call:expr) => {
+        match $kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded($member) => $call,
+            #[cfg(feature = "kafka")]
+            Kind::Kafka($member) => $call,
+        }
+    };
 }
 
 impl Subscription {
-    pub(crate) fn of(embedded: EmbeddedSubscription) -> Self {
-        Self { embedded }
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self { kind }
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Waits up to `wait` for up to `max` records or a change of assignment. May be dropped before
     /// it is done: nothing is lost, the next poll goes on.
     pub async fn poll(&mut self, max: usize, wait: Duration) -> Result<Polled, Error> {
-        self.embedded.poll(max, wait).await
+        on!(&mut self.kind, member => member.poll(max, wait).await)
     }
 
     /// Commits positions (the next offset to process) with a text of up to 4096 bytes each;
@@ -73,32 +103,32 @@ impl Subscription {
         &mut self,
         offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
-        self.embedded.commit(offsets).await
+        on!(&mut self.kind, member => member.commit(offsets).await)
     }
 
     /// Stops or starts fetching from partitions, without giving them up. A new assignment starts
     /// with nothing paused.
     pub fn pause(&mut self, partitions: &[TopicPartition]) {
-        self.embedded.pause(partitions);
+        on!(&mut self.kind, member => member.pause(partitions));
     }
 
     /// Undoes [`Subscription::pause`].
     pub fn resume(&mut self, partitions: &[TopicPartition]) {
-        self.embedded.resume(partitions);
+        on!(&mut self.kind, member => member.resume(partitions));
     }
 
     /// Continues from this offset in an assigned partition.
     pub fn seek(&mut self, partition: &TopicPartition, offset: i64) {
-        self.embedded.seek(partition, offset);
+        on!(&mut self.kind, member => member.seek(partition, offset));
     }
 
     /// Records not yet polled, over all assigned partitions, as of the last fetch.
     pub fn lag(&self) -> i64 {
-        self.embedded.lag()
+        on!(&self.kind, member => member.lag())
     }
 
     /// Leaves the group.
     pub async fn close(self) -> Result<(), Error> {
-        self.embedded.close().await
+        on!(self.kind, member => member.close().await)
     }
 }

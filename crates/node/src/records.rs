@@ -1,8 +1,10 @@
 //! Records to batches and back, for callers in this process.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use tidings_broker::ProducerIdentity;
-use tidings_broker::log::{BatchBuilder, BatchError, NewRecord, Record, split};
+use tidings_broker::log::{Batch, BatchBuilder, BatchError, Ending, NewRecord, Record, split};
 
 /// Encodes records as one uncompressed batch; with a producer, as its batch starting at `sequence`.
 /// No records at all is a bug of the caller.
@@ -20,19 +22,71 @@ pub fn encode_batch<'a>(
     builder.build().bytes().clone()
 }
 
+/// The same as a part of the producer's transaction.
+pub fn encode_transactional_batch<'a>(
+    records: impl IntoIterator<Item = &'a NewRecord>,
+    identity: ProducerIdentity,
+    sequence: i32,
+) -> Bytes {
+    let builder = BatchBuilder::new().producer(identity.id, identity.epoch, sequence);
+    let mut builder = builder.transactional();
+    for record in records {
+        builder.push(record);
+    }
+    builder.build().bytes().clone()
+}
+
 /// Decodes the whole batches in `pieces`, leaving out records before `from` and control batches.
 /// Also returns the offset after the last batch, or `from` when there is none.
 pub fn decode_batches(
     pieces: impl IntoIterator<Item = Bytes>,
     from: i64,
 ) -> Result<(Vec<Record>, i64), BatchError> {
+    decode_unless(pieces, from, |_| Ok(false), |record| record)
+}
+
+/// The same without records of aborted transactions: `aborted` names the producer and the first offset
+/// of each among the batches, by first offset, as a fetch of committed records answers. `to` makes of each record
+/// what the caller keeps.
+pub fn decode_committed<T>(
+    pieces: impl IntoIterator<Item = Bytes>,
+    from: i64,
+    aborted: &[(i64, i64)],
+    to: impl FnMut(Record) -> T,
+) -> Result<(Vec<T>, i64), BatchError> {
+    let mut to_come = aborted.iter().peekable();
+    let mut under_way: HashSet<i64> = HashSet::new();
+    let left_out = |batch: &Batch| {
+        while let Some((producer, _)) = to_come.next_if(|(_, first)| *first <= batch.last_offset())
+        {
+            under_way.insert(*producer);
+        }
+        let header = batch.header();
+        if header.attributes.control() {
+            let marker = batch.end_marker()?;
+            if marker.is_some_and(|marker| marker.ending == Ending::Abort) {
+                under_way.remove(&header.producer_id);
+            }
+        }
+        Ok(header.attributes.transactional() && under_way.contains(&header.producer_id))
+    };
+    decode_unless(pieces, from, left_out, to)
+}
+
+fn decode_unless<T>(
+    pieces: impl IntoIterator<Item = Bytes>,
+    from: i64,
+    mut left_out: impl FnMut(&Batch) -> Result<bool, BatchError>,
+    mut to: impl FnMut(Record) -> T,
+) -> Result<(Vec<T>, i64), BatchError> {
     let mut records = Vec::new();
     let mut next = from;
     for batch in pieces.into_iter().flat_map(split) {
         let batch = batch?;
         next = next.max(batch.last_offset() + 1);
-        if !batch.header().attributes.control() {
-            records.extend(batch.records()?.into_iter().filter(|record| record.offset >= from));
+        if !left_out(&batch)? && !batch.header().attributes.control() {
+            let wanted = batch.records()?.into_iter().filter(|record| record.offset >= from);
+            records.extend(wanted.map(&mut to));
         }
     }
     Ok((records, next))
@@ -72,10 +126,50 @@ mod tests {
     }
 
     #[test]
+    fn records_of_aborted_transactions_are_left_out() {
+        use tidings_broker::log::EndMarker;
+
+        let value = |n: i64| format!("{n}");
+        let batch = |offset: i64, producer: i64| {
+            let record = NewRecord { value: Some(value(offset).into()), ..NewRecord::default() };
+            let identity = ProducerIdentity { id: producer, epoch: 0 };
+            at(&encode_transactional_batch([&record], identity, 0), offset)
+        };
+        let end = |offset: i64, producer: i64, ending| {
+            let marker = EndMarker { ending, coordinator_epoch: 0 };
+            at(marker.batch(producer, 0, 0).bytes(), offset)
+        };
+        let log = [
+            batch(0, 7),
+            batch(1, 8),
+            end(2, 7, Ending::Abort),
+            end(3, 8, Ending::Commit),
+            batch(4, 7),
+            end(5, 7, Ending::Commit),
+            batch(6, 7),
+            batch(7, 9),
+            end(8, 7, Ending::Abort),
+        ];
+        let aborted = [(7, 0), (7, 6)];
+        let (seen, next) = decode_committed(log.clone(), 0, &aborted, |record| record).unwrap();
+        assert_eq!((values(&seen), next), (vec![b"1" as &[u8], b"4", b"7"], 9));
+        // A fetch that begins inside an aborted transaction names where that began.
+        let (seen, _) = decode_committed(log[6..].to_vec(), 6, &[(7, 5)], |record| record).unwrap();
+        assert_eq!(values(&seen), [b"7"]);
+    }
+
+    /// The batch as the log keeps it: its base offset is not covered by its checksum.
+    fn at(batch: &Bytes, offset: i64) -> Bytes {
+        let mut bytes = batch.to_vec();
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        bytes.into()
+    }
+
+    #[test]
     fn a_producer_is_written_into_the_batch() {
         let identity = ProducerIdentity { id: 42, epoch: 3 };
         let bytes = encode_batch(&records(2), Some((identity, 17)));
-        let batch = tidings_broker::log::Batch::parse(bytes).unwrap();
+        let batch = Batch::parse(bytes).unwrap();
         let header = batch.header();
         assert_eq!(
             (header.producer_id, header.producer_epoch, header.base_sequence, header.record_count),

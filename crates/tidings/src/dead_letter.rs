@@ -265,7 +265,7 @@ mod tests {
 
     fn delivered(sent: SentRecord) -> Record {
         let SentRecord { topic, key, value, headers, .. } = sent;
-        Record { topic, partition: 0, offset: 0, timestamp: 1, key, value, headers }
+        Record { topic: topic.into(), partition: 0, offset: 0, timestamp: 1, key, value, headers }
     }
 
     fn death<'a>(record: &'a Record, stop: &'a Stop, id: Option<&'a Id>) -> Death<'a> {
@@ -282,7 +282,7 @@ mod tests {
         let letter = delivered(
             death(&record, &stop, Some(&id)).letter("payment.dead", limits::DEAD_LETTER_BYTES_MAX),
         );
-        assert_eq!(letter.topic, "payment.dead");
+        assert_eq!(&*letter.topic, "payment.dead");
         let bytes = |name: &str| {
             letter.headers.iter().find(|h| h.name == name).and_then(|h| h.value.clone())
         };

@@ -185,7 +185,7 @@ pub struct Received<E> {
 impl<E> Received<E> {
     pub(crate) fn new(event: E, envelope: Arc<Envelope>, record: &Record) -> Self {
         let Record { topic, partition, offset, .. } = record;
-        Self { event, envelope, topic: topic.clone(), partition: *partition, offset: *offset }
+        Self { event, envelope, topic: topic.to_string(), partition: *partition, offset: *offset }
     }
 
     /// What is known of it besides its payload.
@@ -317,7 +317,7 @@ mod tests {
 
     fn read(sent: SentRecord) -> Record {
         let SentRecord { topic, key, value, headers, .. } = sent;
-        Record { topic, partition: 1, offset: 7, timestamp: 5, key, value, headers }
+        Record { topic: topic.into(), partition: 1, offset: 7, timestamp: 5, key, value, headers }
     }
 
     fn with(mut record: Record, name: &str, value: Option<&str>) -> Record {

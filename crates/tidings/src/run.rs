@@ -345,7 +345,7 @@ impl Worker {
     async fn catch_up(&mut self) -> Result<(), Broken> {
         let mut reading = self.replay.reading(&self.engine, &self.outputs).await?;
         while let Some(record) = reading.next().await? {
-            if record.topic == self.dead_topic {
+            if *record.topic == *self.dead_topic {
                 let letter = DeadLetter::from_record(&record)
                     .filter(|letter| letter.service.as_ref() == Some(&self.service.name));
                 if let Some(input) = letter.and_then(|letter| letter.input()) {
@@ -415,7 +415,7 @@ impl Worker {
 
 fn place(record: &Record) -> (TopicPartition, i64) {
     let Record { topic, partition, offset, .. } = record;
-    (TopicPartition { topic: topic.clone(), partition: *partition }, *offset)
+    (TopicPartition { topic: topic.to_string(), partition: *partition }, *offset)
 }
 
 /// Which input an output came from, and which of its outputs it is.
@@ -440,14 +440,14 @@ fn fold(
 
 /// Folds an event as read from the log.
 fn fold_read(service: &mut Service, record: &Record, envelope: &Envelope) -> Result<(), Error> {
-    let name = (record.topic.as_str(), envelope.r#type.as_str());
+    let name = (&*record.topic, envelope.r#type.as_str());
     let folded = match envelope.payload(record) {
         Ok(payload) => fold(service, name, envelope.version, payload),
         Err(error) => Err(error),
     };
     folded.map_err(|error| Error::Fold {
         service: service.name.clone(),
-        topic: record.topic.clone(),
+        topic: record.topic.to_string(),
         partition: record.partition,
         offset: record.offset,
         cause: error.to_string(),

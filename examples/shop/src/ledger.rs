@@ -111,7 +111,7 @@ impl Ledger {
             for record in read_topic(engine, &format!("{service}.dead")).await? {
                 let letter = DeadLetter::from_record(&record);
                 let id = letter.and_then(|letter| letter.id).ok_or_else(|| Error::Record {
-                    topic: record.topic.clone(),
+                    topic: record.topic.to_string(),
                     why: "it is no dead letter of a service".into(),
                 })?;
                 let invoice = decode::<InvoiceReceived>(&record).ok().map(|r| (*r).clone());
@@ -158,7 +158,7 @@ fn copies(topics: &HashMap<&str, Vec<Record>>) -> HashMap<(String, String), usiz
     let mut copies = HashMap::new();
     for record in topics.iter().filter(|(t, _)| **t != topics::INVOICES).flat_map(|(_, r)| r) {
         let id = record.header("ce_id").unwrap_or_default().to_owned();
-        *copies.entry((record.topic.clone(), id)).or_default() += 1;
+        *copies.entry((record.topic.to_string(), id)).or_default() += 1;
     }
     copies
 }

@@ -84,7 +84,7 @@ async fn a_disk_that_fills_up_only_delays_the_month() {
 async fn refused(engine: &Engine) {
     let producer = engine.producer().await.unwrap();
     let record = SentRecord { topic: "elsewhere".into(), ..SentRecord::default() };
-    let elsewhere = NewTopic { name: record.topic.clone(), ..NewTopic::default() };
+    let elsewhere = NewTopic { name: record.topic.to_string(), ..NewTopic::default() };
     engine.create_topic(elsewhere).await.unwrap();
     while producer.send(vec![record.clone()]).await.is_ok() {}
 }
@@ -115,7 +115,7 @@ async fn copy_first_record(engine: &Engine, topic: &str) {
         let read = engine.read(topic, partition.id, 0, limit).await.unwrap();
         let Some(record) = read.records.into_iter().next() else { continue };
         let copy = SentRecord {
-            topic: record.topic,
+            topic: record.topic.to_string(),
             partition: Some(record.partition),
             key: record.key,
             value: record.value,

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-node", &["tidings-broker", "tidings-log"]),
     ("tidings-server", &["tidings-wire", "tidings-node", "tidings-broker"]),
     ("tidings-engine", &["tidings-node"]),
+    ("tidings-conformance", &["tidings-engine"]),
     ("tidings-derive", &[]),
     ("tidings", &["tidings-derive", "tidings-engine", "tidings-schema"]),
     ("tidings-streams", &["tidings", "tidings-engine"]),
@@ -65,7 +66,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["tidings-gateway", "tidings-cli"]),
     ("clap", &["tidings-cli", "tidings-bench", "tidings-sim"]),
     ("anyhow", &["tidings-cli", "tidings-compat", "tidings-bench", "tidings-sim", "xtask"]),
-    ("rdkafka", &["tidings-compat", "tidings-bench"]),
+    ("rdkafka", &["tidings-engine", "tidings-compat", "tidings-bench"]),
 ];
 
 /// Outside crates that no product code may use: as an oracle in tests they are excellent, in the path
@@ -230,8 +231,8 @@ mod tests {
                  use tidings-node",
                 "examples/shop/Cargo.toml:3: tidings-shop must not know tidings-node / it may use \
                  tidings, tidings-engine, tidings-streams",
-                "crates/tidings/Cargo.toml:2: tidings must not know rdkafka / only tidings-compat, \
-                 tidings-bench may use it",
+                "crates/tidings/Cargo.toml:2: tidings must not know rdkafka / only tidings-engine, \
+                 tidings-compat, tidings-bench may use it",
                 "crates/new/Cargo.toml:2: tidings-new must not know tidings-log / it may use \
                  nothing of ours",
             ]

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_node::broker::{
-    CommitOffsets, CommitPartition, Committed, DescribeGroups, DescribedGroup, FetchOffsets,
-    FetchedOffset, GroupRefused, ListGroups, TopicName, WantedOffsets,
+    CommitOffsets, CommitPartition, Committed, DeleteGroups, DescribeGroups, DescribedGroup,
+    FetchOffsets, FetchedOffset, GroupRefused, GroupTrouble, ListGroups, TopicName, WantedOffsets,
 };
 
 use super::{Embedded, member_bytes, refusals};
@@ -108,11 +108,10 @@ impl Embedded {
             knows_epochs: false,
             partitions: offsets.iter().map(|(at, offset)| to_commit(at, *offset, None)).collect(),
         };
-        let has_members = || Error::Invalid(format!("group {name} has members; stop them first"));
         let refused = |refused| match refused {
             GroupRefused::UnknownMember
             | GroupRefused::IllegalGeneration
-            | GroupRefused::Rebalancing => has_members(),
+            | GroupRefused::Rebalancing => has_members(name),
             other => refusals::group(name, other),
         };
         for partition in self.node.call(commit).await?.map_err(refused)? {
@@ -120,6 +119,19 @@ impl Embedded {
         }
         Ok(())
     }
+
+    pub(crate) async fn delete_group(&self, name: &str) -> Result<(), Error> {
+        let deleted = self.node.call(DeleteGroups { groups: vec![name.to_owned()] }).await?;
+        let outcome = deleted.into_iter().next().map_or(Ok(()), |(_, outcome)| outcome);
+        outcome.map_err(|refused| match refused {
+            GroupRefused::Other(GroupTrouble::NotEmpty) => has_members(name),
+            other => refusals::group(name, other),
+        })
+    }
+}
+
+fn has_members(group: &str) -> Error {
+    Error::Invalid(format!("group {group} has members; stop them first"))
 }
 
 /// What is committed, and where.

@@ -16,15 +16,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_node::broker::{
-    FetchOffsets, GroupRefused, Heartbeat, IN_PROCESS_HOST, JoinGroup, Joined, LeaveGroup,
-    SyncGroup, TopicId, TopicName, WantedOffsets,
+    FetchOffsets, FetchedOffset, GroupRefused, Heartbeat, IN_PROCESS_HOST, JoinGroup, Joined,
+    LeaveGroup, SyncGroup, TopicId, TopicName, WantedOffsets,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::groups::{committed_at, said};
 use super::{Embedded, assignor, member_bytes, refusals};
-use crate::limits::{HEARTBEAT_INTERVAL_MAX, METADATA_AGE_MAX, REBALANCE_TIMEOUT};
+use crate::limits::{
+    HEARTBEAT_INTERVAL_MAX, METADATA_AGE_MAX, REBALANCE_TIMEOUT, TRANSACTION_RETRY_PAUSE,
+};
 use crate::{Error, Start, SubscribeOptions, TopicPartition};
 
 const PROTOCOL_TYPE: &str = "consumer";
@@ -262,12 +264,8 @@ impl Membership {
     }
 
     /// Where to go on in each partition: as committed, or else at the start that was asked for.
-    async fn positions(&self, partitions: Vec<TopicPartition>) -> Result<Vec<Given>, Unjoined> {
-        let asked = |at: &TopicPartition| (TopicName::Name(at.topic.clone()), at.partition);
-        let wanted = WantedOffsets::These(partitions.iter().map(asked).collect());
-        let fetch = FetchOffsets { group: self.group.clone(), member: None, wanted };
-        let fetched = self.engine.node.call(fetch).await?;
-        let fetched = fetched.map_err(|refused| refusals::group(&self.group, refused))?;
+    async fn positions(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<Given>, Unjoined> {
+        let fetched = self.stable_offsets(&partitions).await?;
         let topics: BTreeSet<String> = partitions.iter().map(|at| at.topic.clone()).collect();
         let known = self.engine.describe_known(topics).await?;
         let known: BTreeMap<_, _> =
@@ -290,6 +288,26 @@ impl Membership {
             Given { at, offset, metadata, end_offset }
         });
         Ok(given.collect())
+    }
+
+    /// What is committed, once no transaction is about to change it (KIP-447).
+    async fn stable_offsets(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<FetchedOffset>, Unjoined> {
+        let asked = |at: &TopicPartition| (TopicName::Name(at.topic.clone()), at.partition);
+        let wanted = WantedOffsets::These(partitions.iter().map(asked).collect());
+        loop {
+            let (group, wanted) = (self.group.clone(), wanted.clone());
+            let fetched =
+                self.engine.node.call(FetchOffsets { group, member: None, wanted }).await?;
+            let fetched = fetched.map_err(|refused| refusals::group(&self.group, refused))?;
+            if !fetched.iter().any(|offset| offset.is_unstable) {
+                return Ok(fetched);
+            }
+            tokio::time::sleep(TRANSACTION_RETRY_PAUSE).await;
+            self.heartbeat().await?;
+        }
     }
 
     /// Heartbeats until the poller has let go after a change.

@@ -7,23 +7,26 @@ mod assignor;
 mod groups;
 mod member_bytes;
 mod membership;
-mod partitioner;
+mod placing;
 mod producer;
 mod refusals;
 mod subscription;
 mod topics;
+mod transactions;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidings_node::{MemoryDisk, Node, NodeConfig};
+use tidings_node::broker::log::BatchError;
+use tidings_node::broker::{FetchedData, Isolation as NodeIsolation};
+use tidings_node::{MemoryDisk, Node, NodeConfig, decode_committed};
 
-use crate::{Error, Header};
+use crate::{Error, Header, Isolation, TopicPartition};
 
-pub use partitioner::partition_of;
 pub(crate) use producer::EmbeddedProducer;
 pub(crate) use subscription::EmbeddedSubscription;
+pub(crate) use transactions::EmbeddedTransactions;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Embedded {
@@ -68,10 +71,37 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn to_record(topic: &str, partition: i32, record: tidings_node::Record) -> crate::Record {
+fn isolation_of(isolation: Isolation) -> NodeIsolation {
+    match isolation {
+        Isolation::Committed => NodeIsolation::Committed,
+        Isolation::All => NodeIsolation::Uncommitted,
+    }
+}
+
+/// The offset after the last record that a reader may see.
+fn readable_end(data: &FetchedData, isolation: NodeIsolation) -> i64 {
+    match isolation {
+        NodeIsolation::Committed => data.last_stable_offset,
+        NodeIsolation::Uncommitted => data.high_watermark,
+    }
+}
+
+/// The records from `from` on, and the offset after the last batch. Who reads uncommitted records is
+/// told of no aborted transactions.
+fn decode(
+    data: FetchedData,
+    at: &TopicPartition,
+    from: i64,
+) -> Result<(Vec<crate::Record>, i64), BatchError> {
+    let topic = Arc::from(at.topic.as_str());
+    let to = |record| to_record(&topic, at.partition, record);
+    decode_committed(data.batches, from, &data.aborted, to)
+}
+
+fn to_record(topic: &Arc<str>, partition: i32, record: tidings_node::Record) -> crate::Record {
     let header = |header: tidings_node::Header| Header { name: header.name, value: header.value };
     crate::Record {
-        topic: topic.to_owned(),
+        topic: Arc::clone(topic),
         partition,
         offset: record.offset,
         timestamp: record.timestamp,

@@ -3,7 +3,7 @@
 use tidings_node::NodeError;
 use tidings_node::broker::log::{BatchError, Fault, FaultKind};
 use tidings_node::broker::{
-    FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused,
+    FetchRefused, GroupRefused, GroupTrouble, ProduceRefused, TopicRefused, TransactionRefused,
 };
 
 use crate::{Error, TopicPartition};
@@ -110,6 +110,26 @@ pub(super) fn group(group: &str, refused: GroupRefused) -> Error {
             | GroupTrouble::NotEmpty
             | GroupTrouble::NotFound => Error::Invalid(format!("group {group}: {trouble}")),
         },
+    }
+}
+
+pub(super) fn transaction(id: &str, refused: TransactionRefused) -> Error {
+    match refused {
+        TransactionRefused::Fenced
+        | TransactionRefused::UnknownProducer
+        | TransactionRefused::NotFound
+        | TransactionRefused::InvalidState { .. } => {
+            Error::Fenced(format!("transactional id {id}: {refused}; open it again"))
+        }
+        TransactionRefused::InvalidRequest(_)
+        | TransactionRefused::InvalidTimeout { .. }
+        | TransactionRefused::NotAdded => {
+            Error::Invalid(format!("transactional id {id}: {refused}"))
+        }
+        TransactionRefused::Concurrent | TransactionRefused::Full { .. } => {
+            Error::Unavailable(format!("transactional id {id}: {refused}"))
+        }
+        TransactionRefused::Storage(text) => Error::Storage(text),
     }
 }
 

@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use tidings_node::Answer;
 use tidings_node::broker::{
     CommitOffsets, Fetch, FetchPartition, FetchRefused, Fetched, Isolation, TopicName,
 };
-use tidings_node::{Answer, decode_batches};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::groups::to_commit;
 use super::membership::{EVENTS_QUEUED_MAX, Event, Given, Identity, Membership, Next};
-use super::{Embedded, refusals, to_record, wait_ms};
+use super::{Embedded, decode, isolation_of, readable_end, refusals, wait_ms};
 use crate::limits::{
     FETCH_BYTES_MAX, FETCH_PARTITION_BYTES_MAX, FETCH_WAIT_MAX, PARTITION_PAUSE, POLL_RECORDS_MAX,
 };
@@ -28,6 +28,7 @@ pub(crate) struct EmbeddedSubscription {
     engine: Embedded,
     group: String,
     start: Start,
+    isolation: Isolation,
     me: Identity,
     events: mpsc::Receiver<Event>,
     next: mpsc::Sender<Next>,
@@ -98,7 +99,7 @@ impl EmbeddedSubscription {
         }
         let (tell, events) = mpsc::channel(EVENTS_QUEUED_MAX);
         let (next, go) = mpsc::channel(1);
-        let start = options.start;
+        let (start, isolation) = (options.start, isolation_of(options.isolation));
         let membership = Membership {
             engine: engine.clone(),
             group: group.to_owned(),
@@ -112,6 +113,7 @@ impl EmbeddedSubscription {
             engine: engine.clone(),
             group: group.to_owned(),
             start,
+            isolation,
             me: Identity::default(),
             events,
             next,
@@ -227,7 +229,7 @@ impl EmbeddedSubscription {
             last_fetched_epoch: None,
         };
         let request = Fetch {
-            isolation: Isolation::default(),
+            isolation: self.isolation,
             max_wait_ms: wait_ms(until.saturating_duration_since(now)),
             min_bytes: 1,
             max_bytes: FETCH_BYTES_MAX,
@@ -251,12 +253,10 @@ impl EmbeddedSubscription {
             reading.not_before = None;
             let failed = match outcome {
                 Ok(data) => {
-                    reading.end_offset = data.high_watermark;
-                    match decode_batches(data.batches, reading.offset) {
+                    reading.end_offset = readable_end(&data, self.isolation);
+                    match decode(data, &at, reading.offset) {
                         Ok((records, next)) => {
-                            let records = records.into_iter();
-                            let records = records.map(|r| to_record(&at.topic, partition, r));
-                            reading.fetched = records.collect();
+                            reading.fetched = records.into();
                             reading.offset = next;
                             continue;
                         }
@@ -353,6 +353,19 @@ impl EmbeddedSubscription {
         if offsets.is_empty() {
             return Ok(());
         }
+        let request = self.commit_request(offsets)?;
+        let refused = |refused| refusals::group(&self.group, refused);
+        for partition in self.engine.node.call(request).await?.map_err(refused)? {
+            partition.outcome.map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Positions of partitions that are this member's, committed by it.
+    pub(super) fn commit_request(
+        &self,
+        offsets: &[(TopicPartition, i64, Option<String>)],
+    ) -> Result<CommitOffsets, Error> {
         if let Some((at, ..)) = offsets.iter().find(|(at, ..)| !self.partitions.contains_key(at)) {
             let group = &self.group;
             return Err(Error::Fenced(format!("group {group}: {at} is not this member's")));
@@ -360,19 +373,14 @@ impl EmbeddedSubscription {
         let commit = |(at, offset, metadata): &(TopicPartition, i64, Option<String>)| {
             to_commit(at, *offset, metadata.clone())
         };
-        let request = CommitOffsets {
+        Ok(CommitOffsets {
             group: self.group.clone(),
             generation: self.me.generation,
             member_id: self.me.member_id.clone(),
             instance_id: None,
             knows_epochs: false,
             partitions: offsets.iter().map(commit).collect(),
-        };
-        let refused = |refused| refusals::group(&self.group, refused);
-        for partition in self.engine.node.call(request).await?.map_err(refused)? {
-            partition.outcome.map_err(refused)?;
-        }
-        Ok(())
+        })
     }
 
     pub(crate) fn pause(&mut self, partitions: &[TopicPartition]) {

@@ -3,15 +3,17 @@
 use std::time::Instant;
 
 use tidings_node::broker::{
-    ConfigResource, CreateTopics, DeleteTopics, DescribeConfigs, DescribeTopics, Fetch,
-    FetchPartition, Isolation, ListOffsets, ListOffsetsPartition, NewTopic as Wanted, OffsetSpec,
+    AlterConfigs, Alteration, ConfigChange, ConfigOp, ConfigResource, CreatePartitions,
+    CreateTopics, DeleteTopics, DescribeConfigs, DescribeTopics, Fetch, FetchPartition,
+    ListOffsets, ListOffsetsPartition, MorePartitions, NewTopic as Wanted, OffsetSpec,
     TopicDescription, TopicName, Topics,
 };
-use tidings_node::decode_batches;
 
-use super::{Embedded, refusals, to_record, wait_ms};
+use super::{Embedded, decode, isolation_of, readable_end, refusals, wait_ms};
 use crate::limits::FETCH_WAIT_MAX;
-use crate::{Error, NewTopic, Offset, Partition, Read, ReadLimit, Topic, TopicPartition};
+use crate::{
+    Error, Isolation, NewTopic, Offset, Partition, Read, ReadLimit, Topic, TopicPartition,
+};
 
 impl Embedded {
     pub(crate) async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
@@ -27,6 +29,30 @@ impl Embedded {
         let request = DeleteTopics { topics: vec![TopicName::Name(name.to_owned())] };
         let deleted = single(self.node.call(request).await?)?;
         deleted.outcome.map(drop).map_err(|refused| refusals::topic(name, refused))
+    }
+
+    pub(crate) async fn configure_topic(
+        &self,
+        name: &str,
+        changes: &[(String, Option<String>)],
+    ) -> Result<(), Error> {
+        let change = |(config, value): &(String, Option<String>)| ConfigChange {
+            name: config.clone(),
+            op: if value.is_some() { ConfigOp::Set } else { ConfigOp::Delete },
+            value: value.clone(),
+        };
+        let changes = Alteration::Change(changes.iter().map(change).collect());
+        let resources = vec![(ConfigResource::Topic(name.to_owned()), changes)];
+        let request = AlterConfigs { resources, validate_only: false };
+        let (_, outcome) = single(self.node.call(request).await?)?;
+        outcome.map_err(|refused| refusals::topic(name, refused))
+    }
+
+    pub(crate) async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
+        let more = MorePartitions { topic: name.to_owned(), count: partitions, assignment: None };
+        let request = CreatePartitions { topics: vec![more], validate_only: false };
+        let grown = single(self.node.call(request).await?)?;
+        grown.outcome.map_err(|refused| refusals::topic(name, refused))
     }
 
     pub(crate) async fn topics(&self) -> Result<Vec<Topic>, Error> {
@@ -89,7 +115,9 @@ impl Embedded {
         partition: i32,
         from: i64,
         limit: ReadLimit,
+        isolation: Isolation,
     ) -> Result<Read, Error> {
+        let isolation = isolation_of(isolation);
         let at = TopicPartition { topic: topic.to_owned(), partition };
         let deadline = Instant::now().checked_add(limit.wait);
         let mut from = from;
@@ -98,7 +126,7 @@ impl Embedded {
                 deadline.saturating_duration_since(Instant::now()).min(FETCH_WAIT_MAX)
             });
             let request = Fetch {
-                isolation: Isolation::default(),
+                isolation,
                 max_wait_ms: wait_ms(left),
                 min_bytes: 1,
                 max_bytes: limit.bytes.max(1),
@@ -113,7 +141,8 @@ impl Embedded {
             };
             let fetched = single(self.node.call(request).await?)?;
             let data = fetched.outcome.map_err(|refused| refusals::fetch(&at, refused))?;
-            let decoded = decode_batches(data.batches, from);
+            let high_watermark = readable_end(&data, isolation);
+            let decoded = decode(data, &at, from);
             let (mut records, mut next) = decoded.map_err(|error| refusals::decode(&at, &error))?;
             let nothing_left = next == from && left.is_zero();
             if !records.is_empty() || nothing_left || limit.records == 0 {
@@ -121,9 +150,6 @@ impl Embedded {
                     records.truncate(limit.records);
                     next = records.last().map_or(from, |last| last.offset + 1);
                 }
-                let high_watermark = data.high_watermark;
-                let records = records.into_iter();
-                let records = records.map(|record| to_record(topic, partition, record)).collect();
                 return Ok(Read { records, next, high_watermark });
             }
             from = next;
@@ -163,7 +189,8 @@ impl Embedded {
             at,
             current_leader_epoch: None,
         };
-        let asked = ListOffsets { isolation: Isolation::default(), partitions: vec![asked] };
+        let asked =
+            ListOffsets { isolation: isolation_of(Isolation::Committed), partitions: vec![asked] };
         let listed = single(self.node.call(asked).await?)?;
         let at = TopicPartition { topic: topic.to_owned(), partition };
         let found = listed.outcome.map_err(|refused| refusals::fetch(&at, refused))?;
@@ -183,7 +210,7 @@ fn to_topic(description: TopicDescription) -> Topic {
             id,
             start_offset: partition.start_offset,
             end_offset: partition.high_watermark,
-            size_bytes: partition.size_bytes,
+            size_bytes: Some(partition.size_bytes),
         };
     Topic {
         partitions: (0..).zip(&description.partitions).map(partition).collect(),

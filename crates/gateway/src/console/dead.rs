@@ -49,7 +49,7 @@ impl DeadLine {
         let text = |name| record.header(name).map(|text| shortened(text, CAUSE_CHARS_MAX));
         Self {
             time: Moment(record.timestamp),
-            topic: record.topic.clone(),
+            topic: record.topic.to_string(),
             partition: record.partition,
             offset: record.offset,
             key: record.key.as_deref().map(|key| Payload::of(Some(key)).preview()),

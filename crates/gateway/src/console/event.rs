@@ -31,7 +31,7 @@ impl EventLine {
         let header = |name| record.header(name).map(|text| shortened(text, PREVIEW_CHARS));
         Self {
             time: Moment(record.timestamp),
-            topic: record.topic.clone(),
+            topic: record.topic.to_string(),
             partition: record.partition,
             offset: record.offset,
             r#type: header("ce_type"),

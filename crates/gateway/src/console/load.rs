@@ -100,7 +100,7 @@ fn partition_line(partition: &Partition) -> PartitionLine {
         start_offset: Count(partition.start_offset),
         end_offset: Count(partition.end_offset),
         records: Count(partition.end_offset - partition.start_offset),
-        bytes: Bytes(partition.size_bytes),
+        bytes: Bytes(partition.size_bytes.unwrap_or(0)),
     }
 }
 

@@ -107,7 +107,7 @@ impl Observer {
             let room = self.topics.len() < SAMPLED_TOPICS_MAX;
             if room || self.topics.contains_key(&topic.name) {
                 let ends = topic.partitions.iter().map(|p| p.end_offset).collect();
-                let bytes = topic.partitions.iter().map(|p| p.size_bytes).sum();
+                let bytes = topic.partitions.iter().map(|p| p.size_bytes.unwrap_or(0)).sum();
                 let history = self.topics.entry(topic.name.clone()).or_default();
                 history.push(TopicSample { at_ms, ends, bytes });
             }
@@ -124,7 +124,7 @@ impl Observer {
             dead_letters: is_dead_topic(&topic.name),
             partitions: Count::of(topic.partitions.len()),
             records: Count(records),
-            bytes: Bytes(topic.partitions.iter().map(|p| p.size_bytes).sum()),
+            bytes: Bytes(topic.partitions.iter().map(|p| p.size_bytes.unwrap_or(0)).sum()),
             records_per_second: rate(TopicHistory::records_rate),
             bytes_per_second: rate(TopicHistory::bytes_rate),
             spark: Spark::new(history.map(TopicHistory::records_rates).unwrap_or_default()),

@@ -33,7 +33,8 @@ impl From<Error> for Trouble {
             Error::UnknownTopic(_) | Error::OffsetOutOfRange { .. } => StatusCode::NOT_FOUND,
             Error::Invalid(_) => StatusCode::BAD_REQUEST,
             Error::TopicExists(_) | Error::Fenced(_) => StatusCode::CONFLICT,
-            Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Denied(_) => StatusCode::FORBIDDEN,
+            Error::Unavailable(_) | Error::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Storage(_) | Error::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, detail: error.to_string() }

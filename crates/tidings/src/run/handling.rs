@@ -56,7 +56,7 @@ impl Worker {
         let mut called = false;
         for index in 0..self.service.handlers.len() {
             let handler = &self.service.handlers[index];
-            if handler.topic != record.topic || handler.event_type != envelope.r#type {
+            if *handler.topic != *record.topic || handler.event_type != envelope.r#type {
                 continue;
             }
             if called && self.is_check_in_due() {

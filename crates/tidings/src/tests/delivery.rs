@@ -211,7 +211,13 @@ async fn outputs_already_in_the_log_are_not_appended_again() {
     let torn = engine(1).await;
     place(&torn, &["a"]).await;
     let Record { topic, key, value, headers, .. } = records(&whole, "shipments").await.remove(0);
-    let sent = tidings_engine::SentRecord { topic, key, value, headers, ..Default::default() };
+    let sent = tidings_engine::SentRecord {
+        topic: topic.to_string(),
+        key,
+        value,
+        headers,
+        ..Default::default()
+    };
     torn.producer().await.expect("a producer").send(vec![sent]).await.expect("appended");
     let running = service().start(&torn).await.expect("started");
     let figures = until(&running, |f| f.processed == 1).await;

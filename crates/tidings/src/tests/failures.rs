@@ -346,7 +346,8 @@ async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
     let engine = engine(1).await;
     let sent = |edit: &dyn Fn(&mut SentRecord)| {
         let Record { topic, key, value, headers, .. } = good.clone();
-        let mut record = SentRecord { topic, key, value, headers, ..SentRecord::default() };
+        let mut record =
+            SentRecord { topic: topic.to_string(), key, value, headers, ..SentRecord::default() };
         edit(&mut record);
         record
     };

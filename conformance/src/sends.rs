@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::stage::{Stage, text, texts, to};
 
-pub(crate) async fn order_is_kept_per_partition(stage: Stage) {
+pub async fn order_is_kept_per_partition(stage: Stage) {
     let topic = stage.topic("t", 3).await;
     let values: Vec<String> = (0..300).map(|n| n.to_string()).collect();
     let records = values.iter().enumerate();
@@ -30,7 +30,7 @@ pub(crate) async fn order_is_kept_per_partition(stage: Stage) {
     }
 }
 
-pub(crate) async fn keys_choose_partitions_as_kafkas_clients_do(stage: Stage) {
+pub async fn keys_choose_partitions_as_kafkas_clients_do(stage: Stage) {
     let topic = stage.topic("t", 4).await;
     // murmur2 of the key without its sign bit, modulo 4; the hashes are those of Kafka's UtilsTest.
     let keys = [
@@ -51,7 +51,7 @@ pub(crate) async fn keys_choose_partitions_as_kafkas_clients_do(stage: Stage) {
     }
 }
 
-pub(crate) async fn keyless_records_are_spread(stage: Stage) {
+pub async fn keyless_records_are_spread(stage: Stage) {
     let topic = stage.topic("t", 4).await;
     let producer = stage.engine.producer().await.unwrap();
     let mut partitions = BTreeSet::new();
@@ -62,7 +62,7 @@ pub(crate) async fn keyless_records_are_spread(stage: Stage) {
     assert!(partitions.len() > 1, "all went to {partitions:?}");
 }
 
-pub(crate) async fn records_beyond_the_limit_are_refused(stage: Stage) {
+pub async fn records_beyond_the_limit_are_refused(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let producer = stage.engine.producer().await.unwrap();
     let large = "x".repeat(1_000_000);
@@ -76,7 +76,7 @@ pub(crate) async fn records_beyond_the_limit_are_refused(stage: Stage) {
     assert_eq!(texts(&stage.read_all(&topic, 0, 0).await), [large.as_str(), "small"]);
 }
 
-pub(crate) async fn sends_beyond_a_batch_are_split(stage: Stage) {
+pub async fn sends_beyond_a_batch_are_split(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let value = |n: usize| format!("{n:050000}").repeat(2);
     let partition = |n: usize| i32::from(n.is_multiple_of(4));
@@ -94,7 +94,7 @@ pub(crate) async fn sends_beyond_a_batch_are_split(stage: Stage) {
     }
 }
 
-pub(crate) async fn batches_fit_what_the_topic_takes(stage: Stage) {
+pub async fn batches_fit_what_the_topic_takes(stage: Stage) {
     let topic = stage.name("t");
     let configs = vec![("max.message.bytes".to_owned(), "10000".to_owned())];
     let new = NewTopic { name: topic.clone(), partitions: Some(1), configs };
@@ -113,7 +113,7 @@ pub(crate) async fn batches_fit_what_the_topic_takes(stage: Stage) {
     assert_eq!(texts(&stage.read_all(&topic, 0, 100).await), values);
 }
 
-pub(crate) async fn a_fresh_producer_keeps_the_order_where_large_batches_are_refused(stage: Stage) {
+pub async fn a_fresh_producer_keeps_the_order_where_large_batches_are_refused(stage: Stage) {
     let topic = stage.name("t");
     let new = |bytes: &str| NewTopic {
         name: topic.clone(),
@@ -137,7 +137,7 @@ pub(crate) async fn a_fresh_producer_keeps_the_order_where_large_batches_are_ref
     assert_eq!(texts(&stage.read_all(&topic, 1, 0).await), values);
 }
 
-pub(crate) async fn concurrent_senders_keep_their_own_order(stage: Stage) {
+pub async fn concurrent_senders_keep_their_own_order(stage: Stage) {
     const SENDERS: usize = 8;
     const SENDS: usize = 50;
     let topic = stage.topic("t", 2).await;
@@ -169,7 +169,7 @@ pub(crate) async fn concurrent_senders_keep_their_own_order(stage: Stage) {
     }
 }
 
-pub(crate) async fn dropped_sends_leave_no_gap_and_no_copy(stage: Stage) {
+pub async fn dropped_sends_leave_no_gap_and_no_copy(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let producer = stage.engine.producer().await.unwrap();
     for n in 0..100 {
@@ -188,4 +188,21 @@ pub(crate) async fn dropped_sends_leave_no_gap_and_no_copy(stage: Stage) {
     let seen: Vec<i64> = records.iter().map(|record| text(record).parse().unwrap()).collect();
     assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
     assert_eq!(seen.last(), Some(&1000));
+}
+
+pub async fn a_producer_takes_more_than_its_queue_holds(stage: Stage) {
+    // More than a client's queue in bytes (64 MiB of a cluster's producer), less than a test's patience.
+    const RECORDS: usize = 90;
+    let topic = stage.topic("t", 2).await;
+    let producer = stage.engine.producer().await.unwrap();
+    let value = Bytes::from(vec![b'x'; 900_000]);
+    let mut senders = JoinSet::new();
+    for n in 0..RECORDS {
+        let (producer, topic, value) = (producer.clone(), topic.clone(), value.clone());
+        let record = SentRecord { value: Some(value), ..to(&topic, i32::from(n % 2 == 0), "") };
+        senders.spawn(async move { producer.send(vec![record]).await.unwrap() });
+    }
+    assert_eq!(senders.join_all().await.len(), RECORDS);
+    let ends = stage.engine.topic(&topic).await.unwrap().partitions;
+    assert_eq!(ends.iter().map(|partition| partition.end_offset).sum::<i64>(), 90);
 }

@@ -6,7 +6,7 @@ use tidings_engine::{Error, Polled, Start, SubscribeOptions};
 
 use crate::stage::{Stage, at, text, texts, until};
 
-pub(crate) async fn a_lone_member_gets_everything(stage: Stage) {
+pub async fn a_lone_member_gets_everything(stage: Stage) {
     let topic = stage.topic("t", 3).await;
     stage.fill(&topic, 1, &["a", "b"]).await;
     let mut member = stage.member(&stage.name("g"), &[&topic]).await;
@@ -21,7 +21,7 @@ pub(crate) async fn a_lone_member_gets_everything(stage: Stage) {
     member.close().await;
 }
 
-pub(crate) async fn members_start_where_they_are_told(stage: Stage) {
+pub async fn members_start_where_they_are_told(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     stage.fill(&topic, 0, &["old"]).await;
     let latest = SubscribeOptions { start: Start::Latest, ..SubscribeOptions::default() };
@@ -34,7 +34,7 @@ pub(crate) async fn members_start_where_they_are_told(stage: Stage) {
     member.close().await;
 }
 
-pub(crate) async fn committed_positions_resume_with_their_metadata(stage: Stage) {
+pub async fn committed_positions_resume_with_their_metadata(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let group = stage.name("g");
     stage.fill(&topic, 0, &["a", "b", "c"]).await;
@@ -55,7 +55,7 @@ pub(crate) async fn committed_positions_resume_with_their_metadata(stage: Stage)
     member.close().await;
 }
 
-pub(crate) async fn two_members_share_until_one_leaves(stage: Stage) {
+pub async fn two_members_share_until_one_leaves(stage: Stage) {
     let topic = stage.topic("t", 4).await;
     let group = stage.name("g");
     let mut one = stage.member(&group, &[&topic]).await;
@@ -76,7 +76,7 @@ pub(crate) async fn two_members_share_until_one_leaves(stage: Stage) {
     one.close().await;
 }
 
-pub(crate) async fn a_dropped_member_leaves_too(stage: Stage) {
+pub async fn a_dropped_member_leaves_too(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let group = stage.name("g");
     let options = SubscribeOptions {
@@ -99,7 +99,7 @@ pub(crate) async fn a_dropped_member_leaves_too(stage: Stage) {
     }
 }
 
-pub(crate) async fn topics_are_assigned_together(stage: Stage) {
+pub async fn topics_are_assigned_together(stage: Stage) {
     let (orders, payments) = (stage.topic("orders", 3).await, stage.topic("payments", 3).await);
     let group = stage.name("g");
     let mut one = stage.member(&group, &[&orders, &payments]).await;
@@ -120,7 +120,7 @@ pub(crate) async fn topics_are_assigned_together(stage: Stage) {
     other.close().await;
 }
 
-pub(crate) async fn revoked_partitions_may_be_committed_until_the_next_poll(stage: Stage) {
+pub async fn revoked_partitions_may_be_committed_until_the_next_poll(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let group = stage.name("g");
     stage.fill(&topic, 0, &["a", "b"]).await;
@@ -147,7 +147,7 @@ pub(crate) async fn revoked_partitions_may_be_committed_until_the_next_poll(stag
     other.close().await;
 }
 
-pub(crate) async fn commits_after_a_rebalance_are_fenced(stage: Stage) {
+pub async fn commits_after_a_rebalance_are_fenced(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let group = stage.name("g");
     let mut one = stage.member(&group, &[&topic]).await;
@@ -167,7 +167,7 @@ pub(crate) async fn commits_after_a_rebalance_are_fenced(stage: Stage) {
     other.close().await;
 }
 
-pub(crate) async fn a_topic_that_appears_later_is_assigned(stage: Stage) {
+pub async fn a_topic_that_appears_later_is_assigned(stage: Stage) {
     let (topic, later) = (stage.topic("t", 1).await, stage.name("later"));
     let mut member = stage.member(&stage.name("g"), &[&topic, &later]).await;
     member.assigned(1).await;
@@ -179,7 +179,7 @@ pub(crate) async fn a_topic_that_appears_later_is_assigned(stage: Stage) {
     member.close().await;
 }
 
-pub(crate) async fn a_topic_made_again_is_read_from_its_start(stage: Stage) {
+pub async fn a_topic_made_again_is_read_from_its_start(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     stage.fill(&topic, 0, &["a", "b"]).await;
     let mut member = stage.member(&stage.name("g"), &[&topic]).await;
@@ -192,7 +192,7 @@ pub(crate) async fn a_topic_made_again_is_read_from_its_start(stage: Stage) {
     member.close().await;
 }
 
-pub(crate) async fn paused_partitions_wait_and_sought_ones_go_back(stage: Stage) {
+pub async fn paused_partitions_wait_and_sought_ones_go_back(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let mut member = stage.member(&stage.name("g"), &[&topic]).await;
     member.assigned(2).await;
@@ -217,7 +217,7 @@ pub(crate) async fn paused_partitions_wait_and_sought_ones_go_back(stage: Stage)
     member.close().await;
 }
 
-pub(crate) async fn dropped_polls_lose_nothing(stage: Stage) {
+pub async fn dropped_polls_lose_nothing(stage: Stage) {
     const RECORDS: usize = 500;
     let topic = stage.topic("t", 1).await;
     let mut member = stage.member(&stage.name("g"), &[&topic]).await;
@@ -252,7 +252,7 @@ pub(crate) async fn dropped_polls_lose_nothing(stage: Stage) {
     member.close().await;
 }
 
-pub(crate) async fn two_groups_do_not_disturb_each_other(stage: Stage) {
+pub async fn two_groups_do_not_disturb_each_other(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     stage.fill(&topic, 0, &["a"]).await;
     let mut one = stage.member(&stage.name("one"), &[&topic]).await;

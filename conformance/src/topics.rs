@@ -2,13 +2,13 @@
 
 use tidings_engine::{Error, NewTopic, Offset};
 
-use crate::stage::{AT_ONCE, Stage, texts, to};
+use crate::stage::{AT_ONCE, Stage, at, texts, to};
 
 fn topic(name: String, partitions: Option<i32>) -> NewTopic {
     NewTopic { name, partitions, configs: Vec::new() }
 }
 
-pub(crate) async fn created_topics_are_described(stage: Stage) {
+pub async fn created_topics_are_described(stage: Stage) {
     let (b, a) = (stage.topic("b", 3).await, stage.topic("a", 1).await);
     let described = stage.engine.topic(&b).await.unwrap();
     assert_eq!((described.name.as_str(), described.internal), (b.as_str(), false));
@@ -25,13 +25,13 @@ pub(crate) async fn created_topics_are_described(stage: Stage) {
     assert_eq!(ours, [a, b, stage.name("c")]);
 }
 
-pub(crate) async fn a_topic_exists_once(stage: Stage) {
+pub async fn a_topic_exists_once(stage: Stage) {
     let name = stage.topic("t", 2).await;
     let again = stage.engine.create_topic(topic(name.clone(), Some(2))).await;
     assert_eq!(again, Err(Error::TopicExists(name)));
 }
 
-pub(crate) async fn impossible_topics_are_refused(stage: Stage) {
+pub async fn impossible_topics_are_refused(stage: Stage) {
     let names = ["", ".", "..", "a b", "a/b", "ü", &"x".repeat(250)];
     for name in names {
         let refused = stage.engine.create_topic(topic(name.to_owned(), Some(1))).await.unwrap_err();
@@ -52,7 +52,7 @@ pub(crate) async fn impossible_topics_are_refused(stage: Stage) {
     assert_eq!(stage.engine.topic(&stage.name("t")).await.unwrap_err(), unknown);
 }
 
-pub(crate) async fn deleted_topics_are_gone_with_their_records(stage: Stage) {
+pub async fn deleted_topics_are_gone_with_their_records(stage: Stage) {
     let name = stage.topic("t", 1).await;
     stage.fill(&name, 0, &["a", "b"]).await;
     stage.engine.delete_topic(&name).await.unwrap();
@@ -64,7 +64,7 @@ pub(crate) async fn deleted_topics_are_gone_with_their_records(stage: Stage) {
     assert_eq!(texts(&stage.read_all(&name, 0, 0).await), ["c"]);
 }
 
-pub(crate) async fn configurations_are_kept(stage: Stage) {
+pub async fn configurations_are_kept(stage: Stage) {
     let name = stage.name("t");
     let configs = vec![("max.message.bytes".to_owned(), "12345".to_owned())];
     stage
@@ -80,7 +80,7 @@ pub(crate) async fn configurations_are_kept(stage: Stage) {
     assert_eq!(value("cleanup.policy"), Some("delete"));
 }
 
-pub(crate) async fn unknown_topics_are_refused_everywhere(stage: Stage) {
+pub async fn unknown_topics_are_refused_everywhere(stage: Stage) {
     let engine = &stage.engine;
     let name = stage.name("missing");
     let unknown = Error::UnknownTopic(name.clone());
@@ -105,4 +105,62 @@ pub(crate) async fn unknown_topics_are_refused_everywhere(stage: Stage) {
     }
     // A refused send leaves the producer as good as new.
     assert_eq!(producer.send(vec![to(&short, 1, "x")]).await.unwrap()[0].offset, 0);
+}
+
+pub async fn configurations_change_one_by_one(stage: Stage) {
+    let name = stage.topic("t", 1).await;
+    let value = async |wanted: &str| {
+        let configs = stage.engine.topic_configs(&name).await.unwrap();
+        configs.into_iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value)
+    };
+    // The brokers of a cluster see a change a moment later.
+    let becomes = async |config: &str, expected: Option<&str>| {
+        while value(config).await.as_deref() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let default = value("max.message.bytes").await;
+    let change = async |config: &str, value: Option<&str>| {
+        let changes = [(config.to_owned(), value.map(str::to_owned))];
+        stage.engine.configure_topic(&name, &changes).await
+    };
+    change("max.message.bytes", Some("12345")).await.unwrap();
+    becomes("max.message.bytes", Some("12345")).await;
+    change("retention.ms", Some("60000")).await.unwrap();
+    becomes("retention.ms", Some("60000")).await;
+    assert_eq!(value("max.message.bytes").await.as_deref(), Some("12345"), "the other stays");
+    change("max.message.bytes", None).await.unwrap();
+    becomes("max.message.bytes", default.as_deref()).await;
+    assert_eq!(value("retention.ms").await.as_deref(), Some("60000"), "the other stays");
+    for (config, value) in [("no.such.config", "1"), ("retention.ms", "soon")] {
+        let refused = change(config, Some(value)).await.unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{config}: {refused:?}");
+    }
+    let missing = stage.name("missing");
+    let changes = [("retention.ms".to_owned(), Some("1".to_owned()))];
+    let refused = stage.engine.configure_topic(&missing, &changes).await.unwrap_err();
+    assert_eq!(refused, Error::UnknownTopic(missing));
+}
+
+pub async fn topics_grow(stage: Stage) {
+    let name = stage.topic("t", 1).await;
+    stage.fill(&name, 0, &["a"]).await;
+    let mut member = stage.member(&stage.name("g"), &[&name]).await;
+    member.received(1).await;
+    member.commit(&at(&name, 0), 1, None).await;
+    stage.engine.grow_topic(&name, 3).await.unwrap();
+    while stage.engine.topic(&name).await.unwrap().partitions.len() != 3 {
+        tokio::task::yield_now().await;
+    }
+    stage.fill(&name, 2, &["b"]).await;
+    member.assigned(3).await;
+    member.received(2).await;
+    member.close().await;
+    for partitions in [-1, 0, 2, 3] {
+        let refused = stage.engine.grow_topic(&name, partitions).await.unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{partitions}: {refused:?}");
+    }
+    let missing = stage.name("missing");
+    let refused = stage.engine.grow_topic(&missing, 2).await.unwrap_err();
+    assert_eq!(refused, Error::UnknownTopic(missing));
 }

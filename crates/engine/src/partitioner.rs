@@ -1,10 +1,63 @@
 //! Which partition a key goes to: murmur2 as in Kafka's `DefaultPartitioner`, so that producers of
 //! every client agree.
 
+use std::collections::HashMap;
+
+use crate::{Error, SentRecord};
+
 /// The partition of `key` among `count`, which is at least 1, as every Kafka client chooses it.
 pub fn partition_of(key: &[u8], count: i32) -> i32 {
     // Kafka's `toPositive` clears the sign bit; it does not take the absolute value.
     (murmur2(key) & 0x7fff_ffff) % count
+}
+
+/// The partitions of keyless records: those of one send go to one partition of a topic, those of the
+/// next send to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Spread {
+    topics: HashMap<String, Keyless>,
+    send: u64,
+}
+
+#[derive(Debug)]
+struct Keyless {
+    partition: i32,
+    /// The send that has it.
+    send: u64,
+}
+
+impl Spread {
+    pub(crate) fn next_send(&mut self) {
+        self.send += 1;
+    }
+
+    /// Where the record goes in a topic of so many partitions.
+    pub(crate) fn partition(&mut self, record: &SentRecord, count: i32) -> Result<i32, Error> {
+        let topic = &record.topic;
+        match (record.partition, &record.key) {
+            (Some(named), _) if (0..count).contains(&named) => Ok(named),
+            (Some(named), _) => Err(Error::UnknownTopic(format!("{topic}-{named}"))),
+            (None, Some(key)) => Ok(partition_of(key, count)),
+            (None, None) => Ok(self.keyless(topic, count)),
+        }
+    }
+
+    fn keyless(&mut self, topic: &str, count: i32) -> i32 {
+        match self.topics.get_mut(topic) {
+            Some(last) => {
+                if last.send != self.send {
+                    *last = Keyless { partition: last.partition + 1, send: self.send };
+                }
+                last.partition %= count;
+                last.partition
+            }
+            None => {
+                let first = Keyless { partition: 0, send: self.send };
+                self.topics.insert(topic.to_owned(), first);
+                0
+            }
+        }
+    }
 }
 
 /// MurmurHash2, 32 bits, with Kafka's seed.

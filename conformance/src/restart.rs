@@ -37,20 +37,20 @@ async fn check(stage: &Stage) {
     assert_eq!(texts(&stage.read_all(&name, 0, 0).await), ["a", "b", "c", "e"]);
 }
 
-pub(crate) async fn everything_survives_a_clean_stop(stage: Stage) {
+pub async fn everything_survives_a_clean_stop(stage: Stage) {
     write(&stage).await;
     let stage = stage.restarted(async |engine| engine.close().await.unwrap()).await;
     check(&stage).await;
 }
 
-pub(crate) async fn everything_acknowledged_survives_an_unclean_one(stage: Stage) {
+pub async fn everything_acknowledged_survives_an_unclean_one(stage: Stage) {
     write(&stage).await;
     // The last handle goes, and with it the threads and the lock; nothing is closed.
     let stage = stage.restarted(async |engine| drop(engine)).await;
     check(&stage).await;
 }
 
-pub(crate) async fn a_directory_has_one_owner(stage: Stage) {
+pub async fn a_directory_has_one_owner(stage: Stage) {
     let taken = Engine::open(stage.dir()).await.unwrap_err();
     let holder = format!("{} is in use by process {}", stage.dir().display(), std::process::id());
     assert_eq!(taken, Error::Storage(holder));
@@ -58,7 +58,7 @@ pub(crate) async fn a_directory_has_one_owner(stage: Stage) {
     Engine::open(stage.dir()).await.unwrap();
 }
 
-pub(crate) async fn a_stopped_engine_says_so(stage: Stage) {
+pub async fn a_stopped_engine_says_so(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let producer = stage.engine.producer().await.unwrap();
     let mut member = stage.member(&stage.name("g"), &[&topic]).await;

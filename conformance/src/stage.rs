@@ -8,35 +8,38 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::TempDir;
 use tidings_engine::{
-    Engine, NewTopic, Polled, Position, Read, ReadLimit, Record, SentRecord, SubscribeOptions,
-    Subscription, TopicPartition,
+    Engine, NewTopic, Polled, Position, Producer, Read, ReadLimit, Record, SentRecord,
+    SubscribeOptions, Subscription, TopicPartition,
 };
+use tokio::sync::OnceCell;
 
 /// Far beyond what any behaviour takes: reaching it is a failure, not a pace.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// One step of a member's loop, so that several members can take turns.
 const STEP: Duration = Duration::from_millis(20);
 
-pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
+/// Fails a behaviour that hangs.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work).await.expect("done before the deadline")
 }
 
-pub(crate) struct Stage {
+/// What a behaviour is given.
+pub struct Stage {
     pub(crate) engine: Engine,
     behaviour: &'static str,
     dir: Option<TempDir>,
+    producer: OnceCell<Producer>,
 }
 
 impl Stage {
-    pub(crate) async fn in_memory(behaviour: &'static str) -> Self {
-        let engine = Engine::in_memory().await.expect("an engine in memory");
-        Self { engine, behaviour, dir: None }
+    /// A stage for the behaviour of that name.
+    pub fn on(engine: Engine, behaviour: &'static str) -> Self {
+        Self { engine, behaviour, dir: None, producer: OnceCell::new() }
     }
 
-    pub(crate) async fn on_disk(behaviour: &'static str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let engine = Engine::open(dir.path()).await.expect("an engine on disk");
-        Self { engine, behaviour, dir: Some(dir) }
+    /// The same whose engine is in this directory, which goes with the stage.
+    pub fn in_directory(engine: Engine, behaviour: &'static str, dir: TempDir) -> Self {
+        Self { dir: Some(dir), ..Self::on(engine, behaviour) }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -45,11 +48,12 @@ impl Stage {
 
     /// The same engine after a stop and a start; `stop` says how it ends.
     pub(crate) async fn restarted(self, stop: impl AsyncFnOnce(Engine)) -> Self {
-        let Self { engine, behaviour, dir } = self;
+        let Self { engine, behaviour, dir, producer } = self;
+        drop(producer);
         stop(engine).await;
         let path = dir.as_ref().expect("an engine with a directory").path();
         let engine = Engine::open(path).await.expect("the directory was let go");
-        Self { engine, behaviour, dir }
+        Self { engine, behaviour, dir, producer: OnceCell::new() }
     }
 
     /// A topic or group name that no other behaviour uses.
@@ -64,8 +68,17 @@ impl Stage {
         name
     }
 
+    /// One whose records stay whatever their timestamps.
+    pub(crate) async fn kept_topic(&self, name: &str, partitions: i32) -> String {
+        let name = self.name(name);
+        let topic = NewTopic { partitions: Some(partitions), ..NewTopic::kept(&name) };
+        self.engine.create_topic(topic).await.expect("a new topic");
+        name
+    }
+
     pub(crate) async fn send(&self, records: Vec<SentRecord>) -> Vec<Position> {
-        let producer = self.engine.producer().await.expect("a producer");
+        let producer = self.producer.get_or_try_init(async || self.engine.producer().await);
+        let producer = producer.await.expect("a producer");
         producer.send(records).await.expect("an append")
     }
 

@@ -16,7 +16,7 @@ fn positions(group: &GroupDescription) -> Vec<Shown<'_>> {
         .collect()
 }
 
-pub(crate) async fn a_group_shows_members_positions_and_lag(stage: Stage) {
+pub async fn a_group_shows_members_positions_and_lag(stage: Stage) {
     let topic = stage.topic("t", 2).await;
     let group = stage.name("g");
     stage.fill(&topic, 0, &["a", "b", "c"]).await;
@@ -41,7 +41,7 @@ pub(crate) async fn a_group_shows_members_positions_and_lag(stage: Stage) {
     assert_eq!(positions(&described), [(0, Some(1), 3, 2, Some("so far"))]);
 }
 
-pub(crate) async fn groups_are_listed_by_name(stage: Stage) {
+pub async fn groups_are_listed_by_name(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let (b, a) = (stage.name("b"), stage.name("a"));
     let mut members = Vec::new();
@@ -61,7 +61,7 @@ pub(crate) async fn groups_are_listed_by_name(stage: Stage) {
     }
 }
 
-pub(crate) async fn a_group_nobody_made_is_dead(stage: Stage) {
+pub async fn a_group_nobody_made_is_dead(stage: Stage) {
     let described = stage.engine.group(&stage.name("g")).await.unwrap();
     assert_eq!((described.state.as_str(), described.members.len()), ("Dead", 0));
     assert_eq!(positions(&described), []);
@@ -69,7 +69,7 @@ pub(crate) async fn a_group_nobody_made_is_dead(stage: Stage) {
     assert!(!BTreeSet::from_iter(names).contains(&stage.name("g")));
 }
 
-pub(crate) async fn positions_are_reset_only_without_members(stage: Stage) {
+pub async fn positions_are_reset_only_without_members(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let group = stage.name("g");
     stage.fill(&topic, 0, &["a", "b", "c"]).await;
@@ -90,4 +90,24 @@ pub(crate) async fn positions_are_reset_only_without_members(stage: Stage) {
     assert_eq!(missing, Error::UnknownTopic(at(&topic, 7).to_string()));
     let negative = stage.engine.reset_group(&group, &[(at(&topic, 0), -1)]).await.unwrap_err();
     assert!(matches!(negative, Error::Invalid(_)), "{negative:?}");
+}
+
+pub async fn groups_are_deleted_only_without_members(stage: Stage) {
+    let topic = stage.topic("t", 1).await;
+    let group = stage.name("g");
+    let mut member = stage.member(&group, &[&topic]).await;
+    member.assigned(1).await;
+    member.commit(&at(&topic, 0), 0, None).await;
+    let refused = stage.engine.delete_group(&group).await.unwrap_err();
+    assert!(matches!(&refused, Error::Invalid(text) if text.contains("members")), "{refused:?}");
+    member.close().await;
+
+    stage.engine.delete_group(&group).await.unwrap();
+    assert_eq!(stage.engine.group(&group).await.unwrap().state, "Dead");
+    let again = stage.engine.delete_group(&group).await.unwrap_err();
+    assert!(matches!(again, Error::Invalid(_)), "{again:?}");
+    let mut member = stage.member(&group, &[&topic]).await;
+    member.assigned(1).await;
+    assert_eq!(member.assigned, [(at(&topic, 0), 0, None)]);
+    member.close().await;
 }

@@ -1,0 +1,107 @@
+//! Whether a cluster can be worked with, asked once at the beginning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use tokio::time::Instant;
+
+use super::context::Watch;
+use super::url::Settings;
+use super::{Looker, blocking};
+use crate::{ConnectTrouble, Error};
+
+/// How long one look takes; between two, what went wrong is considered.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the log lines of a client take to be read, on a busy machine.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What an engine needs of brokers, and the first Apache Kafka that has it: API key, version, name.
+const NEEDED: [(i16, i16, &str); 3] = [
+    // Positions in transactions that are checked against the group's members (KIP-447).
+    (28, 3, "TxnOffsetCommit 3"),
+    // Positions that no transaction is about to change (KIP-447).
+    (9, 7, "OffsetFetch 7"),
+    // Single configurations (KIP-339).
+    (44, 0, "IncrementalAlterConfigs 0"),
+];
+
+/// Waits until a broker answers. A refusal ends it at once; who cannot be reached may yet come.
+pub(super) async fn check(
+    settings: &Settings,
+    looker: &Arc<Looker>,
+    watch: &Watch,
+) -> Result<(), Error> {
+    let failed = |trouble| {
+        let address = settings.brokers.clone();
+        Err(Error::Connect { address, trouble })
+    };
+    let deadline = Instant::now() + settings.connect_timeout;
+    loop {
+        let asked = Arc::clone(looker);
+        if blocking(move || asked.client().fetch_cluster_id(LOOK)).await?.is_some() {
+            break;
+        }
+        let trouble = watch.trouble();
+        match trouble {
+            Some(trouble @ (ConnectTrouble::Tls(_) | ConnectTrouble::Denied(_))) => {
+                return failed(trouble);
+            }
+            trouble if deadline <= Instant::now() => {
+                let silent = || {
+                    let waited = settings.connect_timeout;
+                    ConnectTrouble::Unreachable(format!("no answer within {waited:?}"))
+                };
+                return failed(trouble.unwrap_or_else(silent));
+            }
+            _ => {}
+        }
+    }
+    // What the brokers offer was logged before they answered, and is on its way to the watch.
+    let patience = Instant::now() + SETTLED_WITHIN;
+    loop {
+        match too_old(watch) {
+            None => return Ok(()),
+            Some(lacking) if patience <= Instant::now() => {
+                return failed(ConnectTrouble::TooOld(lacking));
+            }
+            Some(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+fn too_old(watch: &Watch) -> Option<String> {
+    if !watch.knows_versions() {
+        return None;
+    }
+    let lacks = |(api, version, name): &(i16, i16, &str)| match watch.offers(*api) {
+        Some(newest) if newest >= *version => None,
+        _ => Some((*name).to_owned()),
+    };
+    let lacking: Vec<String> = NEEDED.iter().filter_map(lacks).collect();
+    (!lacking.is_empty()).then(|| format!("they lack {}", lacking.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use crate::kafka::Kafka;
+    use crate::{ConnectTrouble, Error};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn brokers_that_are_too_old_are_told_by_what_they_lack() {
+        let cluster = MockCluster::new(1).expect("brokers that librdkafka plays");
+        let old = cluster.apiversion(RDKafkaApiKey::TxnOffsetCommit, Some(0), Some(2));
+        old.expect("the brokers say what they are told");
+        let address = cluster.bootstrap_servers();
+        let refused = Kafka::connect(&format!("kafka://{address}")).await.expect_err("too old");
+        let Error::Connect { trouble: ConnectTrouble::TooOld(why), .. } = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("TxnOffsetCommit 3"), "{why}");
+        assert!(refused.to_string().contains("2.5 or later"), "{refused}");
+    }
+}

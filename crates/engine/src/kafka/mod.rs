@@ -1,0 +1,248 @@
+//! The seam on a cluster that speaks the Kafka protocol, through librdkafka.
+//!
+//! One client, the *looker*, asks about topics, offsets and groups; each producer and each subscription is a
+//! client of its own, and reads without a group borrow one of a few readers that are kept. What blocks in
+//! librdkafka runs where tokio allows blocking. No type of rdkafka leaves this module.
+
+mod connecting;
+mod context;
+mod groups;
+mod native;
+mod producer;
+mod reader;
+mod refusals;
+mod sending;
+mod subscription;
+mod topics;
+mod transactions;
+mod url;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::BaseConsumer;
+use tokio::sync::Notify;
+
+use crate::limits::{RECONNECT_BACKOFF_MAX, SERVE_INTERVAL};
+use crate::{ConnectTrouble, Error};
+use context::Watch;
+use native::ConsumerQueue;
+pub(crate) use producer::KafkaProducer;
+use reader::Readers;
+pub(crate) use subscription::KafkaSubscription;
+pub(crate) use transactions::KafkaTransactions;
+use url::{Mechanism, Settings};
+
+/// Asks the cluster, and consumes nothing.
+type Looker = BaseConsumer<Watch>;
+
+#[derive(Clone)]
+pub(crate) struct Kafka {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    /// None once it is dropped.
+    looker: Option<Arc<ConsumerQueue>>,
+    readers: Readers,
+    closed: AtomicBool,
+}
+
+impl Drop for Shared {
+    /// Ending a client waits for its threads, and the last handle may go anywhere.
+    fn drop(&mut self) {
+        let looker = self.looker.take();
+        std::thread::spawn(move || drop(looker));
+    }
+}
+
+/// Without what the clients hold: their configuration has the secrets.
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka").field("brokers", &self.settings().brokers).finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    pub(crate) async fn connect(url: &str) -> Result<Self, Error> {
+        let settings = Settings::parse(url)?;
+        let mut config = client_config(&settings)?;
+        config.set("group.id", QUEUE_GROUP);
+        // The one way to learn which versions the brokers offer is librdkafka's log of them.
+        config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
+        let watch = watch_of(&settings);
+        let looker: Looker = create(&settings, &config, watch.clone())?;
+        let looker = Arc::new(ConsumerQueue::of(looker)?);
+        tokio::spawn(serve(Arc::downgrade(&looker), looker.bell()));
+        connecting::check(&settings, looker.consumer(), &watch).await?;
+        let shared = Shared {
+            settings,
+            looker: Some(looker),
+            readers: Readers::default(),
+            closed: AtomicBool::new(false),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    fn open(&self) -> Result<(), Error> {
+        match self.shared.closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(Error::Unavailable("the engine is closed".to_owned())),
+        }
+    }
+
+    /// Runs what blocks in librdkafka.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Looker) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.open()?;
+        let gone = || Error::Unavailable("the engine is gone".to_owned());
+        let looker = Arc::clone(self.shared.looker.as_ref().ok_or_else(gone)?.consumer());
+        blocking(move || question(&looker)).await
+    }
+
+    /// Another client of the cluster.
+    fn client<T: FromClientConfigAndContext<C>, C: rdkafka::ClientContext>(
+        &self,
+        set: impl FnOnce(&mut ClientConfig),
+        context: C,
+    ) -> Result<T, Error> {
+        self.open()?;
+        let mut config = client_config(self.settings())?;
+        set(&mut config);
+        create(self.settings(), &config, context)
+    }
+
+    fn watch(&self) -> Watch {
+        watch_of(self.settings())
+    }
+
+    #[expect(clippy::unused_async, reason = "other engines wait")]
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.readers.drop_all();
+        Ok(())
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|stop| Error::Unavailable(stop.to_string()))
+}
+
+/// Takes what librdkafka tells the looker (errors, log lines, that it wants a token) for as long as there is
+/// one.
+async fn serve(looker: Weak<ConsumerQueue>, bell: Arc<Notify>) {
+    while let Some(looker) = looker.upgrade() {
+        while looker.next().is_some() {}
+        if let Some(last) = Arc::into_inner(looker) {
+            // Ending a client waits for its threads.
+            let (Ok(()) | Err(_)) = blocking(move || drop(last)).await;
+            return;
+        }
+        let (Ok(()) | Err(_)) = tokio::time::timeout(SERVE_INTERVAL, bell.notified()).await;
+    }
+}
+
+fn watch_of(settings: &Settings) -> Watch {
+    let sasl = settings.sasl.as_ref();
+    let token = sasl.filter(|sasl| sasl.mechanism == Mechanism::OauthBearer);
+    Watch::new(token.map(|sasl| sasl.secret.clone()), settings.request_timeout)
+}
+
+fn create<T: FromClientConfigAndContext<C>, C: rdkafka::ClientContext>(
+    settings: &Settings,
+    config: &ClientConfig,
+    context: C,
+) -> Result<T, Error> {
+    use rdkafka::error::KafkaError;
+
+    let trouble = |why: String| match settings.tls {
+        Some(_) => ConnectTrouble::Tls(why),
+        None => ConnectTrouble::Unreachable(why),
+    };
+    config.create_with_context(context).map_err(|error| match error {
+        // Its text may hold the value of a parameter, so only the name is said.
+        KafkaError::ClientConfig(_, why, name, _) => {
+            Error::Invalid(format!("librdkafka does not take {name}: {why}"))
+        }
+        KafkaError::ClientCreation(why) => {
+            Error::Connect { address: settings.brokers.clone(), trouble: trouble(why) }
+        }
+        other => Error::Unavailable(other.to_string()),
+    })
+}
+
+/// What all clients have in common.
+fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::new();
+    let ms = |time: Duration| time.as_millis().to_string();
+    config
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", settings.client_id.as_deref().unwrap_or("tidings"))
+        .set("socket.timeout.ms", ms(settings.request_timeout))
+        .set(
+            "socket.connection.setup.timeout.ms",
+            ms(settings.connect_timeout.max(SETUP_TIMEOUT_MIN)),
+        )
+        .set("reconnect.backoff.max.ms", ms(RECONNECT_BACKOFF_MAX))
+        .set("enable.metrics.push", "false")
+        .set_log_level(RDKafkaLogLevel::Warning);
+    let needs_tls = settings.tls.is_some()
+        || settings.sasl.as_ref().is_some_and(|sasl| sasl.mechanism != Mechanism::Plain);
+    if needs_tls && !cfg!(feature = "tls") {
+        return Err(Error::Invalid(
+            "this build has no TLS, which tls= and SCRAM and OAUTHBEARER of sasl= need: build it \
+             with the feature `tls` (it compiles OpenSSL, with perl and make)"
+                .to_owned(),
+        ));
+    }
+    let protocol = match (&settings.tls, &settings.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &settings.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.cert),
+            ("ssl.key.location", &tls.key),
+        ];
+        for (name, path) in files {
+            if let Some(path) = path {
+                config.set(name, path.to_string_lossy());
+            }
+        }
+        if let Some(password) = &tls.key_password {
+            config.set("ssl.key.password", password.read()?);
+        }
+    }
+    if let Some(sasl) = &settings.sasl {
+        config.set("sasl.mechanisms", sasl.mechanism.name());
+        let secret = sasl.secret.read()?;
+        if sasl.mechanism != Mechanism::OauthBearer {
+            config.set("sasl.username", &sasl.user).set("sasl.password", secret);
+        }
+    }
+    Ok(config)
+}
+
+/// librdkafka gives only a consumer with a group a queue of its own; nobody joins this one.
+const QUEUE_GROUP: &str = "tidings-readers";
+
+/// The least that librdkafka takes.
+const SETUP_TIMEOUT_MIN: Duration = Duration::from_secs(1);

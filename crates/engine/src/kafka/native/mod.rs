@@ -1,0 +1,198 @@
+//! What the rdkafka crate does not offer, through librdkafka's C functions: administration with answers
+//! per item, offsets of many partitions at once, descriptions of groups, and a consumer's queue with the offsets
+//! of ends and headers of any bytes.
+//!
+//! Every function here that asks something blocks until the answer has come or the client's
+//! `socket.timeout.ms` is over; callers run it where blocking is allowed.
+//!
+//! Safety, for the whole module: every pointer comes from librdkafka or from an owner that lives until the
+//! call has returned; what `*_new` gives is owned by an [`Owned`], which destroys it; what is read out of an
+//! event is copied before the event is destroyed. A client is only used behind a reference to the consumer that
+//! owns it, and librdkafka's clients may be used from any thread.
+#![expect(unsafe_code, reason = "these functions of librdkafka are not in the rdkafka crate")]
+
+mod groups;
+mod queue;
+mod topics;
+
+use std::ffi::{CStr, CString, c_char};
+
+use rdkafka::bindings as c;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::Looker;
+use crate::TopicPartition;
+pub(super) use groups::{
+    DescribedMember, ListedGroup, delete_group, describe_group, group_offsets, list_groups,
+    set_group_offsets,
+};
+pub(super) use queue::{ConsumerQueue, News, watermarks};
+pub(super) use topics::{
+    configure_topic, create_topic, delete_topic, grow_topic, list_offsets, topic_configs,
+};
+
+/// A refusal of the cluster or of librdkafka, with its own words where it has some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::kafka) struct Refused {
+    pub(in crate::kafka) code: Code,
+    pub(in crate::kafka) text: String,
+}
+
+/// A partition in an answer.
+#[derive(Clone, Debug)]
+pub(in crate::kafka) struct Place {
+    pub(in crate::kafka) topic: String,
+    pub(in crate::kafka) partition: i32,
+    /// Negative where there is none.
+    pub(in crate::kafka) offset: i64,
+    pub(in crate::kafka) metadata: Option<String>,
+    pub(in crate::kafka) refused: Option<Code>,
+}
+
+/// Something of librdkafka's with what destroys it.
+struct Owned<T> {
+    pointer: *mut T,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    /// None when librdkafka could not make it.
+    fn of(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
+        // Not `then_some`, which would make one to drop.
+        (!pointer.is_null()).then(|| Self { pointer, destroy })
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: owned, not null, and destroyed nowhere else.
+        unsafe { (self.destroy)(self.pointer) }
+    }
+}
+
+type Event = Owned<c::rd_kafka_event_t>;
+type Options = *mut c::rd_kafka_AdminOptions_t;
+type Queue = *mut c::rd_kafka_queue_t;
+
+fn unusable(what: &str) -> Refused {
+    Refused { code: Code::InvalidArgument, text: format!("{what} cannot be used") }
+}
+
+fn c_text(text: &str) -> Result<CString, Refused> {
+    CString::new(text).map_err(|_| unusable(&format!("{text:?}")))
+}
+
+/// SAFETY of the caller: `text` is null or ends with a zero.
+unsafe fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: as the caller says.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+fn code(error: c::rd_kafka_resp_err_t) -> Option<Code> {
+    (error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
+}
+
+/// SAFETY of the caller: `said` is null or ends with a zero.
+unsafe fn outcome(error: c::rd_kafka_resp_err_t, said: *const c_char) -> Result<(), Refused> {
+    match code(error) {
+        None => Ok(()),
+        // SAFETY: as the caller says.
+        Some(code) => Err(Refused { code, text: unsafe { text(said) } }),
+    }
+}
+
+/// SAFETY of the caller: `error` is null or an error of librdkafka's that lives.
+unsafe fn error_outcome(error: *const c::rd_kafka_error_t) -> Result<(), Refused> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: as the caller says.
+    unsafe { outcome(c::rd_kafka_error_code(error), c::rd_kafka_error_string(error)) }
+}
+
+/// SAFETY of the caller: the list is null, or it and its entries live.
+unsafe fn places(list: *const c::rd_kafka_topic_partition_list_t) -> Vec<Place> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as the caller says; `elems` has `cnt` entries.
+    unsafe {
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        (0..count).map(|index| place((*list).elems.add(index))).collect()
+    }
+}
+
+/// SAFETY of the caller: the entry lives; its metadata is `metadata_size` bytes.
+unsafe fn place(entry: *const c::rd_kafka_topic_partition_t) -> Place {
+    // SAFETY: as the caller says.
+    unsafe {
+        let entry = &*entry;
+        let metadata = (!entry.metadata.is_null() && entry.metadata_size > 0).then(|| {
+            let bytes =
+                std::slice::from_raw_parts(entry.metadata.cast::<u8>(), entry.metadata_size);
+            String::from_utf8_lossy(bytes).into_owned()
+        });
+        Place {
+            topic: text(entry.topic),
+            partition: entry.partition,
+            offset: entry.offset,
+            metadata,
+            refused: code(entry.err),
+        }
+    }
+}
+
+/// The pointers of an answer's array.
+///
+/// SAFETY of the caller: the array has `count` entries and lives as long as they are used.
+unsafe fn entries<T>(array: *mut *const T, count: usize) -> Vec<*const T> {
+    if array.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as the caller says.
+    (0..count).map(|index| unsafe { *array.add(index) }).collect()
+}
+
+/// Asks and waits for the answer's event.
+fn ask(
+    looker: &Looker,
+    about: c::rd_kafka_admin_op_t,
+    set: impl FnOnce(Options),
+    call: impl FnOnce(*mut c::rd_kafka_t, Options, Queue),
+) -> Result<Event, Refused> {
+    let client = looker.client().native_ptr();
+    // SAFETY: the client lives as long as `looker`; the queue and the options are owned, and outlive the
+    // answer that is waited for.
+    unsafe {
+        let options = Owned::of(
+            c::rd_kafka_AdminOptions_new(client, about),
+            c::rd_kafka_AdminOptions_destroy,
+        );
+        let options = options.ok_or_else(|| unusable("the request"))?;
+        set(options.pointer);
+        let queue = Owned::of(c::rd_kafka_queue_new(client), c::rd_kafka_queue_destroy);
+        let queue = queue.ok_or_else(|| unusable("a queue"))?;
+        call(client, options.pointer, queue.pointer);
+        // The request's own timeout answers it.
+        let event = c::rd_kafka_queue_poll(queue.pointer, -1);
+        let event = Owned::of(event, c::rd_kafka_event_destroy);
+        let event = event.ok_or_else(|| unusable("no answer"))?;
+        outcome(
+            c::rd_kafka_event_error(event.pointer),
+            c::rd_kafka_event_error_string(event.pointer),
+        )?;
+        Ok(event)
+    }
+}
+
+fn no_options(_: Options) {}
+
+impl Place {
+    pub(in crate::kafka) fn at(self) -> TopicPartition {
+        TopicPartition { topic: self.topic, partition: self.partition }
+    }
+}

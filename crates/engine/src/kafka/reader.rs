@@ -1,0 +1,311 @@
+//! Reads without a group.
+//!
+//! A reader is a consumer with one partition, which it fetches ahead; the next read from where the last one
+//! ended finds it there. Some are kept; a read elsewhere turns one of them around.
+//!
+//! What a reader is told comes in order, so after the end of the partition is told there is nothing
+//! before that offset: records of aborted transactions, markers and compacted ones included.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{Offset as Spec, TopicPartitionList};
+use tokio::time::{Instant, timeout_at};
+
+use super::native::{ConsumerQueue, News};
+use super::topics::{add, ends_of, unless_unknown};
+use super::{Kafka, Looker, QUEUE_GROUP, blocking, refusals};
+use crate::limits::{CLUSTER_FETCH_WAIT, FETCHED_AHEAD_KILOBYTES_MAX, READERS_KEPT_MAX};
+use crate::{Error, Isolation, Read, ReadLimit, Record, TopicPartition};
+
+#[derive(Default)]
+pub(super) struct Readers {
+    /// The one that was used last is last.
+    kept: Mutex<VecDeque<Reader>>,
+}
+
+pub(super) struct Reader {
+    /// None once it is dropped.
+    queue: Option<ConsumerQueue>,
+    isolation: Isolation,
+    /// What it fetches, from where on it has something to tell.
+    at: Option<(TopicPartition, i64)>,
+    /// Where readable records ended when that was last asked.
+    end: i64,
+}
+
+impl Reader {
+    fn queue(&self) -> &ConsumerQueue {
+        self.queue.as_ref().expect("it is taken when the reader is dropped")
+    }
+}
+
+impl Drop for Reader {
+    /// Ending a client waits for its threads, and a read may be dropped anywhere.
+    fn drop(&mut self) {
+        let queue = self.queue.take();
+        std::thread::spawn(move || drop(queue));
+    }
+}
+
+impl Readers {
+    /// The reader that is there already, or else one that may be turned around when there are enough.
+    fn take(&self, at: &TopicPartition, from: i64, isolation: Isolation) -> Option<Reader> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = kept.iter().position(|reader| {
+            reader.isolation == isolation
+                && reader.at.as_ref().is_some_and(|(its, next)| its == at && *next == from)
+        });
+        let other = || {
+            let enough = kept.len() >= READERS_KEPT_MAX;
+            kept.iter().position(|reader| enough && reader.isolation == isolation)
+        };
+        let taken = there.or_else(other)?;
+        kept.remove(taken)
+    }
+
+    /// Keeps a reader, and drops one that is too many.
+    fn keep(&self, reader: Reader) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(reader);
+        if kept.len() > READERS_KEPT_MAX {
+            kept.pop_front();
+        }
+    }
+
+    pub(super) fn drop_all(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Kafka {
+    pub(crate) async fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        limit: ReadLimit,
+        isolation: Isolation,
+    ) -> Result<Read, Error> {
+        self.open()?;
+        let at = TopicPartition { topic: topic.to_owned(), partition };
+        let deadline = Instant::now().checked_add(limit.wait);
+        let reader = match self.shared.readers.take(&at, from, isolation) {
+            Some(reader) => reader,
+            None => self.reader(isolation)?,
+        };
+        // A read that is dropped half way takes its reader with it.
+        let mut reading = Reading { kafka: self, reader, at, next: from };
+        let read = reading.read(limit, deadline).await;
+        let reader = reading.reader;
+        if read.is_ok() {
+            self.shared.readers.keep(reader);
+        }
+        read
+    }
+
+    fn reader(&self, isolation: Isolation) -> Result<Reader, Error> {
+        let consumer: Looker = self.client(
+            |config| {
+                config
+                    .set("group.id", QUEUE_GROUP)
+                    .set("isolation.level", isolation_level(isolation))
+                    .set("enable.partition.eof", "true")
+                    .set("enable.auto.commit", "false")
+                    .set("enable.auto.offset.store", "false")
+                    .set("auto.offset.reset", "error")
+                    .set("fetch.wait.max.ms", CLUSTER_FETCH_WAIT.as_millis().to_string())
+                    .set("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS)
+                    .set("queued.max.messages.kbytes", FETCHED_AHEAD_KILOBYTES_MAX.to_string());
+            },
+            self.watch(),
+        )?;
+        let queue = ConsumerQueue::of(consumer)?;
+        Ok(Reader { queue: Some(queue), isolation, at: None, end: 0 })
+    }
+}
+
+/// How soon a partition is fetched again after its consumer had enough.
+pub(super) const FETCH_QUEUE_BACKOFF_MS: &str = "10";
+
+pub(super) fn isolation_level(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::All => "read_uncommitted",
+    }
+}
+
+struct Reading<'k> {
+    kafka: &'k Kafka,
+    reader: Reader,
+    at: TopicPartition,
+    next: i64,
+}
+
+impl Reading<'_> {
+    async fn read(&mut self, limit: ReadLimit, deadline: Option<Instant>) -> Result<Read, Error> {
+        let there =
+            self.reader.at.as_ref().is_some_and(|(at, next)| *at == self.at && *next == self.next);
+        if !there || self.next >= self.reader.end {
+            self.look_at_the_ends().await?;
+        }
+        let mut records = Vec::new();
+        if limit.records > 0 {
+            if !there {
+                self.turn().await?;
+            }
+            records = self.gather(limit, deadline).await?;
+        }
+        let high_watermark = self.reader.end.max(self.next);
+        Ok(Read { records, next: self.next, high_watermark })
+    }
+
+    /// Asks where the partition begins and where what may be read ends, and checks the offset.
+    async fn look_at_the_ends(&mut self) -> Result<(), Error> {
+        let (at, isolation) = (self.at.clone(), self.reader.isolation);
+        let ends = async |isolation| {
+            let asked = at.clone();
+            let ends = self.kafka.ask(move |looker| {
+                if asked.partition < 0 {
+                    return Err(Error::UnknownTopic(asked.to_string()));
+                }
+                let ends = ends_of(looker, std::slice::from_ref(&asked), isolation)
+                    .map_err(|error| unless_unknown(looker, &asked, error))?;
+                let ends = ends.get(&asked).copied();
+                ends.ok_or_else(|| Error::UnknownTopic(asked.to_string()))
+            });
+            ends.await?
+        };
+        let (first, end) = ends(isolation).await?;
+        let wanted = self.next;
+        if wanted < first || wanted > end {
+            let (first, next) = ends(Isolation::All).await?;
+            if wanted < first || wanted > next {
+                return Err(Error::OffsetOutOfRange { wanted, first, next });
+            }
+        }
+        self.reader.end = end;
+        Ok(())
+    }
+
+    /// Makes the reader fetch from here on.
+    async fn turn(&mut self) -> Result<(), Error> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        add(&mut list, &self.at, Spec::Offset(self.next))?;
+        let consumer = Arc::clone(self.reader.queue().consumer());
+        self.reader.at = None;
+        let turned = blocking(move || consumer.assign(&list)).await?;
+        turned.map_err(|error| refusals::of_error(&self.at.to_string(), &error))?;
+        self.reader.at = Some((self.at.clone(), self.next));
+        Ok(())
+    }
+
+    async fn gather(
+        &mut self,
+        limit: ReadLimit,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Record>, Error> {
+        let mut records: Vec<Record> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            while let Some(news) = self.reader.queue().next() {
+                let Some(record) = self.take(news)? else { continue };
+                bytes += size_of(&record);
+                records.push(record);
+                if records.len() >= limit.records || bytes >= limit.bytes {
+                    return Ok(records);
+                }
+            }
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if over && self.next >= self.reader.end {
+                return Ok(records);
+            }
+            // What is known to be there is waited for, for as long as a question may take.
+            let patience = match deadline {
+                Some(deadline) if self.next >= self.reader.end => Some(deadline),
+                Some(_) => Some(Instant::now() + self.kafka.settings().request_timeout),
+                None => None,
+            };
+            let filled = self.reader.queue().filled();
+            match patience {
+                None => filled.await,
+                Some(patience) => {
+                    let in_time = timeout_at(patience, filled).await.is_ok();
+                    if !in_time && self.next < self.reader.end {
+                        let at = &self.at;
+                        return Err(Error::Unavailable(format!(
+                            "{at}: no answer in time; is the partition's leader reachable?"
+                        )));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) -> Result<Option<Record>, Error> {
+        match news {
+            News::Record(record) if record.offset >= self.next && self.is_here(&record) => {
+                self.pass(record.offset + 1);
+                Ok(Some(record))
+            }
+            News::End(at, offset) if at == self.at => {
+                self.pass(offset);
+                Ok(None)
+            }
+            News::Trouble { code: Code::AutoOffsetReset | Code::OffsetOutOfRange, .. } => {
+                // Retention has been faster than this reader.
+                let (first, next) =
+                    super::native::watermarks(self.reader.queue().consumer(), &self.at)
+                        .unwrap_or((self.next, self.next));
+                Err(Error::OffsetOutOfRange { wanted: self.next, first, next })
+            }
+            // The group is nothing to a reader, nor that it may not join it.
+            News::Trouble { code: Code::GroupAuthorizationFailed, .. } => Ok(None),
+            News::Trouble { code, .. } if is_passing(code) => Ok(None),
+            News::Trouble { code, .. } => Err(refusals::of_code(&self.at.to_string(), code)),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_here(&self, record: &Record) -> bool {
+        *record.topic == *self.at.topic && record.partition == self.at.partition
+    }
+
+    fn pass(&mut self, next: i64) {
+        self.next = self.next.max(next);
+        if let Some((_, its)) = &mut self.reader.at {
+            *its = self.next;
+        }
+    }
+}
+
+/// librdkafka goes on by itself after these.
+pub(super) fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::NetworkException
+            | Code::RequestTimedOut
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::UnknownTopic
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::CoordinatorLoadInProgress
+    )
+}
+
+fn size_of(record: &Record) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    length(&record.key) + length(&record.value)
+}

@@ -1,0 +1,437 @@
+//! Records on their way to a cluster: what plain and transactional producers have in common.
+//!
+//! A send puts its records into librdkafka's queue in order and waits until each has been acknowledged or has
+//! failed. While the queue is full it waits, so neither memory grows nor a record is lost. librdkafka
+//! makes batches by itself; where a topic takes smaller ones than it would make, records go in portions
+//! that fit, one after the other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+use super::context::Watch;
+use super::topics::partitions_of;
+use super::{Kafka, native, refusals};
+use crate::limits::{
+    BATCH_HEADER_BYTES, BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, METADATA_AGE_MAX,
+    SENDING_KILOBYTES_MAX, SENDING_RECORDS_MAX,
+};
+use crate::partitioner::Spread;
+use crate::producer::encoded_size_max;
+use crate::{Error, Position, SentRecord};
+
+pub(super) type Client = ThreadedProducer<Deliveries>;
+
+/// Settings of every producer. No `linger.ms`: a send is a batch already, and what comes while batches are
+/// out is gathered anyway.
+pub(super) fn configure(config: &mut ClientConfig) {
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        .set("batch.size", BATCH_RECORDS_BYTES_MAX.to_string())
+        .set("batch.num.messages", BATCH_RECORDS_MAX.to_string())
+        // How large a record may be is the topic's to say; but what the queue can never hold is refused.
+        .set("message.max.bytes", (SENDING_KILOBYTES_MAX * 1024).to_string())
+        .set("queue.buffering.max.messages", SENDING_RECORDS_MAX.to_string())
+        .set("queue.buffering.max.kbytes", SENDING_KILOBYTES_MAX.to_string());
+}
+
+/// Hears what became of records.
+pub(super) struct Deliveries {
+    watch: Watch,
+    room: Arc<Room>,
+}
+
+/// Who waits until there is room in the queue again.
+#[derive(Default)]
+struct Room {
+    waiting: AtomicUsize,
+    left: Notify,
+}
+
+/// Somebody waits; a send may be dropped while it does.
+struct Waiting<'r>(&'r Room);
+
+impl<'r> Waiting<'r> {
+    fn of(room: &'r Room) -> Self {
+        room.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(room)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// One send, until everything in it has been decided.
+#[derive(Debug)]
+struct Sent {
+    state: Mutex<State>,
+    decided: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    places: Vec<(i32, i64)>,
+    open: usize,
+    failed: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    at: String,
+    code: Code,
+    error: KafkaError,
+}
+
+/// The place of a record in its send.
+pub(super) struct Expected {
+    sent: Arc<Sent>,
+    index: usize,
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Expected>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, expected: Box<Expected>) {
+        let Expected { sent, index } = *expected;
+        let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) => state.places[index] = (message.partition(), message.offset()),
+            Err((error, message)) => {
+                let failure = || Failure {
+                    at: format!("{}-{}", message.topic(), message.partition()),
+                    code: error.rdkafka_error_code().unwrap_or(Code::Unknown),
+                    error: error.clone(),
+                };
+                // The first one tells why; those behind it may only say that it failed.
+                state.failed.get_or_insert_with(failure);
+            }
+        }
+        state.open -= 1;
+        if state.open == 0 {
+            sent.decided.notify_one();
+        }
+        drop(state);
+        if self.room.waiting.load(Ordering::SeqCst) > 0 {
+            self.room.left.notify_waiters();
+        }
+    }
+}
+
+impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+        self.watch.log(level, facility, message);
+    }
+
+    fn stats(&self, _statistics: rdkafka::Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(error, reason);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
+        self.watch.generate_oauth_token(config)
+    }
+}
+
+/// A client with what it knows of topics.
+pub(super) struct Sender {
+    kafka: Kafka,
+    client: Option<Client>,
+    room: Arc<Room>,
+    known: AsyncMutex<KnownTopics>,
+    /// Held while records go to a topic that takes less than librdkafka's batches.
+    portions: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct KnownTopics {
+    topics: HashMap<String, KnownTopic>,
+    spread: Spread,
+}
+
+#[derive(Clone, Copy)]
+struct KnownTopic {
+    partitions: i32,
+    records_bytes_max: usize,
+    asked: Instant,
+}
+
+/// A record with its partition.
+struct Placed {
+    record: SentRecord,
+    partition: i32,
+    records_bytes_max: usize,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("kafka", &self.kafka).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Sender {
+    /// Ending a client waits for its threads, and for what is on its way.
+    fn drop(&mut self) {
+        let client = self.client.take();
+        std::thread::spawn(move || drop(client));
+    }
+}
+
+impl Sender {
+    pub(super) fn open(kafka: &Kafka, set: impl FnOnce(&mut ClientConfig)) -> Result<Self, Error> {
+        let room = Arc::new(Room::default());
+        let context = Deliveries { watch: kafka.watch(), room: Arc::clone(&room) };
+        let client = kafka.client(
+            |config| {
+                configure(config);
+                set(config);
+            },
+            context,
+        )?;
+        Ok(Self {
+            kafka: kafka.clone(),
+            client: Some(client),
+            room,
+            known: AsyncMutex::default(),
+            portions: AsyncMutex::default(),
+        })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.client.as_ref().expect("it is taken when the sender is dropped")
+    }
+
+    pub(super) async fn send(&self, records: Vec<SentRecord>) -> Result<Vec<Position>, Error> {
+        self.kafka.open()?;
+        let placed = self.place(records).await?;
+        let small = placed.iter().any(|placed| placed.records_bytes_max < BATCH_RECORDS_BYTES_MAX);
+        if !small {
+            return self.deliver(placed).await;
+        }
+        let _alone = self.portions.lock().await;
+        let mut positions = Vec::with_capacity(placed.len());
+        for portion in portions(placed) {
+            positions.extend(self.deliver(portion).await?);
+        }
+        Ok(positions)
+    }
+
+    async fn place(&self, records: Vec<SentRecord>) -> Result<Vec<Placed>, Error> {
+        let mut known = self.known.lock().await;
+        known.spread.next_send();
+        let mut placed = Vec::with_capacity(records.len());
+        for record in records {
+            let mut topic = self.known(&mut known, &record.topic).await?;
+            if record.partition.is_some_and(|named| named >= topic.partitions) {
+                // The topic may have grown since.
+                known.topics.remove(&record.topic);
+                topic = self.known(&mut known, &record.topic).await?;
+            }
+            let partition = known.spread.partition(&record, topic.partitions)?;
+            placed.push(Placed { record, partition, records_bytes_max: topic.records_bytes_max });
+        }
+        Ok(placed)
+    }
+
+    async fn known(&self, known: &mut KnownTopics, name: &str) -> Result<KnownTopic, Error> {
+        if let Some(topic) = known.topics.get(name)
+            && topic.asked.elapsed() < METADATA_AGE_MAX
+        {
+            return Ok(*topic);
+        }
+        let asked = name.to_owned();
+        let (partitions, configs) = self
+            .kafka
+            .ask(move |looker| {
+                let partitions = partitions_of(looker, &asked)?;
+                Ok::<_, Error>((partitions, native::topic_configs(looker, &asked)))
+            })
+            .await??;
+        // Who may write a topic may not always see its configuration; then the default will do.
+        let configs = configs.unwrap_or_default();
+        let limit = configs.into_iter().find(|(config, _)| config == "max.message.bytes");
+        let limit = limit.and_then(|(_, value)| value?.parse::<usize>().ok());
+        let records_bytes_max = limit.map_or(BATCH_RECORDS_BYTES_MAX, |limit| {
+            limit.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
+        });
+        let topic = KnownTopic { partitions, records_bytes_max, asked: Instant::now() };
+        known.topics.insert(name.to_owned(), topic);
+        Ok(topic)
+    }
+
+    /// Queues the records in order and waits until each has been decided.
+    async fn deliver(&self, placed: Vec<Placed>) -> Result<Vec<Position>, Error> {
+        if placed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let state = State { places: vec![(0, 0); placed.len()], open: placed.len(), failed: None };
+        let sent = Arc::new(Sent { state: Mutex::new(state), decided: Notify::new() });
+        for (index, placed) in placed.iter().enumerate() {
+            let expected = Box::new(Expected { sent: Arc::clone(&sent), index });
+            if let Err(refused) = self.queue(placed, expected).await {
+                let at = format!("{}-{}", placed.record.topic, placed.partition);
+                // The records before it are on their way; what becomes of them is theirs.
+                return Err(refusals::of_error(&at, &refused));
+            }
+        }
+        sent.decided.notified().await;
+        let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = state.failed.take() {
+            return Err(failure.into_error());
+        }
+        let places = std::mem::take(&mut state.places);
+        let topics = placed.into_iter().map(|placed| placed.record.topic);
+        let positions = topics.zip(places);
+        Ok(positions
+            .map(|(topic, (partition, offset))| Position { topic, partition, offset })
+            .collect())
+    }
+
+    /// Waits for room in the queue.
+    async fn queue(&self, placed: &Placed, expected: Box<Expected>) -> Result<(), KafkaError> {
+        let mut expected = expected;
+        let mut looked = false;
+        loop {
+            match self.client().send(to_kafka(placed, expected)) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
+                    expected = back.delivery_opaque;
+                    self.wait_for_room().await;
+                }
+                // It exists: the topic has grown since librdkafka looked at it.
+                Err((error, back))
+                    if !looked && error.rdkafka_error_code() == Some(Code::UnknownPartition) =>
+                {
+                    expected = back.delivery_opaque;
+                    looked = true;
+                    self.look_at(&placed.record.topic).await?;
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    /// Until a record has left the queue, or none is in it.
+    async fn wait_for_room(&self) {
+        let room = self.room.left.notified();
+        tokio::pin!(room);
+        // From here on no news is missed.
+        room.as_mut().enable();
+        let _waiting = Waiting::of(&self.room);
+        // What left before this began to wait told nobody.
+        if self.client().in_flight_count() > 0 {
+            room.await;
+        }
+    }
+
+    /// Makes librdkafka ask for the topic's partitions again.
+    async fn look_at(&self, topic: &str) -> Result<(), KafkaError> {
+        let (client, topic) = (self.client().clone(), topic.to_owned());
+        let timeout = self.kafka.settings().request_timeout;
+        let looked = super::blocking(move || {
+            client.client().fetch_metadata(Some(&topic), timeout).map(drop)
+        });
+        looked.await.unwrap_or(Err(KafkaError::Canceled))
+    }
+}
+
+impl Failure {
+    fn into_error(self) -> Error {
+        match self.code {
+            Code::MessageTimedOut => Error::Unavailable(format!(
+                "{}: no broker acknowledged it in time; it may have been appended, look whether the \
+                 partition's leader is reachable",
+                self.at
+            )),
+            Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+                Error::Unavailable(format!(
+                    "{}: fewer replicas are in sync than min.insync.replicas; look for brokers that \
+                     are down",
+                    self.at
+                ))
+            }
+            _ => refusals::of_error(&self.at, &self.error),
+        }
+    }
+}
+
+fn to_kafka(placed: &Placed, expected: Box<Expected>) -> BaseRecord<'_, [u8], [u8], Box<Expected>> {
+    let Placed { record, partition, .. } = placed;
+    let mut kafka = BaseRecord::with_opaque_to(&record.topic, expected).partition(*partition);
+    kafka.key = record.key.as_deref();
+    kafka.payload = record.value.as_deref();
+    kafka.timestamp = record.timestamp;
+    if !record.headers.is_empty() {
+        let none = OwnedHeaders::new_with_capacity(record.headers.len());
+        kafka.headers = Some(record.headers.iter().fold(none, |headers, header| {
+            headers.insert(Header { key: &header.name, value: header.value.as_deref() })
+        }));
+    }
+    kafka
+}
+
+/// Cuts the records where one partition's would not fit one batch any more.
+fn portions(placed: Vec<Placed>) -> Vec<Vec<Placed>> {
+    let mut portions: Vec<Vec<Placed>> = Vec::new();
+    let mut sizes: HashMap<(String, i32), usize> = HashMap::new();
+    for placed in placed {
+        let at = (placed.record.topic.clone(), placed.partition);
+        let size = encoded_size_max(&placed.record);
+        let held = sizes.get(&at).copied().unwrap_or(0);
+        if portions.is_empty() || (held > 0 && held + size > placed.records_bytes_max) {
+            portions.push(Vec::new());
+            sizes.clear();
+        }
+        *sizes.entry(at).or_default() += size;
+        if let Some(portion) = portions.last_mut() {
+            portion.push(placed);
+        }
+    }
+    portions
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_portion_fits_one_batch_of_each_partition() {
+        let placed = |(partition, bytes): &(i32, usize)| Placed {
+            record: SentRecord {
+                value: Some(Bytes::from(vec![0; *bytes])),
+                ..SentRecord::default()
+            },
+            partition: *partition,
+            records_bytes_max: 1000,
+        };
+        let check = |records: &[(i32, usize)], expected: &[usize]| {
+            let cut = portions(records.iter().map(placed).collect());
+            let counts: Vec<usize> = cut.iter().map(Vec::len).collect();
+            assert_eq!(counts, expected, "{records:?}");
+        };
+        check(&[], &[]);
+        check(&[(0, 400), (0, 400), (0, 400)], &[2, 1]);
+        check(&[(0, 400), (1, 400), (0, 400), (1, 400)], &[4]);
+        check(&[(0, 5000), (0, 10), (0, 10)], &[1, 2]);
+    }
+}

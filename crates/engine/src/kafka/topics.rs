@@ -1,0 +1,295 @@
+//! Topics and offsets, without a group.
+
+use std::collections::BTreeMap;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{Offset as Spec, TopicPartitionList};
+
+use super::native::{self, Place};
+use super::{Kafka, Looker, refusals};
+use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS};
+use crate::{Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
+
+/// The cluster's default, of partitions and of replicas.
+const DEFAULT: i32 = -1;
+/// What brokers keep for themselves.
+const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+
+/// First offset and the one after the last, by partition.
+pub(super) type Ends = BTreeMap<TopicPartition, (i64, i64)>;
+
+impl Kafka {
+    pub(crate) async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        let NewTopic { name, partitions, configs } = topic;
+        let replication = self.settings().replication.unwrap_or(DEFAULT);
+        if name.is_empty() || partitions.is_some_and(|partitions| partitions < 1) {
+            return Err(Error::Invalid(format!("{name:?} with {partitions:?} partitions")));
+        }
+        let partitions = partitions.unwrap_or(DEFAULT);
+        let made = name.clone();
+        self.ask(move |looker| {
+            let made = native::create_topic(looker, &name, partitions, replication, &configs);
+            made.map_err(|refused| refusals::of(&name, &refused))?;
+            // Who asks next may ask another broker.
+            wait_for(looker, &name)
+        })
+        .await?
+        .map_err(|error| match error {
+            Error::UnknownTopic(_) => Error::Unavailable(format!("{made} is not known yet")),
+            error => error,
+        })
+    }
+
+    pub(crate) async fn delete_topic(&self, name: &str) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.ask(move |looker| {
+            let gone = native::delete_topic(looker, &name);
+            gone.map_err(|refused| refusals::of(&name, &refused))?;
+            wait_until_gone(looker, &name)
+        })
+        .await?
+    }
+
+    pub(crate) async fn configure_topic(
+        &self,
+        name: &str,
+        changes: &[(String, Option<String>)],
+    ) -> Result<(), Error> {
+        let (name, changes) = (name.to_owned(), changes.to_vec());
+        self.ask(move |looker| {
+            let changed = native::configure_topic(looker, &name, &changes);
+            changed.map_err(|refused| refusals::of(&name, &refused))
+        })
+        .await?
+    }
+
+    pub(crate) async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
+        let count = usize::try_from(partitions).ok().filter(|count| *count > 0);
+        let count = count.ok_or_else(|| {
+            Error::Invalid(format!("{name}: {partitions} is no number of partitions"))
+        })?;
+        let name = name.to_owned();
+        self.ask(move |looker| {
+            let grown = native::grow_topic(looker, &name, count);
+            grown.map_err(|refused| refusals::of(&name, &refused))?;
+            until(looker, || Ok(partitions_of(looker, &name)? >= partitions))
+        })
+        .await?
+    }
+
+    pub(crate) async fn topics(&self) -> Result<Vec<Topic>, Error> {
+        self.ask(|looker| {
+            let timeout = timeout(looker);
+            let metadata = looker.fetch_metadata(None, timeout);
+            let metadata = metadata.map_err(|error| refusals::of_error("the topics", &error))?;
+            let counts: BTreeMap<String, i32> = metadata
+                .topics()
+                .iter()
+                .filter(|topic| topic.error().is_none())
+                .map(|topic| (topic.name().to_owned(), count(topic.partitions().len())))
+                .collect();
+            let ends = ends_of(looker, &partitions(&counts), Isolation::All)?;
+            Ok(counts.into_iter().map(|(name, count)| to_topic(name, count, &ends)).collect())
+        })
+        .await?
+    }
+
+    pub(crate) async fn topic(&self, name: &str) -> Result<Topic, Error> {
+        let name = name.to_owned();
+        self.ask(move |looker| {
+            let count = partitions_of(looker, &name)?;
+            let counts = BTreeMap::from([(name.clone(), count)]);
+            let ends = ends_of(looker, &partitions(&counts), Isolation::All)?;
+            Ok(to_topic(name, count, &ends))
+        })
+        .await?
+    }
+
+    pub(crate) async fn topic_configs(
+        &self,
+        name: &str,
+    ) -> Result<Vec<(String, Option<String>)>, Error> {
+        let name = name.to_owned();
+        self.ask(move |looker| {
+            let configs = native::topic_configs(looker, &name);
+            configs.map_err(|refused| refusals::of(&name, &refused))
+        })
+        .await?
+    }
+
+    pub(crate) async fn offset(
+        &self,
+        topic: &str,
+        partition: i32,
+        at: Offset,
+    ) -> Result<i64, Error> {
+        let spec = match at {
+            Offset::Earliest => Spec::Beginning,
+            Offset::Latest => Spec::End,
+            Offset::Timestamp(ms) => Spec::Offset(ms.max(0)),
+            Offset::At(offset) => return Ok(offset),
+        };
+        let at = TopicPartition { topic: topic.to_owned(), partition };
+        self.ask(move |looker| {
+            let committed = Isolation::Committed;
+            let found = offset_of(looker, &at, spec, committed)?;
+            if found >= 0 { Ok(found) } else { offset_of(looker, &at, Spec::End, committed) }
+        })
+        .await?
+    }
+}
+
+/// How many partitions a topic has, asked anew.
+pub(super) fn partitions_of(looker: &Looker, name: &str) -> Result<i32, Error> {
+    let timeout = timeout(looker);
+    if name.is_empty() || name.contains('\0') {
+        return Err(Error::UnknownTopic(name.to_owned()));
+    }
+    let metadata = looker.fetch_metadata(Some(name), timeout);
+    let metadata = metadata.map_err(|error| refusals::of_error(name, &error))?;
+    let unknown = || Error::UnknownTopic(name.to_owned());
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let topic = topic.ok_or_else(unknown)?;
+    match topic.error().map(Code::from) {
+        None if topic.partitions().is_empty() => Err(unknown()),
+        None => Ok(count(topic.partitions().len())),
+        // A name that no topic can have.
+        Some(Code::InvalidTopic) => Err(unknown()),
+        Some(code) => Err(refusals::of_code(name, code)),
+    }
+}
+
+fn count(partitions: usize) -> i32 {
+    i32::try_from(partitions).unwrap_or(i32::MAX)
+}
+
+fn timeout(looker: &Looker) -> std::time::Duration {
+    looker.context().request_timeout()
+}
+
+fn wait_for(looker: &Looker, name: &str) -> Result<(), Error> {
+    until(looker, || match partitions_of(looker, name) {
+        Ok(_) => Ok(true),
+        Err(Error::UnknownTopic(_)) => Ok(false),
+        Err(Error::Unavailable(_)) => Ok(false),
+        Err(error) => Err(error),
+    })
+}
+
+fn wait_until_gone(looker: &Looker, name: &str) -> Result<(), Error> {
+    until(looker, || match partitions_of(looker, name) {
+        Err(Error::UnknownTopic(_)) => Ok(true),
+        Ok(_) => Ok(false),
+        Err(error) => Err(error),
+    })
+}
+
+/// What a change has done is seen by every broker a moment later. Any of them may be asked, so it has to be seen
+/// a few times in a row; that does not prove that none is behind.
+fn until(looker: &Looker, seen: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
+    let deadline = std::time::Instant::now() + timeout(looker);
+    let mut in_a_row = 0;
+    while in_a_row < CHANGE_LOOKS {
+        if seen()? {
+            in_a_row += 1;
+            continue;
+        }
+        in_a_row = 0;
+        if deadline <= std::time::Instant::now() {
+            return Err(Error::Unavailable("the brokers do not agree yet".to_owned()));
+        }
+        std::thread::sleep(CHANGE_LOOK_PAUSE);
+    }
+    Ok(())
+}
+
+fn partitions(counts: &BTreeMap<String, i32>) -> Vec<TopicPartition> {
+    let of = |(topic, count): (&String, &i32)| {
+        let topic = topic.clone();
+        (0..*count).map(move |partition| TopicPartition { topic: topic.clone(), partition })
+    };
+    counts.iter().flat_map(of).collect()
+}
+
+/// Both ends of partitions; those that are gone are left out.
+pub(super) fn ends_of(
+    looker: &Looker,
+    partitions: &[TopicPartition],
+    isolation: Isolation,
+) -> Result<Ends, Error> {
+    let listed = |spec| -> Result<BTreeMap<TopicPartition, i64>, Error> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            add(&mut list, at, spec)?;
+        }
+        let places = native::list_offsets(looker, &list, isolation);
+        let places = places.map_err(|refused| refusals::of("the partitions' offsets", &refused))?;
+        let known = |place: Place| {
+            let Place { topic, partition, offset, refused, .. } = place;
+            match refused {
+                None => Some(Ok((TopicPartition { topic, partition }, offset))),
+                Some(
+                    Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic,
+                ) => None,
+                Some(code) => Some(Err(refusals::of_code(&format!("{topic}-{partition}"), code))),
+            }
+        };
+        places.into_iter().filter_map(known).collect()
+    };
+    let (first, next) = (listed(Spec::Beginning)?, listed(Spec::End)?);
+    let both = first.into_iter().filter_map(|(at, first)| {
+        let next = *next.get(&at)?;
+        Some((at, (first, next)))
+    });
+    Ok(both.collect())
+}
+
+pub(super) fn add(
+    list: &mut TopicPartitionList,
+    at: &TopicPartition,
+    offset: Spec,
+) -> Result<(), Error> {
+    let added = list.add_partition_offset(&at.topic, at.partition, offset);
+    added.map_err(|error| Error::Invalid(format!("{at}: {error}")))
+}
+
+/// librdkafka finds no leaders for a partition that does not exist: then that is the reason.
+pub(super) fn unless_unknown(looker: &Looker, at: &TopicPartition, error: Error) -> Error {
+    match partitions_of(looker, &at.topic) {
+        Ok(count) if (0..count).contains(&at.partition) => error,
+        Ok(_) | Err(Error::UnknownTopic(_)) => Error::UnknownTopic(at.to_string()),
+        Err(_) => error,
+    }
+}
+
+fn offset_of(
+    looker: &Looker,
+    at: &TopicPartition,
+    spec: Spec,
+    isolation: Isolation,
+) -> Result<i64, Error> {
+    let unknown = || Error::UnknownTopic(at.to_string());
+    if at.partition < 0 || at.topic.contains('\0') {
+        return Err(unknown());
+    }
+    let mut list = TopicPartitionList::with_capacity(1);
+    add(&mut list, at, spec)?;
+    let places = native::list_offsets(looker, &list, isolation)
+        .map_err(|refused| unless_unknown(looker, at, refusals::of(&at.to_string(), &refused)))?;
+    let place = places.into_iter().next().ok_or_else(unknown)?;
+    match place.refused {
+        None => Ok(place.offset),
+        Some(code) => Err(refusals::of_code(&at.to_string(), code)),
+    }
+}
+
+fn to_topic(name: String, count: i32, ends: &Ends) -> Topic {
+    let partition = |id| {
+        let at = TopicPartition { topic: name.clone(), partition: id };
+        let (start_offset, end_offset) = ends.get(&at).copied().unwrap_or((0, 0));
+        Partition { id, start_offset, end_offset, size_bytes: None }
+    };
+    let partitions = (0..count).map(partition).collect();
+    Topic { partitions, internal: INTERNAL.contains(&name.as_str()), name }
+}
