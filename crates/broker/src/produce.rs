@@ -171,7 +171,9 @@ impl Broker {
             }
         };
         if self.logs.durable(id) > last_offset {
+            // It waits for no write, so none will tell.
             self.log_advanced(id);
+            self.wake_fetches(now, &[id]);
         }
         Ok((ProducedAt { base_offset, log_start_offset, log_append_time_ms }, id, last_offset + 1))
     }

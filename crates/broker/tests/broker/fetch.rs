@@ -3,7 +3,7 @@
 use tidings_broker::log::{BatchBuilder, NewRecord};
 use tidings_broker::{
     DeleteTopics, Fetch, FetchPartition, FetchRefused, Fetched, Isolation, ListOffsets,
-    ListOffsetsPartition, OffsetAt, OffsetSpec, TopicName, limits,
+    ListOffsetsPartition, NewTopic, OffsetAt, OffsetSpec, TopicName, limits,
 };
 
 use crate::rig::{Rig, WALL_MS, batch, fetch, produce, values_of};
@@ -44,6 +44,17 @@ fn a_fetch_waits_until_there_is_data_and_not_longer_than_it_said() {
     rig.pass(1);
     assert_eq!(values(rig.answer::<Fetch>(ticket).unwrap()), [Vec::<String>::new()]);
     assert_eq!(rig.broker.next_timeout_ms(), None);
+}
+
+#[test]
+fn a_fetch_of_a_topic_in_memory_is_answered_by_the_append() {
+    let mut rig = Rig::new();
+    let configs = vec![("tidings.durability".to_owned(), Some("memory".to_owned()))];
+    let new = NewTopic { name: "m".into(), configs, ..NewTopic::default() };
+    rig.create(new).unwrap();
+    let ticket = rig.submit(fetch("m", 0, 0));
+    rig.submit(produce("m", 0, batch(&["x"])));
+    assert_eq!(values(rig.answer::<Fetch>(ticket).expect("nothing else tells of it")), [["x"]]);
 }
 
 #[test]
