@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidings_log::{ColdRead, LogId, ReadRefused, Reading, split};
+use tidings_log::{BatchHeader, ColdRead, LogId, ReadRefused, Reading};
 
 use crate::broker::{Broker, Now};
 use crate::cold::{Cold, ColdAnswers, ColdRequest};
@@ -241,8 +241,14 @@ impl ColdRequest {
     }
 }
 
-/// The offset after the last batch, if any.
+/// The offset after the last batch, if any. What was read has been checked: headers are enough.
 pub(crate) fn end_of(batches: &[Bytes]) -> Option<i64> {
-    let last = split(batches.last()?.clone()).last()?.ok()?;
-    Some(last.last_offset() + 1)
+    let (mut rest, mut end) = (batches.last()?.as_ref(), None);
+    while let Some(header) = BatchHeader::read(rest)
+        && let Some(after) = header.total_bytes().and_then(|bytes| rest.get(bytes..))
+    {
+        end = Some(header.last_offset() + 1);
+        rest = after;
+    }
+    end
 }
