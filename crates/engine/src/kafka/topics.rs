@@ -8,7 +8,7 @@ use rdkafka::{Offset as Spec, TopicPartitionList};
 
 use super::native::{self, Place};
 use super::{Kafka, Looker, refusals};
-use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS};
+use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_WITHIN};
 use crate::{Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
 
 /// The cluster's default, of partitions and of replicas.
@@ -223,7 +223,7 @@ pub(super) fn ends_of(
         for at in partitions {
             add(&mut list, at, spec)?;
         }
-        let places = native::list_offsets(looker, &list, isolation);
+        let places = offsets_by_leaders(looker, &list, isolation);
         let places = places.map_err(|refused| refusals::of("the partitions' offsets", &refused))?;
         let known = |place: Place| {
             let Place { topic, partition, offset, refused, .. } = place;
@@ -243,6 +243,26 @@ pub(super) fn ends_of(
         Some((at, (first, next)))
     });
     Ok(both.collect())
+}
+
+/// Asks the partitions' leaders, again while one of them is on its way to another broker or has not
+/// heard yet that it leads, as after a topic was made.
+fn offsets_by_leaders(
+    looker: &Looker,
+    list: &TopicPartitionList,
+    isolation: Isolation,
+) -> Result<Vec<Place>, native::Refused> {
+    let deadline = std::time::Instant::now() + LEADER_WITHIN;
+    loop {
+        let places = native::list_offsets(looker, list, isolation)?;
+        let moves = |place: &Place| {
+            matches!(place.refused, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
+        };
+        if !places.iter().any(moves) || deadline <= std::time::Instant::now() {
+            return Ok(places);
+        }
+        std::thread::sleep(CHANGE_LOOK_PAUSE);
+    }
 }
 
 pub(super) fn add(
@@ -275,7 +295,7 @@ fn offset_of(
     }
     let mut list = TopicPartitionList::with_capacity(1);
     add(&mut list, at, spec)?;
-    let places = native::list_offsets(looker, &list, isolation)
+    let places = offsets_by_leaders(looker, &list, isolation)
         .map_err(|refused| unless_unknown(looker, at, refusals::of(&at.to_string(), &refused)))?;
     let place = places.into_iter().next().ok_or_else(unknown)?;
     match place.refused {
