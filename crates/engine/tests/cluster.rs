@@ -54,7 +54,7 @@ async fn who_cannot_be_reached_is_named_with_the_reason() {
         listener.local_addr().unwrap().port()
     };
     let address = format!("127.0.0.1:{closed}");
-    let error = refused(&format!("kafka://{address}?connect_timeout=500ms")).await;
+    let error = refused(&format!("kafka://{address}?connect_timeout=3s")).await;
     let Error::Connect { address: named, trouble: ConnectTrouble::Unreachable(why) } = &error
     else {
         panic!("{error:?}")
