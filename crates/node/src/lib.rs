@@ -1,8 +1,9 @@
 //! A broker with threads, a clock and a disk; the in-process API.
 //!
-//! One shard thread owns the [`tidings_broker::Broker`]; what would block it runs elsewhere: the
-//! journal's writes ([`JournalIo`]), flushes, upkeep and cold reads ([`Workers`]). A caller's request
-//! is a message; its reply is a future. Knows nothing of sockets or the wire.
+//! One shard owns the [`tidings_broker::Broker`]; what would block it runs elsewhere: the journal's
+//! writes ([`JournalIo`]), flushes, upkeep and cold reads ([`Workers`]). A caller's request is a message
+//! to the shard's thread, or decided on the spot when it is brief and the shard is free; its reply is a
+//! future. Knows nothing of sockets or the wire.
 
 mod fetched;
 mod file_disk;
