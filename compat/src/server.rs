@@ -22,6 +22,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// From SIGTERM to its end: what is in memory goes to the disk first.
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 
+/// Runs a command that may have so many files open, beside those that clients in C have left open here.
+const LIMITED: &str = r#"ulimit -n $(($1 + $(ls /proc/$$/fd | wc -l) - 3)) && shift && exec "$@""#;
+
 /// `tidings up` with a data directory of its own. Killed when dropped; its log is shown when the
 /// test failed.
 #[derive(Debug)]
@@ -221,8 +224,8 @@ fn spawn(folder: &TempDir, data: &Path, ports: &Ports, said: &Said) -> anyhow::R
     let mut command = match said.files_max {
         None => Command::new(&binary),
         Some(files) => {
-            let mut limited = Command::new("prlimit");
-            limited.arg(format!("--nofile={files}:{files}")).arg(&binary);
+            let mut limited = Command::new("sh");
+            limited.args(["-c", LIMITED, "sh", &files.to_string()]).arg(&binary);
             limited
         }
     };

@@ -1,5 +1,5 @@
 //! A process that may have few files open: connections beyond what there is room for are closed, those that
-//! are there are served on, records are taken, and whoever goes makes room.
+//! are there are served on, the log has what it needs, and whoever goes makes room.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::wire::{ask, connect};
 const FILES: u32 = 256;
 /// More than there is room for.
 const CONNECTIONS: usize = 400;
+/// Beyond the time after which what little there is is flushed, on a disk that other tests keep busy.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn is_served(stream: &mut TcpStream) -> bool {
@@ -69,10 +71,16 @@ fn connections_beyond_the_files_are_closed_and_the_log_keeps_its_own() {
     }
     println!("{} connections are served, {refused} were closed", taken.len());
     assert!(taken.len() >= 50 && refused > 100, "{} and {refused}", taken.len());
-    // Topics are made and written while every connection that there is room for is open.
+    // Segments are made while every connection that there is room for is open.
     create(&mut neighbour, "during");
     for topic in ["before", "during"] {
         assert_eq!(produce_to(&mut neighbour, topic), [0; 20], "{topic}");
+    }
+    let segment = server.data().join("during-19").join("00000000000000000000.log");
+    let is_there = || std::fs::metadata(&segment).ok().filter(|file| file.len() > 0);
+    eventually(FLUSHED_WITHIN, is_there).expect("it is flushed");
+    for topic in ["before", "during"] {
+        assert_eq!(produce_to(&mut neighbour, topic), [0; 20], "{topic}, after the flush");
     }
     assert!(taken.iter_mut().all(is_served), "who was there is served on");
     drop(taken);

@@ -20,7 +20,7 @@ mod workers;
 pub use file_disk::{DurableWrites, FileDisk, ReadOnlyDisk};
 pub use journal_io::{JournalIo, JournalIoChoice, JournalIoEvent, JournalIoKind};
 pub use node::{Answer, Node, NodeConfig, NodeError, NodeFigures};
-pub use open_files::raise_open_files;
+pub use open_files::{open_files, raise_open_files};
 pub use records::{decode_batches, decode_committed, encode_batch, encode_transactional_batch};
 pub use tidings_broker as broker;
 pub use tidings_broker::log::{

@@ -8,8 +8,10 @@ use tidings_node::StoreConfig;
 
 /// The journal, the listeners, what threads wait on, and the files of the parts of a flush.
 const FILES_OF_PROCESS: usize = 128;
-/// The least with which a node starts.
+/// The least with which a node starts, beside those that were left open for it.
 const FILES_MIN: usize = 256;
+/// The runtime's own that are open when these are counted, and no more than that.
+const OPEN_AT_START: u64 = 16;
 /// Of what is left, segments that are kept open for readers have this part,
 const LOGS_SHARE: usize = 4;
 /// and each of the two HTTP listeners this. The rest is for Kafka's connections.
@@ -28,20 +30,30 @@ pub(super) struct Files {
 
 /// The process may have so few files open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooFew(usize);
+pub(super) struct TooFew {
+    limit: u64,
+    left_open: u64,
+}
 
 impl fmt::Display for TooFew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a process may have {} files open here, and a node needs {FILES_MIN}", self.0)
+        let Self { limit, left_open } = self;
+        write!(f, "a process may have {limit} files open here, and a node needs {FILES_MIN}")?;
+        if *left_open == 0 {
+            return Ok(());
+        }
+        write!(f, " beside the {left_open} that whoever started it has left open")
     }
 }
 
 impl Files {
-    /// Divides what the system allows.
-    pub(super) fn of(limit: u64) -> Result<Self, TooFew> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// Divides what the system allows; `open` are already.
+    pub(super) fn of(limit: u64, open: u64) -> Result<Self, TooFew> {
+        let left_open = open.saturating_sub(OPEN_AT_START);
+        let too_few = TooFew { limit, left_open };
+        let limit = usize::try_from(limit.saturating_sub(left_open)).unwrap_or(usize::MAX);
         if limit < FILES_MIN {
-            return Err(TooFew(limit));
+            return Err(too_few);
         }
         let rest = limit - FILES_OF_PROCESS;
         let logs = (rest / LOGS_SHARE).min(StoreConfig::default().open_files_max);
@@ -56,18 +68,21 @@ mod tests {
 
     #[test]
     fn what_there_is_is_divided_and_nothing_is_taken_twice() {
-        assert_eq!(Files::of(255), Err(TooFew(255)));
+        let few = Files::of(255, OPEN_AT_START).unwrap_err().to_string();
+        assert_eq!(few, "a process may have 255 files open here, and a node needs 256");
+        let few = Files::of(1_024, 800).unwrap_err().to_string();
+        assert!(few.ends_with("beside the 784 that whoever started it has left open"), "{few}");
         for (limit, logs, http, connections) in [
             (256, 32, 8, 80),
             (1_024, 224, 56, 560),
             (4_096, 992, 248, 2_480),
             (1 << 20, 1_024, 512, (1 << 20) - 128 - 2_048),
         ] {
-            let files = Files::of(limit).unwrap();
+            let files = Files::of(limit + 70, OPEN_AT_START + 70).unwrap();
             assert_eq!(files, Files { logs, http, connections }, "{limit}");
             let sum = FILES_OF_PROCESS + logs + 2 * http + connections;
             assert_eq!(sum as u64, limit);
         }
-        assert!(Files::of(u64::MAX).unwrap().connections > 1 << 30);
+        assert!(Files::of(u64::MAX, 0).unwrap().connections > 1 << 30);
     }
 }

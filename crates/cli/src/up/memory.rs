@@ -441,7 +441,7 @@ mod tests {
         assert_eq!(Budget::of(memory, Some(fit + 1), None), Err(refused));
         let limits = Budget::of(memory, Some(7), Some(9)).unwrap().connections();
         assert_eq!((limits.connections_max, limits.connections_per_address_max), (7, 7));
-        let files = Files::of(300).unwrap();
+        let files = Files::of(300, 0).unwrap();
         let within = budget(512).within(files).unwrap();
         assert_eq!(within.connections().connections_max, files.connections);
         assert_eq!(within.node().store.open_files_max, files.logs);

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use tidings_engine::Engine;
 use tidings_gateway::{Addresses, Console, ConsoleOptions, FigureSource};
-use tidings_node::{Node, NodeConfig, NodeError, raise_open_files};
+use tidings_node::{Node, NodeConfig, NodeError, open_files, raise_open_files};
 use tidings_server::{Server, ServerConfig};
 use tidings_shop::{Options, Shop, Speed};
 use tokio::net::TcpListener;
@@ -69,11 +69,12 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     Ok(ended)
 }
 
-/// What the process may have open, which is as much as it can get.
+/// What the process may have open, which is as much as it can get, without what it has already.
 fn files() -> Result<Files, Failure> {
-    let limit = raise_open_files();
-    let limit = limit.map_err(|e| Failure::failed("the limit of open files is unknown").why(e))?;
-    Files::of(limit).map_err(|why| {
+    let unknown = |e| Failure::failed("the limit of open files is unknown").why(e);
+    let limit = raise_open_files().map_err(unknown)?;
+    let open = open_files().map_err(unknown)?;
+    Files::of(limit, open).map_err(|why| {
         Failure::new(Exit::Usage, "too few files may be open")
             .why(why)
             .hint("more with `ulimit -n`, or LimitNOFILE in a unit of systemd")

@@ -23,6 +23,7 @@ impl From<Fault> for Error {
         match fault.kind {
             FaultKind::Corrupt(_) => Self::Corrupt(fault.to_string()),
             FaultKind::NoSpace
+            | FaultKind::TooManyFiles
             | FaultKind::NotFound
             | FaultKind::Io(_)
             | FaultKind::Lost { .. } => Self::Storage(fault.to_string()),

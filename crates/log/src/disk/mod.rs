@@ -94,6 +94,9 @@ pub struct Fault {
 pub enum FaultKind {
     #[error("no space left on device")]
     NoSpace,
+    /// The process, or the system, may not open one more; nothing was touched.
+    #[error("too many files are open")]
+    TooManyFiles,
     #[error("not found")]
     NotFound,
     #[error("corrupt: {0}")]
@@ -104,6 +107,14 @@ pub enum FaultKind {
     /// log, and some of so many others.
     #[error("offsets {first}..{end} were in memory only and are lost{}", of_others(*.others))]
     Lost { first: i64, end: i64, others: usize },
+}
+
+impl FaultKind {
+    /// Whether this says nothing of what is on the disk: done again later, the same may succeed.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::NoSpace | Self::TooManyFiles)
+    }
 }
 
 fn of_others(logs: usize) -> String {

@@ -47,8 +47,8 @@ pub enum AppendRefused {
     /// More has been accepted than the disk has kept up with; the same append may succeed later.
     #[error("the disk does not keep up with what has been accepted")]
     Congested,
-    /// The disk would not take it; nothing was appended. With `FaultKind::NoSpace` a later append
-    /// may succeed; any other fault has poisoned the log.
+    /// The disk would not take it; nothing was appended. With one that
+    /// [passes](crate::FaultKind::passes) a later append may succeed; any other has poisoned the log.
     #[error(transparent)]
     Fault(#[from] Fault),
 }

@@ -7,8 +7,9 @@
 //! 3. The owner installs the new segments. Everything below the sequence that was durable when step 1
 //!    began is in segments now, except for logs whose flush failed, so the journal's start moves there.
 //!
-//! A log whose flush fails takes no more appends, and its frames stay in the journal. A full disk
-//! fails nothing: the round is tried again later, and until then its bytes stay in memory and journal.
+//! A log whose flush fails takes no more appends, and its frames stay in the journal. A full disk, or no
+//! room for one more open file, fails nothing: the round is tried again later, and until then its bytes stay
+//! in memory and journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::limits::{
     PLAN_LOGS_PER_STEP,
 };
 use crate::partition_log::flush::LogFlush;
-use crate::{Fault, FaultKind, LogKey};
+use crate::{Fault, LogKey};
 
 /// Where the flushing of a store is.
 #[derive(Debug, Default)]
@@ -284,7 +285,7 @@ impl Store {
                         self.upkeep.schedule(flush.id, 0);
                     }
                 }
-                Some(Err(fault)) if fault.kind != FaultKind::NoSpace => {
+                Some(Err(fault)) if !fault.kind.passes() => {
                     // What it keeps in memory stays, and keeps nobody else waiting.
                     self.unflushed_bytes -= log.counted_bytes();
                     log.poison(fault);
@@ -337,7 +338,8 @@ impl Store {
         self.journal.start_moved(start);
     }
 
-    /// Why accepted batches do not get into segments now, while nothing is lost: a full disk, mostly.
+    /// Why accepted batches do not get into segments now, while nothing is lost: a full disk, or too many
+    /// open files.
     pub fn flush_fault(&self) -> Option<&Fault> {
         self.flushing.fault.as_ref().or_else(|| self.journal.prepare_failed())
     }

@@ -233,9 +233,10 @@ pub(crate) fn fault(
     offset: Option<u64>,
     error: &io::Error,
 ) -> Fault {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::NoSpace,
-        io::ErrorKind::NotFound => FaultKind::NotFound,
+    let kind = match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => FaultKind::NoSpace,
+        (io::ErrorKind::NotFound, _) => FaultKind::NotFound,
+        (_, Some(libc::EMFILE | libc::ENFILE)) => FaultKind::TooManyFiles,
         _ => FaultKind::Io(error.to_string()),
     };
     let path = if path.is_empty() { "." } else { path };
@@ -309,9 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_apart() {
+    fn what_passes_is_told_apart() {
         let full = io::Error::from_raw_os_error(libc::ENOSPC);
         assert_eq!(fault("write", "a", Some(7), &full).kind, FaultKind::NoSpace);
+        for number in [libc::EMFILE, libc::ENFILE] {
+            let many = io::Error::from_raw_os_error(number);
+            assert_eq!(fault("open", "a", None, &many).kind, FaultKind::TooManyFiles);
+        }
         let broken = io::Error::from_raw_os_error(libc::EIO);
         assert!(matches!(fault("write", "a", Some(7), &broken).kind, FaultKind::Io(_)));
     }

@@ -108,6 +108,25 @@ fn a_full_disk_delays_the_flush_and_loses_nothing() {
 }
 
 #[test]
+fn too_many_open_files_delay_the_flush_and_lose_nothing() {
+    for calls in 0..12 {
+        let disk = MemoryDisk::new();
+        let mut node = Node::open_with(&disk, SMALL, 1);
+        for at in 0..9 {
+            node.append(&[&format!("b{at}")], at);
+        }
+        disk.fail_after(calls, FaultKind::TooManyFiles);
+        node.flush();
+        disk.heal();
+        assert_eq!((node.texts().len(), node.log().failed()), (9, None), "{calls}");
+        node.append(&["after"], 9);
+        let disk = node.close();
+        let node = Node::open_with(&disk, SMALL, 1);
+        assert_eq!((node.texts().len(), &node.logs[0]), (10, &Recovered::default()), "{calls}");
+    }
+}
+
+#[test]
 fn damage_is_served_around_and_told_of_once() {
     let disk = closed_log();
     let path = "t-0/00000000000000000003.log";
