@@ -1,8 +1,11 @@
 //! Bytes as they come from a socket.
 //!
 //! Invariant: there is a buffer only while bytes wait in it or are being taken, so an idle connection
-//! holds none. Limit: [`READ_BUFFER_BYTES`]; what is longer goes straight to its place.
+//! holds none. What comes first after a wait is read into memory of the thread and copied: it is a short
+//! request mostly, for which a whole buffer would have to be found and given back. Limit:
+//! [`READ_BUFFER_BYTES`]; what is longer goes straight to its place.
 
+use std::cell::RefCell;
 use std::io::{Error, ErrorKind};
 
 use bytes::{Buf, BytesMut};
@@ -10,6 +13,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
 use crate::limits::READ_BUFFER_BYTES;
+
+thread_local! {
+    static FIRST: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER_BYTES].into());
+}
 
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -62,17 +69,27 @@ impl Incoming {
     /// Takes what has come into the buffer, waiting for it if there is nothing; false at the end.
     async fn fill(&mut self) -> Result<bool, Error> {
         loop {
-            let room = READ_BUFFER_BYTES - self.buffer.len().min(READ_BUFFER_BYTES / 2);
-            self.buffer.reserve(room);
-            match self.socket.try_read_buf(&mut self.buffer) {
+            let read = if self.buffer.is_empty() { self.first() } else { self.more() };
+            match read {
                 Ok(read) => return Ok(read > 0),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            if self.buffer.is_empty() {
-                self.buffer = BytesMut::new();
-            }
             self.socket.readable().await?;
         }
+    }
+
+    fn first(&mut self) -> Result<usize, Error> {
+        FIRST.with_borrow_mut(|first| {
+            let read = self.socket.try_read(first)?;
+            self.buffer = BytesMut::from(&first[..read]);
+            Ok(read)
+        })
+    }
+
+    fn more(&mut self) -> Result<usize, Error> {
+        let room = READ_BUFFER_BYTES - self.buffer.len().min(READ_BUFFER_BYTES / 2);
+        self.buffer.reserve(room);
+        self.socket.try_read_buf(&mut self.buffer)
     }
 }

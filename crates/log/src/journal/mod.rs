@@ -232,7 +232,7 @@ impl Journal {
     }
 
     /// Begins a new epoch, durably: frames of older openings past the end can never be read again. A new
-    /// ring gets its first chunk, if there is room on the disk.
+    /// ring gets its first piece, if there is room on the disk.
     pub(crate) fn begin(&mut self) -> Result<(), Fault> {
         assert!(!self.begun, "an opening begins once");
         Control::reserve(&self.control_file)?;

@@ -147,9 +147,11 @@ impl Ring {
         // Of a ring that was cut, the head may be past the end.
         let short = self.prepared.saturating_sub(self.head) < self.chunk_bytes
             && self.tail() < self.prepared / 2;
-        let room = self.bytes_max - self.prepared;
-        (room > 0 && (stuck || short || self.prepared == 0))
-            .then(|| Growth { offset: self.prepared, bytes: self.chunk_bytes.min(room) })
+        // A new node does not wait for a whole chunk before it takes its first record.
+        let is_new = self.prepared == 0;
+        let piece = if is_new { JOURNAL_PREPARE_BYTES as u64 } else { self.chunk_bytes };
+        let bytes = piece.min(self.chunk_bytes).min(self.bytes_max - self.prepared);
+        (bytes > 0 && (stuck || short || is_new)).then_some(Growth { offset: self.prepared, bytes })
     }
 
     pub(super) fn grown(&mut self, growth: Growth) {
