@@ -97,6 +97,8 @@ macro_rules! behaviours {
                 a_refused_append_only_aborts,
                 an_open_transaction_holds_back_what_follows,
                 transactions_pass_by_compacted_and_aborted_records,
+                a_member_passes_the_markers_of_transactions,
+                a_successor_does_not_wait_for_what_is_left_open,
                 a_transaction_that_takes_too_long_is_aborted,
                 read_process_write_is_exactly_once_under_crashes,
             }

@@ -395,6 +395,48 @@ async fn work(stage: &Stage, input: &str, output: &str, crash_after: Option<usiz
     }
 }
 
+pub async fn a_member_passes_the_markers_of_transactions(stage: Stage) {
+    let topic = stage.topic("t", 1).await;
+    let producer = holder(&stage, "p").await;
+    let mut transaction = begin(&producer).await;
+    transaction.append(vec![to(&topic, 0, "a"), to(&topic, 0, "b")]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let mut member = stage.member(&stage.name("g"), &[&topic]).await;
+    assert_eq!(member.subscription.position(&at(&topic, 0)), None, "not a member yet");
+    member.received(2).await;
+    while member.subscription.position(&at(&topic, 0)) != Some(3) {
+        member.step().await;
+    }
+}
+
+pub async fn a_successor_does_not_wait_for_what_is_left_open(stage: Stage) {
+    let topic = stage.topic("t", 2).await;
+    stage.fill(&topic, 0, &["a"]).await;
+    let (group, prefix) = (stage.name("g"), stage.name("owner."));
+    let options = SubscribeOptions { fences: Some(prefix.clone()), ..SubscribeOptions::default() };
+    let mut first = stage.member_with(&group, &[&topic], options.clone()).await;
+    first.assigned(2).await;
+    let id = at(&topic, 0).transactional_id(&prefix);
+    assert_eq!(id, format!("{prefix}{topic}-0"));
+    let options_of_producer = TransactionOptions::default();
+    let producer = stage.engine.transactional_producer(&id, options_of_producer).await.unwrap();
+    let mut transaction = begin(&producer).await;
+    transaction.append(vec![to(&topic, 1, "never")]).await.unwrap();
+    let position = [(at(&topic, 0), 1, None)];
+    transaction.commit_offsets(&first.subscription, &position).await.unwrap();
+    first.subscription.close().await.unwrap();
+
+    // The transaction would be open for a minute.
+    let mut second = stage.member_with(&group, &[&topic], options).await;
+    second.assigned(2).await;
+    let begins: Vec<i64> = second.assigned.iter().map(|(_, offset, _)| *offset).collect();
+    assert_eq!(begins, [0, 0]);
+    let refused = transaction.commit().await.unwrap_err();
+    assert!(matches!(refused, Error::Fenced(_)), "{refused:?}");
+    stage.fill(&topic, 1, &["after"]).await;
+    assert_eq!(committed(&stage, &topic, 1, 1).await, ["after"]);
+}
+
 pub async fn a_transaction_that_takes_too_long_is_aborted(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let options = TransactionOptions { timeout: Duration::from_secs(1) };

@@ -69,6 +69,8 @@ pub const SENDING_KILOBYTES_MAX: usize = 64 * 1024;
 pub const CLUSTER_POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
 /// How often a member of a group looks for topics that came, went or grew in a cluster.
 pub const CLUSTER_METADATA_AGE_MAX: Duration = Duration::from_secs(5);
+/// Former owners that a new member of a group in a cluster fences at once; each takes a client.
+pub const CLUSTER_FENCES_AT_ONCE: usize = 8;
 /// Time between two heartbeats to a cluster, or a third of the session timeout when that is less.
 pub const CLUSTER_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -30,6 +30,15 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+impl TopicPartition {
+    /// The transactional id of the partition's owner among those of a prefix:
+    /// `<prefix><topic>-<partition>`. A member of a group that has several partitions uses that of any one
+    /// of them, as long as it has it: no two members have the same.
+    pub fn transactional_id(&self, prefix: &str) -> String {
+        format!("{prefix}{self}")
+    }
+}
+
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)

@@ -28,6 +28,11 @@ pub struct SubscribeOptions {
     pub client_id: String,
     /// Which records are read.
     pub isolation: Isolation,
+    /// Fences the former owners of what this member is given: before a partition's position is read,
+    /// whoever holds the [transactional id](TopicPartition::transactional_id) of this prefix and the
+    /// partition is fenced, and what it left open is aborted. Otherwise the open transaction of a member
+    /// that died holds up its successor until it times out.
+    pub fences: Option<String>,
 }
 
 impl Default for SubscribeOptions {
@@ -37,6 +42,7 @@ impl Default for SubscribeOptions {
             session_timeout: Duration::from_secs(10),
             client_id: "tidings".into(),
             isolation: Isolation::Committed,
+            fences: None,
         }
     }
 }
@@ -120,6 +126,13 @@ impl Subscription {
     /// Continues from this offset in an assigned partition.
     pub fn seek(&mut self, partition: &TopicPartition, offset: i64) {
         on!(&mut self.kind, member => member.seek(partition, offset));
+    }
+
+    /// Where the next poll goes on in an assigned partition: after the last record that was polled and the
+    /// markers of transactions and aborted records that were passed since. To commit it is to say that
+    /// everything before it is done, so that nothing is left to lag behind.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        on!(&self.kind, member => member.position(partition))
     }
 
     /// Records not yet polled, over all assigned partitions, as of the last fetch.

@@ -36,9 +36,10 @@
 //! What a service promises:
 //! - **Ids are derived**: the id of an output is a hash of the input's id, the service, the handler
 //!   and the output's number ([`Id::derived`]). A redelivered input makes the same ids.
-//! - **Each output is in the log once**, also after a crash at any moment: before it handles
-//!   anything from a newly assigned partition, a service reads what it has already written.
-//!   The window is [`limits::PROCESSED_IDS_MAX`] inputs.
+//! - **Each output is in the log once**, also after a crash at any moment: it is in one transaction
+//!   with the position of its input, and an instance that lost its partitions can append nothing. An
+//!   event that is in the input twice is handled once among the last
+//!   [`limits::PROCESSED_IDS_MAX`] inputs.
 //! - **Four outcomes**: [`done`], [`reject`] (dead letter at once), [`retry`] (again, then dead
 //!   letter) and [`outage`] (commit nothing, dead-letter nothing, wait). A panic, a timeout and
 //!   every error that `?` returns is a failed attempt, as with `retry`.

@@ -38,6 +38,16 @@ pub const REPLAY_RECORDS: usize = 1_000;
 /// Bytes read at once from each output partition during a replay.
 pub const REPLAY_BYTES: usize = 1024 * 1024;
 
+/// Between two looks at a transaction that is not decided and holds up a replay.
+pub const REPLAY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a transaction of a service may be open: one batch of effects and positions is appended in it,
+/// nothing is handled. The engine aborts one that takes longer, and the service joins again.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a new owner of a partition waits for transactions that others have open in the output topics.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+
 /// How long one poll waits for records.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
 

@@ -6,6 +6,7 @@
 //! not depend on each other's order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use tidings_engine::{Engine, Error, Offset, Position, ReadLimit, Record, TopicPartition};
 
@@ -35,6 +36,15 @@ impl Cursor {
         self.next = self.next.max(offset + 1);
         !self.own.remove(&offset)
     }
+}
+
+/// How far a reading goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// What can be read now. A transaction that is not decided, of whomever, hides what follows it.
+    Readable,
+    /// All that there is now: such transactions are waited for.
+    Settled,
 }
 
 /// How far a service's own topics have been read.
@@ -74,18 +84,24 @@ impl Replay {
         &'r mut self,
         engine: &'r Engine,
         topics: &[String],
+        until: Until,
     ) -> Result<Reading<'r>, Error> {
         let mut lanes = Vec::new();
         for topic in topics {
             for partition in engine.topic(topic).await?.partitions {
                 let id = TopicPartition { topic: topic.clone(), partition: partition.id };
                 let start = engine.offset(topic, partition.id, Offset::Earliest).await?;
-                let end = engine.offset(topic, partition.id, Offset::Latest).await?;
+                let readable = engine.offset(topic, partition.id, Offset::Latest).await?;
+                let end = match until {
+                    Until::Readable => readable,
+                    Until::Settled => readable.max(partition.end_offset),
+                };
                 let next = start.max(self.cursors.entry(id.clone()).or_default().next);
                 lanes.push(Lane { partition: id, next, end, buffer: VecDeque::new() });
             }
         }
-        Ok(Reading { replay: self, engine, lanes })
+        let give_up = Instant::now() + limits::SETTLED_WITHIN;
+        Ok(Reading { replay: self, engine, lanes, give_up })
     }
 }
 
@@ -94,13 +110,14 @@ pub(crate) struct Reading<'r> {
     replay: &'r mut Replay,
     engine: &'r Engine,
     lanes: Vec<Lane>,
+    give_up: Instant,
 }
 
 impl Reading<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Record>, Error> {
         loop {
             for lane in &mut self.lanes {
-                lane.fill(self.engine).await?;
+                lane.fill(self.engine, self.give_up).await?;
             }
             let oldest = self
                 .lanes
@@ -130,7 +147,7 @@ impl Reading<'_> {
 }
 
 impl Lane {
-    async fn fill(&mut self, engine: &Engine) -> Result<(), Error> {
+    async fn fill(&mut self, engine: &Engine, give_up: Instant) -> Result<(), Error> {
         let limit = ReadLimit {
             records: limits::REPLAY_RECORDS,
             bytes: limits::REPLAY_BYTES,
@@ -147,10 +164,15 @@ impl Lane {
                 read => read?,
             };
             if read.next <= self.next {
-                self.end = self.next;
-                break;
+                if Instant::now() >= give_up {
+                    return Err(Error::Unavailable(format!(
+                        "{}: a transaction at offset {} is not decided",
+                        self.partition, self.next
+                    )));
+                }
+                tokio::time::sleep(limits::REPLAY_PAUSE).await;
             }
-            self.next = read.next;
+            self.next = self.next.max(read.next);
             self.buffer.extend(read.records);
         }
         Ok(())

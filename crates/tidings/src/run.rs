@@ -1,16 +1,17 @@
-//! A service's loop: poll, handle, append, commit.
+//! A service's loop: poll, handle, commit.
 //!
 //! Invariants:
-//! 1. A position is committed only after every output and dead letter of the records before it is
-//!    durable.
+//! 1. Outputs, dead letters and the positions of the records that they come from are one transaction.
 //! 2. Nothing is pending when the subscription is polled, so a partition is never given away with
 //!    work half done.
-//! 3. Before a record of a newly assigned partition is handled, all that was written for that
-//!    partition by others has been read ([`crate::replay`]).
-//! 4. While an append is under way the membership lives, even if the loop is dropped: nobody else
-//!    gets the partitions before it is known what is in the log.
+//! 3. Before a record of a newly assigned partition is handled, its former owner is fenced, and all that
+//!    was written for that partition by others has been read ([`crate::replay`]).
 //!
-//! After a failed append what is in memory may be ahead of the log; state and memory are then thrown
+//! The transactional id is that of one of the partitions that this instance has
+//! ([`TopicPartition::transactional_id`]), so no two instances have the same, and whoever is given a
+//! partition ends what its former owner has left open.
+//!
+//! After a failed transaction what is in memory may be ahead of the log; state and memory are then thrown
 //! away and rebuilt. Records wait in `queue` (one poll's worth), effects in `pending`
 //! ([`limits::PENDING_BYTES_MAX`]).
 
@@ -24,7 +25,8 @@ use std::{
 };
 
 use tidings_engine::{
-    Engine, Polled, Producer, Record, SentRecord, SubscribeOptions, Subscription, TopicPartition,
+    Engine, Polled, Position, Record, SentRecord, SubscribeOptions, Subscription, TopicPartition,
+    TransactionOptions, TransactionalProducer,
 };
 use tokio::sync::watch;
 
@@ -34,9 +36,9 @@ use crate::{
     dead_letter::DeadLetter,
     figures::Counts,
     limits,
-    processed::{HANDLER, Input, OUTPUT, Ordinal, Processed},
+    processed::{HANDLER, Input, Processed},
     publisher::{make_topic, record_bytes, record_bytes_max},
-    replay::Replay,
+    replay::{Replay, Until},
 };
 use handling::Handled;
 
@@ -62,7 +64,7 @@ impl From<tidings_engine::Error> for Broken {
     }
 }
 
-/// Effects not yet in the log, and the positions that they allow to commit.
+/// Effects not yet in the log, and the positions that are committed with them.
 #[derive(Default)]
 struct Pending {
     records: Vec<SentRecord>,
@@ -88,10 +90,13 @@ pub(crate) struct Worker {
     dead_topic: String,
     /// The largest record that each output topic takes.
     record_bytes_max: BTreeMap<String, usize>,
-    producer: Producer,
-    /// None while joining, and while an append holds it.
+    /// None without partitions.
+    producer: Option<TransactionalProducer>,
+    /// None while joining.
     subscription: Option<Subscription>,
     assigned: Vec<TopicPartition>,
+    /// As committed, of partitions where something was.
+    committed: BTreeMap<TopicPartition, i64>,
     queue: VecDeque<Record>,
     pending: Pending,
     processed: Processed,
@@ -116,11 +121,12 @@ impl Worker {
             outputs: service.outputs(),
             dead_topic: service.dead_topic(),
             record_bytes_max: BTreeMap::new(),
-            producer: engine.producer().await?,
+            producer: None,
             service,
             engine,
             subscription: None,
             assigned: Vec::new(),
+            committed: BTreeMap::new(),
             queue: VecDeque::new(),
             pending: Pending::default(),
             processed: Processed::new(limits::PROCESSED_IDS_MAX),
@@ -143,8 +149,14 @@ impl Worker {
 
     async fn join(&self) -> Result<Subscription, tidings_engine::Error> {
         let client_id = self.service.name.clone();
-        let options = SubscribeOptions { client_id, ..SubscribeOptions::default() };
+        let fences = Some(self.transactional_prefix());
+        let options = SubscribeOptions { client_id, fences, ..SubscribeOptions::default() };
         self.engine.subscribe(&self.service.name, &self.inputs, options).await
+    }
+
+    /// Of the transactional ids of all instances.
+    fn transactional_prefix(&self) -> String {
+        format!("{}.", self.service.name)
     }
 
     /// Works until it is told to stop, or cannot.
@@ -184,12 +196,12 @@ impl Worker {
     /// The straight path: until told to stop, or until something breaks.
     async fn serve(&mut self, failures: &mut u32) -> Result<(), Broken> {
         if self.subscription.is_none() {
-            self.producer = self.engine.producer().await?;
             self.take_stock().await?;
             self.subscription = Some(self.join().await?);
         }
         while !self.stopping() {
             let Some(record) = self.queue.pop_front() else {
+                self.pass_markers();
                 self.flush().await?;
                 self.poll().await?;
                 *failures = 0;
@@ -229,8 +241,10 @@ impl Worker {
 
     /// Forgets what is in hand; it will be delivered again.
     fn drop_the_batch(&mut self, in_doubt: bool) {
+        self.producer = None;
         self.subscription = None;
         self.assigned.clear();
+        self.committed.clear();
         self.queue.clear();
         self.tries = None;
         let unsent = !std::mem::take(&mut self.pending).records.is_empty();
@@ -270,16 +284,34 @@ impl Worker {
             Polled::Records(records) => self.queue.extend(records),
             Polled::Revoked(partitions) => self.let_go(&partitions),
             Polled::Assigned(partitions) => {
-                self.assigned.extend(partitions.into_iter().map(|(id, ..)| id));
-                self.catch_up().await?;
+                for (partition, offset, _) in partitions {
+                    self.committed.insert(partition.clone(), offset);
+                    self.assigned.push(partition);
+                }
+                self.own().await?;
+                self.catch_up(Until::Settled).await?;
             }
         }
         Ok(())
     }
 
-    /// Queued records of these partitions are somebody else's now.
+    /// Takes the transactional id of what it was given.
+    async fn own(&mut self) -> Result<(), Broken> {
+        let prefix = self.transactional_prefix();
+        let id = self.assigned.iter().min().map(|at| at.transactional_id(&prefix));
+        let options = TransactionOptions { timeout: limits::TRANSACTION_TIMEOUT };
+        self.producer = match id {
+            Some(id) => Some(self.engine.transactional_producer(&id, options).await?),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Queued records of these partitions are somebody else's now, and so is the transactional id.
     fn let_go(&mut self, partitions: &[TopicPartition]) {
+        self.producer = None;
         self.assigned.retain(|id| !partitions.contains(id));
+        self.committed.retain(|id, _| !partitions.contains(id));
         self.queue.retain(|record| !partitions.contains(&place(record).0));
         self.tries.take_if(|(partition, ..)| partitions.contains(partition));
     }
@@ -333,7 +365,7 @@ impl Worker {
             let service = self.service.name.clone();
             return Err(Broken::Fatal(Error::Wiring { service, problem }));
         }
-        self.catch_up().await
+        self.catch_up(Until::Readable).await
     }
 
     /// The largest record that an output topic takes.
@@ -342,8 +374,8 @@ impl Worker {
     }
 
     /// Reads what this service has written and this instance has not seen.
-    async fn catch_up(&mut self) -> Result<(), Broken> {
-        let mut reading = self.replay.reading(&self.engine, &self.outputs).await?;
+    async fn catch_up(&mut self, until: Until) -> Result<(), Broken> {
+        let mut reading = self.replay.reading(&self.engine, &self.outputs, until).await?;
         while let Some(record) = reading.next().await? {
             if *record.topic == *self.dead_topic {
                 let letter = DeadLetter::from_record(&record)
@@ -354,8 +386,8 @@ impl Worker {
             } else if let Ok(envelope) = Envelope::from_record(&record)
                 && envelope.source == self.service.name
             {
-                if let Some((input, ordinal)) = cause_of(&record, &envelope) {
-                    self.processed.output(input, ordinal);
+                if let Some(input) = cause_of(&record, &envelope) {
+                    self.processed.finish(input);
                 }
                 fold_read(&mut self.service, &record, &envelope).map_err(Broken::Fatal)?;
             }
@@ -370,46 +402,64 @@ impl Worker {
         self.pending.positions.insert(partition, offset + 1);
     }
 
-    /// Appends what is pending, then commits the positions that it allows.
+    /// With nothing left to handle, what is behind the last record is done as well: markers of
+    /// transactions, which would be lag for ever.
+    fn pass_markers(&mut self) {
+        let Some(member) = &self.subscription else { return };
+        for (partition, committed) in &self.committed {
+            let position = member.position(partition).unwrap_or_default();
+            let pending = self.pending.positions.get(partition).unwrap_or(committed);
+            if position > *pending {
+                self.pending.positions.insert(partition.clone(), position);
+            }
+        }
+    }
+
+    /// Commits what is pending: effects and positions in one transaction, positions alone without one.
     async fn flush(&mut self) -> Result<(), Broken> {
         let pending = std::mem::take(&mut self.pending);
+        let offsets: Vec<_> =
+            pending.positions.into_iter().map(|(id, next)| (id, next, None)).collect();
         if !pending.records.is_empty() {
-            self.append(pending.records).await?;
+            let committed = self.transact(pending.records, &offsets).await?;
+            self.replay.appended(&committed);
             self.counts.now.emitted += pending.emitted;
             self.counts.now.dead += pending.dead;
-        }
-        self.counts.show();
-        #[cfg(test)]
-        self.service.crash.here()?;
-        if !pending.positions.is_empty() {
-            let offsets: Vec<_> =
-                pending.positions.into_iter().map(|(id, next)| (id, next, None)).collect();
+        } else if !offsets.is_empty() {
             self.member()?.commit(&offsets).await?;
         }
+        self.counts.show();
+        self.committed.extend(offsets.into_iter().map(|(partition, next, _)| (partition, next)));
         #[cfg(test)]
         self.service.crash.here()?;
         if self.replay.is_full() {
-            self.catch_up().await?;
+            self.catch_up(Until::Readable).await?;
         }
         Ok(())
     }
 
-    /// Appends in a task of its own that holds the membership until the engine has answered.
-    async fn append(&mut self, records: Vec<SentRecord>) -> Result<(), Broken> {
-        let (producer, subscription) = (self.producer.clone(), self.subscription.take());
+    /// One transaction; where its records went.
+    async fn transact(
+        &mut self,
+        records: Vec<SentRecord>,
+        offsets: &[(TopicPartition, i64, Option<String>)],
+    ) -> Result<Vec<Position>, Broken> {
+        let in_doubt = |error| Broken::Engine { error, in_doubt: true };
+        let nobody = || tidings_engine::Error::Unavailable("not a member of the group".into());
+        let (Some(producer), Some(member)) = (&self.producer, &self.subscription) else {
+            return Err(in_doubt(nobody()));
+        };
         #[cfg(test)]
         self.service.crash.here()?;
-        let append = tokio::spawn(async move { (producer.send(records).await, subscription) });
-        let sent = match append.await {
-            Ok((sent, subscription)) => {
-                self.subscription = subscription;
-                sent
-            }
-            Err(error) => Err(tidings_engine::Error::Unavailable(error.to_string())),
-        };
-        let positions = sent.map_err(|error| Broken::Engine { error, in_doubt: true })?;
-        self.replay.appended(&positions);
-        Ok(())
+        let mut transaction = producer.begin().await.map_err(in_doubt)?;
+        let appended = transaction.append(records).await.map_err(in_doubt)?;
+        #[cfg(test)]
+        let mut transaction = self.service.crash.leaving(transaction)?;
+        transaction.commit_offsets(member, offsets).await.map_err(in_doubt)?;
+        #[cfg(test)]
+        let transaction = self.service.crash.leaving(transaction)?;
+        transaction.commit().await.map_err(in_doubt)?;
+        Ok(appended)
     }
 }
 
@@ -418,10 +468,9 @@ fn place(record: &Record) -> (TopicPartition, i64) {
     (TopicPartition { topic: topic.to_string(), partition: *partition }, *offset)
 }
 
-/// Which input an output came from, and which of its outputs it is.
-fn cause_of(record: &Record, envelope: &Envelope) -> Option<(Input, Ordinal)> {
-    let input = Input::of(envelope.causation.as_ref()?.as_str(), record.header(HANDLER)?);
-    Some((input, Ordinal::parse(record.header(OUTPUT)?)?))
+/// Which input an output came from.
+fn cause_of(record: &Record, envelope: &Envelope) -> Option<Input> {
+    Some(Input::of(envelope.causation.as_ref()?.as_str(), record.header(HANDLER)?))
 }
 
 /// Folds one of the service's own events into its states.

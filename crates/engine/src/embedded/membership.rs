@@ -23,9 +23,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::groups::{committed_at, said};
+use super::transactions::EmbeddedTransactions;
 use super::{Embedded, assignor, member_bytes, refusals};
 use crate::limits::{
     HEARTBEAT_INTERVAL_MAX, METADATA_AGE_MAX, REBALANCE_TIMEOUT, TRANSACTION_RETRY_PAUSE,
+    TRANSACTION_TIMEOUT,
 };
 use crate::{Error, Start, SubscribeOptions, TopicPartition};
 
@@ -265,6 +267,7 @@ impl Membership {
 
     /// Where to go on in each partition: as committed, or else at the start that was asked for.
     async fn positions(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<Given>, Unjoined> {
+        self.fence(&partitions).await?;
         let fetched = self.stable_offsets(&partitions).await?;
         let topics: BTreeSet<String> = partitions.iter().map(|at| at.topic.clone()).collect();
         let known = self.engine.describe_known(topics).await?;
@@ -288,6 +291,21 @@ impl Membership {
             Given { at, offset, metadata, end_offset }
         });
         Ok(given.collect())
+    }
+
+    /// Ends what former owners have left open, if that is asked for.
+    async fn fence(&mut self, partitions: &[TopicPartition]) -> Result<(), Unjoined> {
+        let Some(prefix) = self.options.fences.clone() else { return Ok(()) };
+        let mut beaten = Instant::now();
+        for at in partitions {
+            let id = at.transactional_id(&prefix);
+            EmbeddedTransactions::open(&self.engine, &id, TRANSACTION_TIMEOUT).await?;
+            if beaten.elapsed() >= HEARTBEAT_INTERVAL_MAX {
+                self.heartbeat().await?;
+                beaten = Instant::now();
+            }
+        }
+        Ok(())
     }
 
     /// What is committed, once no transaction is about to change it (KIP-447).

@@ -409,6 +409,10 @@ impl EmbeddedSubscription {
         }
     }
 
+    pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition).map(Reading::position)
+    }
+
     pub(crate) fn lag(&self) -> i64 {
         let behind = |reading: &Reading| (reading.end_offset - reading.position()).max(0);
         self.partitions.values().map(behind).sum()

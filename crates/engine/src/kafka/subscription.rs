@@ -12,16 +12,18 @@ use std::time::Duration;
 use rdkafka::consumer::{CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset as Spec, TopicPartitionList};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use super::native::{self, ConsumerQueue, News};
 use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level};
 use super::topics::{add, ends_of};
+use super::transactions::KafkaTransactions;
 use super::{Kafka, Looker, blocking, refusals};
 use crate::limits::{
-    CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL, CLUSTER_METADATA_AGE_MAX,
-    CLUSTER_POLL_INTERVAL_MAX, FETCHED_AHEAD_KILOBYTES_MAX, POLL_RECORDS_MAX,
+    CLUSTER_FENCES_AT_ONCE, CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL,
+    CLUSTER_METADATA_AGE_MAX, CLUSTER_POLL_INTERVAL_MAX, FETCHED_AHEAD_KILOBYTES_MAX,
+    POLL_RECORDS_MAX, TRANSACTION_TIMEOUT,
 };
 use crate::{Error, Isolation, Polled, Record, Start, SubscribeOptions, TopicPartition};
 
@@ -31,6 +33,7 @@ pub(crate) struct KafkaSubscription {
     group: String,
     start: Start,
     isolation: Isolation,
+    fences: Option<String>,
     /// None once it is being closed.
     queue: Option<ConsumerQueue>,
     step: Step,
@@ -117,6 +120,7 @@ impl KafkaSubscription {
             group: group.to_owned(),
             start: options.start,
             isolation: options.isolation,
+            fences: options.fences.clone(),
             queue: Some(queue),
             step: Step::Read,
             taking: None,
@@ -240,6 +244,7 @@ impl KafkaSubscription {
                 group: format!("group {}", self.group),
                 start: self.start,
                 isolation: self.isolation,
+                fences: self.fences.clone(),
             };
             self.taking = Some(tokio::spawn(taking.take(partitions)));
         }
@@ -342,6 +347,10 @@ impl KafkaSubscription {
         }
     }
 
+    pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition).map(|reading| reading.position)
+    }
+
     pub(crate) fn lag(&self) -> i64 {
         let behind = |(at, reading): (&TopicPartition, &Reading)| {
             let known = native::watermarks(self.consumer(), at).map_or(0, |(_, high)| high);
@@ -380,10 +389,12 @@ struct Taking {
     group: String,
     start: Start,
     isolation: Isolation,
+    fences: Option<String>,
 }
 
 impl Taking {
     async fn take(self, partitions: Vec<TopicPartition>) -> Result<Vec<Given>, Error> {
+        self.fence(&partitions).await?;
         let committed = self.committed(&partitions).await?;
         let (isolation, wanted) = (self.isolation, partitions.clone());
         let ends = self.kafka.ask(move |looker| ends_of(looker, &wanted, isolation)).await??;
@@ -411,6 +422,25 @@ impl Taking {
         taken.await?.map_err(|error| refusals::of_error(&group, &error))?;
         given.sort_by(|a, b| a.at.cmp(&b.at));
         Ok(given)
+    }
+
+    /// Ends what former owners have left open, if that is asked for: several at a time, as each takes a
+    /// client of its own.
+    async fn fence(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let Some(prefix) = &self.fences else { return Ok(()) };
+        for some in partitions.chunks(CLUSTER_FENCES_AT_ONCE) {
+            let mut fencing = JoinSet::new();
+            for at in some {
+                let (kafka, id) = (self.kafka.clone(), at.transactional_id(prefix));
+                fencing.spawn(async move {
+                    KafkaTransactions::open(&kafka, &id, TRANSACTION_TIMEOUT).await
+                });
+            }
+            while let Some(fenced) = fencing.join_next().await {
+                fenced.map_err(|stop| Error::Unavailable(stop.to_string()))??;
+            }
+        }
+        Ok(())
     }
 
     async fn committed(&self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, Error> {

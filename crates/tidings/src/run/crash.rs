@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
+use tidings_engine::Transaction;
+
 use super::Broken;
 
 /// Counts the points that are passed; at zero the service is gone.
@@ -18,6 +20,15 @@ impl Crash {
 
     pub(crate) fn after(points: i64) -> Self {
         Self(Arc::new(AtomicI64::new(points)))
+    }
+
+    /// The same with a transaction open, which nobody aborts.
+    pub(super) fn leaving(&self, transaction: Transaction) -> Result<Transaction, Broken> {
+        if let Err(crashed) = self.here() {
+            std::mem::forget(transaction);
+            return Err(crashed);
+        }
+        Ok(transaction)
     }
 
     pub(super) fn here(&self) -> Result<(), Broken> {

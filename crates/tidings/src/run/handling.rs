@@ -22,7 +22,7 @@ use crate::{
     handler::{AnyAttempt, Delivery, Registered},
     limits,
     outcome::{Stop, StopKind},
-    processed::{HANDLER, Input, Ordinal, Progress},
+    processed::{HANDLER, Input, ordinal},
     publisher::{now_ms, record_bytes},
 };
 
@@ -82,8 +82,7 @@ impl Worker {
     ) -> Result<Turn, Broken> {
         let name = self.service.handlers[index].name.clone();
         let input = Input::of(envelope.id.as_str(), &name);
-        let progress = self.processed.progress(input);
-        if progress == Progress::Finished {
+        if self.processed.is_finished(input) {
             // Not those that are done with the record in hand while others are not.
             self.counts.now.duplicates += u64::from(self.tries.is_none());
             return Ok(Turn::Passed);
@@ -99,8 +98,7 @@ impl Worker {
             Ok(attempt) => self.outcome(attempt).await,
             Err(panicked) => Err(panicked),
         };
-        let outputs =
-            outcome.and_then(|emissions| self.outputs(&name, envelope, &progress, emissions));
+        let outputs = outcome.and_then(|emissions| self.outputs(&name, envelope, emissions));
         match outputs {
             Ok(outputs) => {
                 self.emit(&name, envelope, outputs)?;
@@ -155,22 +153,17 @@ impl Worker {
         Stop::failed(format!("the handler panicked: {}", panic_text(panic)))
     }
 
-    /// A handler's outputs as they are appended, except those that are in the log from an earlier
-    /// attempt. Refuses what a topic or one append would not take.
+    /// A handler's outputs as they are appended. Refuses what a topic or one append would not take.
     fn outputs(
         &self,
         handler: &str,
         cause: &Envelope,
-        progress: &Progress,
         emissions: Vec<Emission>,
     ) -> Result<Vec<(Emission, SentRecord)>, Stop> {
         let (now, of) = (now_ms(), u32::try_from(emissions.len()).unwrap_or(u32::MAX));
         let service = &self.service.name;
         let (mut outputs, mut bytes) = (Vec::with_capacity(emissions.len()), 0);
         for (number, emission) in (0..of).zip(emissions) {
-            if matches!(progress, Progress::Partly(seen) if seen.contains(&number)) {
-                continue;
-            }
             let id = Id::derived(&[cause.id.as_str(), service, handler, &number.to_string()]);
             let mut record = emission.clone().into_record(&Stamp {
                 id: &id,
@@ -181,7 +174,7 @@ impl Worker {
                 traceparent: cause.traceparent.as_deref(),
             });
             record.headers.push(Header::text(HANDLER, handler));
-            record.headers.push(Ordinal { number, of }.header());
+            record.headers.push(ordinal(number, of));
             let (size, most) = (record_bytes(&record), self.most_in(emission.topic));
             if size > most {
                 let Emission { topic, event_type, .. } = emission;
@@ -273,7 +266,7 @@ impl Worker {
     ) {
         let known_by = position_id(&record.topic, record.partition, record.offset);
         let input = Input::of(known_by.as_str(), handler.unwrap_or_default());
-        if self.processed.progress(input) == Progress::Finished {
+        if self.processed.is_finished(input) {
             self.counts.now.duplicates += u64::from(self.tries.is_none());
             return;
         }

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use tidings_engine::Header;
-
 use super::*;
 use crate::{Dep, Either, Envelope, Once, Outcome, Received, Service, decode, done};
 
@@ -192,41 +190,4 @@ async fn more_than_a_batch_holds_goes_in_several() {
         .collect();
     let positions = till(&engine).await.publish(events).await.expect("published");
     assert_eq!(positions.iter().map(|p| p.offset).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-}
-
-#[tokio::test]
-async fn outputs_already_in_the_log_are_not_appended_again() {
-    async fn both(event: Received<OrderPlaced>) -> Outcome<(PaymentCompleted, Shipped)> {
-        let order = event.order.clone();
-        done((PaymentCompleted { order: order.clone(), pence: 1 }, Shipped { order }))
-    }
-    let service = || Service::new("payment").on(both);
-    let whole = engine(1).await;
-    place(&whole, &["a"]).await;
-    let running = service().start(&whole).await.expect("started");
-    until(&running, |f| f.emitted == 2).await;
-    running.stop().await.expect("stopped");
-
-    // A crash between two partitions: only the second output of the two is in the log.
-    let torn = engine(1).await;
-    place(&torn, &["a"]).await;
-    let Record { topic, key, value, headers, .. } = records(&whole, "shipments").await.remove(0);
-    let sent = tidings_engine::SentRecord {
-        topic: topic.to_string(),
-        key,
-        value,
-        headers,
-        ..Default::default()
-    };
-    torn.producer().await.expect("a producer").send(vec![sent]).await.expect("appended");
-    let running = service().start(&torn).await.expect("started");
-    let figures = until(&running, |f| f.processed == 1).await;
-    running.stop().await.expect("stopped");
-    assert_eq!((figures.emitted, figures.duplicates), (1, 0));
-    for topic in ["payments", "shipments"] {
-        assert_eq!(ids(&torn, topic).await, ids(&whole, topic).await, "{topic}");
-    }
-    let header = |name: &str, value: &str| Header::text(name, value);
-    let headers = records(&torn, "payments").await.remove(0).headers;
-    assert!(headers.contains(&header("tidings-output", "0/2")), "{headers:?}");
 }

@@ -104,7 +104,7 @@ async fn a_partition_is_given_away_in_the_middle_of_a_batch() {
 
 #[tokio::test]
 async fn a_service_checks_in_between_two_handlers_of_an_event() {
-    /// Says how many payments are in the log.
+    /// Says where the payments in the log end, each with the marker of its transaction.
     async fn ship(event: Received<OrderPlaced>, engine: Dep<Engine>) -> Outcome<Shipped> {
         let payments = engine.offset("payments", 0, Offset::Latest).await?;
         done(Shipped { order: format!("{} of {payments}", event.order) })
@@ -120,5 +120,32 @@ async fn a_service_checks_in_between_two_handlers_of_an_event() {
     let shipped = records(&engine, "shipments").await;
     let shipped = shipped.iter().map(|r| crate::decode::<Shipped>(r).expect("decodes"));
     let shipped: Vec<String> = shipped.map(|shipped| shipped.order.clone()).collect();
-    assert_eq!(shipped, ["a of 1", "b of 2"]);
+    assert_eq!(shipped, ["a of 2", "b of 4"]);
+}
+
+#[tokio::test]
+async fn an_instance_that_was_taken_for_dead_appends_nothing() {
+    type Gate = Arc<tokio::sync::Semaphore>;
+    async fn gated(event: Received<OrderPlaced>, gate: Dep<Gate>) -> Outcome<PaymentCompleted> {
+        gate.acquire().await?.forget();
+        done(PaymentCompleted { order: event.order.clone(), pence: event.pence })
+    }
+    let engine = engine(2).await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    place(&engine, &names).await;
+    let gate = Gate::new(tokio::sync::Semaphore::new(3));
+    let service = Service::new("payment").on_named("charge", gated).with(Arc::clone(&gate));
+    let running = service.start(&engine).await.expect("started");
+    eventually(async || gate.available_permits() == 0).await;
+    // What whoever is given its partitions does first.
+    let id = tidings_engine::TopicPartition { topic: "orders".into(), partition: 0 };
+    let (id, options) = (id.transactional_id("payment."), Default::default());
+    engine.transactional_producer(&id, options).await.expect("the id");
+    gate.add_permits(100);
+    until(&running, |f| f.rejoined == 1).await;
+    assert_eq!(ids(&engine, "payments").await.len(), 0, "three were handled, none is there");
+    eventually(async || all_committed(&engine, "payment").await).await;
+    running.stop().await.expect("stopped");
+    let ids = ids(&engine, "payments").await;
+    assert_eq!((ids.len(), ids.values().max()), (names.len(), Some(&1)));
 }
