@@ -72,9 +72,12 @@ pub const RESUBSCRIBE_FIRST: Duration = Duration::from_millis(50);
 /// See [`RESUBSCRIBE_FIRST`].
 pub const RESUBSCRIBE_MAX: Duration = Duration::from_secs(5);
 
+/// Causes and chains of causes in a dead letter: its own, and two of each family of headers.
+const CAUSES: usize = 7;
+
 const _: () = assert!(PENDING_BYTES_MAX + INPUT_OUTPUT_BYTES_MAX < 1_048_588);
-const _: () = assert!(DEAD_LETTER_BYTES_MAX + 4 * CAUSE_BYTES_MAX < 1_048_588);
-const _: () = assert!(4 * CAUSE_BYTES_MAX < DEAD_TOPIC_RECORD_BYTES_MIN);
+const _: () = assert!(DEAD_LETTER_BYTES_MAX + CAUSES * CAUSE_BYTES_MAX < 1_048_588);
+const _: () = assert!(CAUSES * CAUSE_BYTES_MAX < DEAD_TOPIC_RECORD_BYTES_MIN);
 const _: () = assert!(RESUBSCRIBE_FIRST.as_millis() < RESUBSCRIBE_MAX.as_millis());
 const _: () = assert!(HANDLER_TIMEOUT.as_secs() <= HANDLER_TIMEOUT_MAX.as_secs());
 const _: () = assert!(

@@ -1,7 +1,7 @@
 //! Dead letters, counted by cause.
 //!
 //! A topic holds dead letters by its name: `<service>.dead` as the SDK writes them, `-dlt` and
-//! `.DLT` as Spring Kafka does. Causes are told apart with their numbers left out, so that "line 3
+//! `.DLT` as Spring Kafka does, `-dlq`. The letters may be Spring's, Connect's and Streams' as well. Causes are told apart with their numbers left out, so that "line 3
 //! has quantity -1" and "line 9 has quantity -2" are one cause. Bounded by
 //! [`DEAD_CAUSES_MAX`](crate::limits::DEAD_CAUSES_MAX) and [`DEAD_KEPT`](crate::limits::DEAD_KEPT).
 
@@ -47,6 +47,13 @@ pub(crate) struct Original {
 impl DeadLine {
     pub(crate) fn of(record: &Record) -> Self {
         let text = |name| record.header(name).map(|text| shortened(text, CAUSE_CHARS_MAX));
+        let (mut original, mut service, mut cause) = (None, None, None);
+        if let Some(letter) = DeadLetter::from_record(record) {
+            let DeadLetter { topic, partition, offset, .. } = letter;
+            original = Some(Original { topic, partition, offset });
+            service = letter.service.map(|name| shortened(&name, CAUSE_CHARS_MAX));
+            cause = Some(shortened(&letter.cause, CAUSE_CHARS_MAX));
+        }
         Self {
             time: Moment(record.timestamp),
             topic: record.topic.to_string(),
@@ -54,14 +61,14 @@ impl DeadLine {
             offset: record.offset,
             key: record.key.as_deref().map(|key| Payload::of(Some(key)).preview()),
             r#type: text("ce_type"),
-            service: text("tidings-dead-service")
-                .or_else(|| text("kafka_dlt-original-consumer-group")),
+            service: service.or_else(|| text("tidings-dead-service")),
             kind: text("tidings-dead-kind"),
             attempts: text("tidings-dead-attempts"),
-            cause: text("tidings-dead-cause")
-                .or_else(|| text("kafka_dlt-exception-message"))
+            cause: cause
+                .filter(|cause| !cause.is_empty())
+                .or_else(|| text("tidings-dead-cause"))
                 .unwrap_or_else(|| "no cause was given".to_owned()),
-            original: original(record),
+            original,
         }
     }
 
@@ -70,18 +77,6 @@ impl DeadLine {
         let name = self.r#type.as_deref().unwrap_or_default();
         name.rsplit('.').next().unwrap_or(name)
     }
-}
-
-/// Spring writes partition and offset as big-endian integers.
-fn original(record: &Record) -> Option<Original> {
-    let bytes = |name: &str| {
-        record.headers.iter().find(|h| h.name == name).and_then(|h| h.value.as_deref())
-    };
-    Some(Original {
-        topic: record.header("kafka_dlt-original-topic")?.to_owned(),
-        partition: i32::from_be_bytes(bytes("kafka_dlt-original-partition")?.try_into().ok()?),
-        offset: i64::from_be_bytes(bytes("kafka_dlt-original-offset")?.try_into().ok()?),
-    })
 }
 
 /// Why a record is a dead letter, on its own page.
@@ -272,39 +267,48 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_says_where_it_was() {
-        let mut record = Record {
-            topic: "orders-dlt".into(),
-            partition: 0,
-            offset: 1,
-            timestamp: 5,
-            key: None,
-            value: None,
-            headers: vec![
-                Header::text("kafka_dlt-original-topic", "orders"),
-                Header::text("kafka_dlt-exception-message", "boom"),
-                Header {
-                    name: "kafka_dlt-original-partition".into(),
-                    value: Some(Bytes::from_static(&[0, 0, 0, 3])),
-                },
-                Header {
-                    name: "kafka_dlt-original-offset".into(),
-                    value: Some(Bytes::from_static(&[0, 0, 0, 0, 0, 0, 1, 0])),
-                },
-            ],
+    fn a_letter_says_where_it_was_whoever_wrote_it() {
+        let spring = |name: &str, bytes: &'static [u8]| Header {
+            name: format!("kafka_dlt-{name}"),
+            value: Some(Bytes::from_static(bytes)),
         };
-        let line = DeadLine::of(&record);
-        assert_eq!(line.cause, "boom");
-        assert_eq!(
-            line.original,
-            Some(Original { topic: "orders".into(), partition: 3, offset: 256 })
-        );
-        record.headers.pop();
-        assert_eq!(DeadLine::of(&record).original, None);
-        assert!(
-            is_dead_topic("orders-dlt")
-                && is_dead_topic("order.dead")
-                && !is_dead_topic("deadline")
-        );
+        let text = |name: &str, value: &str| Header::text(name, value);
+        let of_spring = vec![
+            spring("original-topic", b"orders"),
+            spring("exception-message", b"boom"),
+            spring("original-partition", &[0, 0, 0, 3]),
+            spring("original-offset", &[0, 0, 0, 0, 0, 0, 1, 0]),
+        ];
+        let of_connect = vec![
+            text("__connect.errors.topic", "orders"),
+            text("__connect.errors.exception.message", "boom"),
+            text("__connect.errors.partition", "3"),
+            text("__connect.errors.offset", "256"),
+        ];
+        let of_streams = vec![
+            text("__streams.errors.topic", "orders"),
+            text("__streams.errors.message", "boom"),
+            text("__streams.errors.partition", "3"),
+            text("__streams.errors.offset", "256"),
+        ];
+        for headers in [of_spring, of_connect, of_streams] {
+            let mut record = Record {
+                topic: "orders-dlt".into(),
+                partition: 0,
+                offset: 1,
+                timestamp: 5,
+                key: None,
+                value: None,
+                headers,
+            };
+            let line = DeadLine::of(&record);
+            let original = Original { topic: "orders".into(), partition: 3, offset: 256 };
+            assert_eq!((line.cause.as_str(), line.original), ("boom", Some(original)));
+            record.headers.pop();
+            assert_eq!(DeadLine::of(&record).original, None);
+        }
+        for (name, is_one) in [("orders-dlt", true), ("order.dead", true), ("deadline", false)] {
+            assert_eq!(is_dead_topic(name), is_one, "{name}");
+        }
     }
 }

@@ -1,28 +1,17 @@
 //! Dead letters: the original record, with headers that say why it was given up.
 //!
-//! Written are the headers of Spring Kafka's dead-letter family (`kafka_dlt-…`: partition 4 bytes,
-//! offset and timestamp 8 bytes, big-endian; the rest text), so tools that know it read ours, and
-//! `tidings-dead-…` beside them. Read are both, also letters that only Spring wrote.
+//! Written are the headers of Spring Kafka, Kafka Connect and Kafka Streams ([`families`]), so tools that
+//! know one of them read ours, and `tidings-dead-…` beside them. Read are letters of any of these.
 //! Headers of an earlier death are replaced, so a letter does not grow from death to death.
+
+mod families;
 
 use bytes::Bytes;
 use tidings_engine::{Header, Record, SentRecord};
 
 use crate::{Id, limits, outcome::Stop, processed::Input, publisher::record_bytes};
 
-const SPRING: &str = "kafka_dlt-";
-const OWN: &str = "tidings-dead-";
-
-const TOPIC: &str = "kafka_dlt-original-topic";
-const PARTITION: &str = "kafka_dlt-original-partition";
-const OFFSET: &str = "kafka_dlt-original-offset";
-const TIMESTAMP: &str = "kafka_dlt-original-timestamp";
-const TIMESTAMP_TYPE: &str = "kafka_dlt-original-timestamp-type";
-const GROUP: &str = "kafka_dlt-original-consumer-group";
-const EXCEPTION: &str = "kafka_dlt-exception-fqcn";
-const MESSAGE: &str = "kafka_dlt-exception-message";
-const STACKTRACE: &str = "kafka_dlt-exception-stacktrace";
-
+const OWN_PREFIX: &str = "tidings-dead-";
 const DEAD_ID: &str = "tidings-dead-id";
 const KIND: &str = "tidings-dead-kind";
 const CAUSE: &str = "tidings-dead-cause";
@@ -55,6 +44,14 @@ impl DeadKind {
         }
     }
 
+    /// As Kafka Connect calls where a record failed.
+    fn stage(self) -> &'static str {
+        match self {
+            Self::Rejected | Self::Failed => "TASK_PUT",
+            Self::Undecodable => "VALUE_CONVERTER",
+        }
+    }
+
     fn exception(self) -> &'static str {
         match self {
             Self::Rejected => "tidings.Rejected",
@@ -66,7 +63,8 @@ impl DeadKind {
 
 /// A dead letter as read from a dead-letter topic.
 ///
-/// What only Tidings writes is optional: a letter of Spring Kafka has none of it.
+/// Letters of Spring Kafka, of Kafka Connect (with `errors.deadletterqueue.context.headers.enable`) and of
+/// Kafka Streams are read as well. What only Tidings writes is optional: they have none of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The letter's own id, derived: the same when the same event dies again in the same handler.
@@ -110,21 +108,22 @@ impl DeadLetter {
     pub fn from_record(record: &Record) -> Option<Self> {
         let text = |name| record.header(name).map(str::to_owned);
         let kind = record.header(KIND);
-        let is_original = |h: &&Header| !h.name.starts_with(SPRING) && !h.name.starts_with(OWN);
+        let read = families::Read::of(record)?;
+        let is_original = |header: &&Header| families::is_original(header);
         Some(Self {
             id: text(DEAD_ID).map(Id::from),
             kind: DeadKind::ALL.into_iter().find(|k| Some(k.as_str()) == kind),
-            cause: text(CAUSE).or_else(|| text(MESSAGE)).unwrap_or_default(),
+            cause: text(CAUSE).or(read.message).unwrap_or_default(),
             attempts: record.header(ATTEMPTS).and_then(|n| n.parse().ok()),
-            service: text(SERVICE).or_else(|| text(GROUP)),
+            service: text(SERVICE).or(read.group),
             handler: text(HANDLER),
             causation: text(CAUSATION).map(Id::from),
-            topic: text(TOPIC)?,
-            partition: i32::from_be_bytes(raw(record, PARTITION)?),
-            offset: i64::from_be_bytes(raw(record, OFFSET)?),
-            timestamp: raw(record, TIMESTAMP).map(i64::from_be_bytes),
-            exception: text(EXCEPTION),
-            stacktrace: text(STACKTRACE),
+            topic: read.topic,
+            partition: read.partition,
+            offset: read.offset,
+            timestamp: read.timestamp,
+            exception: read.exception,
+            stacktrace: read.stacktrace,
             truncated: record.header(TRUNCATED).is_some(),
             key: record.key.clone(),
             value: record.value.clone(),
@@ -144,11 +143,6 @@ impl DeadLetter {
         };
         Some(Input::of(id.as_str(), handler))
     }
-}
-
-fn raw<const N: usize>(record: &Record, name: &str) -> Option<[u8; N]> {
-    let header = record.headers.iter().find(|h| h.name == name)?;
-    header.value.as_deref()?.try_into().ok()
 }
 
 /// The id of what has none: derived from where it is.
@@ -208,24 +202,21 @@ impl Death<'_> {
             Some((name, chain)) => (name.as_str(), cut(chain)),
             None => (self.kind.exception(), cause),
         };
-        let bytes = |name: &str, value: &[u8]| Header {
-            name: name.to_owned(),
-            value: Some(Bytes::copy_from_slice(value)),
+        let said = families::Said {
+            topic,
+            partition: *partition,
+            offset: *offset,
+            timestamp: *timestamp,
+            group: self.service,
+            exception,
+            message: cause,
+            stacktrace: chain,
+            stage: self.kind.stage(),
         };
-        let original = headers
-            .iter()
-            .filter(|h| with_original && !h.name.starts_with(SPRING) && !h.name.starts_with(OWN));
+        let original = headers.iter().filter(|h| with_original && families::is_original(h));
         let mut all: Vec<Header> = original.cloned().collect();
+        all.extend(said.headers());
         all.extend([
-            Header::text(TOPIC, topic),
-            bytes(PARTITION, &partition.to_be_bytes()),
-            bytes(OFFSET, &offset.to_be_bytes()),
-            bytes(TIMESTAMP, &timestamp.to_be_bytes()),
-            Header::text(TIMESTAMP_TYPE, "CreateTime"),
-            Header::text(GROUP, self.service),
-            Header::text(EXCEPTION, exception),
-            Header::text(MESSAGE, cause),
-            Header::text(STACKTRACE, chain),
             Header::text(DEAD_ID, id),
             Header::text(KIND, self.kind.as_str()),
             Header::text(CAUSE, cause),
