@@ -40,6 +40,8 @@ pub(crate) enum Command {
     /// Verify, list and repair a data directory's files
     #[command(subcommand)]
     Log(Log),
+    /// Copy topics and groups' positions from one log to another, and verify them
+    Copy(Copy),
 }
 
 /// Where the cluster is and what the answer looks like.
@@ -251,6 +253,33 @@ pub(crate) enum Log {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Form,
     },
+}
+
+/// Copy topics and the positions of groups, exactly once: a copy that was interrupted goes on when it is run
+/// again, and running it again brings what has come since
+#[derive(Args, Debug)]
+pub(crate) struct Copy {
+    /// Where from: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) from: String,
+    /// Where to, likewise; a directory that is not there is made
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) to: String,
+    /// Only topics of this name, with * for any text; may be repeated [default: all but internal ones]
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) topic: Vec<String>,
+    /// Only positions of groups of this name, likewise [default: all]
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) group: Vec<String>,
+    /// Copy nothing: only compare what has been copied
+    #[arg(long)]
+    pub(crate) verify_only: bool,
+    /// Copy nothing: only say what would be done
+    #[arg(long, conflicts_with = "verify_only")]
+    pub(crate) dry_run: bool,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
 }
 
 /// Which partitions are meant.

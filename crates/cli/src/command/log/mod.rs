@@ -1,7 +1,6 @@
 //! `tidings log`: verify, dump and repair the files of a data directory, without a node.
 
 mod dump;
-mod progress;
 mod repair;
 mod verify;
 

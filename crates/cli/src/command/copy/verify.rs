@@ -1,0 +1,440 @@
+//! Compares what was copied: both sides are read again, and each record of the source is held against the
+//! one that its note says it became.
+//!
+//! Retention and compaction may have taken records from either side since, and that is no difference where it
+//! is theirs to take:
+//! - gone at the source: its record is at the target, and a note says that it was copied.
+//! - gone at the target: below its first offset, and older than the source's own retention allows; or, in a
+//!   compacted topic, a later record there has the same key, or it is a tombstone older than
+//!   `delete.retention.ms`.
+//!
+//! Everything else is a difference. Keys whose later record is still to come are remembered by their hash, at
+//! most [`COPY_KEYS_MAX`]; where there are more, the partition is read several times, each time for a part of the
+//! keys.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tidings_engine::{Engine, Offset, Record, TopicPartition};
+use tokio::task::JoinSet;
+
+use super::carry::size_of;
+use super::map::Map;
+use super::notes::{Noticed, Step};
+use super::{Sides, limit, within};
+use crate::failure::Failure;
+use crate::limits::{COPY_DIFFERENCES_TOLD, COPY_KEYS_MAX, COPY_PARTITIONS_AT_ONCE};
+use crate::place::failed;
+use crate::progress::Progress;
+
+/// What the comparison of a partition has shown. Counts are of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Verdict {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    /// Of the source, up to where it was copied.
+    pub(super) source_records: u64,
+    pub(super) target_records: u64,
+    /// Over time, key, value and headers of the records that both have, in their order.
+    pub(super) source_checksum: String,
+    pub(super) target_checksum: String,
+    /// Taken by retention or compaction since.
+    pub(super) gone_at_source: u64,
+    pub(super) gone_at_target: u64,
+    /// The differences: not at the target, not as at the source, and at the target although not copied.
+    pub(super) missing: u64,
+    pub(super) differing: u64,
+    pub(super) foreign: u64,
+    /// The first of them.
+    pub(super) differences: Vec<String>,
+}
+
+impl Verdict {
+    pub(super) fn is_same(&self) -> bool {
+        self.missing + self.differing + self.foreign == 0
+            && self.source_checksum == self.target_checksum
+    }
+
+    fn tell(&mut self, difference: String) {
+        if self.differences.len() < COPY_DIFFERENCES_TOLD {
+            self.differences.push(difference);
+        }
+    }
+}
+
+/// What a topic's own upkeep may take.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    now_ms: i64,
+    /// Of the source; none when it keeps records of any age.
+    retention_ms: Option<i64>,
+    /// The source may take records for their size.
+    by_size: bool,
+    compacted: bool,
+    tombstones_ms: i64,
+}
+
+/// Keys of which a later record has to come.
+#[derive(Debug, Default)]
+struct Awaited {
+    keys: HashMap<u64, u64>,
+    /// This round is about the keys whose hash is `round` modulo `rounds`.
+    round: u64,
+    rounds: u64,
+}
+
+struct Comparing {
+    sides: Arc<Sides>,
+    left: Mutex<VecDeque<(TopicPartition, Vec<Step>)>>,
+    rules: HashMap<String, Rules>,
+    progress: Mutex<Progress>,
+    verdicts: Mutex<Vec<Verdict>>,
+}
+
+/// Compares every partition of which something has been copied, sorted.
+pub(super) async fn verify(sides: &Arc<Sides>, noticed: &Noticed) -> Result<Vec<Verdict>, Failure> {
+    let mut rules = HashMap::new();
+    let topics: HashSet<&String> = noticed.steps.keys().map(|at| &at.topic).collect();
+    for topic in topics {
+        rules.insert(topic.clone(), Rules::of(sides, topic).await?);
+    }
+    let partitions: VecDeque<_> =
+        noticed.steps.iter().map(|(at, steps)| (at.clone(), steps.clone())).collect();
+    let records = partitions.iter().flat_map(|(_, steps)| steps);
+    let total = records.map(|step| u64::try_from(step.target.1 - step.target.0).unwrap_or(0)).sum();
+    let comparing = Arc::new(Comparing {
+        sides: Arc::clone(sides),
+        left: Mutex::new(partitions),
+        rules,
+        progress: Mutex::new(Progress::told(total)),
+        verdicts: Mutex::default(),
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..COPY_PARTITIONS_AT_ONCE {
+        let comparing = Arc::clone(&comparing);
+        workers.spawn(async move { comparing.work().await });
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended.map_err(|e| Failure::failed("the comparison has stopped").why(e))??;
+    }
+    let mut verdicts =
+        std::mem::take(&mut *comparing.verdicts.lock().unwrap_or_else(PoisonError::into_inner));
+    verdicts.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    Ok(verdicts)
+}
+
+impl Rules {
+    async fn of(sides: &Sides, topic: &str) -> Result<Self, Failure> {
+        let unseen = |error| failed(format!("the configuration of {topic} cannot be seen"), &error);
+        let at_source = sides.source.topic_configs(topic).await.map_err(unseen)?;
+        let at_target = sides.target.topic_configs(topic).await.map_err(unseen)?;
+        let value = |configs: &[tidings_engine::Config], name: &str| {
+            let config = configs.iter().find(|config| config.name == name);
+            config.and_then(|config| config.value.clone()).unwrap_or_default()
+        };
+        let number = |configs, name| value(configs, name).parse::<i64>().unwrap_or(-1);
+        let deletes = value(&at_source, "cleanup.policy").contains("delete");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            now_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            retention_ms: Some(number(&at_source, "retention.ms"))
+                .filter(|retention| deletes && *retention >= 0),
+            by_size: deletes && number(&at_source, "retention.bytes") >= 0,
+            compacted: value(&at_target, "cleanup.policy").contains("compact"),
+            tombstones_ms: number(&at_target, "delete.retention.ms").max(0),
+        })
+    }
+
+    fn may_expire(&self, record: &Record) -> bool {
+        let age = self.now_ms.saturating_sub(record.timestamp);
+        self.by_size || self.retention_ms.is_some_and(|retention| age >= retention)
+    }
+
+    fn may_take_tombstone(&self, record: &Record) -> bool {
+        let age = self.now_ms.saturating_sub(record.timestamp);
+        self.compacted && record.value.is_none() && age >= self.tombstones_ms
+    }
+}
+
+impl Awaited {
+    fn of_round(round: u64, rounds: u64) -> Self {
+        Self { keys: HashMap::new(), round, rounds }
+    }
+
+    fn hash(&self, key: &[u8]) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let hash = hasher.finish();
+        (hash % self.rounds == self.round).then_some(hash)
+    }
+
+    /// False when there are too many.
+    fn await_later(&mut self, key: &[u8]) -> bool {
+        let Some(hash) = self.hash(key) else { return true };
+        *self.keys.entry(hash).or_default() += 1;
+        self.keys.len() <= COPY_KEYS_MAX
+    }
+
+    /// How many it was awaited for.
+    fn came(&mut self, key: &[u8]) -> u64 {
+        if self.keys.is_empty() {
+            return 0;
+        }
+        self.hash(key).and_then(|hash| self.keys.remove(&hash)).unwrap_or(0)
+    }
+}
+
+impl Comparing {
+    async fn work(&self) -> Result<(), Failure> {
+        loop {
+            let next = self.left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some((at, steps)) = next else { return Ok(()) };
+            let verdict = self.partition(&at, &steps).await?;
+            self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(verdict);
+        }
+    }
+
+    async fn partition(&self, at: &TopicPartition, steps: &[Step]) -> Result<Verdict, Failure> {
+        let mut rounds = 1;
+        'again: loop {
+            let mut whole: Option<Verdict> = None;
+            for round in 0..rounds {
+                let Some(verdict) = self.round(at, steps, Awaited::of_round(round, rounds)).await?
+                else {
+                    rounds *= MORE_ROUNDS;
+                    continue 'again;
+                };
+                // Each round sees the same records, and decides about its own keys.
+                match &mut whole {
+                    None => whole = Some(verdict),
+                    Some(whole) => {
+                        whole.gone_at_target += verdict.gone_at_target;
+                        whole.missing += verdict.missing;
+                        verdict.differences.into_iter().for_each(|told| whole.tell(told));
+                    }
+                }
+            }
+            return Ok(whole.unwrap_or_default());
+        }
+    }
+
+    /// None when more keys are awaited than are remembered.
+    async fn round(
+        &self,
+        at: &TopicPartition,
+        steps: &[Step],
+        awaited: Awaited,
+    ) -> Result<Option<Verdict>, Failure> {
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
+            return Ok(Some(Verdict::default()));
+        };
+        let starts = (start(&self.sides.source, at).await?, start(&self.sides.target, at).await?);
+        let counts = awaited.round == 0;
+        let mut pair = Pair {
+            source: Cursor::of(&self.sides.source, at, first.source.0.max(starts.0), last.source.1),
+            target: Cursor::of(&self.sides.target, at, first.target.0.max(starts.1), last.target.1),
+            target_start: starts.1,
+            map: Map::of(&self.sides.notes, steps),
+            rules: self.rules[&at.topic],
+            awaited,
+            checksums: (0, 0),
+            verdict: Verdict {
+                topic: at.topic.clone(),
+                partition: at.partition,
+                ..Verdict::default()
+            },
+        };
+        let name = at.to_string();
+        while let Some(record) = pair.source.next().await? {
+            let size = size_of(&record) as u64;
+            if !pair.compare(&record).await? {
+                return Ok(None);
+            }
+            if counts {
+                let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.add(1, 2 * size, &name);
+            }
+        }
+        pair.end().await.map(Some)
+    }
+}
+
+/// By how much the keys are divided further when there are too many.
+const MORE_ROUNDS: u64 = 4;
+
+async fn start(engine: &Engine, at: &TopicPartition) -> Result<i64, Failure> {
+    let first = engine.offset(&at.topic, at.partition, Offset::Earliest).await;
+    first.map_err(|error| failed(format!("{at} has no beginning"), &error))
+}
+
+/// A partition on both sides.
+struct Pair<'v> {
+    source: Cursor<'v>,
+    target: Cursor<'v>,
+    target_start: i64,
+    map: Map<'v>,
+    rules: Rules,
+    awaited: Awaited,
+    checksums: (u32, u32),
+    verdict: Verdict,
+}
+
+impl Pair<'_> {
+    /// False when more keys are awaited than are remembered.
+    async fn compare(&mut self, record: &Record) -> Result<bool, Failure> {
+        self.verdict.source_records += 1;
+        let Some(wanted) = self.map.exact(record.offset).await? else {
+            let offset = record.offset;
+            self.miss(format!("source offset {offset}: no note says where it went"));
+            return Ok(true);
+        };
+        while let Some(there) = self.target.peek().await? {
+            if there.offset >= wanted {
+                break;
+            }
+            self.pass().await?;
+        }
+        let there = match self.target.peek().await? {
+            Some(there) if there.offset == wanted => self.target.next().await?,
+            _ => None,
+        };
+        let Some(there) = there else { return Ok(self.missing(record, wanted)) };
+        self.verdict.target_records += 1;
+        self.verdict.gone_at_target += self.awaited.came(there.key.as_deref().unwrap_or_default());
+        self.checksums.0 = checksum(self.checksums.0, record);
+        self.checksums.1 = checksum(self.checksums.1, &there);
+        if !is_same(record, &there) {
+            self.verdict.differing += 1;
+            let (offset, wanted) = (record.offset, there.offset);
+            self.verdict.tell(format!("source offset {offset} is not target offset {wanted}"));
+        }
+        Ok(true)
+    }
+
+    /// A record of the target that none of the source belongs to.
+    async fn pass(&mut self) -> Result<(), Failure> {
+        let Some(there) = self.target.next().await? else { return Ok(()) };
+        self.verdict.target_records += 1;
+        self.verdict.gone_at_target += self.awaited.came(there.key.as_deref().unwrap_or_default());
+        if self.map.holds(there.offset) {
+            self.verdict.gone_at_source += 1;
+        } else {
+            self.verdict.foreign += 1;
+            self.verdict.tell(format!("target offset {}: not of this copy", there.offset));
+        }
+        Ok(())
+    }
+
+    fn missing(&mut self, record: &Record, wanted: i64) -> bool {
+        let expired = wanted < self.target_start && self.rules.may_expire(record);
+        let counts = self.awaited.round == 0;
+        if expired || self.rules.may_take_tombstone(record) {
+            self.verdict.gone_at_target += u64::from(counts);
+            return true;
+        }
+        match &record.key {
+            Some(key) if self.rules.compacted => self.awaited.await_later(key),
+            _ => {
+                let offset = record.offset;
+                self.miss(format!("source offset {offset}: not at target offset {wanted}"));
+                true
+            }
+        }
+    }
+
+    /// The first round is about everything but keys.
+    fn miss(&mut self, what: String) {
+        if self.awaited.round == 0 {
+            self.verdict.missing += 1;
+            self.verdict.tell(what);
+        }
+    }
+
+    /// Whoever has written to the target since may have superseded what was copied.
+    async fn look_further(&mut self) -> Result<(), Failure> {
+        if self.awaited.keys.is_empty() {
+            return Ok(());
+        }
+        let at = &self.target.at;
+        let end = self.target.engine.offset(&at.topic, at.partition, Offset::Latest).await;
+        self.target.end = end.map_err(|error| failed(format!("{at} has no end"), &error))?;
+        while let Some(there) = self.target.next().await? {
+            let came = self.awaited.came(there.key.as_deref().unwrap_or_default());
+            self.verdict.gone_at_target += came;
+        }
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<Verdict, Failure> {
+        while self.target.peek().await?.is_some() {
+            self.pass().await?;
+        }
+        self.look_further().await?;
+        let unsettled: u64 = self.awaited.keys.values().sum();
+        if unsettled > 0 {
+            self.verdict.missing += unsettled;
+            self.verdict.tell(format!(
+                "{unsettled} records of {} keys: neither they nor later ones are at the target",
+                self.awaited.keys.len()
+            ));
+        }
+        let (source, target) = self.checksums;
+        self.verdict.source_checksum = format!("{source:08x}");
+        self.verdict.target_checksum = format!("{target:08x}");
+        Ok(self.verdict)
+    }
+}
+
+fn is_same(a: &Record, b: &Record) -> bool {
+    a.timestamp == b.timestamp && a.key == b.key && a.value == b.value && a.headers == b.headers
+}
+
+/// CRC32C over what was before and each part of the record with its length.
+fn checksum(before: u32, record: &Record) -> u32 {
+    let mut sum = crc32c::crc32c_append(before, &record.timestamp.to_be_bytes());
+    let mut part = |bytes: Option<&[u8]>| {
+        let length = bytes.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+        sum = crc32c::crc32c_append(sum, &length.to_be_bytes());
+        sum = crc32c::crc32c_append(sum, bytes.unwrap_or_default());
+    };
+    part(record.key.as_deref());
+    part(record.value.as_deref());
+    for header in &record.headers {
+        part(Some(header.name.as_bytes()));
+        part(header.value.as_deref());
+    }
+    sum
+}
+
+/// The records of a partition, one after the other.
+struct Cursor<'v> {
+    engine: &'v Engine,
+    at: TopicPartition,
+    next: i64,
+    end: i64,
+    read: VecDeque<Record>,
+}
+
+impl<'v> Cursor<'v> {
+    fn of(engine: &'v Engine, at: &TopicPartition, next: i64, end: i64) -> Self {
+        Self { engine, at: at.clone(), next, end, read: VecDeque::new() }
+    }
+
+    async fn peek(&mut self) -> Result<Option<&Record>, Failure> {
+        while self.read.is_empty() && self.next < self.end {
+            let TopicPartition { topic, partition } = &self.at;
+            let read = within(self.engine, topic, *partition, self.next, limit()).await?;
+            self.next = read.next;
+            self.read = read.records.into();
+        }
+        Ok(self.read.front().filter(|record| record.offset < self.end))
+    }
+
+    async fn next(&mut self) -> Result<Option<Record>, Failure> {
+        let there = self.peek().await?.is_some();
+        Ok(if there { self.read.pop_front() } else { None })
+    }
+}
