@@ -34,14 +34,6 @@ impl Place {
         Self::Directory(PathBuf::from(path.unwrap_or(said)))
     }
 
-    /// For people; a cluster's URL holds no secret.
-    pub(crate) fn shown(&self) -> String {
-        match self {
-            Self::Cluster(url) => url.clone(),
-            Self::Directory(path) => path.display().to_string(),
-        }
-    }
-
     pub(crate) async fn open(&self, absent: Absent) -> Result<Engine, Failure> {
         match self {
             Self::Cluster(url) => {

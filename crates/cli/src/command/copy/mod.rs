@@ -48,6 +48,10 @@ struct Sides {
 
 pub(crate) async fn copy(said: Copy) -> Result<ExitCode, Failure> {
     let (from, to) = (Place::of(&said.from), Place::of(&said.to));
+    if from == to {
+        return Err(Failure::new(Exit::Usage, "source and target are the same log")
+            .hint("another --to URL or DIR"));
+    }
     let source = from.open(Absent::Refused).await?;
     let target = match open_target(&said, &to).await {
         Ok(target) => target,

@@ -149,8 +149,7 @@ fn copied_text(copied: &Copied) -> String {
             text += &format!("group {}: its positions are not set: {why}\n", group.name);
         }
     }
-    let seconds = copied.took.as_secs_f64();
-    text += &format!("copied {records} records, {} in {seconds:.1} s\n", megabytes(bytes));
+    text += &format!("copied {records} records, {}\n", pace(bytes, copied.took));
     text += &summary(&copied.verdicts);
     if since > 0 {
         text += &format!("{since} offsets have come since it began: run it again for them\n");
@@ -158,8 +157,13 @@ fn copied_text(copied: &Copied) -> String {
     text
 }
 
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+/// `12.3 MB in 4.5 s (2.7 MB/s)`.
+fn pace(bytes: u64, took: Duration) -> String {
+    let tenths = |bytes: u64| format!("{}.{}", bytes / 1_000_000, bytes % 1_000_000 / 100_000);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate = bytes.saturating_mul(1000) / took_ms;
+    let seconds = took.as_secs_f64();
+    format!("{} MB in {seconds:.1} s ({} MB/s)", tenths(bytes), tenths(rate))
 }
 
 fn summary(verdicts: &[Verdict]) -> String {

@@ -231,12 +231,13 @@ impl Comparing {
         let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
             return Ok(Some(Verdict::default()));
         };
-        let starts = (start(&self.sides.source, at).await?, start(&self.sides.target, at).await?);
         let counts = awaited.round == 0;
+        let target = ends(&self.sides.target, at).await?;
+        let source = (first.source.0, last.source.1);
         let mut pair = Pair {
-            source: Cursor::of(&self.sides.source, at, first.source.0.max(starts.0), last.source.1),
-            target: Cursor::of(&self.sides.target, at, first.target.0.max(starts.1), last.target.1),
-            target_start: starts.1,
+            source: Cursor::within(&self.sides.source, at, source).await?,
+            target: Cursor::within(&self.sides.target, at, (first.target.0, last.target.1)).await?,
+            target_start: target.0,
             map: Map::of(&self.sides.notes, steps),
             rules: self.rules[&at.topic],
             awaited,
@@ -265,9 +266,13 @@ impl Comparing {
 /// By how much the keys are divided further when there are too many.
 const MORE_ROUNDS: u64 = 4;
 
-async fn start(engine: &Engine, at: &TopicPartition) -> Result<i64, Failure> {
-    let first = engine.offset(&at.topic, at.partition, Offset::Earliest).await;
-    first.map_err(|error| failed(format!("{at} has no beginning"), &error))
+/// First offset, and the one after the last that may be read.
+async fn ends(engine: &Engine, at: &TopicPartition) -> Result<(i64, i64), Failure> {
+    let place = async |place| {
+        let offset = engine.offset(&at.topic, at.partition, place).await;
+        offset.map_err(|error| failed(format!("{at} cannot be seen"), &error))
+    };
+    Ok((place(Offset::Earliest).await?, place(Offset::Latest).await?))
 }
 
 /// A partition on both sides.
@@ -359,8 +364,7 @@ impl Pair<'_> {
             return Ok(());
         }
         let at = &self.target.at;
-        let end = self.target.engine.offset(&at.topic, at.partition, Offset::Latest).await;
-        self.target.end = end.map_err(|error| failed(format!("{at} has no end"), &error))?;
+        self.target.end = ends(self.target.engine, at).await?.1;
         while let Some(there) = self.target.next().await? {
             let came = self.awaited.came(there.key.as_deref().unwrap_or_default());
             self.verdict.gone_at_target += came;
@@ -419,8 +423,15 @@ struct Cursor<'v> {
 }
 
 impl<'v> Cursor<'v> {
-    fn of(engine: &'v Engine, at: &TopicPartition, next: i64, end: i64) -> Self {
-        Self { engine, at: at.clone(), next, end, read: VecDeque::new() }
+    /// Of these offsets, those that the partition has.
+    async fn within(
+        engine: &'v Engine,
+        at: &TopicPartition,
+        (first, end): (i64, i64),
+    ) -> Result<Self, Failure> {
+        let (start, last) = ends(engine, at).await?;
+        let (next, end) = (first.max(start), end.min(last));
+        Ok(Self { engine, at: at.clone(), next, end, read: VecDeque::new() })
     }
 
     async fn peek(&mut self) -> Result<Option<&Record>, Failure> {
@@ -436,5 +447,143 @@ impl<'v> Cursor<'v> {
     async fn next(&mut self) -> Result<Option<Record>, Failure> {
         let there = self.peek().await?.is_some();
         Ok(if there { self.read.pop_front() } else { None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_engine::{NewTopic, SentRecord};
+
+    use super::*;
+    use crate::command::copy::notes::{Note, Noted, Notes};
+
+    const LONG_AGO: i64 = 1_000;
+
+    /// Key and value, and none for a record that cannot be seen.
+    type Item = Option<(&'static str, Option<&'static str>, i64)>;
+
+    fn sent((key, value, timestamp): (&str, Option<&str>, i64)) -> SentRecord {
+        let bytes = |text: &str| bytes::Bytes::copy_from_slice(text.as_bytes());
+        SentRecord {
+            topic: "t".to_owned(),
+            partition: Some(0),
+            key: Some(bytes(key)),
+            value: value.map(bytes),
+            timestamp: Some(timestamp),
+            ..SentRecord::default()
+        }
+    }
+
+    /// What cannot be seen is aborted together; after it come its marker and the others.
+    async fn fill(engine: &Engine, cleanup: &str, items: &[Item]) {
+        let configs = [("cleanup.policy", cleanup), ("retention.ms", "3600000")];
+        let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let topic = NewTopic { name: "t".to_owned(), partitions: Some(1), configs };
+        engine.create_topic(topic).await.unwrap();
+        let hidden = items.iter().take_while(|item| item.is_none()).count();
+        if hidden > 1 {
+            let producer = engine.transactional_producer("x", Default::default()).await.unwrap();
+            let mut transaction = producer.begin().await.unwrap();
+            let lost = vec![sent(("lost", None, LONG_AGO)); hidden - 1];
+            transaction.append(lost).await.unwrap();
+            transaction.abort().await.unwrap();
+        }
+        let seen = items.iter().flatten().map(|item| sent(*item)).collect();
+        engine.producer().await.unwrap().send(seen).await.unwrap();
+    }
+
+    async fn verdict(cleanup: &str, source: &[Item], target: &[Item]) -> Verdict {
+        let engines = (Engine::in_memory().await.unwrap(), Engine::in_memory().await.unwrap());
+        fill(&engines.0, cleanup, source).await;
+        fill(&engines.1, cleanup, target).await;
+        let notes = Notes::of(&engines.1, "x");
+        let end = i64::try_from(source.len()).unwrap();
+        let noted = Noted {
+            topic: "t".to_owned(),
+            partition: 0,
+            source: (0, end),
+            target: (0, end),
+            runs: super::super::runs::Runs::default(),
+        };
+        let made = NewTopic { partitions: Some(1), ..NewTopic::kept(&notes.topic) };
+        engines.1.create_topic(made).await.unwrap();
+        let record = Note::Step(noted).to_record(&notes.topic);
+        engines.1.producer().await.unwrap().send(vec![record]).await.unwrap();
+        let noticed = notes.read(&HashSet::from(["t".to_owned()])).await.unwrap();
+        let sides = Arc::new(Sides { source: engines.0, target: engines.1, notes });
+        verify(&sides, &noticed).await.unwrap().remove(0)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_upkeep_may_take_is_no_difference_and_all_else_is_one() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let now = i64::try_from(now).unwrap();
+        let a1: Item = Some(("a", Some("1"), now));
+        let a2: Item = Some(("a", Some("2"), now));
+        let b1: Item = Some(("b", Some("1"), now));
+        let b_gone: Item = Some(("b", None, LONG_AGO));
+        let b_gone_now: Item = Some(("b", None, now));
+        // Cleanup, source, target; then gone at the source and the target, missing, differing.
+        let table: [(&str, &[Item], &[Item], [u64; 4]); 10] = [
+            ("delete", &[a1, b1], &[a1, b1], [0, 0, 0, 0]),
+            ("delete", &[a1, b1], &[a1, a2], [0, 0, 0, 1]),
+            ("delete", &[a1, a2, b1], &[None, None, b1], [0, 0, 2, 0]),
+            ("delete", &[a1, b1], &[a1], [0, 0, 1, 0]),
+            ("delete", &[None, None, b1], &[a1, a2, b1], [2, 0, 0, 0]),
+            ("compact", &[a1, b1, a2], &[None, None, a2], [0, 1, 1, 0]),
+            ("compact", &[a1, a1, a2], &[None, None, a2], [0, 2, 0, 0]),
+            ("compact", &[b_gone, a1, a2], &[None, None, a2], [0, 2, 0, 0]),
+            ("compact", &[b_gone_now, a1, a2], &[None, None, a2], [0, 1, 1, 0]),
+            ("compact", &[a1, a1, b1], &[None, None, b1], [0, 0, 2, 0]),
+        ];
+        for (cleanup, source, target, expected) in table {
+            let verdict = verdict(cleanup, source, target).await;
+            let Verdict { gone_at_source, gone_at_target, missing, differing, .. } = verdict;
+            let found = [gone_at_source, gone_at_target, missing, differing];
+            assert_eq!(found, expected, "{cleanup} {source:?} {target:?} {verdict:?}");
+            assert_eq!(verdict.is_same(), missing + differing == 0, "{verdict:?}");
+            assert_eq!(verdict.differences.is_empty(), verdict.is_same(), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_divided_among_rounds_and_none_is_left_out() {
+        let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+        let mut awaited: Vec<Awaited> = (0..4).map(|round| Awaited::of_round(round, 4)).collect();
+        for key in keys.iter().chain(&keys) {
+            assert!(awaited.iter_mut().all(|round| round.await_later(key.as_bytes())));
+        }
+        for key in &keys {
+            let came: Vec<u64> =
+                awaited.iter_mut().map(|round| round.came(key.as_bytes())).collect();
+            assert_eq!((came.iter().sum::<u64>(), came.iter().max()), (2, Some(&2)), "{key}");
+        }
+        assert!(awaited.iter().all(|round| round.keys.is_empty()));
+    }
+
+    #[test]
+    fn the_checksum_tells_records_and_their_order_apart() {
+        let record = |key: Option<&'static [u8]>, value: Option<&'static [u8]>, timestamp| Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: 0,
+            timestamp,
+            key: key.map(bytes::Bytes::from_static),
+            value: value.map(bytes::Bytes::from_static),
+            headers: Vec::new(),
+        };
+        let records = [
+            record(Some(b"ab"), Some(b"c"), 1),
+            record(Some(b"a"), Some(b"bc"), 1),
+            record(None, Some(b"abc"), 1),
+            record(Some(b""), Some(b"abc"), 1),
+            record(Some(b"abc"), None, 1),
+            record(Some(b"abc"), Some(b""), 1),
+            record(Some(b"ab"), Some(b"c"), 2),
+        ];
+        let all: HashSet<u32> = records.iter().map(|record| checksum(0, record)).collect();
+        assert_eq!(all.len(), records.len());
+        let order = |a: usize, b: usize| checksum(checksum(0, &records[a]), &records[b]);
+        assert_ne!(order(0, 1), order(1, 0));
     }
 }
