@@ -89,6 +89,7 @@ pub async fn positions_are_reset_only_without_members(stage: Stage) {
     assert_eq!(texts(&member.records), ["b", "c"]);
     member.close().await;
 
+    stage.engine.reset_group(&group, &[]).await.unwrap();
     let missing = stage.engine.reset_group(&group, &[(at(&topic, 7), 0, None)]).await.unwrap_err();
     assert_eq!(missing, Error::UnknownTopic(at(&topic, 7).to_string()));
     let negative =

@@ -50,6 +50,13 @@ pub(crate) const COPY_KEYS_MAX: usize = 1_000_000;
 /// Differences of one partition that are told one by one.
 pub(crate) const COPY_DIFFERENCES_TOLD: usize = 5;
 
+/// Partitions of the topic with which the clocks of brokers are looked at, one for each.
+pub(crate) const DOCTOR_PARTITIONS_MAX: usize = 100;
+/// How far a broker's clock may be from this machine's before it is a warning, and an error.
+pub(crate) const CLOCK_SKEW_WARNING: Duration = Duration::from_secs(1);
+/// See [`CLOCK_SKEW_WARNING`]. Kafka refuses records from more than an hour ahead.
+pub(crate) const CLOCK_SKEW_ERROR: Duration = Duration::from_secs(60);
+
 /// How long pages and services under way may take to finish when the node stops.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 

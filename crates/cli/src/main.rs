@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             Command::Group(group) => command::group(group).await.map(|()| ExitCode::SUCCESS),
             Command::Log(log) => command::log(log).map(|()| ExitCode::SUCCESS),
             Command::Copy(said) => command::copy(said).await,
+            Command::Doctor(said) => command::doctor(said).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

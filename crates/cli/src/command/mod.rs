@@ -2,6 +2,7 @@
 
 mod consume;
 mod copy;
+mod doctor;
 mod group;
 mod log;
 mod produce;
@@ -9,6 +10,7 @@ mod topic;
 
 pub(crate) use consume::consume;
 pub(crate) use copy::copy;
+pub(crate) use doctor::doctor;
 pub(crate) use group::group;
 pub(crate) use log::log;
 pub(crate) use produce::produce;

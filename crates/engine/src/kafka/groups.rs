@@ -76,6 +76,10 @@ impl Kafka {
         name: &str,
         offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
+        if offsets.is_empty() {
+            // librdkafka asks nobody about nothing.
+            return Ok(());
+        }
         let (name, offsets) = (name.to_owned(), offsets.to_vec());
         self.ask(move |looker| {
             let topics: BTreeSet<&str> = offsets.iter().map(|(at, ..)| at.topic.as_str()).collect();
