@@ -88,9 +88,18 @@ fn a_user_that_may_nothing_is_told_what_it_lacks() {
         bad.contains(&"warning unseen: what cannot be seen was not checked".to_owned()),
         "{bad:?}"
     );
+    // This Kafka has Kafka's default for transactions, which one broker cannot do.
     let (code, bad, answer) = doctor(&kafka.url("owner", "hunter2"));
-    assert_eq!(code, Some(0), "{answer}");
-    assert_eq!(bad, ["warning brokers: one broker"], "{answer}");
+    assert_eq!(code, Some(1), "{answer}");
+    assert_eq!(
+        bad,
+        [
+            "error own topics: transaction.state.log.replication.factor=3 with 1 brokers",
+            "error permissions: it does not work: transactional ids",
+            "warning brokers: one broker",
+        ],
+        "{answer}"
+    );
 }
 
 #[test]

@@ -99,6 +99,50 @@ fn within<T>(dir: &Path, what: impl AsyncFnOnce(&Engine) -> T) -> T {
     })
 }
 
+/// Topics of several kinds; `orders-1` with all that a record can have, and with offsets that have holes:
+/// markers, and a transaction that was aborted. A group stands at each of its offsets.
+async fn fill(engine: &Engine) {
+    engine.create_topic(topic("orders", 3, &[("segment.ms", "86400000")])).await.unwrap();
+    engine.create_topic(topic("_schemas", 1, &[("cleanup.policy", "compact")])).await.unwrap();
+    engine.create_topic(topic("empty", 2, &[])).await.unwrap();
+    let producer = engine.producer().await.unwrap();
+    let odd = SentRecord {
+        key: None,
+        value: None,
+        timestamp: Some(1_290_000_000_123),
+        headers: vec![
+            Header::text("a", "ä"),
+            Header { name: "a".to_owned(), value: None },
+            Header { name: String::new(), value: Some("".into()) },
+        ],
+        ..record("orders", 1, "")
+    };
+    let empty = SentRecord { key: Some("".into()), value: Some("".into()), ..odd.clone() };
+    producer.send(vec![odd, empty, record("_schemas", 0, "1")]).await.unwrap();
+    let transactions = engine.transactional_producer("x", Default::default()).await.unwrap();
+    for (n, commits) in [(0, true), (1, false), (2, true), (3, true)] {
+        let mut transaction = transactions.begin().await.unwrap();
+        let records = (0..3).map(|m| record("orders", 1, &format!("{n}.{m}"))).collect();
+        transaction.append(records).await.unwrap();
+        if commits {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.abort().await.unwrap();
+        }
+    }
+    let end = engine.offset("orders", 1, Offset::Latest).await.unwrap();
+    for offset in 0..=end {
+        let said = Some(format!("said {offset}"));
+        let group = format!("g{offset:02}");
+        engine.reset_group(&group, &[(at("orders", 1), offset, said)]).await.unwrap();
+    }
+}
+
+async fn config(engine: &Engine, topic: &str, name: &str) -> Option<String> {
+    let configs = engine.topic_configs(topic).await.unwrap();
+    configs.into_iter().find(|config| config.name == name).and_then(|config| config.value)
+}
+
 #[test]
 fn everything_of_a_record_is_copied_and_positions_point_to_the_same_records() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,41 +152,7 @@ fn everything_of_a_record_is_copied_and_positions_point_to_the_same_records() {
         next.map(|record| record.value.clone())
     };
     let source = within(&from, async |engine| {
-        engine.create_topic(topic("orders", 3, &[("segment.ms", "86400000")])).await.unwrap();
-        engine.create_topic(topic("_schemas", 1, &[("cleanup.policy", "compact")])).await.unwrap();
-        engine.create_topic(topic("empty", 2, &[])).await.unwrap();
-        let producer = engine.producer().await.unwrap();
-        let odd = SentRecord {
-            key: None,
-            value: None,
-            timestamp: Some(1_290_000_000_123),
-            headers: vec![
-                Header::text("a", "ä"),
-                Header { name: "a".to_owned(), value: None },
-                Header { name: String::new(), value: Some("".into()) },
-            ],
-            ..record("orders", 1, "")
-        };
-        let empty = SentRecord { key: Some("".into()), value: Some("".into()), ..odd.clone() };
-        producer.send(vec![odd, empty, record("_schemas", 0, "1")]).await.unwrap();
-        // Offsets with holes: markers, and a transaction that was aborted.
-        let transactions = engine.transactional_producer("x", Default::default()).await.unwrap();
-        for (n, commits) in [(0, true), (1, false), (2, true), (3, true)] {
-            let mut transaction = transactions.begin().await.unwrap();
-            let records = (0..3).map(|m| record("orders", 1, &format!("{n}.{m}"))).collect();
-            transaction.append(records).await.unwrap();
-            if commits {
-                transaction.commit().await.unwrap();
-            } else {
-                transaction.abort().await.unwrap();
-            }
-        }
-        let end = engine.offset("orders", 1, Offset::Latest).await.unwrap();
-        for offset in 0..=end {
-            let said = Some(format!("said {offset}"));
-            let group = format!("g{offset:02}");
-            engine.reset_group(&group, &[(at("orders", 1), offset, said)]).await.unwrap();
-        }
+        fill(engine).await;
         all(engine, "orders", 1).await
     });
 
@@ -155,12 +165,8 @@ fn everything_of_a_record_is_copied_and_positions_point_to_the_same_records() {
         assert_eq!(content(&target), content(&source));
         assert_eq!(engine.topic("empty").await.unwrap().partitions.len(), 2);
         assert_eq!(all(engine, "_schemas", 0).await.len(), 1);
-        let configs = engine.topic_configs("orders").await.unwrap();
-        let config = configs.iter().find(|config| config.name == "segment.ms").unwrap();
-        assert_eq!(config.value.as_deref(), Some("86400000"));
-        let configs = engine.topic_configs("_schemas").await.unwrap();
-        let config = configs.iter().find(|config| config.name == "cleanup.policy").unwrap();
-        assert_eq!(config.value.as_deref(), Some("compact"));
+        assert_eq!(config(engine, "orders", "segment.ms").await.as_deref(), Some("86400000"));
+        assert_eq!(config(engine, "_schemas", "cleanup.policy").await.as_deref(), Some("compact"));
         let end = source.last().unwrap().offset + 2;
         for offset in 0..=end {
             let group = engine.group(&format!("g{offset:02}")).await.unwrap();

@@ -227,19 +227,18 @@ fn own_topics(facts: &Facts) -> Vec<Finding> {
         let said: BTreeSet<i64> =
             facts.brokers.values().filter_map(|configs| number(configs, name)).collect();
         for factor in said {
-            let (level, why) = if factor > count {
-                (Level::Error, format!("{what} cannot be kept until there are as many brokers"))
+            let (why, hint) = if factor > count {
+                let why = format!("{what} cannot be kept until there are as many brokers");
+                (why, format!("more brokers, or {name}={count}"))
             } else if factor < 2 && count > 1 {
-                (Level::Error, format!("one disk that fails takes all {what}"))
+                let why = format!("one disk that fails takes all {what}");
+                (why, format!("{name}=3; a topic that is there is reassigned"))
             } else {
                 continue;
             };
             let finding = format!("{name}={factor} with {count} brokers");
-            findings.push(
-                Finding::of(level, "own topics", finding, Vec::new())
-                    .why(why)
-                    .hint(format!("{name}=3; a topic that is there is reassigned")),
-            );
+            let finding = Finding::of(Level::Error, "own topics", finding, Vec::new());
+            findings.push(finding.why(why).hint(hint));
         }
     }
     or_ok(findings, "own topics", "positions and transactions are kept as the brokers can")
