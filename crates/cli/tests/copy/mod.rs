@@ -78,8 +78,10 @@ async fn all(engine: &Engine, topic: &str, partition: i32) -> Vec<Record> {
     records
 }
 
+type Content<'r> = (i64, Option<&'r [u8]>, Option<&'r [u8]>, &'r [Header]);
+
 /// Everything of a record but where it is.
-fn content(records: &[Record]) -> Vec<(i64, Option<&[u8]>, Option<&[u8]>, &[Header])> {
+fn content(records: &[Record]) -> Vec<Content<'_>> {
     let each = records.iter();
     each.map(|r| (r.timestamp, r.key.as_deref(), r.value.as_deref(), r.headers.as_slice()))
         .collect()

@@ -75,7 +75,7 @@ pub(super) fn plan(said: &Copy, plan: &Plan) -> Result<(), Failure> {
 pub(super) fn verified(said: &Copy, verdicts: &[Verdict]) -> Result<ExitCode, Failure> {
     match said.output {
         Form::Json => {
-            print_json(&json!({ "verified": is_whole(verdicts), "partitions": verdicts }))?
+            print_json(&json!({ "verified": is_whole(verdicts), "partitions": verdicts }))?;
         }
         Form::Table => print(&(verdict_table(verdicts) + &summary(verdicts)))?,
     }

@@ -84,18 +84,28 @@ struct Awaited {
     /// This round is about the keys whose hash is `round` modulo `rounds`.
     round: u64,
     rounds: u64,
+    keys_max: usize,
 }
 
 struct Comparing {
     sides: Arc<Sides>,
     left: Mutex<VecDeque<(TopicPartition, Vec<Step>)>>,
     rules: HashMap<String, Rules>,
+    keys_max: usize,
     progress: Mutex<Progress>,
     verdicts: Mutex<Vec<Verdict>>,
 }
 
 /// Compares every partition of which something has been copied, sorted.
 pub(super) async fn verify(sides: &Arc<Sides>, noticed: &Noticed) -> Result<Vec<Verdict>, Failure> {
+    compare(sides, noticed, COPY_KEYS_MAX).await
+}
+
+async fn compare(
+    sides: &Arc<Sides>,
+    noticed: &Noticed,
+    keys_max: usize,
+) -> Result<Vec<Verdict>, Failure> {
     let mut rules = HashMap::new();
     let topics: HashSet<&String> = noticed.steps.keys().map(|at| &at.topic).collect();
     for topic in topics {
@@ -109,6 +119,7 @@ pub(super) async fn verify(sides: &Arc<Sides>, noticed: &Noticed) -> Result<Vec<
         sides: Arc::clone(sides),
         left: Mutex::new(partitions),
         rules,
+        keys_max,
         progress: Mutex::new(Progress::told(total)),
         verdicts: Mutex::default(),
     });
@@ -160,8 +171,8 @@ impl Rules {
 }
 
 impl Awaited {
-    fn of_round(round: u64, rounds: u64) -> Self {
-        Self { keys: HashMap::new(), round, rounds }
+    fn of_round(round: u64, rounds: u64, keys_max: usize) -> Self {
+        Self { keys: HashMap::new(), round, rounds, keys_max }
     }
 
     fn hash(&self, key: &[u8]) -> Option<u64> {
@@ -175,7 +186,7 @@ impl Awaited {
     fn await_later(&mut self, key: &[u8]) -> bool {
         let Some(hash) = self.hash(key) else { return true };
         *self.keys.entry(hash).or_default() += 1;
-        self.keys.len() <= COPY_KEYS_MAX
+        self.keys.len() <= self.keys_max
     }
 
     /// How many it was awaited for.
@@ -199,26 +210,36 @@ impl Comparing {
 
     async fn partition(&self, at: &TopicPartition, steps: &[Step]) -> Result<Verdict, Failure> {
         let mut rounds = 1;
-        'again: loop {
-            let mut whole: Option<Verdict> = None;
-            for round in 0..rounds {
-                let Some(verdict) = self.round(at, steps, Awaited::of_round(round, rounds)).await?
-                else {
-                    rounds *= MORE_ROUNDS;
-                    continue 'again;
-                };
-                // Each round sees the same records, and decides about its own keys.
-                match &mut whole {
-                    None => whole = Some(verdict),
-                    Some(whole) => {
-                        whole.gone_at_target += verdict.gone_at_target;
-                        whole.missing += verdict.missing;
-                        verdict.differences.into_iter().for_each(|told| whole.tell(told));
-                    }
+        loop {
+            if let Some(verdict) = self.rounds(at, steps, rounds).await? {
+                return Ok(verdict);
+            }
+            rounds *= MORE_ROUNDS;
+        }
+    }
+
+    /// Each round sees the same records, and decides about its own keys. None when more of them are awaited
+    /// than are remembered.
+    async fn rounds(
+        &self,
+        at: &TopicPartition,
+        steps: &[Step],
+        rounds: u64,
+    ) -> Result<Option<Verdict>, Failure> {
+        let mut whole: Option<Verdict> = None;
+        for round in 0..rounds {
+            let awaited = Awaited::of_round(round, rounds, self.keys_max);
+            let Some(verdict) = self.round(at, steps, awaited).await? else { return Ok(None) };
+            match &mut whole {
+                None => whole = Some(verdict),
+                Some(whole) => {
+                    whole.gone_at_target += verdict.gone_at_target;
+                    whole.missing += verdict.missing;
+                    verdict.differences.into_iter().for_each(|told| whole.tell(told));
                 }
             }
-            return Ok(whole.unwrap_or_default());
         }
+        Ok(whole)
     }
 
     /// None when more keys are awaited than are remembered.
@@ -511,7 +532,17 @@ mod tests {
         engines.1.producer().await.unwrap().send(vec![record]).await.unwrap();
         let noticed = notes.read(&HashSet::from(["t".to_owned()])).await.unwrap();
         let sides = Arc::new(Sides { source: engines.0, target: engines.1, notes });
-        verify(&sides, &noticed).await.unwrap().remove(0)
+        let whole = verify(&sides, &noticed).await.unwrap().remove(0);
+        // In many rounds as in one.
+        let in_rounds = compare(&sides, &noticed, 1).await.unwrap().remove(0);
+        let counts =
+            |v: &Verdict| (v.source_records, v.target_records, v.gone_at_source, v.foreign);
+        assert_eq!(counts(&whole), counts(&in_rounds));
+        assert_eq!(
+            (whole.gone_at_target, whole.missing, whole.differing),
+            (in_rounds.gone_at_target, in_rounds.missing, in_rounds.differing)
+        );
+        whole
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -521,10 +552,12 @@ mod tests {
         let a1: Item = Some(("a", Some("1"), now));
         let a2: Item = Some(("a", Some("2"), now));
         let b1: Item = Some(("b", Some("1"), now));
+        let c1: Item = Some(("c", Some("1"), now));
         let b_gone: Item = Some(("b", None, LONG_AGO));
         let b_gone_now: Item = Some(("b", None, now));
         // Cleanup, source, target; then gone at the source and the target, missing, differing.
-        let table: [(&str, &[Item], &[Item], [u64; 4]); 10] = [
+        type Case<'t> = (&'t str, &'t [Item], &'t [Item], [u64; 4]);
+        let table: [Case<'_>; 11] = [
             ("delete", &[a1, b1], &[a1, b1], [0, 0, 0, 0]),
             ("delete", &[a1, b1], &[a1, a2], [0, 0, 0, 1]),
             ("delete", &[a1, a2, b1], &[None, None, b1], [0, 0, 2, 0]),
@@ -535,6 +568,7 @@ mod tests {
             ("compact", &[b_gone, a1, a2], &[None, None, a2], [0, 2, 0, 0]),
             ("compact", &[b_gone_now, a1, a2], &[None, None, a2], [0, 1, 1, 0]),
             ("compact", &[a1, a1, b1], &[None, None, b1], [0, 0, 2, 0]),
+            ("compact", &[a1, b1, c1, b1, a2], &[None, None, None, b1, a2], [0, 2, 1, 0]),
         ];
         for (cleanup, source, target, expected) in table {
             let verdict = verdict(cleanup, source, target).await;
@@ -549,7 +583,8 @@ mod tests {
     #[test]
     fn keys_are_divided_among_rounds_and_none_is_left_out() {
         let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
-        let mut awaited: Vec<Awaited> = (0..4).map(|round| Awaited::of_round(round, 4)).collect();
+        let mut awaited: Vec<Awaited> =
+            (0..4).map(|round| Awaited::of_round(round, 4, 100)).collect();
         for key in keys.iter().chain(&keys) {
             assert!(awaited.iter_mut().all(|round| round.await_later(key.as_bytes())));
         }

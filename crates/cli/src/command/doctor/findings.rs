@@ -447,7 +447,7 @@ mod tests {
             .collect();
         assert_eq!(told, expected, "{facts:?}");
         for finding in bad {
-            assert!(!finding.why.is_empty() && !finding.r#try.is_empty(), "{finding:?}");
+            assert!(!finding.why.is_empty() && !finding.hint.is_empty(), "{finding:?}");
         }
     }
 

@@ -40,7 +40,8 @@ struct Finding {
     names: Vec<String>,
     /// Why it hurts.
     why: String,
-    r#try: String,
+    #[serde(rename = "try")]
+    hint: String,
 }
 
 impl Finding {
@@ -54,8 +55,8 @@ impl Finding {
         finding: impl Into<String>,
         names: Vec<String>,
     ) -> Self {
-        let (why, r#try) = (String::new(), String::new());
-        Self { level, check, finding: finding.into(), names, why, r#try }
+        let (why, hint) = (String::new(), String::new());
+        Self { level, check, finding: finding.into(), names, why, hint }
     }
 
     fn why(mut self, why: impl Into<String>) -> Self {
@@ -64,7 +65,7 @@ impl Finding {
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.r#try = hint.into();
+        self.hint = hint.into();
         self
     }
 }
@@ -82,7 +83,7 @@ pub(crate) async fn doctor(said: Doctor) -> Result<ExitCode, Failure> {
     let (errors, warnings) = (those(Level::Error), those(Level::Warning));
     match said.output {
         Form::Json => {
-            print_json(&json!({ "errors": errors, "warnings": warnings, "findings": findings }))?
+            print_json(&json!({ "errors": errors, "warnings": warnings, "findings": findings }))?;
         }
         Form::Table => {
             let told: String = findings.iter().map(told).collect();
@@ -110,7 +111,7 @@ async fn examine(engine: &Engine, said: &Doctor, tries: bool) -> Result<Vec<Find
 const NAMES_TOLD: usize = 4;
 
 fn told(finding: &Finding) -> String {
-    let Finding { level, check, finding: what, names, why, r#try } = finding;
+    let Finding { level, check, finding: what, names, why, hint } = finding;
     let level = match level {
         Level::Ok => "ok",
         Level::Warning => "warning",
@@ -129,8 +130,8 @@ fn told(finding: &Finding) -> String {
     if !why.is_empty() {
         line(format!("why: {why}"));
     }
-    if !r#try.is_empty() {
-        line(format!("try: {}", r#try));
+    if !hint.is_empty() {
+        line(format!("try: {hint}"));
     }
     text
 }
