@@ -16,6 +16,7 @@
 //! [`COPY_KEYS_MAX`](crate::limits::COPY_KEYS_MAX) keys.
 
 mod carry;
+mod cursor;
 mod map;
 mod notes;
 mod plan;

@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tidings_engine::{Engine, Offset, Record, TopicPartition};
+use tidings_engine::{Record, TopicPartition};
 use tokio::task::JoinSet;
 
+use super::Sides;
 use super::carry::size_of;
+use super::cursor::{Cursor, ends};
 use super::map::Map;
 use super::notes::{Noticed, Step};
-use super::{Sides, limit, within};
 use crate::failure::Failure;
 use crate::limits::{COPY_DIFFERENCES_TOLD, COPY_KEYS_MAX, COPY_PARTITIONS_AT_ONCE};
 use crate::place::failed;
@@ -287,15 +288,6 @@ impl Comparing {
 /// By how much the keys are divided further when there are too many.
 const MORE_ROUNDS: u64 = 4;
 
-/// First offset, and the one after the last that may be read.
-async fn ends(engine: &Engine, at: &TopicPartition) -> Result<(i64, i64), Failure> {
-    let place = async |place| {
-        let offset = engine.offset(&at.topic, at.partition, place).await;
-        offset.map_err(|error| failed(format!("{at} cannot be seen"), &error))
-    };
-    Ok((place(Offset::Earliest).await?, place(Offset::Latest).await?))
-}
-
 /// A partition on both sides.
 struct Pair<'v> {
     source: Cursor<'v>,
@@ -434,46 +426,9 @@ fn checksum(before: u32, record: &Record) -> u32 {
     sum
 }
 
-/// The records of a partition, one after the other.
-struct Cursor<'v> {
-    engine: &'v Engine,
-    at: TopicPartition,
-    next: i64,
-    end: i64,
-    read: VecDeque<Record>,
-}
-
-impl<'v> Cursor<'v> {
-    /// Of these offsets, those that the partition has.
-    async fn within(
-        engine: &'v Engine,
-        at: &TopicPartition,
-        (first, end): (i64, i64),
-    ) -> Result<Self, Failure> {
-        let (start, last) = ends(engine, at).await?;
-        let (next, end) = (first.max(start), end.min(last));
-        Ok(Self { engine, at: at.clone(), next, end, read: VecDeque::new() })
-    }
-
-    async fn peek(&mut self) -> Result<Option<&Record>, Failure> {
-        while self.read.is_empty() && self.next < self.end {
-            let TopicPartition { topic, partition } = &self.at;
-            let read = within(self.engine, topic, *partition, self.next, limit()).await?;
-            self.next = read.next;
-            self.read = read.records.into();
-        }
-        Ok(self.read.front().filter(|record| record.offset < self.end))
-    }
-
-    async fn next(&mut self) -> Result<Option<Record>, Failure> {
-        let there = self.peek().await?.is_some();
-        Ok(if there { self.read.pop_front() } else { None })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tidings_engine::{NewTopic, SentRecord};
+    use tidings_engine::{Engine, NewTopic, SentRecord};
 
     use super::*;
     use crate::command::copy::notes::{Note, Noted, Notes};
