@@ -76,19 +76,24 @@ pub async fn positions_are_reset_only_without_members(stage: Stage) {
     let mut member = stage.member(&group, &[&topic]).await;
     member.received(3).await;
     member.commit(&at(&topic, 0), 3, None).await;
-    let refused = stage.engine.reset_group(&group, &[(at(&topic, 0), 1)]).await.unwrap_err();
+    let refused = stage.engine.reset_group(&group, &[(at(&topic, 0), 1, None)]).await.unwrap_err();
     assert!(matches!(&refused, Error::Invalid(text) if text.contains("members")), "{refused:?}");
     member.close().await;
 
-    stage.engine.reset_group(&group, &[(at(&topic, 0), 1)]).await.unwrap();
+    let said = Some("set by hand".to_owned());
+    stage.engine.reset_group(&group, &[(at(&topic, 0), 1, said.clone())]).await.unwrap();
+    let held = stage.engine.group(&group).await.unwrap().offsets;
+    assert_eq!((held[0].committed, &held[0].metadata), (Some(1), &said));
     let mut member = stage.member(&group, &[&topic]).await;
     member.received(2).await;
     assert_eq!(texts(&member.records), ["b", "c"]);
     member.close().await;
 
-    let missing = stage.engine.reset_group(&group, &[(at(&topic, 7), 0)]).await.unwrap_err();
+    stage.engine.reset_group(&group, &[]).await.unwrap();
+    let missing = stage.engine.reset_group(&group, &[(at(&topic, 7), 0, None)]).await.unwrap_err();
     assert_eq!(missing, Error::UnknownTopic(at(&topic, 7).to_string()));
-    let negative = stage.engine.reset_group(&group, &[(at(&topic, 0), -1)]).await.unwrap_err();
+    let negative =
+        stage.engine.reset_group(&group, &[(at(&topic, 0), -1, None)]).await.unwrap_err();
     assert!(matches!(negative, Error::Invalid(_)), "{negative:?}");
 }
 

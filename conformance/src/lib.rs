@@ -38,6 +38,7 @@ macro_rules! behaviours {
                 configurations_change_one_by_one,
                 topics_grow,
                 unknown_topics_are_refused_everywhere,
+                an_engine_shows_its_brokers_and_where_partitions_are,
             }
             records {
                 records_come_back_as_they_were_sent,

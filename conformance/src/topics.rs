@@ -74,10 +74,33 @@ pub async fn configurations_are_kept(stage: Stage) {
         .unwrap();
     let configs = stage.engine.topic_configs(&name).await.unwrap();
     let value = |wanted: &str| {
-        configs.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value.as_deref())
+        let config = configs.iter().find(|config| config.name == wanted);
+        config.map(|config| (config.value.as_deref(), config.is_default))
     };
-    assert_eq!(value("max.message.bytes"), Some("12345"));
-    assert_eq!(value("cleanup.policy"), Some("delete"));
+    assert_eq!(value("max.message.bytes"), Some((Some("12345"), false)));
+    assert_eq!(value("cleanup.policy"), Some((Some("delete"), true)));
+}
+
+pub async fn an_engine_shows_its_brokers_and_where_partitions_are(stage: Stage) {
+    let name = stage.topic("t", 3).await;
+    let cluster = stage.engine.cluster().await.unwrap();
+    assert_eq!(stage.engine.cluster().await.unwrap().id, cluster.id);
+    assert!(!cluster.id.is_empty());
+    let ids: Vec<i32> = cluster.brokers.iter().map(|broker| broker.id).collect();
+    let placed = cluster.placements.iter().filter(|placement| placement.topic == name);
+    let placed: Vec<_> = placed.collect();
+    assert_eq!(placed.iter().map(|placement| placement.partition).collect::<Vec<_>>(), [0, 1, 2]);
+    for placement in placed {
+        let leader = placement.leader.unwrap();
+        assert!(placement.replicas.contains(&leader), "{placement:?}");
+        assert!(placement.in_sync.contains(&leader), "{placement:?}");
+        assert!(placement.replicas.iter().all(|id| ids.contains(id)), "{placement:?} {ids:?}");
+    }
+    for id in ids {
+        let configs = stage.engine.broker_configs(id).await.unwrap();
+        let own = configs.iter().find(|config| config.name == "offsets.retention.minutes");
+        assert!(own.is_some_and(|config| config.value.is_some()), "{own:?}");
+    }
 }
 
 pub async fn unknown_topics_are_refused_everywhere(stage: Stage) {
@@ -111,7 +134,7 @@ pub async fn configurations_change_one_by_one(stage: Stage) {
     let name = stage.topic("t", 1).await;
     let value = async |wanted: &str| {
         let configs = stage.engine.topic_configs(&name).await.unwrap();
-        configs.into_iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value)
+        configs.into_iter().find(|config| config.name == wanted).and_then(|config| config.value)
     };
     // The brokers of a cluster see a change a moment later.
     let becomes = async |config: &str, expected: Option<&str>| {

@@ -3,6 +3,8 @@
 mod broker;
 mod cluster;
 mod conformance;
+mod copy;
+mod doctor;
 mod dump_epochs;
 mod dump_groups;
 mod dump_log;

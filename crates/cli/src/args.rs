@@ -1,6 +1,8 @@
 //! The arguments, as said. Meaning is given to them by the commands.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
@@ -40,6 +42,10 @@ pub(crate) enum Command {
     /// Verify, list and repair a data directory's files
     #[command(subcommand)]
     Log(Log),
+    /// Copy topics and groups' positions from one log to another, and verify them
+    Copy(Copy),
+    /// Check a cluster, a running node or a data directory, and say what would hurt
+    Doctor(Doctor),
 }
 
 /// Where the cluster is and what the answer looks like.
@@ -253,6 +259,73 @@ pub(crate) enum Log {
     },
 }
 
+/// Copy topics and the positions of groups, exactly once: a copy that was interrupted goes on when it is run
+/// again, and running it again brings what has come since
+#[derive(Args, Debug)]
+pub(crate) struct Copy {
+    /// Where from: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) from: String,
+    /// Where to, likewise; a directory that is not there is made
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) to: String,
+    /// Only topics of this name, with * for any text; may be repeated [default: all but internal ones]
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) topic: Vec<String>,
+    /// Only positions of groups of this name, likewise [default: all]
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) group: Vec<String>,
+    /// Copy nothing: only compare what has been copied
+    #[arg(long)]
+    pub(crate) verify_only: bool,
+    /// Copy nothing: only say what would be done
+    #[arg(long, conflicts_with = "verify_only")]
+    pub(crate) dry_run: bool,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
+}
+
+/// Check what would hurt: replication, replicas in sync, permissions, clocks, retention. Exit code 1 if
+/// anything is an error
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// What to check: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
+    #[arg(long, value_name = "URL|DIR", default_value = "kafka://127.0.0.1:9092")]
+    pub(crate) engine: String,
+    /// How long a service may be down without losing anything, such as 12h or 3d
+    #[arg(long, value_name = "TIME", default_value = "3d")]
+    pub(crate) outage: Span,
+    /// Only look: do not try permissions and clocks with a topic, a group and a transaction, which are
+    /// taken away again
+    #[arg(long)]
+    pub(crate) no_trial: bool,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
+}
+
+/// A time as people say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(said: &str) -> Result<Self, String> {
+        let unit = said.find(|c: char| !c.is_ascii_digit()).unwrap_or(said.len());
+        let seconds = match &said[unit..] {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err("a number with s, m, h or d is wanted, such as 12h".to_owned()),
+        };
+        let number = said[..unit].parse::<u32>().map_err(|e| e.to_string())?;
+        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
+    }
+}
+
 /// Which partitions are meant.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Which {
@@ -271,6 +344,17 @@ fn pair(said: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_numbers_with_a_unit() {
+        let seconds = |said: &str| said.parse().map(|Span(time)| time.as_secs());
+        for (said, wanted) in [("90s", 90), ("5m", 300), ("12h", 43_200), ("3d", 259_200)] {
+            assert_eq!(seconds(said), Ok(wanted), "{said}");
+        }
+        for said in ["", "3", "d", "3w", "3.5d", "-1d", "4294967296s", "3dd"] {
+            assert!(seconds(said).is_err(), "{said}");
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -28,6 +28,35 @@ pub(crate) const FETCH_BYTES: i32 = 16 * 1024 * 1024;
 /// How long a broker waits for new records before it answers a fetch with none.
 pub(crate) const FETCH_WAIT: Duration = Duration::from_millis(500);
 
+/// Partitions that a copy carries, or compares, at once.
+pub(crate) const COPY_PARTITIONS_AT_ONCE: usize = 4;
+/// Bytes of records in one transaction of a copy; a larger single record goes alone.
+pub(crate) const COPY_STEP_BYTES: usize = 8 * 1024 * 1024;
+/// Records in one transaction of a copy, so that what is noted of their offsets fits one record.
+pub(crate) const COPY_STEP_RECORDS_MAX: usize = 20_000;
+/// Bytes that a copy asks for in one read.
+pub(crate) const COPY_READ_BYTES: usize = 1024 * 1024;
+/// Steps of a partition that are read before they are written: one waits, one is being read.
+pub(crate) const COPY_STEPS_AHEAD: usize = 1;
+/// How long a transaction of a copy may take; who runs the copy again ends it at once.
+pub(crate) const COPY_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a copy waits for records that are known to be there.
+pub(crate) const COPY_READ_WITHIN: Duration = Duration::from_secs(30);
+/// Steps of all partitions that a copy remembers: 10 TiB and more, in 100 MB.
+pub(crate) const COPY_STEPS_MAX: usize = 2_000_000;
+/// Keys of records that compaction has taken, while a later record of the key is looked for; for more the
+/// partition is compared in several rounds.
+pub(crate) const COPY_KEYS_MAX: usize = 1_000_000;
+/// Differences of one partition that are told one by one.
+pub(crate) const COPY_DIFFERENCES_TOLD: usize = 5;
+
+/// Partitions of the topic with which the clocks of brokers are looked at, one for each.
+pub(crate) const DOCTOR_PARTITIONS_MAX: usize = 100;
+/// How far a broker's clock may be from this machine's before it is a warning, and an error.
+pub(crate) const CLOCK_SKEW_WARNING: Duration = Duration::from_secs(1);
+/// See [`CLOCK_SKEW_WARNING`]. Kafka refuses records from more than an hour ahead.
+pub(crate) const CLOCK_SKEW_ERROR: Duration = Duration::from_secs(60);
+
 /// How long pages and services under way may take to finish when the node stops.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 

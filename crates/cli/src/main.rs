@@ -6,6 +6,8 @@ mod command;
 mod failure;
 mod limits;
 mod output;
+mod place;
+mod progress;
 mod table;
 mod up;
 
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
             Command::Consume(said) => command::consume(said).await.map(|()| ExitCode::SUCCESS),
             Command::Group(group) => command::group(group).await.map(|()| ExitCode::SUCCESS),
             Command::Log(log) => command::log(log).map(|()| ExitCode::SUCCESS),
+            Command::Copy(said) => command::copy(said).await,
+            Command::Doctor(said) => command::doctor(said).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -1,5 +1,6 @@
 //! The built binary, as its users and their scripts see it.
 
+mod copy;
 mod log;
 mod node;
 

@@ -9,8 +9,8 @@ use crate::embedded::{Embedded, EmbeddedProducer, EmbeddedSubscription, Embedded
 use crate::kafka::{Kafka, KafkaProducer, KafkaSubscription, KafkaTransactions};
 use crate::transaction::Transactions;
 use crate::{
-    Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer, Read, ReadLimit,
-    SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
+    Cluster, Config, Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer,
+    Read, ReadLimit, SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
     TransactionalProducer, producer, subscription,
 };
 
@@ -139,9 +139,19 @@ impl Engine {
         on!(&self.kind, engine => engine.topic(name).await)
     }
 
-    /// A topic's configuration: name, value.
-    pub async fn topic_configs(&self, name: &str) -> Result<Vec<(String, Option<String>)>, Error> {
+    /// A topic's configuration, with what holds for it by default.
+    pub async fn topic_configs(&self, name: &str) -> Result<Vec<Config>, Error> {
         on!(&self.kind, engine => engine.topic_configs(name).await)
+    }
+
+    /// Who serves this engine, and where partitions are. It waits for no partition that is out of service.
+    pub async fn cluster(&self) -> Result<Cluster, Error> {
+        on!(&self.kind, engine => engine.cluster().await)
+    }
+
+    /// A broker's configuration.
+    pub async fn broker_configs(&self, id: i32) -> Result<Vec<Config>, Error> {
+        on!(&self.kind, engine => engine.broker_configs(id).await)
     }
 
     /// A producer whose appends are idempotent and ordered per partition.
@@ -238,11 +248,12 @@ impl Engine {
         on!(&self.kind, engine => engine.group(name).await)
     }
 
-    /// Sets positions of a group that has no members; [`Error::Invalid`] when it has some.
+    /// Sets positions of a group that has no members, each with what is to be said with it;
+    /// [`Error::Invalid`] when it has some.
     pub async fn reset_group(
         &self,
         name: &str,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
         on!(&self.kind, engine => engine.reset_group(name, offsets).await)
     }

@@ -9,6 +9,7 @@
 #[cfg(not(any(feature = "embedded", feature = "kafka")))]
 compile_error!("tidings-engine needs an engine: feature `embedded` or `kafka`");
 
+mod cluster;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod engine;
@@ -22,6 +23,7 @@ mod producer;
 mod subscription;
 mod transaction;
 
+pub use cluster::{Broker, Cluster, Config, Placement};
 pub use engine::Engine;
 pub use error::{ConnectTrouble, Error, Recourse};
 pub use model::{

@@ -58,7 +58,7 @@ pub struct SentRecord {
     pub value: Option<Bytes>,
     /// In order.
     pub headers: Vec<Header>,
-    /// Milliseconds since the epoch; now when none.
+    /// Milliseconds since the epoch; now when none. The client of a cluster cannot say 0, and refuses it.
     pub timestamp: Option<i64>,
 }
 

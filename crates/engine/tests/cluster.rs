@@ -139,3 +139,21 @@ async fn everything_goes_on_when_the_cluster_is_back() {
     server.stop().await;
     node.stop().await.unwrap();
 }
+
+/// librdkafka takes 0 for none, and would write the time of now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_that_the_client_cannot_say_is_refused_and_not_replaced() {
+    let node = node();
+    let (_server, port) = serve(&node, 0).await;
+    let engine = within(Engine::connect(&format!("kafka://127.0.0.1:{port}"))).await.unwrap();
+    let topic = NewTopic { partitions: Some(1), ..NewTopic::kept("t") };
+    within(engine.create_topic(topic)).await.unwrap();
+    let producer = engine.producer().await.unwrap();
+    let at = |timestamp| SentRecord { timestamp: Some(timestamp), ..record("x") };
+    let refused = within(producer.send(vec![at(1), at(0)])).await.unwrap_err();
+    assert!(matches!(&refused, Error::Invalid(why) if why.contains("timestamp 0")), "{refused:?}");
+    within(producer.send(vec![at(1)])).await.unwrap();
+    let limit = ReadLimit { records: 9, bytes: 1 << 20, wait: Duration::ZERO };
+    let read = within(engine.read("t", 0, 0, limit)).await.unwrap();
+    assert_eq!(read.records.iter().map(|record| record.timestamp).collect::<Vec<_>>(), [1]);
+}

@@ -180,8 +180,8 @@ pub(crate) async fn record_bytes_max(
     topic: &str,
 ) -> Result<usize, tidings_engine::Error> {
     let configs = engine.topic_configs(topic).await?;
-    let value = configs.into_iter().find(|(name, _)| name == "max.message.bytes");
-    let bytes: Option<usize> = value.and_then(|(_, value)| value?.parse().ok());
+    let value = configs.into_iter().find(|config| config.name == "max.message.bytes");
+    let bytes: Option<usize> = value.and_then(|config| config.value?.parse().ok());
     Ok(bytes.map_or(usize::MAX, |bytes| bytes.saturating_sub(BATCH_HEADER_BYTES)))
 }
 

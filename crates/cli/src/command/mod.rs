@@ -1,12 +1,16 @@
 //! The commands that talk to a cluster, and those that look at a data directory.
 
 mod consume;
+mod copy;
+mod doctor;
 mod group;
 mod log;
 mod produce;
 mod topic;
 
 pub(crate) use consume::consume;
+pub(crate) use copy::copy;
+pub(crate) use doctor::doctor;
 pub(crate) use group::group;
 pub(crate) use log::log;
 pub(crate) use produce::produce;

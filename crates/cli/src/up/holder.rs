@@ -35,7 +35,7 @@ pub(super) fn of_port(port: u16) -> Option<Holder> {
 }
 
 /// The name of a process, or a question mark.
-pub(super) fn name_of(pid: &str) -> String {
+pub(crate) fn name_of(pid: &str) -> String {
     let name = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("comm"));
     name.map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }

@@ -31,6 +31,7 @@ use crate::failure::{Exit, Failure};
 use crate::limits::STOP_GRACE;
 use crate::output::{print, print_json};
 use files::Files;
+pub(crate) use holder::name_of as process_name;
 pub(crate) use memory::Size;
 use memory::{Budget, default_memory};
 use ports::Ports;

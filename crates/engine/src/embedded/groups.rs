@@ -84,11 +84,11 @@ impl Embedded {
     pub(crate) async fn reset_group(
         &self,
         name: &str,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
-        let topics: BTreeSet<String> = offsets.iter().map(|(at, _)| at.topic.clone()).collect();
+        let topics: BTreeSet<String> = offsets.iter().map(|(at, ..)| at.topic.clone()).collect();
         let known = self.describe_known(topics).await?;
-        for (at, offset) in offsets {
+        for (at, offset, _) in offsets {
             let exists = known.iter().any(|topic| {
                 topic.name == at.topic
                     && usize::try_from(at.partition).is_ok_and(|id| id < topic.partitions.len())
@@ -106,7 +106,10 @@ impl Embedded {
             member_id: String::new(),
             instance_id: None,
             knows_epochs: false,
-            partitions: offsets.iter().map(|(at, offset)| to_commit(at, *offset, None)).collect(),
+            partitions: offsets
+                .iter()
+                .map(|(at, offset, said)| to_commit(at, *offset, said.clone()))
+                .collect(),
         };
         let refused = |refused| match refused {
             GroupRefused::UnknownMember

@@ -4,6 +4,7 @@
 //! would use; nothing here keeps state of its own except producers and subscriptions.
 
 mod assignor;
+mod cluster;
 mod groups;
 mod member_bytes;
 mod membership;

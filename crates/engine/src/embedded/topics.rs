@@ -3,16 +3,16 @@
 use std::time::Instant;
 
 use tidings_node::broker::{
-    AlterConfigs, Alteration, ConfigChange, ConfigOp, ConfigResource, CreatePartitions,
-    CreateTopics, DeleteTopics, DescribeConfigs, DescribeTopics, Fetch, FetchPartition,
-    ListOffsets, ListOffsetsPartition, MorePartitions, NewTopic as Wanted, OffsetSpec,
-    TopicDescription, TopicName, Topics,
+    AlterConfigs, Alteration, ConfigChange, ConfigEntry, ConfigOp, ConfigResource, ConfigSource,
+    CreatePartitions, CreateTopics, DeleteTopics, DescribeConfigs, DescribeTopics, Fetch,
+    FetchPartition, ListOffsets, ListOffsetsPartition, MorePartitions, NewTopic as Wanted,
+    OffsetSpec, TopicDescription, TopicName, Topics,
 };
 
 use super::{Embedded, decode, isolation_of, readable_end, refusals, wait_ms};
 use crate::limits::FETCH_WAIT_MAX;
 use crate::{
-    Error, Isolation, NewTopic, Offset, Partition, Read, ReadLimit, Topic, TopicPartition,
+    Config, Error, Isolation, NewTopic, Offset, Partition, Read, ReadLimit, Topic, TopicPartition,
 };
 
 impl Embedded {
@@ -90,22 +90,31 @@ impl Embedded {
         Ok(answers.into_iter().filter_map(|answer| answer.topic.ok()).collect())
     }
 
-    pub(crate) async fn topic_configs(
+    pub(crate) async fn topic_configs(&self, name: &str) -> Result<Vec<Config>, Error> {
+        self.configs(ConfigResource::Topic(name.to_owned()), name).await
+    }
+
+    pub(super) async fn configs(
         &self,
+        of: ConfigResource,
         name: &str,
-    ) -> Result<Vec<(String, Option<String>)>, Error> {
-        let resource = ConfigResource::Topic(name.to_owned());
-        let request = DescribeConfigs { resources: vec![(resource, None)] };
+    ) -> Result<Vec<Config>, Error> {
+        let request = DescribeConfigs { resources: vec![(of, None)] };
         let described = single(self.node.call(request).await?)?;
         let configs = described.configs.map_err(|refused| refusals::topic(name, refused))?;
-        Ok(configs.into_iter().map(|entry| (entry.name.to_owned(), entry.value)).collect())
+        let config = |entry: ConfigEntry| Config {
+            name: entry.name.to_owned(),
+            value: entry.value,
+            is_default: entry.source == ConfigSource::Default,
+        };
+        Ok(configs.into_iter().map(config).collect())
     }
 
     /// The largest batch that the topic takes.
     pub(super) async fn max_message_bytes(&self, name: &str) -> Result<usize, Error> {
         let configs = self.topic_configs(name).await?;
-        let value = configs.into_iter().find(|(config, _)| config == "max.message.bytes");
-        let bytes = value.and_then(|(_, value)| value?.parse().ok());
+        let value = configs.into_iter().find(|config| config.name == "max.message.bytes");
+        let bytes = value.and_then(|config| config.value?.parse().ok());
         bytes.ok_or_else(|| Error::Unavailable(format!("{name} has no max.message.bytes")))
     }
 

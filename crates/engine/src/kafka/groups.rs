@@ -74,18 +74,22 @@ impl Kafka {
     pub(crate) async fn reset_group(
         &self,
         name: &str,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
+        if offsets.is_empty() {
+            // librdkafka asks nobody about nothing.
+            return Ok(());
+        }
         let (name, offsets) = (name.to_owned(), offsets.to_vec());
         self.ask(move |looker| {
-            let topics: BTreeSet<&str> = offsets.iter().map(|(at, _)| at.topic.as_str()).collect();
+            let topics: BTreeSet<&str> = offsets.iter().map(|(at, ..)| at.topic.as_str()).collect();
             let counts = topics.into_iter().map(|topic| match partitions_of(looker, topic) {
                 Err(Error::UnknownTopic(_)) => Ok((topic, 0)),
                 count => Ok((topic, count?)),
             });
             let counts: BTreeMap<&str, i32> = counts.collect::<Result<_, Error>>()?;
             let mut list = TopicPartitionList::with_capacity(offsets.len());
-            for (at, offset) in &offsets {
+            for (at, offset, said) in &offsets {
                 let count = counts.get(at.topic.as_str()).copied().unwrap_or(0);
                 if !(0..count).contains(&at.partition) {
                     return Err(Error::UnknownTopic(at.to_string()));
@@ -94,6 +98,11 @@ impl Kafka {
                     return Err(Error::Invalid(format!("{at}: offset {offset} is negative")));
                 }
                 add(&mut list, at, Spec::Offset(*offset))?;
+                if let (Some(said), Some(mut place)) =
+                    (said, list.find_partition(&at.topic, at.partition))
+                {
+                    place.set_metadata(said);
+                }
             }
             let set = native::set_group_offsets(looker, &name, &list);
             let set = set.map_err(|refused| {

@@ -4,6 +4,7 @@
 //! client of its own, and reads without a group borrow one of a few readers that are kept. What blocks in
 //! librdkafka runs where tokio allows blocking. No type of rdkafka leaves this module.
 
+mod cluster;
 mod connecting;
 mod context;
 mod groups;

@@ -246,6 +246,13 @@ impl Sender {
                 topic = self.known(&mut known, &record.topic).await?;
             }
             let partition = known.spread.partition(&record, topic.partitions)?;
+            if record.timestamp == Some(0) {
+                // librdkafka takes it for none, and would write the time of now.
+                return Err(Error::Invalid(format!(
+                    "{}-{partition}: a record with the timestamp 0 cannot be sent to a cluster",
+                    record.topic
+                )));
+            }
             placed.push(Placed { record, partition, records_bytes_max: topic.records_bytes_max });
         }
         Ok(placed)
@@ -267,8 +274,8 @@ impl Sender {
             .await??;
         // Who may write a topic may not always see its configuration; then the default will do.
         let configs = configs.unwrap_or_default();
-        let limit = configs.into_iter().find(|(config, _)| config == "max.message.bytes");
-        let limit = limit.and_then(|(_, value)| value?.parse::<usize>().ok());
+        let limit = configs.into_iter().find(|config| config.name == "max.message.bytes");
+        let limit = limit.and_then(|config| config.value?.parse::<usize>().ok());
         let records_bytes_max = limit.map_or(BATCH_RECORDS_BYTES_MAX, |limit| {
             limit.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
         });

@@ -9,7 +9,7 @@ use rdkafka::{Offset as Spec, TopicPartitionList};
 use super::native::{self, Place};
 use super::{Kafka, Looker, refusals};
 use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_WITHIN};
-use crate::{Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
+use crate::{Config, Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
 
 /// The cluster's default, of partitions and of replicas.
 const DEFAULT: i32 = -1;
@@ -106,10 +106,7 @@ impl Kafka {
         .await?
     }
 
-    pub(crate) async fn topic_configs(
-        &self,
-        name: &str,
-    ) -> Result<Vec<(String, Option<String>)>, Error> {
+    pub(crate) async fn topic_configs(&self, name: &str) -> Result<Vec<Config>, Error> {
         let name = name.to_owned();
         self.ask(move |looker| {
             let configs = native::topic_configs(looker, &name);

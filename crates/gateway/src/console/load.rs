@@ -67,7 +67,9 @@ pub(super) async fn topic(
     Ok(TopicView {
         line: topic_line(&topic, snapshot),
         partition_list: topic.partitions.iter().map(partition_line).collect(),
-        configs: configs.map(|(name, value)| ConfigLine { name, value }).collect(),
+        configs: configs
+            .map(|config| ConfigLine { name: config.name, value: config.value })
+            .collect(),
         page,
         partition,
         older,

@@ -136,7 +136,10 @@ async fn deliver_again(engine: &Engine, group: &str) {
     let offsets = engine.group(group).await.expect("a group").offsets;
     let beginning: Vec<_> = offsets
         .into_iter()
-        .map(|o| (tidings_engine::TopicPartition { topic: o.topic, partition: o.partition }, 0))
+        .map(|o| {
+            let at = tidings_engine::TopicPartition { topic: o.topic, partition: o.partition };
+            (at, 0, None)
+        })
         .collect();
     assert!(!beginning.is_empty(), "{group} has committed nothing");
     engine.reset_group(group, &beginning).await.expect("reset");

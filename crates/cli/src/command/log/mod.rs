@@ -1,7 +1,6 @@
 //! `tidings log`: verify, dump and repair the files of a data directory, without a node.
 
 mod dump;
-mod progress;
 mod repair;
 mod verify;
 
@@ -132,7 +131,7 @@ fn offsets((first, end): (i64, i64)) -> String {
 }
 
 /// One thing with its plural, such as `3 records`.
-fn count(number: u64, one: &str) -> String {
+pub(super) fn count(number: u64, one: &str) -> String {
     match (number, one.strip_suffix("ch"), one.strip_suffix('y')) {
         (1, ..) => format!("1 {one}"),
         (_, Some(_), _) => format!("{number} {one}es"),

@@ -8,13 +8,13 @@ use std::path::Path;
 use serde_json::json;
 use tidings_inspect::{Damage, DamageKind, Depth, PartitionReport};
 
-use super::progress::Progress;
 use super::{
     count, damage_json, folders, not_readable, of_partition, offsets, open, segment_bytes,
 };
 use crate::args::{Form, Which};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
+use crate::progress::Progress;
 use crate::table::{Align, heading, table};
 
 pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Result<(), Failure> {
@@ -30,7 +30,7 @@ pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Resul
     let mut reports = Vec::new();
     for folder in &folders {
         let claims = root.claims(folder);
-        let mut walked = |bytes| progress.add(bytes, folder);
+        let mut walked = |bytes| progress.add(bytes, bytes, folder);
         let report = tidings_inspect::verify(&disk, folder, claims.as_ref(), depth, &mut walked);
         let report = report.map_err(|fault| not_readable(&fault))?;
         if form == Form::Json {

@@ -8,8 +8,8 @@ use super::{
     Options, Owned, Place, Refused, ask, c_text, entries, error_outcome, no_options, outcome,
     place, text, unusable,
 };
-use crate::Isolation;
 use crate::kafka::Looker;
+use crate::{Config, Isolation};
 
 pub(in crate::kafka) fn create_topic(
     looker: &Looker,
@@ -113,13 +113,25 @@ pub(in crate::kafka) fn grow_topic(
 
 type Resource = Owned<c::rd_kafka_ConfigResource_t>;
 
-fn topic_resource(name: &str) -> Result<Resource, Refused> {
+/// What is configured.
+#[derive(Clone, Copy, Debug)]
+enum Configured {
+    Topic,
+    Broker,
+}
+
+fn resource(what: Configured, name: &str) -> Result<Resource, Refused> {
+    use c::rd_kafka_ResourceType_t::{RD_KAFKA_RESOURCE_BROKER, RD_KAFKA_RESOURCE_TOPIC};
+
     let name = c_text(name)?;
-    let kind = c::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+    let kind = match what {
+        Configured::Topic => RD_KAFKA_RESOURCE_TOPIC,
+        Configured::Broker => RD_KAFKA_RESOURCE_BROKER,
+    };
     // SAFETY: the text lives until librdkafka has copied it.
     let resource = unsafe { c::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
     let resource = Owned::of(resource, c::rd_kafka_ConfigResource_destroy);
-    resource.ok_or_else(|| unusable("the topic's name"))
+    resource.ok_or_else(|| unusable("the name"))
 }
 
 /// SAFETY of the caller: the resource lives.
@@ -144,7 +156,7 @@ pub(in crate::kafka) fn configure_topic(
     };
     use c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS as OP;
 
-    let resource = topic_resource(name)?;
+    let resource = resource(Configured::Topic, name)?;
     for (config, value) in changes {
         let config = c_text(config)?;
         let op = if value.is_some() { SET } else { DELETE };
@@ -181,14 +193,18 @@ pub(in crate::kafka) fn configure_topic(
     Ok(())
 }
 
-/// Name and value, none for what is secret.
-pub(in crate::kafka) fn topic_configs(
-    looker: &Looker,
-    name: &str,
-) -> Result<Vec<(String, Option<String>)>, Refused> {
+pub(in crate::kafka) fn topic_configs(looker: &Looker, name: &str) -> Result<Vec<Config>, Refused> {
+    configs(looker, &resource(Configured::Topic, name)?)
+}
+
+pub(in crate::kafka) fn broker_configs(looker: &Looker, id: i32) -> Result<Vec<Config>, Refused> {
+    configs(looker, &resource(Configured::Broker, &id.to_string())?)
+}
+
+/// Without the values of what is secret.
+fn configs(looker: &Looker, resource: &Resource) -> Result<Vec<Config>, Refused> {
     use c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS as OP;
 
-    let resource = topic_resource(name)?;
     let mut list = [resource.pointer];
     let mut configs = Vec::new();
     // SAFETY: the resource lives until the answer has come, the answer as long as its event.
@@ -206,7 +222,11 @@ pub(in crate::kafka) fn topic_configs(
             for entry in entries(listed, count) {
                 let value = c::rd_kafka_ConfigEntry_value(entry);
                 let value = (!value.is_null()).then(|| text(value));
-                configs.push((text(c::rd_kafka_ConfigEntry_name(entry)), value));
+                configs.push(Config {
+                    name: text(c::rd_kafka_ConfigEntry_name(entry)),
+                    value,
+                    is_default: c::rd_kafka_ConfigEntry_is_default(entry) != 0,
+                });
             }
         }
     }
