@@ -18,6 +18,7 @@ mod kafka;
 pub mod limits;
 mod model;
 mod partitioner;
+mod permission;
 mod producer;
 mod subscription;
 mod transaction;
@@ -29,6 +30,7 @@ pub use model::{
     Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
 };
 pub use partitioner::partition_of;
+pub use permission::{Operation, Permission, Resource};
 pub use producer::Producer;
 pub use subscription::{Polled, Start, SubscribeOptions, Subscription};
 pub use transaction::{Transaction, TransactionOptions, TransactionalProducer};
