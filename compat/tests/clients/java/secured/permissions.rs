@@ -33,50 +33,50 @@ fn a_missing_permission_is_named() {
         groups_are_told(&guest).await;
         let opened = guest.transactional_producer("tx", TransactionOptions::default()).await;
         let id = Resource::TransactionalId("tx".into());
-        assert_denied(opened.expect_err("a guest may not"), Operation::Write, id);
+        assert_denied(&opened.expect_err("a guest may not"), Operation::Write, id);
     });
 }
 
 async fn topics_are_told(guest: &Engine) {
     let of = |name: &str| Resource::Topic(name.to_owned());
     let refused = guest.create_topic(topic("new")).await.expect_err("a guest may not");
-    assert_denied(refused, Operation::Create, of("new"));
+    assert_denied(&refused, Operation::Create, of("new"));
     let refused = guest.topic("hidden").await.expect_err("a guest may not");
-    assert_denied(refused, Operation::Describe, of("hidden"));
+    assert_denied(&refused, Operation::Describe, of("hidden"));
     let refused = guest.delete_topic("seen").await.expect_err("a guest may not");
-    assert_denied(refused, Operation::Delete, of("seen"));
+    assert_denied(&refused, Operation::Delete, of("seen"));
     let refused = guest.grow_topic("seen", 2).await.expect_err("a guest may not");
-    assert_denied(refused, Operation::Alter, of("seen"));
+    assert_denied(&refused, Operation::Alter, of("seen"));
     let changes = [("retention.ms".to_owned(), Some("1000".to_owned()))];
     let refused = guest.configure_topic("seen", &changes).await.expect_err("a guest may not");
-    assert_denied(refused, Operation::AlterConfigs, of("seen"));
+    assert_denied(&refused, Operation::AlterConfigs, of("seen"));
     let refused = guest.topic_configs("seen").await.expect_err("a guest may not");
-    assert_denied(refused, Operation::DescribeConfigs, of("seen"));
+    assert_denied(&refused, Operation::DescribeConfigs, of("seen"));
 }
 
 async fn records_are_told(guest: &Engine) {
     for name in ["hidden", "seen"] {
         let producer = guest.producer().await.expect("a producer");
         let refused = producer.send(vec![record(name)]).await.expect_err("a guest may not");
-        assert_denied(refused, Operation::Write, Resource::Topic(name.to_owned()));
+        assert_denied(&refused, Operation::Write, Resource::Topic(name.to_owned()));
     }
     let limit = ReadLimit { records: 1, bytes: 1 << 20, wait: PATIENCE };
     let read = guest.read_isolated("readable", 0, 0, limit, Isolation::All).await;
     assert_eq!(read.expect("a guest may").records.len(), 1);
     let read = guest.read_isolated("seen", 0, 0, limit, Isolation::All).await;
     let seen = Resource::Topic("seen".into());
-    assert_denied(read.expect_err("a guest may not"), Operation::Read, seen);
+    assert_denied(&read.expect_err("a guest may not"), Operation::Read, seen);
 }
 
 async fn groups_are_told(guest: &Engine) {
     let refused = joins(guest, "strange", "readable").await;
-    assert_denied(refused, Operation::Read, Resource::Group("strange".into()));
+    assert_denied(&refused, Operation::Read, Resource::Group("strange".into()));
     let refused = joins(guest, "joined", "seen").await;
-    assert_denied(refused, Operation::Read, Resource::Topic("seen".into()));
+    assert_denied(&refused, Operation::Read, Resource::Topic("seen".into()));
     let refused = guest.group("strange").await.expect_err("a guest may not");
-    assert_denied(refused, Operation::Describe, Resource::Group("strange".into()));
+    assert_denied(&refused, Operation::Describe, Resource::Group("strange".into()));
     let refused = guest.delete_group("joined").await.expect_err("a guest may not");
-    assert_denied(refused, Operation::Delete, Resource::Group("joined".into()));
+    assert_denied(&refused, Operation::Delete, Resource::Group("joined".into()));
 }
 
 /// Until it is refused.
@@ -134,8 +134,8 @@ fn allow(kafka: &Secured, what: &[&str]) {
     run(&mut command, "", PATIENCE).and_then(Finished::success).expect("the ACL is made");
 }
 
-fn assert_denied(refused: Error, operation: Operation, resource: Resource) {
-    assert_eq!(refused, Error::Denied(Permission { operation, resource }));
+fn assert_denied(refused: &Error, operation: Operation, resource: Resource) {
+    assert_eq!(*refused, Error::Denied(Permission { operation, resource }));
 }
 
 fn topic(name: &str) -> NewTopic {
