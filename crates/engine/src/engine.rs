@@ -85,6 +85,7 @@ impl Engine {
     ///
     /// | parameter | meaning |
     /// |---|---|
+    /// | `config` | a file of properties, by Kafka's names, that says what the URL does not: `kafka://?config=/etc/kafka.properties` |
     /// | `tls` | `true` for TLS with the system's or `ca`'s certificates; any of the next three implies it |
     /// | `ca`, `cert`, `key` | files in PEM: who signs the brokers' certificates; the client's certificate and key (mTLS) |
     /// | `sasl` | `plain`, `scram-sha-256`, `scram-sha-512` or `oauthbearer` |
@@ -96,7 +97,8 @@ impl Engine {
     /// | `client_id` | shown by the cluster; `tidings` when it is not said |
     ///
     /// A secret is never part of the URL, and neither it nor anything else of the parameters is logged.
-    /// What does not work is [`Error::Connect`] with its cause; a wrong URL is [`Error::Invalid`].
+    /// What does not work is [`Error::Connect`] with its cause; a wrong URL is [`Error::Invalid`]. TLS, SCRAM and
+    /// OAUTHBEARER need the feature `tls`.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Ok(Self { kind: Kind::Kafka(Kafka::connect(url).await?) })
     }

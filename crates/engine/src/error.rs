@@ -1,5 +1,7 @@
 //! What an engine refuses or fails at, by what the caller can do about it.
 
+use crate::Permission;
+
 /// Why an engine call did not happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -37,7 +39,7 @@ pub enum Error {
     Unavailable(String),
     /// The cluster does not allow it to this user.
     #[error("{0}")]
-    Denied(String),
+    Denied(Permission),
     /// A cluster could not be connected to.
     #[error("{address}: {trouble}")]
     Connect {
@@ -56,16 +58,15 @@ pub enum ConnectTrouble {
         "no broker answers ({0}); check the address, and that the brokers run and are reachable"
     )]
     Unreachable(String),
-    /// Broker and client do not agree on TLS.
-    #[error(
-        "TLS does not work ({0}); check tls=, ca=, cert= and key= of the URL against the broker's listener"
-    )]
+    /// Broker and client do not agree on TLS: the cause, and what to try.
+    #[error("TLS does not work: {0}")]
     Tls(String),
-    /// The broker does not accept the credentials, or wants some.
-    #[error(
-        "the broker does not accept the credentials ({0}); check sasl=, user= and the password or token"
-    )]
+    /// The broker does not accept the credentials, or wants some: the cause, and what to try.
+    #[error("the broker does not let this client in: {0}")]
     Denied(String),
+    /// A file or a variable that the URL names is not there, or does not hold what it should.
+    #[error("{0}")]
+    Unusable(String),
     /// The brokers lack what an engine needs.
     #[error("the brokers are too old ({0}); Apache Kafka 2.5 or later is needed")]
     TooOld(String),

@@ -19,6 +19,7 @@ mod kafka;
 pub mod limits;
 mod model;
 mod partitioner;
+mod permission;
 mod producer;
 mod subscription;
 mod transaction;
@@ -31,6 +32,7 @@ pub use model::{
     Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
 };
 pub use partitioner::partition_of;
+pub use permission::{Operation, Permission, Resource};
 pub use producer::Producer;
 pub use subscription::{Polled, Start, SubscribeOptions, Subscription};
 pub use transaction::{Transaction, TransactionOptions, TransactionalProducer};

@@ -43,6 +43,13 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a cluster may take to acknowledge a record, with every repetition, unless the URL says otherwise.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a file that holds a secret; a token of OAUTHBEARER has a few thousand.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a file of properties.
+pub const PROPERTIES_BYTES_MAX: u64 = 64 * 1024;
+/// Longest that a client of a cluster asks nothing; what is idle for four minutes is closed by some clouds,
+/// without a word.
+pub const CLUSTER_IDLE_MAX: Duration = Duration::from_secs(180);
 /// Longest pause between two attempts to connect to a broker that was lost.
 pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How late the end of a cluster's client is noticed by what serves it.

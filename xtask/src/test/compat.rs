@@ -1,7 +1,7 @@
 //! The step of real clients: sets up the tools, then runs `compat`'s tests against the binary.
 //!
 //! A client that is not there has its tests skipped, counted and named with the reason. Under
-//! `CI=true` a missing kcat, Python, Go or Node is a failure, unless the machine has no network.
+//! `CI=true` a missing kcat, Python, Go, Node or OpenSSL is a failure, unless the machine has no network.
 
 use std::path::Path;
 use std::thread;
@@ -9,7 +9,11 @@ use std::thread;
 use super::report::Outcome;
 use super::steps::{self, CLIENTS_TEST};
 use super::tools::{self, Missing, Tool};
+use super::whole::Whole;
 use crate::process::{self, Show};
+
+/// Tests that need the feature `tls`, beside Java.
+const WITH_TLS: &str = "java::secured::tls::";
 
 /// Tests that need a tool: their module, and the variable that hands the tool over.
 struct Family {
@@ -32,13 +36,18 @@ fn families(in_ci: bool) -> [Family; 6] {
     ]
 }
 
-pub(super) fn step(root: &Path, tidings: &Path, filter: &[String]) -> anyhow::Result<Outcome> {
+pub(super) fn step(
+    whole: &Whole<'_>,
+    tidings: &Path,
+    filter: &[String],
+) -> anyhow::Result<Outcome> {
     let in_ci = std::env::var("CI").is_ok_and(|said| said == "true");
     let families = families(in_ci);
     // Most of it is waiting for a network, so they are set up side by side.
     let tools = thread::scope(|scope| {
         let set_up = |family: &Family| {
             let set_up = family.set_up;
+            let root = whole.root;
             scope.spawn(move || set_up(root))
         };
         let running: Vec<_> = families.iter().map(set_up).collect();
@@ -46,10 +55,14 @@ pub(super) fn step(root: &Path, tidings: &Path, filter: &[String]) -> anyhow::Re
         ended.collect::<anyhow::Result<Vec<Tool>>>()
     })?;
 
-    let mut test = process::cargo(root);
-    test.args(["test", "--workspace", "--test", CLIENTS_TEST, "--"]).args(filter);
+    let mut test = whole.cargo("test");
+    test.args(["--test", CLIENTS_TEST, "--"]).args(filter);
     test.env("TIDINGS_BINARY", tidings);
     let mut missing = Outcome::default();
+    if let Some(why) = whole.without_tls() {
+        test.args(["--skip", WITH_TLS]);
+        missing.add(without(WITH_TLS, why, in_ci));
+    }
     for (family, tool) in families.iter().zip(tools) {
         match tool {
             Tool::Found(path) => {

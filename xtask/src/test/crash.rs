@@ -7,14 +7,15 @@ use std::path::Path;
 use super::report::Outcome;
 use super::steps::{self, CRASH_TEST};
 use super::tools::{self, Tool};
+use super::whole::Whole;
 use crate::process::{self, Show};
 
 /// Tests that mount images.
 const ON_IMAGES: [&str; 2] = ["power_cut::", "thin_disk::"];
 
-pub(super) fn step(root: &Path, tidings: &Path, rounds: u64) -> anyhow::Result<Outcome> {
-    let mut test = process::cargo(root);
-    test.args(["test", "--workspace", "--test", CRASH_TEST, "--", "--nocapture"]);
+pub(super) fn step(whole: &Whole<'_>, tidings: &Path, rounds: u64) -> anyhow::Result<Outcome> {
+    let mut test = whole.cargo("test");
+    test.args(["--test", CRASH_TEST, "--", "--nocapture"]);
     // One after the other: a frozen server or a broken disk should be nobody else's load.
     test.arg("--test-threads=1");
     test.env("TIDINGS_BINARY", tidings).env("TIDINGS_CRASH_ROUNDS", rounds.to_string());

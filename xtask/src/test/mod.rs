@@ -13,29 +13,32 @@ mod libtest;
 mod report;
 mod steps;
 mod tools;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
 use crate::args::{CRASH_ROUNDS, Compat};
 use report::{Outcome, Report};
 use steps::Built;
+use whole::Whole;
 
 pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
     let mut report = Report::new(11);
+    let whole = Whole::of(root)?;
     report.step("format", || steps::format(root))?;
     report.step("codegen: generated code is what the definitions say", steps::codegen)?;
     report.step("tidy: the project's own habits", || steps::tidy(root))?;
-    report.step("lint", || steps::lint(root))?;
+    report.step("lint", || steps::lint(&whole))?;
 
     let mut built = None;
     report.step("build: the binary, the examples and every test", || {
-        let (outcome, programs) = steps::build(root)?;
+        let (outcome, programs) = steps::build(&whole)?;
         built = programs;
         Ok(outcome)
     })?;
-    report.step("unit, conformance and documentation tests", || steps::tests(root))?;
+    report.step("unit, conformance and documentation tests", || steps::tests(&whole))?;
     match &built {
-        Some(built) => with_the_binary(root, compat, built, &mut report)?,
+        Some(built) => with_the_binary(&whole, compat, built, &mut report)?,
         None => {
             for name in ["demo", "simulation", "mutants", "crash", "compat"] {
                 report.leave_out(name, "the build failed");
@@ -47,24 +50,24 @@ pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
 
 /// The steps that run what was built.
 fn with_the_binary(
-    root: &Path,
+    whole: &Whole<'_>,
     compat: Compat,
     built: &Built,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     report.step("demo: the shop reconciles, also after kill -9", || {
-        steps::demo(root, &built.tidings)
+        steps::demo(whole, &built.tidings)
     })?;
     report.step("simulation: crashes at every call, every flipped bit", || {
-        steps::simulation(root, &built.sim)
+        steps::simulation(whole.root, &built.sim)
     })?;
-    report.step("mutants: what is broken on purpose is caught", || steps::mutants(root))?;
+    report.step("mutants: what is broken on purpose is caught", || steps::mutants(whole.root))?;
     match compat {
         Compat::Run => {
             report.step("crash: kill -9, power cuts, failing disks", || {
-                crash::step(root, &built.tidings, CRASH_ROUNDS)
+                crash::step(whole, &built.tidings, CRASH_ROUNDS)
             })?;
-            report.step("compat: real clients", || compat::step(root, &built.tidings, &[]))
+            report.step("compat: real clients", || compat::step(whole, &built.tidings, &[]))
         }
         Compat::LeaveOut => {
             report.leave_out("crash and compat", "--without compat was asked for");
@@ -83,30 +86,31 @@ pub(crate) fn jars_of_kafka(root: &Path) -> anyhow::Result<Result<PathBuf, Strin
 
 /// `cargo xtask crash`: the build and the step of crashes.
 pub(crate) fn run_crash_alone(root: &Path, rounds: u64) -> anyhow::Result<bool> {
-    build_and(root, "crash: kill -9, power cuts, failing disks", |tidings| {
-        crash::step(root, tidings, rounds)
+    build_and(root, "crash: kill -9, power cuts, failing disks", |whole, tidings| {
+        crash::step(whole, tidings, rounds)
     })
 }
 
 /// `cargo xtask compat`: the build and the last step.
 pub(crate) fn run_compat_alone(root: &Path, filter: &[String]) -> anyhow::Result<bool> {
-    build_and(root, "compat: real clients", |tidings| compat::step(root, tidings, filter))
+    build_and(root, "compat: real clients", |whole, tidings| compat::step(whole, tidings, filter))
 }
 
 fn build_and(
     root: &Path,
     name: &str,
-    step: impl FnOnce(&Path) -> anyhow::Result<Outcome>,
+    step: impl FnOnce(&Whole<'_>, &Path) -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<bool> {
+    let whole = Whole::of(root)?;
     let mut report = Report::new(2);
     let mut built = None;
     report.step("build", || {
-        let (outcome, programs) = steps::build(root)?;
+        let (outcome, programs) = steps::build(&whole)?;
         built = programs;
         Ok(outcome)
     })?;
     match built {
-        Some(built) => report.step(name, || step(&built.tidings))?,
+        Some(built) => report.step(name, || step(&whole, &built.tidings))?,
         None => report.leave_out(name, "the build failed"),
     }
     Ok(report.close())

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::libtest;
 use super::report::Outcome;
+use super::whole::Whole;
 use crate::args::Rebase;
 use crate::mutants::{self, Met};
 use crate::process::{self, Ended, Show};
@@ -47,26 +48,23 @@ pub(super) fn tidy(root: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::check(tidy::run(root, Rebase::No)?, "tidy: see its findings above"))
 }
 
-pub(super) fn lint(root: &Path) -> anyhow::Result<Outcome> {
+pub(super) fn lint(whole: &Whole<'_>) -> anyhow::Result<Outcome> {
     let mut good = true;
     for targets in ALL_TARGETS {
-        let mut clippy = process::cargo(root);
-        clippy
-            .args(["clippy", "--quiet", "--workspace"])
-            .args(targets)
-            .args(["--", "-D", "warnings"]);
+        let mut clippy = whole.cargo("clippy");
+        clippy.arg("--quiet").args(targets).args(["--", "-D", "warnings"]);
         good &= process::run(&mut clippy, Show::Both)?.success;
     }
     Ok(Outcome::check(good, "lint: see clippy's warnings above"))
 }
 
 /// Builds everything that later steps run; the programs are there when all of it built.
-pub(super) fn build(root: &Path) -> anyhow::Result<(Outcome, Option<Built>)> {
+pub(super) fn build(whole: &Whole<'_>) -> anyhow::Result<(Outcome, Option<Built>)> {
     let mut good = true;
     let mut programs = Vec::new();
     for targets in ALL_TARGETS {
-        let mut build = process::cargo(root);
-        build.args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
+        let mut build = whole.cargo("build");
+        build.arg("--message-format=json-render-diagnostics");
         let ended = process::run(build.args(targets), Show::StderrOnly)?;
         good &= ended.success;
         programs.extend(executables(&ended.stdout));
@@ -101,10 +99,9 @@ fn executables(messages: &str) -> Vec<(String, PathBuf)> {
     found
 }
 
-pub(super) fn tests(root: &Path) -> anyhow::Result<Outcome> {
-    let mut test = process::cargo(root);
-    test.args(["test", "--workspace", "--no-fail-fast"]);
-    Ok(outcome_of_tests(&process::run(&mut test, Show::Both)?))
+pub(super) fn tests(whole: &Whole<'_>) -> anyhow::Result<Outcome> {
+    let ended = process::run(whole.cargo("test").arg("--no-fail-fast"), Show::Both)?;
+    Ok(outcome_of_tests(&ended))
 }
 
 /// Counts a run of test programs; one that ended badly without a failed test is itself a failure.
@@ -128,9 +125,9 @@ pub(super) fn outcome_of_tests(ended: &Ended) -> Outcome {
 }
 
 /// The shop's month as fast as it goes: on fresh data, over the same data, after `kill -9`.
-pub(super) fn demo(root: &Path, tidings: &Path) -> anyhow::Result<Outcome> {
-    let mut test = process::cargo(root);
-    test.args(["test", "--workspace", "--test", DEMO_TEST]).env("TIDINGS_BINARY", tidings);
+pub(super) fn demo(whole: &Whole<'_>, tidings: &Path) -> anyhow::Result<Outcome> {
+    let mut test = whole.cargo("test");
+    test.args(["--test", DEMO_TEST]).env("TIDINGS_BINARY", tidings);
     Ok(outcome_of_tests(&process::run(&mut test, Show::Both)?))
 }
 

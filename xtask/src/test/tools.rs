@@ -1,6 +1,6 @@
 //! What the real clients need: found, or installed where that is allowed, or missing with a reason.
 //!
-//! kcat comes from the system's packages, Python's clients go into a virtual environment below
+//! kcat and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
 //! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there and
 //! Node's installed.
 //! Nothing else is touched.
@@ -58,6 +58,32 @@ pub(super) fn kcat() -> anyhow::Result<Tool> {
         },
         Err(output) => Ok(Missing::installer("apt-get install kcat", &output, how)),
     }
+}
+
+/// `pkg-config`, where it knows OpenSSL with its headers.
+pub(super) fn openssl() -> anyhow::Result<Tool> {
+    let how = "install it with `apt-get install libssl-dev pkg-config`";
+    let there = || -> anyhow::Result<Option<PathBuf>> {
+        let Some(pkg_config) = find_program("pkg-config") else { return Ok(None) };
+        let asked =
+            process::run(Command::new(&pkg_config).args(["--exists", "openssl"]), Show::Nothing)?;
+        Ok(asked.success.then_some(pkg_config))
+    };
+    if let Some(pkg_config) = there()? {
+        return Ok(Tool::Found(pkg_config));
+    }
+    if !may_install_packages() {
+        return Ok(Missing::because(format!("OpenSSL's headers are not installed; {how}")));
+    }
+    for package in ["libssl-dev", "pkg-config"] {
+        if let Err(output) = apt_install(package)? {
+            return Ok(Missing::installer(&format!("apt-get install {package}"), &output, how));
+        }
+    }
+    Ok(match there()? {
+        Some(pkg_config) => Tool::Found(pkg_config),
+        None => Missing::because("OpenSSL was installed and pkg-config does not find it"),
+    })
 }
 
 /// The Python of a virtual environment that holds the pinned clients.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
 use tokio::time::Instant;
 
+use super::clients::{client_config, failed};
 use super::context::Watch;
+use super::symptom::{Says, Symptom, certificate_trouble};
 use super::url::Settings;
-use super::{Looker, blocking};
+use super::{Looker, blocking, native};
 use crate::{ConnectTrouble, Error};
 
 /// How long one look takes; between two, what went wrong is considered.
@@ -17,14 +18,15 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long the log lines of a client take to be read, on a busy machine.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a certificate that was seen a moment ago takes to be seen again.
+const CERTIFICATE_WITHIN: Duration = Duration::from_secs(2);
+
 /// What an engine needs of brokers, and the first Apache Kafka that has it: API key, version, name.
-const NEEDED: [(i16, i16, &str); 3] = [
+const NEEDED: [(i16, i16, &str); 2] = [
     // Positions in transactions that are checked against the group's members (KIP-447).
     (28, 3, "TxnOffsetCommit 3"),
     // Positions that no transaction is about to change (KIP-447).
     (9, 7, "OffsetFetch 7"),
-    // Single configurations (KIP-339).
-    (44, 0, "IncrementalAlterConfigs 0"),
 ];
 
 /// Waits until a broker answers. A refusal ends it at once; who cannot be reached may yet come.
@@ -33,29 +35,23 @@ pub(super) async fn check(
     looker: &Arc<Looker>,
     watch: &Watch,
 ) -> Result<(), Error> {
-    let failed = |trouble| {
-        let address = settings.brokers.clone();
-        Err(Error::Connect { address, trouble })
-    };
     let deadline = Instant::now() + settings.connect_timeout;
     loop {
         let asked = Arc::clone(looker);
-        if blocking(move || asked.client().fetch_cluster_id(LOOK)).await?.is_some() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if blocking(move || native::answers(&asked, left.min(LOOK))).await? {
             break;
         }
-        let trouble = watch.trouble();
-        match trouble {
-            Some(trouble @ (ConnectTrouble::Tls(_) | ConnectTrouble::Denied(_))) => {
-                return failed(trouble);
+        match watch.symptom() {
+            Some(symptom) if symptom.says() == Says::TheReason => {
+                return Err(failed(settings, why(symptom, settings).await?));
             }
-            trouble if deadline <= Instant::now() => {
-                let silent = || {
-                    let waited = settings.connect_timeout;
-                    ConnectTrouble::Unreachable(format!("no answer within {waited:?}"))
-                };
-                return failed(trouble.unwrap_or_else(silent));
+            _ if Instant::now() < deadline => {}
+            symptom => {
+                let silent = format!("no answer within {:?}", settings.connect_timeout);
+                let symptom = symptom.unwrap_or(Symptom::Away(silent));
+                return Err(failed(settings, symptom.trouble(settings)));
             }
-            _ => {}
         }
     }
     // What the brokers offer was logged before they answered, and is on its way to the watch.
@@ -64,11 +60,24 @@ pub(super) async fn check(
         match too_old(watch) {
             None => return Ok(()),
             Some(lacking) if patience <= Instant::now() => {
-                return failed(ConnectTrouble::TooOld(lacking));
+                return Err(failed(settings, ConnectTrouble::TooOld(lacking)));
             }
             Some(_) => tokio::time::sleep(LOOK).await,
         }
     }
+}
+
+/// The trouble of a symptom, with a closer look where that tells more.
+async fn why(symptom: Symptom, settings: &Settings) -> Result<ConnectTrouble, Error> {
+    if symptom != Symptom::BadCertificate {
+        return Ok(symptom.trouble(settings));
+    }
+    let config = client_config(settings)?;
+    let wrong = blocking(move || native::wrong_with_certificate(&config, CERTIFICATE_WITHIN));
+    Ok(match wrong.await? {
+        Some(number) => certificate_trouble(number, settings),
+        None => symptom.trouble(settings),
+    })
 }
 
 fn too_old(watch: &Watch) -> Option<String> {

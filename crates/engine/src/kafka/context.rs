@@ -11,8 +11,8 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientContext, Statistics};
 
-use super::url::Secret;
-use crate::ConnectTrouble;
+use super::secret::Secret;
+use super::symptom::Symptom;
 
 /// What a client is told, kept for whoever asks why it does not get on.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +24,8 @@ pub(super) struct Watch {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// The newest trouble of the worst kind.
-    trouble: Option<ConnectTrouble>,
+    /// The newest of those that say most.
+    symptom: Option<Symptom>,
     /// The newest version of each API that a broker offers, as librdkafka's log says.
     versions: BTreeMap<i16, i16>,
 }
@@ -40,8 +40,8 @@ impl Watch {
         self.request_timeout
     }
 
-    pub(super) fn trouble(&self) -> Option<ConnectTrouble> {
-        self.seen().trouble.clone()
+    pub(super) fn symptom(&self) -> Option<Symptom> {
+        self.seen().symptom.clone()
     }
 
     /// The newest version of an API that brokers offer; none when they do not.
@@ -62,6 +62,10 @@ impl Watch {
     pub(super) fn line(&self, level: i32, facility: &str, message: &str) {
         if level <= RDKafkaLogLevel::Warning as i32 {
             tracing::debug!(facility, message, "librdkafka");
+        }
+        if facility == "FAIL" {
+            // That a broker hung up is no error to librdkafka.
+            self.note(Symptom::of_text(message));
         } else if facility == "APIVERSION"
             && let Some((api, newest)) = api_version(message)
         {
@@ -72,41 +76,13 @@ impl Watch {
         }
     }
 
-    fn note(&self, code: Code, reason: &str) {
-        let said = first_clause(reason);
-        let trouble = match code {
-            Code::Authentication | Code::SaslAuthenticationFailed => ConnectTrouble::Denied(said),
-            Code::SSL => ConnectTrouble::Tls(said),
-            // librdkafka guesses so when a broker hangs up on it at once.
-            Code::BrokerTransportFailure if reason.contains("SSL listener") => {
-                ConnectTrouble::Tls(said)
-            }
-            Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => {
-                ConnectTrouble::Unreachable(said)
-            }
-            _ => return,
-        };
-        let seen = &mut self.seen().trouble;
-        if seen.as_ref().is_none_or(|old| weight(old) <= weight(&trouble)) {
-            *seen = Some(trouble);
+    fn note(&self, symptom: Option<Symptom>) {
+        let Some(symptom) = symptom else { return };
+        let seen = &mut self.seen().symptom;
+        if seen.as_ref().is_none_or(|old| old.says() <= symptom.says()) {
+            *seen = Some(symptom);
         }
     }
-}
-
-/// One broker that is down says less than another that refuses.
-fn weight(trouble: &ConnectTrouble) -> u8 {
-    match trouble {
-        ConnectTrouble::Unreachable(_) => 0,
-        ConnectTrouble::Tls(_) => 1,
-        ConnectTrouble::Denied(_) => 2,
-        ConnectTrouble::TooOld(_) => 3,
-    }
-}
-
-/// librdkafka's reasons begin with the broker and end with counts of repetitions.
-fn first_clause(reason: &str) -> String {
-    let end = reason.find(" (after ").unwrap_or(reason.len());
-    reason[..end].trim_end_matches(':').to_owned()
 }
 
 /// `…:   ApiKey TxnOffsetCommit (28) Versions 0..3`, of librdkafka's debug context `feature`.
@@ -135,7 +111,7 @@ impl ClientContext for Watch {
             Code::AllBrokersDown => tracing::warn!("no broker of the cluster can be reached"),
             _ => tracing::debug!(%error, reason, "librdkafka"),
         }
-        self.note(code, reason);
+        self.note(Symptom::of(code, reason));
     }
 
     fn generate_oauth_token(
@@ -145,6 +121,12 @@ impl ClientContext for Watch {
         let secret = self.token.as_ref().ok_or("no token was named")?;
         let token = secret.read()?;
         let claims = Claims::of(&token);
+        let now_ms = rdkafka::util::current_time_millis();
+        if let Some(expired) = claims.expires_ms.filter(|expires| *expires <= now_ms) {
+            let seconds = (now_ms - expired) / 1000;
+            let why = format!("the token in {secret} expired {seconds} s ago; have it renewed");
+            return Err(why.into());
+        }
         Ok(OAuthToken {
             principal_name: claims.subject.unwrap_or_default(),
             lifetime_ms: claims.expires_ms.unwrap_or_else(in_an_hour),
@@ -227,17 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_trouble_is_kept() {
+    fn the_newest_symptom_of_those_that_say_most_is_kept() {
         let watch = Watch::default();
-        watch.note(Code::BrokerTransportFailure, "a:1/bootstrap: refused (after 1ms in state X)");
-        assert_eq!(
-            watch.trouble(),
-            Some(ConnectTrouble::Unreachable("a:1/bootstrap: refused".into()))
-        );
-        watch.note(Code::Authentication, "a:2: no");
-        watch.note(Code::BrokerTransportFailure, "a:1: refused");
-        watch.note(Code::AllBrokersDown, "2/2 down");
-        assert_eq!(watch.trouble(), Some(ConnectTrouble::Denied("a:2: no".into())));
+        for (code, reason, kept) in [
+            (Code::BrokerTransportFailure, "a: refused", Symptom::Away("a: refused".into())),
+            (Code::BrokerTransportFailure, "b: refused", Symptom::Away("b: refused".into())),
+            (Code::Authentication, "a: no", Symptom::Denied("a: no".into())),
+            (Code::BrokerTransportFailure, "b: refused", Symptom::Denied("a: no".into())),
+            (Code::AllBrokersDown, "2/2 down", Symptom::Denied("a: no".into())),
+        ] {
+            watch.error(KafkaError::Global(code), reason);
+            assert_eq!(watch.symptom(), Some(kept), "{reason}");
+        }
     }
 
     #[test]

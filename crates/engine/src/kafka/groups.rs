@@ -6,10 +6,12 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
 use super::native::{self, DescribedMember, Place};
+use super::refusals::{needing, needing_topic};
 use super::topics::{add, ends_of, partitions_of};
 use super::{Kafka, refusals};
 use crate::{
-    Error, GroupDescription, GroupMember, GroupOffset, GroupSummary, Isolation, TopicPartition,
+    Error, GroupDescription, GroupMember, GroupOffset, GroupSummary, Isolation, Operation,
+    Resource, TopicPartition,
 };
 
 impl Kafka {
@@ -30,7 +32,10 @@ impl Kafka {
         let name = name.to_owned();
         self.ask(move |looker| {
             let what = format!("group {name}");
-            let refused = |refused: native::Refused| refusals::of(&what, &refused);
+            let refused = |refused: native::Refused| {
+                let group = Resource::Group(name.clone());
+                needing(Operation::Describe, group)(refusals::of(&what, &refused))
+            };
             let (state, protocol, members) = match native::describe_group(looker, &name) {
                 Ok(group) => (group.state, group.assignor, group.members),
                 Err(none) if none.code == Code::GroupIdNotFound => {
@@ -111,8 +116,10 @@ impl Kafka {
             })?;
             match set.into_iter().find_map(|place: Place| Some((place.refused?, place))) {
                 None => Ok(()),
-                Some((code, place)) => Err(has_members(&name, code)
-                    .unwrap_or_else(|| refusals::of_code(&place.at().to_string(), code))),
+                Some((code, place)) => Err(has_members(&name, code).unwrap_or_else(|| {
+                    let refused = refusals::of_code(&place.clone().at().to_string(), code);
+                    needing_topic(Operation::Read, &place.topic)(refused)
+                })),
             }
         })
         .await?
@@ -122,7 +129,10 @@ impl Kafka {
         let name = name.to_owned();
         self.ask(move |looker| {
             native::delete_group(looker, &name).map_err(|refused| {
-                let other = || refusals::of(&format!("group {name}"), &refused);
+                let other = || {
+                    let other = refusals::of(&format!("group {name}"), &refused);
+                    needing(Operation::Delete, Resource::Group(name.clone()))(other)
+                };
                 has_members(&name, refused.code).unwrap_or_else(other)
             })
         })

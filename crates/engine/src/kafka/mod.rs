@@ -4,16 +4,21 @@
 //! client of its own, and reads without a group borrow one of a few readers that are kept. What blocks in
 //! librdkafka runs where tokio allows blocking. No type of rdkafka leaves this module.
 
+mod clients;
 mod cluster;
 mod connecting;
 mod context;
 mod groups;
 mod native;
 mod producer;
+mod properties;
 mod reader;
 mod refusals;
+mod replication;
+mod secret;
 mod sending;
 mod subscription;
+mod symptom;
 mod topics;
 mod transactions;
 mod url;
@@ -21,22 +26,22 @@ mod url;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::Notify;
 
-use crate::limits::{RECONNECT_BACKOFF_MAX, SERVE_INTERVAL};
-use crate::{ConnectTrouble, Error};
+use crate::Error;
+use crate::limits::SERVE_INTERVAL;
+use clients::{client_config, create, watch_of};
 use context::Watch;
 use native::ConsumerQueue;
 pub(crate) use producer::KafkaProducer;
 use reader::Readers;
 pub(crate) use subscription::KafkaSubscription;
 pub(crate) use transactions::KafkaTransactions;
-use url::{Mechanism, Settings};
+use url::Settings;
 
 /// Asks the cluster, and consumes nothing.
 type Looker = BaseConsumer<Watch>;
@@ -157,93 +162,5 @@ async fn serve(looker: Weak<ConsumerQueue>, bell: Arc<Notify>) {
     }
 }
 
-fn watch_of(settings: &Settings) -> Watch {
-    let sasl = settings.sasl.as_ref();
-    let token = sasl.filter(|sasl| sasl.mechanism == Mechanism::OauthBearer);
-    Watch::new(token.map(|sasl| sasl.secret.clone()), settings.request_timeout)
-}
-
-fn create<T: FromClientConfigAndContext<C>, C: rdkafka::ClientContext>(
-    settings: &Settings,
-    config: &ClientConfig,
-    context: C,
-) -> Result<T, Error> {
-    use rdkafka::error::KafkaError;
-
-    let trouble = |why: String| match settings.tls {
-        Some(_) => ConnectTrouble::Tls(why),
-        None => ConnectTrouble::Unreachable(why),
-    };
-    config.create_with_context(context).map_err(|error| match error {
-        // Its text may hold the value of a parameter, so only the name is said.
-        KafkaError::ClientConfig(_, why, name, _) => {
-            Error::Invalid(format!("librdkafka does not take {name}: {why}"))
-        }
-        KafkaError::ClientCreation(why) => {
-            Error::Connect { address: settings.brokers.clone(), trouble: trouble(why) }
-        }
-        other => Error::Unavailable(other.to_string()),
-    })
-}
-
-/// What all clients have in common.
-fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
-    let mut config = ClientConfig::new();
-    let ms = |time: Duration| time.as_millis().to_string();
-    config
-        .set("bootstrap.servers", &settings.brokers)
-        .set("client.id", settings.client_id.as_deref().unwrap_or("tidings"))
-        .set("socket.timeout.ms", ms(settings.request_timeout))
-        .set(
-            "socket.connection.setup.timeout.ms",
-            ms(settings.connect_timeout.max(SETUP_TIMEOUT_MIN)),
-        )
-        .set("reconnect.backoff.max.ms", ms(RECONNECT_BACKOFF_MAX))
-        .set("enable.metrics.push", "false")
-        .set_log_level(RDKafkaLogLevel::Warning);
-    let needs_tls = settings.tls.is_some()
-        || settings.sasl.as_ref().is_some_and(|sasl| sasl.mechanism != Mechanism::Plain);
-    if needs_tls && !cfg!(feature = "tls") {
-        return Err(Error::Invalid(
-            "this build has no TLS, which tls= and SCRAM and OAUTHBEARER of sasl= need: build it \
-             with the feature `tls` (it compiles OpenSSL, with perl and make)"
-                .to_owned(),
-        ));
-    }
-    let protocol = match (&settings.tls, &settings.sasl) {
-        (None, None) => "plaintext",
-        (Some(_), None) => "ssl",
-        (None, Some(_)) => "sasl_plaintext",
-        (Some(_), Some(_)) => "sasl_ssl",
-    };
-    config.set("security.protocol", protocol);
-    if let Some(tls) = &settings.tls {
-        let files = [
-            ("ssl.ca.location", &tls.ca),
-            ("ssl.certificate.location", &tls.cert),
-            ("ssl.key.location", &tls.key),
-        ];
-        for (name, path) in files {
-            if let Some(path) = path {
-                config.set(name, path.to_string_lossy());
-            }
-        }
-        if let Some(password) = &tls.key_password {
-            config.set("ssl.key.password", password.read()?);
-        }
-    }
-    if let Some(sasl) = &settings.sasl {
-        config.set("sasl.mechanisms", sasl.mechanism.name());
-        let secret = sasl.secret.read()?;
-        if sasl.mechanism != Mechanism::OauthBearer {
-            config.set("sasl.username", &sasl.user).set("sasl.password", secret);
-        }
-    }
-    Ok(config)
-}
-
 /// librdkafka gives only a consumer with a group a queue of its own; nobody joins this one.
 const QUEUE_GROUP: &str = "tidings-readers";
-
-/// The least that librdkafka takes.
-const SETUP_TIMEOUT_MIN: Duration = Duration::from_secs(1);

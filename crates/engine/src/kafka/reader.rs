@@ -15,10 +15,11 @@ use rdkafka::{Offset as Spec, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
 
 use super::native::{ConsumerQueue, News};
+use super::refusals::needing_topic;
 use super::topics::{add, ends_of, unless_unknown};
 use super::{Kafka, Looker, QUEUE_GROUP, blocking, refusals};
 use crate::limits::{CLUSTER_FETCH_WAIT, FETCHED_AHEAD_KILOBYTES_MAX, READERS_KEPT_MAX};
-use crate::{Error, Isolation, Read, ReadLimit, Record, TopicPartition};
+use crate::{Error, Isolation, Operation, Read, ReadLimit, Record, TopicPartition};
 
 #[derive(Default)]
 pub(super) struct Readers {
@@ -197,7 +198,9 @@ impl Reading<'_> {
         let consumer = Arc::clone(self.reader.queue().consumer());
         self.reader.at = None;
         let turned = blocking(move || consumer.assign(&list)).await?;
-        turned.map_err(|error| refusals::of_error(&self.at.to_string(), &error))?;
+        turned
+            .map_err(|error| refusals::of_error(&self.at.to_string(), &error))
+            .map_err(needing_topic(Operation::Read, &self.at.topic))?;
         self.reader.at = Some((self.at.clone(), self.next));
         Ok(())
     }
@@ -267,7 +270,10 @@ impl Reading<'_> {
             // The group is nothing to a reader, nor that it may not join it.
             News::Trouble { code: Code::GroupAuthorizationFailed, .. } => Ok(None),
             News::Trouble { code, .. } if is_passing(code) => Ok(None),
-            News::Trouble { code, .. } => Err(refusals::of_code(&self.at.to_string(), code)),
+            News::Trouble { code, .. } => {
+                let refused = refusals::of_code(&self.at.to_string(), code);
+                Err(needing_topic(Operation::Read, &self.at.topic)(refused))
+            }
             _ => Ok(None),
         }
     }

@@ -3,7 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::native::Refused;
-use crate::Error;
+use crate::{Error, Operation, Permission, Resource};
 
 /// `what` is the thing that was asked about; of a topic or partition, its name alone.
 pub(super) fn of(what: &str, refused: &Refused) -> Error {
@@ -24,6 +24,37 @@ pub(super) fn of_error(what: &str, error: &KafkaError) -> Error {
         Some(code) => of_code(what, code),
         None => Error::Invalid(format!("{what}: {error}")),
     }
+}
+
+/// What `what` begins with where it is no topic.
+pub(super) const GROUP: &str = "group ";
+pub(super) const TRANSACTIONAL_ID: &str = "transactional id ";
+
+pub(super) fn denied(operation: Operation, resource: Resource) -> Error {
+    Error::Denied(Permission { operation, resource })
+}
+
+/// Says of a missing permission which it is, where the broker's answer does not.
+pub(super) fn needing(operation: Operation, resource: Resource) -> impl FnOnce(Error) -> Error {
+    move |error| match error {
+        Error::Denied(_) => denied(operation, resource),
+        other => other,
+    }
+}
+
+/// The same for a topic.
+pub(super) fn needing_topic(operation: Operation, name: &str) -> impl FnOnce(Error) -> Error {
+    needing(operation, Resource::Topic(name.to_owned()))
+}
+
+pub(super) fn is_denial(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+    )
 }
 
 fn by_code(what: &str, code: Code, text: &str) -> Error {
@@ -50,21 +81,26 @@ fn by_code(what: &str, code: Code, text: &str) -> Error {
         | Code::OutOfOrderSequenceNumber
         | Code::InvalidTransactionalState
         | Code::TransactionCoordinatorFenced => Error::Fenced(said()),
-        Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed
-        | Code::DelegationTokenAuthorizationFailed
-        | Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::SecurityDisabled => {
-            Error::Denied(format!("{what}: {text}; give the user the permission, or use another"))
+        Code::TopicAuthorizationFailed => {
+            denied(Operation::Describe, Resource::Topic(what.to_owned()))
         }
+        Code::GroupAuthorizationFailed => {
+            let name = what.strip_prefix(GROUP).unwrap_or(what);
+            denied(Operation::Read, Resource::Group(name.to_owned()))
+        }
+        Code::TransactionalIdAuthorizationFailed => {
+            let id = what.strip_prefix(TRANSACTIONAL_ID).unwrap_or(what);
+            denied(Operation::Write, Resource::TransactionalId(id.to_owned()))
+        }
+        Code::ClusterAuthorizationFailed => denied(Operation::Describe, Resource::Cluster),
+        // It was let in before, and may be again: a token is read anew.
+        Code::Authentication | Code::SaslAuthenticationFailed => Error::Unavailable(format!(
+            "{what}: {text}; check that the credentials are still valid"
+        )),
         Code::KafkaStorageError => Error::Storage(said()),
         Code::InvalidMessage | Code::BadMessage | Code::BadCompression => Error::Corrupt(said()),
         Code::InvalidTopic
         | Code::InvalidPartitions
-        | Code::InvalidReplicationFactor
         | Code::InvalidReplicaAssignment
         | Code::InvalidConfig
         | Code::InvalidRequest
@@ -84,6 +120,9 @@ fn by_code(what: &str, code: Code, text: &str) -> Error {
         | Code::UnsupportedVersion
         | Code::UnsupportedFeature
         | Code::State => Error::Invalid(said()),
+        Code::InvalidReplicationFactor => Error::Invalid(format!(
+            "{what}: {text}; say replication= in the URL with no more than there are brokers"
+        )),
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
             Error::Invalid(format!("{what}: {text}; max.message.bytes of the topic is the limit"))
         }

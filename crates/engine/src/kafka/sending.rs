@@ -18,15 +18,16 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::context::Watch;
-use super::topics::partitions_of;
-use super::{Kafka, native, refusals};
+use super::refusals::needing_topic;
+use super::replication::replication_of;
+use super::{Kafka, refusals};
 use crate::limits::{
     BATCH_HEADER_BYTES, BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, METADATA_AGE_MAX,
     SENDING_KILOBYTES_MAX, SENDING_RECORDS_MAX,
 };
 use crate::partitioner::Spread;
 use crate::producer::encoded_size_max;
-use crate::{Error, Position, SentRecord};
+use crate::{Error, Operation, Position, Resource, SentRecord, TopicPartition};
 
 pub(super) type Client = ThreadedProducer<Deliveries>;
 
@@ -90,7 +91,7 @@ struct State {
 
 #[derive(Debug)]
 struct Failure {
-    at: String,
+    at: TopicPartition,
     code: Code,
     error: KafkaError,
 }
@@ -111,7 +112,10 @@ impl ProducerContext for Deliveries {
             Ok(message) => state.places[index] = (message.partition(), message.offset()),
             Err((error, message)) => {
                 let failure = || Failure {
-                    at: format!("{}-{}", message.topic(), message.partition()),
+                    at: TopicPartition {
+                        topic: message.topic().to_owned(),
+                        partition: message.partition(),
+                    },
                     code: error.rdkafka_error_code().unwrap_or(Code::Unknown),
                     error: error.clone(),
                 };
@@ -265,20 +269,14 @@ impl Sender {
             return Ok(*topic);
         }
         let asked = name.to_owned();
-        let (partitions, configs) = self
-            .kafka
-            .ask(move |looker| {
-                let partitions = partitions_of(looker, &asked)?;
-                Ok::<_, Error>((partitions, native::topic_configs(looker, &asked)))
-            })
-            .await??;
-        // Who may write a topic may not always see its configuration; then the default will do.
-        let configs = configs.unwrap_or_default();
-        let limit = configs.into_iter().find(|config| config.name == "max.message.bytes");
-        let limit = limit.and_then(|config| config.value?.parse::<usize>().ok());
-        let records_bytes_max = limit.map_or(BATCH_RECORDS_BYTES_MAX, |limit| {
-            limit.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
-        });
+        let looked = self.kafka.ask(move |looker| replication_of(looker, &asked)).await?;
+        let replication = looked.map_err(needing_topic(Operation::Write, name))?;
+        replication.check(name)?;
+        let records_bytes_max =
+            replication.max_message_bytes.map_or(BATCH_RECORDS_BYTES_MAX, |limit| {
+                limit.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
+            });
+        let partitions = replication.partitions();
         let topic = KnownTopic { partitions, records_bytes_max, asked: Instant::now() };
         known.topics.insert(name.to_owned(), topic);
         Ok(topic)
@@ -294,17 +292,18 @@ impl Sender {
         for (index, placed) in placed.iter().enumerate() {
             let expected = Box::new(Expected { sent: Arc::clone(&sent), index });
             if let Err(refused) = self.queue(placed, expected).await {
-                let at = format!("{}-{}", placed.record.topic, placed.partition);
                 // The records before it are on their way; what becomes of them is theirs.
-                return Err(refusals::of_error(&at, &refused));
+                return Err(self.why(Failure::of(placed, refused)).await);
             }
         }
         sent.decided.notified().await;
-        let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(failure) = state.failed.take() {
-            return Err(failure.into_error());
+        let (failed, places) = {
+            let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.failed.take(), std::mem::take(&mut state.places))
+        };
+        if let Some(failure) = failed {
+            return Err(self.why(failure).await);
         }
-        let places = std::mem::take(&mut state.places);
         let topics = placed.into_iter().map(|placed| placed.record.topic);
         let positions = topics.zip(places);
         Ok(positions
@@ -349,6 +348,33 @@ impl Sender {
         }
     }
 
+    /// Why records were not appended, with a closer look where librdkafka does not say.
+    async fn why(&self, failure: Failure) -> Error {
+        let Failure { at, code, error } = failure;
+        // A client that is of no use any more throws its records away; its own state tells why.
+        let fatal = self.client().client().fatal_error().map(|(code, _)| code);
+        match fatal.filter(|code| refusals::is_denial(*code)).unwrap_or(code) {
+            Code::MessageTimedOut
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend => {
+                let asked = at.topic.clone();
+                let looked = self.kafka.ask(move |looker| replication_of(looker, &asked)).await;
+                let why = match looked {
+                    Ok(Ok(replication)) => replication.why_late(at.partition),
+                    Ok(Err(error)) | Err(error) => error.to_string(),
+                };
+                Error::Unavailable(format!(
+                    "{at}: not acknowledged in time, though it may have been appended: {why}"
+                ))
+            }
+            // Of the cluster: who may not write to any topic gets no identity as a producer.
+            Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed => {
+                refusals::denied(Operation::Write, Resource::Topic(at.topic))
+            }
+            _ => refusals::of_error(&at.to_string(), &error),
+        }
+    }
+
     /// Makes librdkafka ask for the topic's partitions again.
     async fn look_at(&self, topic: &str) -> Result<(), KafkaError> {
         let (client, topic) = (self.client().clone(), topic.to_owned());
@@ -361,22 +387,9 @@ impl Sender {
 }
 
 impl Failure {
-    fn into_error(self) -> Error {
-        match self.code {
-            Code::MessageTimedOut => Error::Unavailable(format!(
-                "{}: no broker acknowledged it in time; it may have been appended, look whether the \
-                 partition's leader is reachable",
-                self.at
-            )),
-            Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-                Error::Unavailable(format!(
-                    "{}: fewer replicas are in sync than min.insync.replicas; look for brokers that \
-                     are down",
-                    self.at
-                ))
-            }
-            _ => refusals::of_error(&self.at, &self.error),
-        }
+    fn of(placed: &Placed, error: KafkaError) -> Self {
+        let at = TopicPartition { topic: placed.record.topic.clone(), partition: placed.partition };
+        Self { at, code: error.rdkafka_error_code().unwrap_or(Code::Unknown), error }
     }
 }
 

@@ -25,12 +25,15 @@ use crate::limits::{
     CLUSTER_METADATA_AGE_MAX, CLUSTER_POLL_INTERVAL_MAX, FETCHED_AHEAD_KILOBYTES_MAX,
     POLL_RECORDS_MAX, TRANSACTION_TIMEOUT,
 };
-use crate::{Error, Isolation, Polled, Record, Start, SubscribeOptions, TopicPartition};
+use crate::{
+    Error, Isolation, Operation, Polled, Record, Resource, Start, SubscribeOptions, TopicPartition,
+};
 
 #[derive(Debug)]
 pub(crate) struct KafkaSubscription {
     kafka: Kafka,
     group: String,
+    topics: Vec<String>,
     start: Start,
     isolation: Isolation,
     fences: Option<String>,
@@ -118,6 +121,7 @@ impl KafkaSubscription {
         Ok(Self {
             kafka: kafka.clone(),
             group: group.to_owned(),
+            topics: topics.to_vec(),
             start: options.start,
             isolation: options.isolation,
             fences: options.fences.clone(),
@@ -208,18 +212,31 @@ impl KafkaSubscription {
                 News::Revoked if self.partitions.is_empty() => self.step = Step::GiveUp,
                 News::Revoked => self.step = Step::Revoke,
                 News::Trouble { code, text, is_fatal } => {
-                    let what = format!("group {}: {text}", self.group);
-                    let error = || refusals::of_code(&what, code);
                     if is_fatal {
-                        self.step = Step::Failed(error());
+                        self.step = Step::Failed(self.refused(code, &text));
                     } else if !is_passing(code) && records.is_empty() && !matters_not(code) {
-                        return Err(error());
+                        return Err(self.refused(code, &text));
                     }
                 }
                 News::Other => {}
             }
         }
         Ok(records)
+    }
+
+    fn refused(&self, code: Code, text: &str) -> Error {
+        match code {
+            Code::TopicAuthorizationFailed => {
+                // librdkafka names the topic in its text alone.
+                let named = self.topics.iter().find(|topic| text.contains(topic.as_str()));
+                let topic = named.cloned().unwrap_or_else(|| self.topics.join(", "));
+                refusals::denied(Operation::Read, Resource::Topic(topic))
+            }
+            code if refusals::is_denial(code) => {
+                refusals::denied(Operation::Read, Resource::Group(self.group.clone()))
+            }
+            code => refusals::of_code(&format!("group {}: {text}", self.group), code),
+        }
     }
 
     async fn give_up(&mut self) -> Result<(), Error> {

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
 use super::native::{self, Place};
+use super::refusals::needing_topic;
 use super::{Kafka, Looker, refusals};
 use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_WITHIN};
-use crate::{Config, Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
+use crate::{
+    Config, Error, Isolation, NewTopic, Offset, Operation, Partition, Topic, TopicPartition,
+};
 
 /// The cluster's default, of partitions and of replicas.
 const DEFAULT: i32 = -1;
@@ -30,7 +34,8 @@ impl Kafka {
         let made = name.clone();
         self.ask(move |looker| {
             let made = native::create_topic(looker, &name, partitions, replication, &configs);
-            made.map_err(|refused| refusals::of(&name, &refused))?;
+            made.map_err(|refused| refusals::of(&name, &refused))
+                .map_err(needing_topic(Operation::Create, &name))?;
             // Who asks next may ask another broker.
             wait_for(looker, &name)
         })
@@ -45,7 +50,8 @@ impl Kafka {
         let name = name.to_owned();
         self.ask(move |looker| {
             let gone = native::delete_topic(looker, &name);
-            gone.map_err(|refused| refusals::of(&name, &refused))?;
+            gone.map_err(|refused| refusals::of(&name, &refused))
+                .map_err(needing_topic(Operation::Delete, &name))?;
             wait_until_gone(looker, &name)
         })
         .await?
@@ -59,7 +65,9 @@ impl Kafka {
         let (name, changes) = (name.to_owned(), changes.to_vec());
         self.ask(move |looker| {
             let changed = native::configure_topic(looker, &name, &changes);
-            changed.map_err(|refused| refusals::of(&name, &refused))
+            changed
+                .map_err(|refused| refusals::of(&name, &refused))
+                .map_err(needing_topic(Operation::AlterConfigs, &name))
         })
         .await?
     }
@@ -72,7 +80,9 @@ impl Kafka {
         let name = name.to_owned();
         self.ask(move |looker| {
             let grown = native::grow_topic(looker, &name, count);
-            grown.map_err(|refused| refusals::of(&name, &refused))?;
+            grown
+                .map_err(|refused| refusals::of(&name, &refused))
+                .map_err(needing_topic(Operation::Alter, &name))?;
             until(looker, || Ok(partitions_of(looker, &name)? >= partitions))
         })
         .await?
@@ -110,7 +120,9 @@ impl Kafka {
         let name = name.to_owned();
         self.ask(move |looker| {
             let configs = native::topic_configs(looker, &name);
-            configs.map_err(|refused| refusals::of(&name, &refused))
+            configs
+                .map_err(|refused| refusals::of(&name, &refused))
+                .map_err(needing_topic(Operation::DescribeConfigs, &name))
         })
         .await?
     }
@@ -139,6 +151,15 @@ impl Kafka {
 
 /// How many partitions a topic has, asked anew.
 pub(super) fn partitions_of(looker: &Looker, name: &str) -> Result<i32, Error> {
+    topic_of(looker, name, |topic| count(topic.partitions().len()))
+}
+
+/// What the cluster says of a topic, asked anew.
+pub(super) fn topic_of<T>(
+    looker: &Looker,
+    name: &str,
+    of: impl FnOnce(&MetadataTopic) -> T,
+) -> Result<T, Error> {
     let timeout = timeout(looker);
     if name.is_empty() || name.contains('\0') {
         return Err(Error::UnknownTopic(name.to_owned()));
@@ -150,7 +171,7 @@ pub(super) fn partitions_of(looker: &Looker, name: &str) -> Result<i32, Error> {
     let topic = topic.ok_or_else(unknown)?;
     match topic.error().map(Code::from) {
         None if topic.partitions().is_empty() => Err(unknown()),
-        None => Ok(count(topic.partitions().len())),
+        None => Ok(of(topic)),
         // A name that no topic can have.
         Some(Code::InvalidTopic) => Err(unknown()),
         Some(code) => Err(refusals::of_code(name, code)),
@@ -229,7 +250,10 @@ pub(super) fn ends_of(
                 Some(
                     Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic,
                 ) => None,
-                Some(code) => Some(Err(refusals::of_code(&format!("{topic}-{partition}"), code))),
+                Some(code) => {
+                    let refused = refusals::of_code(&format!("{topic}-{partition}"), code);
+                    Some(Err(needing_topic(Operation::Describe, &topic)(refused)))
+                }
             }
         };
         places.into_iter().filter_map(known).collect()
@@ -297,7 +321,10 @@ fn offset_of(
     let place = places.into_iter().next().ok_or_else(unknown)?;
     match place.refused {
         None => Ok(place.offset),
-        Some(code) => Err(refusals::of_code(&at.to_string(), code)),
+        Some(code) => {
+            let refused = refusals::of_code(&at.to_string(), code);
+            Err(needing_topic(Operation::Describe, &at.topic)(refused))
+        }
     }
 }
 

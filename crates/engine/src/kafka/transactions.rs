@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 
+use super::refusals::{TRANSACTIONAL_ID, is_denial};
 use super::sending::{Client, Sender};
 use super::{Kafka, KafkaSubscription, blocking, refusals};
 use crate::limits::TRANSACTION_OPEN_WAIT;
@@ -98,8 +99,11 @@ impl KafkaTransactions {
     }
 
     fn refused(&self, error: &KafkaError) -> Error {
-        let what = format!("transactional id {}", self.id);
+        let what = format!("{TRANSACTIONAL_ID}{}", self.id);
         match error {
+            KafkaError::Transaction(refused) if is_denial(refused.code()) => {
+                refusals::of_error(&what, error)
+            }
             // The client is of no use any more, whatever the reason.
             KafkaError::Transaction(refused) if refused.is_fatal() => {
                 Error::Fenced(format!("{what}: {}; open it again", refused.string()))
@@ -109,7 +113,10 @@ impl KafkaTransactions {
     }
 
     fn fatal(&self) -> Option<Error> {
-        let (_, why) = self.sender.client().client().fatal_error()?;
+        let (code, why) = self.sender.client().client().fatal_error()?;
+        if is_denial(code) {
+            return Some(refusals::of_code(&format!("{TRANSACTIONAL_ID}{}", self.id), code));
+        }
         Some(Error::Fenced(format!("transactional id {}: {why}; open it again", self.id)))
     }
 }

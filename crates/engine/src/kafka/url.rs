@@ -1,16 +1,20 @@
 //! The URL of a cluster: parsed once, into what a client is made from.
 //!
-//! Secrets are named by the URL and never in it; nothing here shows one.
+//! A file of properties that it names says the rest; where both say something, the URL is right. Secrets are named
+//! by the URL and never in it; nothing here shows one.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::properties::Properties;
+use super::secret::{Property, Secret};
 use crate::Error;
 use crate::limits::{CONNECT_TIMEOUT, DELIVERY_TIMEOUT, REQUEST_TIMEOUT};
 
 const SCHEME: &str = "kafka://";
 const DEFAULT_PORT: u16 = 9092;
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
+    "config",
     "tls",
     "ca",
     "cert",
@@ -67,13 +71,6 @@ pub(super) enum Mechanism {
     OauthBearer,
 }
 
-/// Where a secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Secret {
-    File(PathBuf),
-    Env(String),
-}
-
 impl Mechanism {
     const ALL: [(&'static str, Self); 4] = [
         ("plain", Self::Plain),
@@ -93,36 +90,22 @@ impl Mechanism {
     }
 }
 
-impl Secret {
-    /// The secret without the line end that editors put behind it.
-    pub(super) fn read(&self) -> Result<String, Error> {
-        let (held, place) = match self {
-            Self::File(path) => (
-                std::fs::read_to_string(path).map_err(|error| error.to_string()),
-                path.display().to_string(),
-            ),
-            Self::Env(name) => (
-                std::env::var(name).map_err(|error| error.to_string()),
-                format!("environment variable {name}"),
-            ),
-        };
-        let secret = held.map_err(|why| Error::Invalid(format!("no secret in {place}: {why}")))?;
-        let secret = secret.trim_end_matches(['\r', '\n']).to_owned();
-        if secret.is_empty() {
-            return Err(Error::Invalid(format!("the secret in {place} is empty")));
-        }
-        Ok(secret)
-    }
-}
-
 impl Settings {
+    /// Whether OpenSSL is needed, which also hashes for SCRAM and signs for OAUTHBEARER.
+    pub(super) fn needs_tls(&self) -> bool {
+        let plain = |sasl: &Sasl| sasl.mechanism == Mechanism::Plain;
+        self.tls.is_some() || !self.sasl.as_ref().is_none_or(plain)
+    }
+
     pub(super) fn parse(url: &str) -> Result<Self, Error> {
         let Some(rest) = url.strip_prefix(SCHEME) else {
             return Err(invalid("it begins with kafka://host:port"));
         };
         let (hosts, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let brokers = brokers(hosts.strip_suffix('/').unwrap_or(hosts))?;
+        let hosts = hosts.strip_suffix('/').unwrap_or(hosts);
         let mut said = Said::of(query)?;
+        let file = said.add_file()?;
+        let brokers = brokers(file.filter(|_| hosts.is_empty()).as_deref().unwrap_or(hosts))?;
         let settings = Self {
             brokers,
             tls: said.tls()?,
@@ -169,8 +152,20 @@ fn brokers(hosts: &str) -> Result<String, Error> {
     Ok(brokers.join(","))
 }
 
-/// The parameters that have not been looked at yet.
-struct Said(Vec<(String, String)>);
+/// The parameters that have not been looked at yet. Not to be shown: a file may hold secrets.
+struct Said {
+    parameters: Vec<(String, String)>,
+    /// The file that said some of them.
+    file: PathBuf,
+}
+
+/// What says the same in another way: the first takes the place of the others.
+const INSTEAD: [(&str, [&str; 2]); 4] = [
+    ("password_file", ["password", "password_env"]),
+    ("password_env", ["password", "password_file"]),
+    ("key_password_file", ["key_password", "key_password_env"]),
+    ("key_password_env", ["key_password", "key_password_file"]),
+];
 
 impl Said {
     fn of(query: &str) -> Result<Self, Error> {
@@ -195,17 +190,34 @@ impl Said {
             }
             said.push((name.to_owned(), value));
         }
-        Ok(Self(said))
+        Ok(Self { parameters: said, file: PathBuf::new() })
+    }
+
+    /// Adds what the file of `config=` says and the URL does not; returns its brokers.
+    fn add_file(&mut self) -> Result<Option<String>, Error> {
+        let Some(path) = self.take("config") else { return Ok(None) };
+        self.file = PathBuf::from(path);
+        let Properties { brokers, parameters } =
+            Properties::read(&self.file).map_err(|why| invalid(format!("config={why}")))?;
+        for (name, value) in parameters {
+            let said = |other: &str| self.parameters.iter().any(|(said, _)| said == other);
+            let instead =
+                |(other, these): &(&str, [&str; 2])| these.contains(&name.as_str()) && said(other);
+            if !said(&name) && !INSTEAD.iter().any(instead) {
+                self.parameters.push((name, value));
+            }
+        }
+        Ok(brokers)
     }
 
     fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.0.iter().position(|(said, _)| said == name)?;
-        Some(self.0.swap_remove(at).1)
+        let at = self.parameters.iter().position(|(said, _)| said == name)?;
+        Some(self.parameters.swap_remove(at).1)
     }
 
     /// What is left belongs to something that was not asked for.
     fn all_taken(&self) -> Result<(), Error> {
-        match self.0.first() {
+        match self.parameters.first() {
             None => Ok(()),
             Some((name, _)) => Err(invalid(format!("{name}= has no meaning without sasl="))),
         }
@@ -223,7 +235,7 @@ impl Said {
         if cert.is_some() != key.is_some() {
             return Err(invalid("cert= and key= go together"));
         }
-        let key_password = self.secret("key_password_file", "key_password_env")?;
+        let key_password = self.secret("key_password")?;
         let named = ca.is_some() || cert.is_some() || key_password.is_some();
         match wanted {
             Some(false) if named => Err(invalid("tls=false with certificates")),
@@ -244,19 +256,24 @@ impl Said {
         if user.is_none() && mechanism != Mechanism::OauthBearer {
             return Err(invalid(format!("sasl={name} needs user=")));
         }
-        let secret = self.secret("password_file", "password_env")?;
+        let secret = self.secret("password")?;
         let secret = secret
             .ok_or_else(|| invalid(format!("sasl={name} needs password_file= or password_env=")))?;
         Ok(Some(Sasl { mechanism, user: user.unwrap_or_default(), secret }))
     }
 
-    fn secret(&mut self, file: &str, env: &str) -> Result<Option<Secret>, Error> {
-        match (self.take(file), self.take(env)) {
-            (Some(_), Some(_)) => Err(invalid(format!("{file}= and {env}= are both said"))),
-            (Some(path), None) => Ok(Some(Secret::File(path.into()))),
-            (None, Some(name)) => Ok(Some(Secret::Env(name))),
-            (None, None) => Ok(None),
-        }
+    fn secret(&mut self, name: &str) -> Result<Option<Secret>, Error> {
+        let [file, env] = ["file", "env"].map(|place| format!("{name}_{place}"));
+        Ok(match (self.take(&file), self.take(&env), self.take(name)) {
+            (Some(_), Some(_), _) => {
+                return Err(invalid(format!("{file}= and {env}= are both said")));
+            }
+            (Some(path), None, _) => Some(Secret::File(path.into())),
+            (None, Some(name), _) => Some(Secret::Env(name)),
+            (None, None, secret) => {
+                secret.map(|secret| Secret::Property(Property { secret, of: self.file.clone() }))
+            }
+        })
     }
 
     fn duration(&mut self, name: &str, default: Duration) -> Result<Duration, Error> {
@@ -378,16 +395,56 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_read_where_it_is_and_not_shown() {
+    fn a_file_says_the_rest() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("password");
-        std::fs::write(&path, "hunter2\n").unwrap();
-        let secret = Secret::File(path.clone());
-        assert_eq!(secret.read().unwrap(), "hunter2");
-        assert!(!format!("{secret:?}").contains("hunter2"));
-        std::fs::write(&path, "\n").unwrap();
-        assert!(secret.read().unwrap_err().to_string().ends_with("is empty"));
-        let missing = Secret::Env("TIDINGS_NO_SUCH_VARIABLE".into()).read().unwrap_err();
-        assert!(missing.to_string().contains("TIDINGS_NO_SUCH_VARIABLE"));
+        let path = dir.path().join("kafka.properties");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write(
+            "bootstrap.servers=a,b:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n\
+             sasl.username=me\nsasl.password=hunter2\nrequest.timeout.ms=3000\n",
+        );
+        let parse =
+            |rest: &str| Settings::parse(&format!("kafka://{rest}config={}", path.display()));
+        let settings = parse("?").unwrap();
+        assert_eq!(settings.brokers, "a:9092,b:1");
+        assert_eq!(settings.tls, Some(Tls::default()));
+        assert_eq!(settings.request_timeout, Duration::from_secs(3));
+        let sasl = settings.sasl.as_ref().unwrap();
+        assert_eq!((sasl.mechanism, sasl.user.as_str()), (Mechanism::ScramSha512, "me"));
+        assert_eq!(sasl.secret.read().unwrap(), "hunter2");
+        assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
+
+        let other = parse("c?user=you&password_env=PASSWORD&").unwrap();
+        assert_eq!(other.brokers, "c:9092");
+        let expected = Sasl {
+            mechanism: Mechanism::ScramSha512,
+            user: "you".into(),
+            secret: Secret::Env("PASSWORD".into()),
+        };
+        assert_eq!(other.sasl, Some(expected), "the URL is right");
+
+        write("security.protocol=SASL_SSL\n");
+        let refused = parse("a?").unwrap_err().to_string();
+        assert!(refused.contains("kafka.properties: security.protocol"), "{refused}");
+        write("security.protocol=SSL\n");
+        assert!(parse("?").unwrap_err().to_string().contains("is no host:port"));
+        std::fs::remove_file(&path).unwrap();
+        let missing = parse("a?").unwrap_err().to_string();
+        assert!(missing.contains("kafka.properties: No such file"), "{missing}");
+    }
+
+    #[test]
+    fn what_needs_tls_says_so() {
+        for (query, needed) in [
+            ("tls=false", false),
+            ("sasl=plain&user=me&password_env=P", false),
+            ("tls=true", true),
+            ("ca=/etc/ca.pem", true),
+            ("sasl=scram-sha-256&user=me&password_env=P", true),
+            ("sasl=oauthbearer&password_env=P", true),
+        ] {
+            let settings = Settings::parse(&format!("kafka://a?{query}")).unwrap();
+            assert_eq!(settings.needs_tls(), needed, "{query}");
+        }
     }
 }

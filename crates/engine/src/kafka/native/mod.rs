@@ -11,6 +11,7 @@
 //! owns it, and librdkafka's clients may be used from any thread.
 #![expect(unsafe_code, reason = "these functions of librdkafka are not in the rdkafka crate")]
 
+mod first;
 mod groups;
 mod queue;
 mod topics;
@@ -23,6 +24,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Looker;
 use crate::TopicPartition;
+pub(super) use first::{answers, wrong_with_certificate};
 pub(super) use groups::{
     DescribedMember, ListedGroup, delete_group, describe_group, group_offsets, list_groups,
     set_group_offsets,
