@@ -9,7 +9,7 @@ use crate::embedded::{Embedded, EmbeddedProducer, EmbeddedSubscription, Embedded
 use crate::kafka::{Kafka, KafkaProducer, KafkaSubscription, KafkaTransactions};
 use crate::transaction::Transactions;
 use crate::{
-    Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer, Read, ReadLimit,
+    Cluster, Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer, Read, ReadLimit,
     SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
     TransactionalProducer, producer, subscription,
 };
@@ -127,6 +127,16 @@ impl Engine {
     /// brokers of a cluster see it a moment later.
     pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         on!(&self.kind, engine => engine.grow_topic(name, partitions).await)
+    }
+
+    /// The cluster it is connected to; none when it is the embedded log.
+    pub fn cluster(&self) -> Option<Cluster> {
+        match &self.kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => None,
+            #[cfg(feature = "kafka")]
+            Kind::Kafka(kafka) => Some(kafka.cluster()),
+        }
     }
 
     /// Every topic with its partitions' offsets and sizes, sorted by name.

@@ -52,23 +52,33 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectTrouble {
     /// No broker answers.
-    #[error(
-        "no broker answers ({0}); check the address, and that the brokers run and are reachable"
-    )]
+    #[error("no broker answers ({0}); {hint}", hint = self.hint())]
     Unreachable(String),
     /// Broker and client do not agree on TLS.
-    #[error(
-        "TLS does not work ({0}); check tls=, ca=, cert= and key= of the URL against the broker's listener"
-    )]
+    #[error("TLS does not work ({0}); {hint}", hint = self.hint())]
     Tls(String),
     /// The broker does not accept the credentials, or wants some.
-    #[error(
-        "the broker does not accept the credentials ({0}); check sasl=, user= and the password or token"
-    )]
+    #[error("the broker does not accept the credentials ({0}); {hint}", hint = self.hint())]
     Denied(String),
     /// The brokers lack what an engine needs.
-    #[error("the brokers are too old ({0}); Apache Kafka 2.5 or later is needed")]
+    #[error("the brokers are too old ({0}); {hint}", hint = self.hint())]
     TooOld(String),
+}
+
+impl ConnectTrouble {
+    /// What to try.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => {
+                "check the address, and that the brokers run and are reachable from here"
+            }
+            Self::Tls(_) => {
+                "check tls=, ca=, cert= and key= of the URL against the broker's listener"
+            }
+            Self::Denied(_) => "check sasl=, user= and the password or token",
+            Self::TooOld(_) => "Apache Kafka 2.5 or later is needed",
+        }
+    }
 }
 
 /// What a caller can do about an error.

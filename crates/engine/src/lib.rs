@@ -25,7 +25,7 @@ mod transaction;
 pub use engine::Engine;
 pub use error::{ConnectTrouble, Error, Recourse};
 pub use model::{
-    GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation, NewTopic, Offset,
+    Cluster, GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation, NewTopic, Offset,
     Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
 };
 pub use partitioner::partition_of;

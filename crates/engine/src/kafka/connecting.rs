@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::context::Watch;
 use super::url::Settings;
-use super::{Looker, blocking};
+use super::{Looker, blocking, refusals};
 use crate::{ConnectTrouble, Error};
 
 /// How long one look takes; between two, what went wrong is considered.
@@ -27,12 +27,13 @@ const NEEDED: [(i16, i16, &str); 3] = [
     (44, 0, "IncrementalAlterConfigs 0"),
 ];
 
-/// Waits until a broker answers. A refusal ends it at once; who cannot be reached may yet come.
+/// Waits until a broker answers, and says how many there are. A refusal ends it at once; who cannot be
+/// reached may yet come.
 pub(super) async fn check(
     settings: &Settings,
     looker: &Arc<Looker>,
     watch: &Watch,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let failed = |trouble| {
         let address = settings.brokers.clone();
         Err(Error::Connect { address, trouble })
@@ -62,13 +63,17 @@ pub(super) async fn check(
     let patience = Instant::now() + SETTLED_WITHIN;
     loop {
         match too_old(watch) {
-            None => return Ok(()),
+            None => break,
             Some(lacking) if patience <= Instant::now() => {
                 return failed(ConnectTrouble::TooOld(lacking));
             }
             Some(_) => tokio::time::sleep(LOOK).await,
         }
     }
+    let asked = Arc::clone(looker);
+    let metadata = blocking(move || asked.fetch_metadata(None, asked.context().request_timeout()));
+    let metadata = metadata.await?.map_err(|error| refusals::of_error("the brokers", &error))?;
+    Ok(metadata.brokers().len())
 }
 
 fn too_old(watch: &Watch) -> Option<String> {

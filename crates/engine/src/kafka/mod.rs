@@ -28,7 +28,7 @@ use rdkafka::consumer::BaseConsumer;
 use tokio::sync::Notify;
 
 use crate::limits::{RECONNECT_BACKOFF_MAX, SERVE_INTERVAL};
-use crate::{ConnectTrouble, Error};
+use crate::{Cluster, ConnectTrouble, Error};
 use context::Watch;
 use native::ConsumerQueue;
 pub(crate) use producer::KafkaProducer;
@@ -47,6 +47,8 @@ pub(crate) struct Kafka {
 
 struct Shared {
     settings: Settings,
+    /// How many brokers there were at the beginning.
+    brokers: usize,
     /// None once it is dropped.
     looker: Option<Arc<ConsumerQueue>>,
     readers: Readers,
@@ -79,9 +81,10 @@ impl Kafka {
         let looker: Looker = create(&settings, &config, watch.clone())?;
         let looker = Arc::new(ConsumerQueue::of(looker)?);
         tokio::spawn(serve(Arc::downgrade(&looker), looker.bell()));
-        connecting::check(&settings, looker.consumer(), &watch).await?;
+        let brokers = connecting::check(&settings, looker.consumer(), &watch).await?;
         let shared = Shared {
             settings,
+            brokers,
             looker: Some(looker),
             readers: Readers::default(),
             closed: AtomicBool::new(false),
@@ -91,6 +94,15 @@ impl Kafka {
 
     fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    pub(crate) fn cluster(&self) -> Cluster {
+        let settings = self.settings();
+        Cluster {
+            addresses: settings.brokers.split(',').map(str::to_owned).collect(),
+            brokers: self.shared.brokers,
+            is_secured: settings.tls.is_some() || settings.sasl.is_some(),
+        }
     }
 
     fn open(&self) -> Result<(), Error> {
