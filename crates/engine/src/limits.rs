@@ -54,12 +54,16 @@ pub const CHANGE_LOOK_PAUSE: Duration = Duration::from_millis(20);
 pub const LEADER_WITHIN: Duration = Duration::from_secs(15);
 /// How often a change in a cluster has to be seen in a row before it is taken to be known.
 pub const CHANGE_LOOKS: usize = 6;
-/// Readers of a cluster that are kept for the next read; each has a few threads.
+/// Readers of a cluster of each kind that are kept for the next read; each has a few threads.
 pub const READERS_KEPT_MAX: usize = 4;
 /// Kilobytes of records that one reader or subscription of a cluster fetches ahead.
 pub const FETCHED_AHEAD_KILOBYTES_MAX: usize = 16 * 1024;
-/// How long a broker of a cluster waits for a first record before it answers a fetch.
+/// How long a broker of a cluster waits for a first record before it answers a fetch of a subscription, or of
+/// a reader that waits for records to come.
 pub const CLUSTER_FETCH_WAIT: Duration = Duration::from_millis(500);
+/// The same for a reader of what is there: a broker is asked by one fetch at a time, so turning a reader to
+/// another partition takes as long.
+pub const CLUSTER_FETCH_WAIT_BRIEF: Duration = Duration::from_millis(10);
 /// Records and kilobytes that one producer of a cluster may have under way; then its senders wait.
 pub const SENDING_RECORDS_MAX: usize = 100_000;
 /// See [`SENDING_RECORDS_MAX`].
