@@ -45,6 +45,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest pause between two attempts to connect to a broker that was lost.
 pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Longest pause before a request to a cluster is repeated, and between two looks for the leader of a partition
+/// that has lost its own: it adds to the time for which a service stands still.
+pub const CLUSTER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How late the end of a cluster's client is noticed by what serves it.
 pub const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at whether a cluster's brokers have all seen a change.
@@ -71,8 +74,10 @@ pub const SENDING_KILOBYTES_MAX: usize = 64 * 1024;
 /// How long a member of a group in a cluster may go without a poll before it is put out; Kafka's own
 /// default. A rebalance waits as long for it.
 pub const CLUSTER_POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
-/// How often a member of a group looks for topics that came, went or grew in a cluster.
-pub const CLUSTER_METADATA_AGE_MAX: Duration = Duration::from_secs(5);
+/// How often a client of a cluster asks which brokers there are and who leads its partitions: a broker that was
+/// cut off does not say that it leads no more, and what waits for its answer is sent again when it is seen to be gone.
+/// Also how late a member of a group learns of topics that came, went or grew.
+pub const CLUSTER_METADATA_AGE_MAX: Duration = Duration::from_secs(1);
 /// Former owners that a new member of a group in a cluster fences at once; each takes a client.
 pub const CLUSTER_FENCES_AT_ONCE: usize = 8;
 /// Time between two heartbeats to a cluster, or a third of the session timeout when that is less.

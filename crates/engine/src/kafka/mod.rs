@@ -27,7 +27,9 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::Notify;
 
-use crate::limits::{RECONNECT_BACKOFF_MAX, SERVE_INTERVAL};
+use crate::limits::{
+    CLUSTER_METADATA_AGE_MAX, CLUSTER_RETRY_PAUSE_MAX, RECONNECT_BACKOFF_MAX, SERVE_INTERVAL,
+};
 use crate::{Cluster, ConnectTrouble, Error};
 use context::Watch;
 use native::ConsumerQueue;
@@ -210,6 +212,8 @@ fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
             ms(settings.connect_timeout.max(SETUP_TIMEOUT_MIN)),
         )
         .set("reconnect.backoff.max.ms", ms(RECONNECT_BACKOFF_MAX))
+        .set("retry.backoff.max.ms", ms(CLUSTER_RETRY_PAUSE_MAX))
+        .set("topic.metadata.refresh.interval.ms", ms(CLUSTER_METADATA_AGE_MAX))
         .set("enable.metrics.push", "false")
         .set_log_level(RDKafkaLogLevel::Warning);
     let needs_tls = settings.tls.is_some()

@@ -22,7 +22,7 @@ use super::transactions::KafkaTransactions;
 use super::{Kafka, Looker, blocking, refusals};
 use crate::limits::{
     CLUSTER_FENCES_AT_ONCE, CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL,
-    CLUSTER_METADATA_AGE_MAX, CLUSTER_POLL_INTERVAL_MAX, FETCHED_AHEAD_KILOBYTES_MAX,
+    CLUSTER_POLL_INTERVAL_MAX, FETCHED_AHEAD_KILOBYTES_MAX,
     POLL_RECORDS_MAX, TRANSACTION_TIMEOUT,
 };
 use crate::{Error, Isolation, Polled, Record, Start, SubscribeOptions, TopicPartition};
@@ -99,7 +99,6 @@ impl KafkaSubscription {
                     .set("session.timeout.ms", ms(session))
                     .set("heartbeat.interval.ms", ms(heartbeat))
                     .set("max.poll.interval.ms", ms(CLUSTER_POLL_INTERVAL_MAX.max(session)))
-                    .set("topic.metadata.refresh.interval.ms", ms(CLUSTER_METADATA_AGE_MAX))
                     .set("auto.offset.reset", start)
                     .set("isolation.level", isolation_level(options.isolation))
                     .set("enable.partition.eof", "true")
