@@ -9,8 +9,8 @@ use crate::embedded::{Embedded, EmbeddedProducer, EmbeddedSubscription, Embedded
 use crate::kafka::{Kafka, KafkaProducer, KafkaSubscription, KafkaTransactions};
 use crate::transaction::Transactions;
 use crate::{
-    Cluster, Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer, Read, ReadLimit,
-    SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
+    Cluster, Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer, Read,
+    ReadLimit, SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
     TransactionalProducer, producer, subscription,
 };
 
@@ -91,7 +91,7 @@ impl Engine {
     /// | `user` | the user's name, for `plain` and `scram` |
     /// | `password_file`, `password_env` | where the password, or the token of `oauthbearer`, is: a file or an environment variable; a token's file is read again before it expires |
     /// | `key_password_file`, `key_password_env` | where the password of `key` is, if it has one |
-    /// | `connect_timeout`, `request_timeout`, `delivery_timeout` | `500ms`, `10s`, `2m` |
+    /// | `connect_timeout`, `answer_timeout`, `request_timeout`, `delivery_timeout` | `500ms`, `10s`, `2m` |
     /// | `replication` | of topics that are made; the cluster's default when it is not said |
     /// | `client_id` | shown by the cluster; `tidings` when it is not said |
     ///

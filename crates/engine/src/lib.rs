@@ -25,8 +25,8 @@ mod transaction;
 pub use engine::Engine;
 pub use error::{ConnectTrouble, Error, Recourse};
 pub use model::{
-    Cluster, GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation, NewTopic, Offset,
-    Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
+    Cluster, GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation, NewTopic,
+    Offset, Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
 };
 pub use partitioner::partition_of;
 pub use producer::Producer;

@@ -41,6 +41,10 @@ pub const TRANSACTION_RETRY_PAUSE: Duration = Duration::from_millis(20);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one question to a cluster may take, unless the URL says otherwise.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a broker of a cluster may be silent while something is asked of it before it is taken for lost and the
+/// same is asked of whoever leads by then, unless the URL says otherwise. Asking again does no harm: what was appended
+/// already is recognized.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a cluster may take to acknowledge a record, with every repetition, unless the URL says otherwise.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest pause between two attempts to connect to a broker that was lost.

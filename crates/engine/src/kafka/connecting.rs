@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::context::Watch;
 use super::url::Settings;
-use super::{Looker, blocking, refusals};
+use super::{Looker, asking, blocking};
 use crate::{ConnectTrouble, Error};
 
 /// How long one look takes; between two, what went wrong is considered.
@@ -71,8 +71,7 @@ pub(super) async fn check(
         }
     }
     let asked = Arc::clone(looker);
-    let metadata = blocking(move || asked.fetch_metadata(None, asked.context().request_timeout()));
-    let metadata = metadata.await?.map_err(|error| refusals::of_error("the brokers", &error))?;
+    let metadata = blocking(move || asking::metadata(&asked, None)).await??;
     Ok(metadata.brokers().len())
 }
 

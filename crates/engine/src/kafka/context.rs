@@ -19,6 +19,7 @@ use crate::ConnectTrouble;
 pub(super) struct Watch {
     seen: Arc<Mutex<Seen>>,
     token: Option<Secret>,
+    answer_timeout: Duration,
     request_timeout: Duration,
 }
 
@@ -31,8 +32,17 @@ struct Seen {
 }
 
 impl Watch {
-    pub(super) fn new(token: Option<Secret>, request_timeout: Duration) -> Self {
-        Self { seen: Arc::default(), token, request_timeout }
+    pub(super) fn new(
+        token: Option<Secret>,
+        answer_timeout: Duration,
+        request_timeout: Duration,
+    ) -> Self {
+        Self { seen: Arc::default(), token, answer_timeout, request_timeout }
+    }
+
+    /// How long one broker may be silent.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
     }
 
     /// How long one question may take.

@@ -1,11 +1,13 @@
 //! The seam on a cluster that speaks the Kafka protocol, through librdkafka.
 //!
-//! One client, the *looker*, asks about topics, offsets and groups; each producer and each subscription is a
+//! One client, the *looker*, asks about topics and offsets, another the coordinators of groups; each producer and each subscription is a
 //! client of its own, and reads without a group borrow one of a few readers that are kept. What blocks in
 //! librdkafka runs where tokio allows blocking. No type of rdkafka leaves this module.
 
+mod asking;
 mod connecting;
 mod context;
+mod coordinators;
 mod groups;
 mod native;
 mod producer;
@@ -32,6 +34,7 @@ use crate::limits::{
 };
 use crate::{Cluster, ConnectTrouble, Error};
 use context::Watch;
+use coordinators::Coordinators;
 use native::ConsumerQueue;
 pub(crate) use producer::KafkaProducer;
 use reader::Readers;
@@ -53,6 +56,7 @@ struct Shared {
     brokers: usize,
     /// None once it is dropped.
     looker: Option<Arc<ConsumerQueue>>,
+    coordinators: Coordinators,
     readers: Readers,
     closed: AtomicBool,
 }
@@ -60,8 +64,8 @@ struct Shared {
 impl Drop for Shared {
     /// Ending a client waits for its threads, and the last handle may go anywhere.
     fn drop(&mut self) {
-        let looker = self.looker.take();
-        std::thread::spawn(move || drop(looker));
+        let clients = (self.looker.take(), self.coordinators.take());
+        std::thread::spawn(move || drop(clients));
     }
 }
 
@@ -75,19 +79,17 @@ impl fmt::Debug for Kafka {
 impl Kafka {
     pub(crate) async fn connect(url: &str) -> Result<Self, Error> {
         let settings = Settings::parse(url)?;
-        let mut config = client_config(&settings)?;
-        config.set("group.id", QUEUE_GROUP);
-        // The one way to learn which versions the brokers offer is librdkafka's log of them.
-        config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
         let watch = watch_of(&settings);
-        let looker: Looker = create(&settings, &config, watch.clone())?;
-        let looker = Arc::new(ConsumerQueue::of(looker)?);
-        tokio::spawn(serve(Arc::downgrade(&looker), looker.bell()));
+        let looker = looker(&settings, watch.clone(), |config| {
+            // The one way to learn which versions the brokers offer is librdkafka's log of them.
+            config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
+        })?;
         let brokers = connecting::check(&settings, looker.consumer(), &watch).await?;
         let shared = Shared {
             settings,
             brokers,
             looker: Some(looker),
+            coordinators: Coordinators::default(),
             readers: Readers::default(),
             closed: AtomicBool::new(false),
         };
@@ -156,6 +158,20 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|stop| Error::Unavailable(stop.to_string()))
 }
 
+/// A client that asks, and what serves it.
+fn looker(
+    settings: &Settings,
+    watch: Watch,
+    set: impl FnOnce(&mut ClientConfig),
+) -> Result<Arc<ConsumerQueue>, Error> {
+    let mut config = client_config(settings)?;
+    config.set("group.id", QUEUE_GROUP);
+    set(&mut config);
+    let looker = Arc::new(ConsumerQueue::of(create(settings, &config, watch)?)?);
+    tokio::spawn(serve(Arc::downgrade(&looker), looker.bell()));
+    Ok(looker)
+}
+
 /// Takes what librdkafka tells the looker (errors, log lines, that it wants a token) for as long as there is
 /// one.
 async fn serve(looker: Weak<ConsumerQueue>, bell: Arc<Notify>) {
@@ -173,7 +189,8 @@ async fn serve(looker: Weak<ConsumerQueue>, bell: Arc<Notify>) {
 fn watch_of(settings: &Settings) -> Watch {
     let sasl = settings.sasl.as_ref();
     let token = sasl.filter(|sasl| sasl.mechanism == Mechanism::OauthBearer);
-    Watch::new(token.map(|sasl| sasl.secret.clone()), settings.request_timeout)
+    let token = token.map(|sasl| sasl.secret.clone());
+    Watch::new(token, settings.answer_timeout, settings.request_timeout)
 }
 
 fn create<T: FromClientConfigAndContext<C>, C: rdkafka::ClientContext>(
@@ -206,7 +223,7 @@ fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
     config
         .set("bootstrap.servers", &settings.brokers)
         .set("client.id", settings.client_id.as_deref().unwrap_or("tidings"))
-        .set("socket.timeout.ms", ms(settings.request_timeout))
+        .set("socket.timeout.ms", ms(settings.answer_timeout.max(ANSWER_TIMEOUT_MIN)))
         .set(
             "socket.connection.setup.timeout.ms",
             ms(settings.connect_timeout.max(SETUP_TIMEOUT_MIN)),
@@ -260,5 +277,7 @@ fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
 /// librdkafka gives only a consumer with a group a queue of its own; nobody joins this one.
 const QUEUE_GROUP: &str = "tidings-readers";
 
+/// The least that librdkafka takes.
+const ANSWER_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// The least that librdkafka takes.
 const SETUP_TIMEOUT_MIN: Duration = Duration::from_secs(1);

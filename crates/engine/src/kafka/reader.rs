@@ -219,7 +219,7 @@ impl Reading<'_> {
         let turned = blocking(move || {
             // librdkafka looks for the leaders of a topic that it does not know once a second; asked for, they
             // are known at once. Should this fail, that look will do.
-            let timeout = consumer.context().request_timeout();
+            let timeout = consumer.context().answer_timeout();
             if let Err(error) = consumer.fetch_metadata(Some(&topic), timeout) {
                 tracing::debug!(topic, %error, "the leaders for a reader");
             }
@@ -334,6 +334,8 @@ pub(super) fn is_passing(code: Code) -> bool {
             | Code::OperationTimedOut
             | Code::NotLeaderForPartition
             | Code::LeaderNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
             | Code::NetworkException
             | Code::RequestTimedOut
             | Code::UnknownTopicOrPartition

@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
 use super::native::{self, Place};
-use super::{Kafka, Looker, refusals};
+use super::{Kafka, Looker, asking, refusals};
 use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_WITHIN};
 use crate::{Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
 
@@ -80,9 +80,7 @@ impl Kafka {
 
     pub(crate) async fn topics(&self) -> Result<Vec<Topic>, Error> {
         self.ask(|looker| {
-            let timeout = timeout(looker);
-            let metadata = looker.fetch_metadata(None, timeout);
-            let metadata = metadata.map_err(|error| refusals::of_error("the topics", &error))?;
+            let metadata = asking::metadata(looker, None)?;
             let counts: BTreeMap<String, i32> = metadata
                 .topics()
                 .iter()
@@ -142,12 +140,10 @@ impl Kafka {
 
 /// How many partitions a topic has, asked anew.
 pub(super) fn partitions_of(looker: &Looker, name: &str) -> Result<i32, Error> {
-    let timeout = timeout(looker);
     if name.is_empty() || name.contains('\0') {
         return Err(Error::UnknownTopic(name.to_owned()));
     }
-    let metadata = looker.fetch_metadata(Some(name), timeout);
-    let metadata = metadata.map_err(|error| refusals::of_error(name, &error))?;
+    let metadata = asking::metadata(looker, Some(name))?;
     let unknown = || Error::UnknownTopic(name.to_owned());
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
     let topic = topic.ok_or_else(unknown)?;
@@ -245,7 +241,7 @@ pub(super) fn ends_of(
     Ok(both.collect())
 }
 
-/// Asks the partitions' leaders, again while one of them is on its way to another broker or has not
+/// Asks the partitions' leaders, again while one of them is silent, is on its way to another broker or has not
 /// heard yet that it leads, as after a topic was made.
 fn offsets_by_leaders(
     looker: &Looker,
@@ -256,7 +252,15 @@ fn offsets_by_leaders(
     loop {
         let places = native::list_offsets(looker, list, isolation)?;
         let moves = |place: &Place| {
-            matches!(place.refused, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
+            place.refused.is_some_and(|code| {
+                matches!(
+                    code,
+                    Code::NotLeaderForPartition
+                        | Code::LeaderNotAvailable
+                        | Code::FencedLeaderEpoch
+                        | Code::UnknownLeaderEpoch
+                ) || asking::is_silence(code)
+            })
         };
         if !places.iter().any(moves) || deadline <= std::time::Instant::now() {
             return Ok(places);

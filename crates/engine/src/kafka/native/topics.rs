@@ -5,8 +5,8 @@ use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{
-    Options, Owned, Place, Refused, ask, c_text, entries, error_outcome, no_options, outcome,
-    place, text, unusable,
+    Options, Owned, Place, Refused, ask, c_text, entries, error_outcome, no_options, order,
+    outcome, place, text, unusable,
 };
 use crate::Isolation;
 use crate::kafka::Looker;
@@ -40,7 +40,7 @@ pub(in crate::kafka) fn create_topic(
             outcome(set, std::ptr::null())?;
         }
         let mut list = [new.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_CreateTopics(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
@@ -76,7 +76,7 @@ pub(in crate::kafka) fn delete_topic(looker: &Looker, name: &str) -> Result<(), 
         let gone = Owned::of(gone, c::rd_kafka_DeleteTopic_destroy);
         let gone = gone.ok_or_else(|| unusable("the topic's name"))?;
         let mut list = [gone.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_DeleteTopics(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
@@ -102,7 +102,7 @@ pub(in crate::kafka) fn grow_topic(
         let more =
             more.ok_or_else(|| Refused { code: Code::InvalidArgument, text: text(said.as_ptr()) })?;
         let mut list = [more.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_CreatePartitions(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
@@ -168,7 +168,7 @@ pub(in crate::kafka) fn configure_topic(
     let mut list = [resource.pointer];
     // SAFETY: the resource lives until the answer has come.
     unsafe {
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_IncrementalAlterConfigs(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
