@@ -15,6 +15,7 @@ mod recordings;
 mod secured;
 mod stored;
 mod streams;
+mod upon;
 mod written;
 
 use std::path::Path;

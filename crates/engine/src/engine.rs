@@ -108,6 +108,17 @@ impl Engine {
         on!(&self.kind, engine => engine.create_topic(topic).await)
     }
 
+    /// Whether this topic could be made, which it is not: what [`Engine::create_topic`] would refuse.
+    pub async fn check_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.check_topic(topic).await)
+    }
+
+    /// Whether records can be appended to every partition of a topic: waits a while for those that have just
+    /// lost their leader. [`Error::Unavailable`] says which cannot, why, and what to try.
+    pub async fn can_append(&self, topic: &str) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.can_append(topic).await)
+    }
+
     /// Deletes a topic with its records.
     pub async fn delete_topic(&self, name: &str) -> Result<(), Error> {
         on!(&self.kind, engine => engine.delete_topic(name).await)

@@ -59,6 +59,8 @@ pub const CHANGE_LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// For a partition's leader that has moved, or has not heard that it leads, to be found: an election on a
 /// busy cluster takes a part of it.
 pub const LEADER_WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks at whether a topic's partitions take records again.
+pub const LEADER_LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// How often a change in a cluster has to be seen in a row before it is taken to be known.
 pub const CHANGE_LOOKS: usize = 6;
 /// Readers of a cluster of each kind that are kept for the next read; each has a few threads.

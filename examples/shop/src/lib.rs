@@ -219,6 +219,7 @@ async fn create_topics(engine: &Engine) -> Result<(), Error> {
             Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
             Err(e) => return Err(e.into()),
         }
+        engine.can_append(name).await?;
     }
     Ok(())
 }

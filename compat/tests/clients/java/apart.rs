@@ -88,7 +88,8 @@ fn a_broker_is_cut_off() {
     let mut inside = Command::new(handed_over("TIDINGS_COMPAT_NETWORKS"));
     inside.args(["--user", "--map-root-user", "--net"]).arg(itself);
     inside.args(["java::apart::inside", "--exact", "--ignored", "--nocapture"]);
-    let said = run(&mut inside, "", DRILL).and_then(Finished::success).expect("the drill goes well");
+    let said =
+        run(&mut inside, "", DRILL).and_then(Finished::success).expect("the drill goes well");
     println!("{}", said.join("\n"));
 }
 

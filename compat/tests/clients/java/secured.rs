@@ -27,7 +27,7 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:owner
 ";
 
-struct Secured {
+pub(super) struct Secured {
     _running: Conversation,
     folder: TempDir,
     /// Of its listeners: open to all, with a password, the controller's.
@@ -35,7 +35,7 @@ struct Secured {
 }
 
 impl Secured {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = TempDir::new().expect("a temporary directory");
         let any = || ReservedPort::any().expect("a port");
         let ports = [any(), any(), any()];
@@ -63,12 +63,12 @@ impl Secured {
     }
 
     /// `host:port` of the listener that asks for a password.
-    fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         self.ports[1].address()
     }
 
     /// The URL for a user with this password.
-    fn url(&self, user: &str, password: &str) -> String {
+    pub(super) fn url(&self, user: &str, password: &str) -> String {
         let path = self.folder.path().join(format!("{user}-{password}"));
         fs::write(&path, password).expect("written");
         url(self.address(), user, &path)

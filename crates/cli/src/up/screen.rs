@@ -208,7 +208,9 @@ impl Ready {
         let width = width.max().unwrap_or_default();
         let mut out = format!("{bold}Tidings {}{plain}  ", env!("CARGO_PKG_VERSION"));
         out.push_str(match (&self.stands, self.exposed) {
-            (Stands::OnNode(_), true) => "one node, no passwords yet, and other machines can reach it",
+            (Stands::OnNode(_), true) => {
+                "one node, no passwords yet, and other machines can reach it"
+            }
             (Stands::OnNode(_), false) => "one node, for this machine",
             (Stands::OnCluster(_), true) => {
                 "on a cluster, no passwords yet, and other machines can reach it"

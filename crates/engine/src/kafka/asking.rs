@@ -22,7 +22,7 @@ pub(super) fn until_answered<T>(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match ask(context.answer_timeout().min(left).max(CHANGE_LOOK_PAUSE)) {
-            Err(refused) if is_silence(refused.code) && Instant::now() < deadline => {
+            Err(refused) if passes(refused.code) && Instant::now() < deadline => {
                 std::thread::sleep(CHANGE_LOOK_PAUSE);
             }
             answered => return answered,
@@ -30,11 +30,18 @@ pub(super) fn until_answered<T>(
     }
 }
 
-/// Nobody answered, which says nothing of what was asked.
-pub(super) fn is_silence(code: Code) -> bool {
+/// Nobody answered, or nobody who can: this says nothing of what was asked.
+pub(super) fn passes(code: Code) -> bool {
     matches!(
         code,
-        Code::OperationTimedOut
+        Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OperationTimedOut
             | Code::RequestTimedOut
             | Code::TimedOutQueue
             | Code::BrokerTransportFailure

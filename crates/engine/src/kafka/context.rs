@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -13,6 +13,9 @@ use rdkafka::{ClientContext, Statistics};
 
 use super::url::Secret;
 use crate::ConnectTrouble;
+
+/// Between two log lines that no broker can be reached.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What a client is told, kept for whoever asks why it does not get on.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,8 @@ pub(super) struct Watch {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// When it was last told, or need not be, that no broker can be reached.
+    told: Option<Instant>,
     /// The newest trouble of the worst kind.
     trouble: Option<ConnectTrouble>,
     /// The newest version of each API that a broker offers, as librdkafka's log says.
@@ -38,6 +43,12 @@ impl Watch {
         request_timeout: Duration,
     ) -> Self {
         Self { seen: Arc::default(), token, answer_timeout, request_timeout }
+    }
+
+    /// The same client, which also tells that no broker can be reached.
+    pub(super) fn that_tells(self) -> Self {
+        self.seen().told = Some(Instant::now());
+        self
     }
 
     /// How long one broker may be silent.
@@ -79,6 +90,15 @@ impl Watch {
             // A cluster can what each of its brokers can.
             let least = versions.get(&api).map_or(newest, |known| newest.min(*known));
             versions.insert(api, least);
+        }
+    }
+
+    /// Who connects is answered and needs no line; one client tells for all of an engine's.
+    fn tell_that_all_are_down(&self) {
+        let mut seen = self.seen();
+        if seen.told.is_some_and(|told| told.elapsed() >= TOLD_EVERY) {
+            tracing::warn!("no broker of the cluster can be reached");
+            seen.told = Some(Instant::now());
         }
     }
 
@@ -142,7 +162,7 @@ impl ClientContext for Watch {
         match code {
             // The end of a partition is told as an error, and is none.
             Code::PartitionEOF => return,
-            Code::AllBrokersDown => tracing::warn!("no broker of the cluster can be reached"),
+            Code::AllBrokersDown => self.tell_that_all_are_down(),
             _ => tracing::debug!(%error, reason, "librdkafka"),
         }
         self.note(code, reason);

@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
+use super::asking::passes;
 use super::native::{ConsumerQueue, Refused};
 use super::{Kafka, Looker, blocking};
 use crate::Error;
+use crate::limits::CHANGE_LOOK_PAUSE;
 
 /// The client, when there is one.
 #[derive(Default)]
@@ -46,10 +48,8 @@ impl Kafka {
         loop {
             let asked = Arc::clone(&question);
             match self.order_coordinator(move |looker| asked(looker)).await? {
-                Err(silent) if silent.code == Code::OperationTimedOut => {
-                    if deadline <= Instant::now() {
-                        return Ok(Err(silent));
-                    }
+                Err(refused) if passes(refused.code) && Instant::now() < deadline => {
+                    tokio::time::sleep(CHANGE_LOOK_PAUSE).await;
                 }
                 answered => return Ok(answered),
             }

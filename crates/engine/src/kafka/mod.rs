@@ -79,7 +79,7 @@ impl fmt::Debug for Kafka {
 impl Kafka {
     pub(crate) async fn connect(url: &str) -> Result<Self, Error> {
         let settings = Settings::parse(url)?;
-        let watch = watch_of(&settings);
+        let watch = watch_of(&settings).that_tells();
         let looker = looker(&settings, watch.clone(), |config| {
             // The one way to learn which versions the brokers offer is librdkafka's log of them.
             config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
-use super::native::{self, Place};
+use super::native::{self, Making, Place};
 use super::{Kafka, Looker, asking, refusals};
-use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_WITHIN};
+use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_LOOK_PAUSE, LEADER_WITHIN};
 use crate::{Error, Isolation, NewTopic, Offset, Partition, Topic, TopicPartition};
 
 /// The cluster's default, of partitions and of replicas.
@@ -21,24 +22,54 @@ pub(super) type Ends = BTreeMap<TopicPartition, (i64, i64)>;
 
 impl Kafka {
     pub(crate) async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
-        let NewTopic { name, partitions, configs } = topic;
-        let replication = self.settings().replication.unwrap_or(DEFAULT);
-        if name.is_empty() || partitions.is_some_and(|partitions| partitions < 1) {
-            return Err(Error::Invalid(format!("{name:?} with {partitions:?} partitions")));
-        }
-        let partitions = partitions.unwrap_or(DEFAULT);
-        let made = name.clone();
-        self.ask(move |looker| {
-            let made = native::create_topic(looker, &name, partitions, replication, &configs);
-            made.map_err(|refused| refusals::of(&name, &refused))?;
-            // Who asks next may ask another broker.
-            wait_for(looker, &name)
-        })
-        .await?
-        .map_err(|error| match error {
+        let made = topic.name.clone();
+        self.make_topic(topic, Making::Done).await?;
+        let name = made.clone();
+        // Who asks next may ask another broker.
+        self.ask(move |looker| wait_for(looker, &name)).await?.map_err(|error| match error {
             Error::UnknownTopic(_) => Error::Unavailable(format!("{made} is not known yet")),
             error => error,
         })
+    }
+
+    pub(crate) async fn check_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        self.make_topic(topic, Making::Checked).await
+    }
+
+    async fn make_topic(&self, topic: NewTopic, making: Making) -> Result<(), Error> {
+        let NewTopic { name, partitions, configs } = topic;
+        if name.is_empty() || partitions.is_some_and(|partitions| partitions < 1) {
+            return Err(Error::Invalid(format!("{name:?} with {partitions:?} partitions")));
+        }
+        let (said, address) = (self.settings().replication, self.settings().brokers.clone());
+        let size = (partitions.unwrap_or(DEFAULT), said.unwrap_or(DEFAULT));
+        self.ask(move |looker| {
+            let made = native::create_topic(looker, &name, size, &configs, making);
+            made.map_err(|refused| match refused.code {
+                Code::InvalidReplicationFactor => too_few_brokers(&name, said, &address, &refused),
+                _ => refusals::of(&name, &refused),
+            })
+        })
+        .await?
+    }
+
+    pub(crate) async fn can_append(&self, topic: &str) -> Result<(), Error> {
+        let (topic, address) = (topic.to_owned(), self.settings().brokers.clone());
+        self.ask(move |looker| {
+            let deadline = std::time::Instant::now() + LEADER_WITHIN;
+            loop {
+                match why_not_appended(looker, &topic)? {
+                    None => return Ok(()),
+                    Some(why) if deadline <= std::time::Instant::now() => {
+                        return Err(Error::Unavailable(format!(
+                            "{why} (cluster {address}); start the brokers that are down"
+                        )));
+                    }
+                    Some(_) => std::thread::sleep(LEADER_LOOK_PAUSE),
+                }
+            }
+        })
+        .await?
     }
 
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<(), Error> {
@@ -156,6 +187,51 @@ pub(super) fn partitions_of(looker: &Looker, name: &str) -> Result<i32, Error> {
     }
 }
 
+fn too_few_brokers(
+    name: &str,
+    replication: Option<i32>,
+    address: &str,
+    refused: &native::Refused,
+) -> Error {
+    let wanted = match replication {
+        Some(replicas) => format!("replication={replicas}"),
+        None => "the cluster's default.replication.factor".to_owned(),
+    };
+    Error::Invalid(format!(
+        "{name}: {wanted} is more than the cluster {address} can do ({}); say another number with \
+         replication= of the URL, or start more brokers",
+        refused.text
+    ))
+}
+
+/// Why a partition takes no records now, if one does not.
+fn why_not_appended(looker: &Looker, name: &str) -> Result<Option<String>, Error> {
+    let metadata = asking::metadata(looker, Some(name))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let topic = topic.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
+    // Who may write a topic may not always see its configuration; then its brokers tell with the records.
+    let configs = native::topic_configs(looker, name).unwrap_or_default();
+    let wanted = configs.into_iter().find(|(config, _)| config == "min.insync.replicas");
+    let wanted: usize = wanted.and_then(|(_, value)| value?.parse().ok()).unwrap_or(1);
+    let why = |at: &MetadataPartition| {
+        let (id, in_sync, replicas) = (at.id(), at.isr().len(), at.replicas().len());
+        if at.leader() < 0 {
+            return Some(format!(
+                "{name}-{id} has no leader: its replicas are on brokers that are down"
+            ));
+        }
+        // A topic with fewer replicas than that wants all of them.
+        let wanted = wanted.min(replicas);
+        (in_sync < wanted).then(|| {
+            format!(
+                "{name}-{id} takes no records: {in_sync} of its {replicas} replicas are in sync and \
+                 min.insync.replicas wants {wanted}"
+            )
+        })
+    };
+    Ok(topic.partitions().iter().find_map(why))
+}
+
 fn count(partitions: usize) -> i32 {
     i32::try_from(partitions).unwrap_or(i32::MAX)
 }
@@ -251,17 +327,7 @@ fn offsets_by_leaders(
     let deadline = std::time::Instant::now() + LEADER_WITHIN;
     loop {
         let places = native::list_offsets(looker, list, isolation)?;
-        let moves = |place: &Place| {
-            place.refused.is_some_and(|code| {
-                matches!(
-                    code,
-                    Code::NotLeaderForPartition
-                        | Code::LeaderNotAvailable
-                        | Code::FencedLeaderEpoch
-                        | Code::UnknownLeaderEpoch
-                ) || asking::is_silence(code)
-            })
-        };
+        let moves = |place: &Place| place.refused.is_some_and(asking::passes);
         if !places.iter().any(moves) || deadline <= std::time::Instant::now() {
             return Ok(places);
         }

@@ -73,6 +73,12 @@ impl Store {
     pub(super) async fn open(engine: Engine) -> Result<Arc<Self>, Error> {
         let store = Self { engine, writer: Arc::default(), folded: RwLock::default() };
         store.catch_up().await?;
+        match store.engine.check_topic(topic()).await {
+            Ok(()) | Err(Error::TopicExists(_)) => {}
+            // Who may not make it may still read it, or write it when somebody else has made it.
+            Err(Error::Denied(why)) => warn!("the registry cannot be written: {why}"),
+            Err(e) => return Err(e),
+        }
         let store = Arc::new(store);
         tokio::spawn(follow(Arc::downgrade(&store)));
         Ok(store)
@@ -168,11 +174,7 @@ impl Store {
     }
 
     async fn create_topic(&self) -> Result<(), Error> {
-        // The registry is the whole of its topic. Each record is the last word on its key.
-        let compacted = ("cleanup.policy".to_owned(), "compact".to_owned());
-        let mut topic = NewTopic { partitions: Some(1), ..NewTopic::kept(TOPIC) };
-        topic.configs.push(compacted);
-        match self.engine.create_topic(topic).await {
+        match self.engine.create_topic(topic()).await {
             Ok(()) | Err(Error::TopicExists(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -225,6 +227,14 @@ impl Store {
         }
         folded.next = next.max(read.next);
     }
+}
+
+/// The registry is the whole of it; each record is the last word on its key.
+fn topic() -> NewTopic {
+    let compacted = ("cleanup.policy".to_owned(), "compact".to_owned());
+    let mut topic = NewTopic { partitions: Some(1), ..NewTopic::kept(TOPIC) };
+    topic.configs.push(compacted);
+    topic
 }
 
 /// Folds what others write, until the store is gone.

@@ -31,7 +31,7 @@ pub(super) use groups::{
 };
 pub(super) use queue::{ConsumerQueue, News, watermarks};
 pub(super) use topics::{
-    configure_topic, create_topic, delete_topic, grow_topic, list_offsets, topic_configs,
+    Making, configure_topic, create_topic, delete_topic, grow_topic, list_offsets, topic_configs,
 };
 
 /// A refusal of the cluster or of librdkafka, with its own words where it has some.

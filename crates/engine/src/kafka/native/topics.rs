@@ -1,5 +1,7 @@
 //! Topics, their configurations, and offsets of many partitions at once.
 
+use std::ffi::c_int;
+
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -11,12 +13,19 @@ use super::{
 use crate::Isolation;
 use crate::kafka::Looker;
 
+/// Whether a topic is made, or it is only asked whether it could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kafka) enum Making {
+    Done,
+    Checked,
+}
+
 pub(in crate::kafka) fn create_topic(
     looker: &Looker,
     name: &str,
-    partitions: i32,
-    replication: i32,
+    (partitions, replication): (i32, i32),
     configs: &[(String, String)],
+    making: Making,
 ) -> Result<(), Refused> {
     use c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS as OP;
 
@@ -41,6 +50,14 @@ pub(in crate::kafka) fn create_topic(
         }
         let mut list = [new.pointer];
         let event = order(looker, OP, |client, options, queue| {
+            let only = c_int::from(making == Making::Checked);
+            // It fails for another operation's options only.
+            c::rd_kafka_AdminOptions_set_validate_only(
+                options,
+                only,
+                said.as_mut_ptr(),
+                said.len(),
+            );
             c::rd_kafka_CreateTopics(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
