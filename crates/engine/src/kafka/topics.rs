@@ -206,6 +206,8 @@ fn too_few_brokers(
 
 /// Why a partition takes no records now, if one does not.
 fn why_not_appended(looker: &Looker, name: &str) -> Result<Option<String>, Error> {
+    // One that is not there is told as such.
+    partitions_of(looker, name)?;
     let metadata = asking::metadata(looker, Some(name))?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
     let topic = topic.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
