@@ -61,6 +61,8 @@ pub const CHANGE_LOOK_PAUSE: Duration = Duration::from_millis(20);
 pub const LEADER_WITHIN: Duration = Duration::from_secs(15);
 /// Between two looks at whether a topic's partitions take records again.
 pub const LEADER_LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// Between two tries to commit to a group whose coordinator is on its way to another broker.
+pub const COMMIT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a change in a cluster has to be seen in a row before it is taken to be known.
 pub const CHANGE_LOOKS: usize = 6;
 /// Readers of a cluster of each kind that are kept for the next read; each has a few threads.

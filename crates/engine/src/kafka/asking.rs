@@ -44,6 +44,9 @@ pub(super) fn passes(code: Code) -> bool {
             | Code::OperationTimedOut
             | Code::RequestTimedOut
             | Code::TimedOutQueue
+            | Code::WaitingForCoordinator
+            | Code::DestroyBroker
+            | Code::NetworkException
             | Code::BrokerTransportFailure
             | Code::AllBrokersDown
     )
