@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
+use super::asking::until_answered;
 use super::native::{self, DescribedMember, Place};
 use super::topics::{add, ends_of, partitions_of};
 use super::{Kafka, refusals};
@@ -14,7 +15,9 @@ use crate::{
 
 impl Kafka {
     pub(crate) async fn groups(&self) -> Result<Vec<GroupSummary>, Error> {
-        let listed = self.ask(native::list_groups).await?;
+        // A broker that begins to coordinate says so until it has loaded its groups.
+        let listed =
+            self.ask(|looker| until_answered(looker, |_| native::list_groups(looker))).await?;
         let listed = listed.map_err(|refused| refusals::of("the groups", &refused))?;
         let summary = |group: native::ListedGroup| GroupSummary {
             name: group.name,
