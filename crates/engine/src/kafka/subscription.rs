@@ -23,8 +23,8 @@ use super::transactions::KafkaTransactions;
 use super::{Kafka, Looker, blocking, refusals};
 use crate::limits::{
     CLUSTER_FENCES_AT_ONCE, CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL,
-    CLUSTER_POLL_INTERVAL_MAX, COMMIT_RETRY_PAUSE, FETCHED_AHEAD_KILOBYTES_MAX,
-    POLL_RECORDS_MAX, TRANSACTION_TIMEOUT,
+    CLUSTER_POLL_INTERVAL_MAX, COMMIT_RETRY_PAUSE, FETCHED_AHEAD_KILOBYTES_MAX, POLL_RECORDS_MAX,
+    TRANSACTION_TIMEOUT,
 };
 use crate::{Error, Isolation, Polled, Record, Start, SubscribeOptions, TopicPartition};
 
