@@ -32,6 +32,7 @@ macro_rules! behaviours {
             topics {
                 created_topics_are_described,
                 a_topic_exists_once,
+                a_topic_is_checked_before_it_is_made,
                 impossible_topics_are_refused,
                 deleted_topics_are_gone_with_their_records,
                 configurations_are_kept,

@@ -31,6 +31,21 @@ pub async fn a_topic_exists_once(stage: Stage) {
     assert_eq!(again, Err(Error::TopicExists(name)));
 }
 
+pub async fn a_topic_is_checked_before_it_is_made(stage: Stage) {
+    let wanted = || topic(stage.name("t"), Some(2));
+    stage.engine.check_topic(wanted()).await.unwrap();
+    let unknown = Error::UnknownTopic(stage.name("t"));
+    assert_eq!(stage.engine.topic(&stage.name("t")).await.unwrap_err(), unknown, "only checked");
+    assert_eq!(stage.engine.can_append(&stage.name("t")).await, Err(unknown));
+
+    stage.engine.create_topic(wanted()).await.unwrap();
+    let there = stage.engine.check_topic(wanted()).await;
+    assert_eq!(there, Err(Error::TopicExists(stage.name("t"))));
+    stage.engine.can_append(&stage.name("t")).await.unwrap();
+    let refused = stage.engine.check_topic(topic("a b".to_owned(), Some(1))).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(_)), "{refused:?}");
+}
+
 pub async fn impossible_topics_are_refused(stage: Stage) {
     let names = ["", ".", "..", "a b", "a/b", "ü", &"x".repeat(250)];
     for name in names {

@@ -6,11 +6,23 @@ use std::time::Duration;
 
 use tidings_compat::Server;
 
+/// For one answer, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The status line and the body of a GET.
 fn get(address: &str, path: &str) -> (String, String) {
+    ask(address, "GET", path, "")
+}
+
+/// The status line and the body of the answer to a request with JSON.
+pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).expect("the server reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer to the end");

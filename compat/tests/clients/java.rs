@@ -1,5 +1,6 @@
 //! Apache Kafka's own Java client, its tools and itself.
 
+mod apart;
 mod broker;
 mod cluster;
 mod conformance;
@@ -9,11 +10,14 @@ mod dump_epochs;
 mod dump_groups;
 mod dump_log;
 mod dump_stored;
+mod failover;
 mod kafka;
+mod probe;
 mod recordings;
 mod secured;
 mod stored;
 mod streams;
+mod upon;
 mod written;
 
 use std::path::Path;

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a node: Kafka listener, schema registry and console
+    /// Run a node with Kafka listener, schema registry and console, or these two on a Kafka cluster
     Up(Up),
     /// Create, list, describe and delete topics
     #[command(subcommand)]
@@ -47,6 +47,10 @@ pub(crate) enum Command {
     /// Check a cluster, a running node or a data directory, and say what would hurt
     Doctor(Doctor),
 }
+
+/// Arguments of `up` that say something of its own node.
+const OF_A_NODE: [&str; 6] =
+    ["data", "kafka", "virtual_brokers", "memory", "max_connections", "max_connections_per_ip"];
 
 /// Where the cluster is and what the answer looks like.
 #[derive(Args, Clone, Debug)]
@@ -70,6 +74,9 @@ pub(crate) enum Form {
 
 #[derive(Args, Debug)]
 pub(crate) struct Up {
+    /// Work on a Kafka cluster, `kafka://HOST:PORT,…?parameter=value&…`, instead of a node of its own
+    #[arg(long, env = "TIDINGS_ENGINE", value_name = "URL", conflicts_with_all = OF_A_NODE)]
+    pub(crate) engine: Option<String>,
     /// Where the data is kept between runs
     #[arg(long, value_name = "DIR", default_value = "./tidings-data")]
     pub(crate) data: PathBuf,
@@ -97,7 +104,7 @@ pub(crate) struct Up {
     /// The same from one address [default: as many as in all]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections_per_ip: Option<usize>,
-    /// Run an example on the node as well
+    /// Run an example as well
     #[arg(long, value_enum)]
     pub(crate) demo: Option<Demo>,
     /// How fast the demo's month passes: `max`, or times real time [default: about two minutes]

@@ -14,12 +14,19 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Arguments, Command};
 use failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|refused| {
+        let from_environment = std::env::var_os("TIDINGS_ENGINE").is_some();
+        if refused.kind() == ErrorKind::ArgumentConflict && from_environment {
+            eprintln!("note: TIDINGS_ENGINE is set, which says --engine\n");
+        }
+        refused.exit()
+    });
     let run = async {
         match arguments.command {
             Command::Up(up) => up::up(up).await,

@@ -82,6 +82,50 @@ fn a_broker_that_is_not_there_is_said_with_what_to_try() {
 }
 
 #[test]
+fn what_says_something_of_a_node_is_refused_beside_a_cluster() {
+    let cluster = ["up", "--engine", "kafka://127.0.0.1:1?connect_timeout=1s"];
+    for own in [
+        ["--data", "x"],
+        ["--kafka", "127.0.0.1:0"],
+        ["--memory", "1GiB"],
+        ["--virtual-brokers", "1"],
+        ["--max-connections", "10"],
+        ["--max-connections-per-ip", "10"],
+    ] {
+        let output = tidings(&cluster).args(own).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{own:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("--engine") && said.contains(own[0]), "{said}");
+    }
+    let mut up = tidings(&["up", "--data", "x"]);
+    let output = up.env("TIDINGS_ENGINE", "kafka://127.0.0.1:1").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("TIDINGS_ENGINE is set"), "{said}");
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_said_with_what_to_try() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let url = format!("kafka://{closed}?connect_timeout=1s");
+    let mut up = tidings(&["up", "--http", "127.0.0.1:0", "--registry", "127.0.0.1:0"]);
+    let output = up.env("TIDINGS_ENGINE", &url).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.starts_with(&format!("error: no broker answers at {closed}\nwhy:   ")), "{said}");
+    assert!(said.contains("refused") && said.contains("\ntry:   check the address"), "{said}");
+
+    for wrong in ["http://a", "kafka://a?colour=red", "kafka://me:secret@a"] {
+        let output = tidings(&["up", "--engine", wrong]).args(["--http", "127.0.0.1:0"]).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        let said = text(&output.stderr);
+        assert!(said.contains("why:   not the URL of a cluster: "), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
 fn a_taken_port_is_named_with_its_holder_and_nothing_is_left_behind() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -9,9 +9,9 @@ use crate::embedded::{Embedded, EmbeddedProducer, EmbeddedSubscription, Embedded
 use crate::kafka::{Kafka, KafkaProducer, KafkaSubscription, KafkaTransactions};
 use crate::transaction::Transactions;
 use crate::{
-    Cluster, Config, Error, GroupDescription, GroupSummary, Isolation, NewTopic, Offset, Producer,
-    Read, ReadLimit, SubscribeOptions, Subscription, Topic, TopicPartition, TransactionOptions,
-    TransactionalProducer, producer, subscription,
+    Cluster, Config, Connection, Error, GroupDescription, GroupSummary, Isolation, NewTopic,
+    Offset, Producer, Read, ReadLimit, SubscribeOptions, Subscription, Topic, TopicPartition,
+    TransactionOptions, TransactionalProducer, producer, subscription,
 };
 
 /// A handle to an engine; clones share it.
@@ -92,7 +92,7 @@ impl Engine {
     /// | `user` | the user's name, for `plain` and `scram` |
     /// | `password_file`, `password_env` | where the password, or the token of `oauthbearer`, is: a file or an environment variable; a token's file is read again before it expires |
     /// | `key_password_file`, `key_password_env` | where the password of `key` is, if it has one |
-    /// | `connect_timeout`, `request_timeout`, `delivery_timeout` | `500ms`, `10s`, `2m` |
+    /// | `connect_timeout`, `answer_timeout`, `request_timeout`, `delivery_timeout` | `500ms`, `10s`, `2m` |
     /// | `replication` | of topics that are made; the cluster's default when it is not said |
     /// | `client_id` | shown by the cluster; `tidings` when it is not said |
     ///
@@ -108,6 +108,17 @@ impl Engine {
     /// Makes a topic; durable when this returns.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
         on!(&self.kind, engine => engine.create_topic(topic).await)
+    }
+
+    /// Whether this topic could be made, which it is not: what [`Engine::create_topic`] would refuse.
+    pub async fn check_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.check_topic(topic).await)
+    }
+
+    /// Whether records can be appended to every partition of a topic: waits a while for those that have just
+    /// lost their leader. [`Error::Unavailable`] says which cannot, why, and what to try.
+    pub async fn can_append(&self, topic: &str) -> Result<(), Error> {
+        on!(&self.kind, engine => engine.can_append(topic).await)
     }
 
     /// Deletes a topic with its records.
@@ -129,6 +140,16 @@ impl Engine {
     /// brokers of a cluster see it a moment later.
     pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         on!(&self.kind, engine => engine.grow_topic(name, partitions).await)
+    }
+
+    /// The cluster it is connected to; none when it is the embedded log.
+    pub fn connection(&self) -> Option<Connection> {
+        match &self.kind {
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => None,
+            #[cfg(feature = "kafka")]
+            Kind::Kafka(kafka) => Some(kafka.connection()),
+        }
     }
 
     /// Every topic with its partitions' offsets and sizes, sorted by name.

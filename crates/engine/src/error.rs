@@ -54,9 +54,7 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectTrouble {
     /// No broker answers.
-    #[error(
-        "no broker answers ({0}); check the address, and that the brokers run and are reachable"
-    )]
+    #[error("no broker answers ({0}); {hint}", hint = self.hint())]
     Unreachable(String),
     /// Broker and client do not agree on TLS: the cause, and what to try.
     #[error("TLS does not work: {0}")]
@@ -68,8 +66,32 @@ pub enum ConnectTrouble {
     #[error("{0}")]
     Unusable(String),
     /// The brokers lack what an engine needs.
-    #[error("the brokers are too old ({0}); Apache Kafka 2.5 or later is needed")]
+    #[error("the brokers are too old ({0}); {hint}", hint = self.hint())]
     TooOld(String),
+}
+
+impl ConnectTrouble {
+    /// What went wrong, without what to try.
+    pub fn cause(&self) -> &str {
+        self.parts().0
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> &str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        match self {
+            Self::Unreachable(cause) => {
+                (cause, "check the address, and that the brokers run and are reachable from here")
+            }
+            Self::TooOld(cause) => (cause, "Apache Kafka 2.5 or later is needed"),
+            Self::Tls(told) | Self::Denied(told) | Self::Unusable(told) => {
+                told.split_once("; ").unwrap_or((told, "look at the parameters of the URL"))
+            }
+        }
+    }
 }
 
 /// What a caller can do about an error.

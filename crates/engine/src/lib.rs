@@ -28,8 +28,9 @@ pub use cluster::{Broker, Cluster, Config, Placement};
 pub use engine::Engine;
 pub use error::{ConnectTrouble, Error, Recourse};
 pub use model::{
-    GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation, NewTopic, Offset,
-    Partition, Position, Read, ReadLimit, Record, SentRecord, Topic, TopicPartition,
+    Connection, GroupDescription, GroupMember, GroupOffset, GroupSummary, Header, Isolation,
+    NewTopic, Offset, Partition, Position, Read, ReadLimit, Record, SentRecord, Topic,
+    TopicPartition,
 };
 pub use partitioner::partition_of;
 pub use permission::{Operation, Permission, Resource};

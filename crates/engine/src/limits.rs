@@ -41,6 +41,10 @@ pub const TRANSACTION_RETRY_PAUSE: Duration = Duration::from_millis(20);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one question to a cluster may take, unless the URL says otherwise.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a broker of a cluster may be silent while something is asked of it before it is taken for lost and the
+/// same is asked of whoever leads by then, unless the URL says otherwise. Asking again does no harm: what was appended
+/// already is recognized.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a cluster may take to acknowledge a record, with every repetition, unless the URL says otherwise.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a file that holds a secret; a token of OAUTHBEARER has a few thousand.
@@ -52,6 +56,9 @@ pub const PROPERTIES_BYTES_MAX: u64 = 64 * 1024;
 pub const CLUSTER_IDLE_MAX: Duration = Duration::from_secs(180);
 /// Longest pause between two attempts to connect to a broker that was lost.
 pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Longest pause before a request to a cluster is repeated, and between two looks for the leader of a partition
+/// that has lost its own: it adds to the time for which a service stands still.
+pub const CLUSTER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How late the end of a cluster's client is noticed by what serves it.
 pub const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at whether a cluster's brokers have all seen a change.
@@ -59,14 +66,22 @@ pub const CHANGE_LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// For a partition's leader that has moved, or has not heard that it leads, to be found: an election on a
 /// busy cluster takes a part of it.
 pub const LEADER_WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks at whether a topic's partitions take records again.
+pub const LEADER_LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// Between two tries to commit to a group whose coordinator is on its way to another broker.
+pub const COMMIT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a change in a cluster has to be seen in a row before it is taken to be known.
 pub const CHANGE_LOOKS: usize = 6;
-/// Readers of a cluster that are kept for the next read; each has a few threads.
+/// Readers of a cluster of each kind that are kept for the next read; each has a few threads.
 pub const READERS_KEPT_MAX: usize = 4;
 /// Kilobytes of records that one reader or subscription of a cluster fetches ahead.
 pub const FETCHED_AHEAD_KILOBYTES_MAX: usize = 16 * 1024;
-/// How long a broker of a cluster waits for a first record before it answers a fetch.
+/// How long a broker of a cluster waits for a first record before it answers a fetch of a subscription, or of
+/// a reader that waits for records to come.
 pub const CLUSTER_FETCH_WAIT: Duration = Duration::from_millis(500);
+/// The same for a reader of what is there: a broker is asked by one fetch at a time, so turning a reader to
+/// another partition takes as long.
+pub const CLUSTER_FETCH_WAIT_BRIEF: Duration = Duration::from_millis(10);
 /// Records and kilobytes that one producer of a cluster may have under way; then its senders wait.
 pub const SENDING_RECORDS_MAX: usize = 100_000;
 /// See [`SENDING_RECORDS_MAX`].
@@ -74,8 +89,10 @@ pub const SENDING_KILOBYTES_MAX: usize = 64 * 1024;
 /// How long a member of a group in a cluster may go without a poll before it is put out; Kafka's own
 /// default. A rebalance waits as long for it.
 pub const CLUSTER_POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
-/// How often a member of a group looks for topics that came, went or grew in a cluster.
-pub const CLUSTER_METADATA_AGE_MAX: Duration = Duration::from_secs(5);
+/// How often a client of a cluster asks which brokers there are and who leads its partitions: a broker that was
+/// cut off does not say that it leads no more, and what waits for its answer is sent again when it is seen to be gone.
+/// Also how late a member of a group learns of topics that came, went or grew.
+pub const CLUSTER_METADATA_AGE_MAX: Duration = Duration::from_secs(1);
 /// Former owners that a new member of a group in a cluster fences at once; each takes a client.
 pub const CLUSTER_FENCES_AT_ONCE: usize = 8;
 /// Time between two heartbeats to a cluster, or a third of the session timeout when that is less.

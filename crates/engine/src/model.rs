@@ -245,3 +245,14 @@ pub struct GroupOffset {
     /// Said with the commit.
     pub metadata: Option<String>,
 }
+
+/// The cluster that an engine is connected to, as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// `host:port` of the brokers that are asked first, as said.
+    pub addresses: Vec<String>,
+    /// How many brokers there were when it was connected to.
+    pub brokers: usize,
+    /// It is spoken to with TLS or a password.
+    pub is_secured: bool,
+}

@@ -10,6 +10,8 @@ mod registry;
 mod serve;
 
 pub use axum::Router;
-pub use console::{Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource};
+pub use console::{
+    Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress,
+};
 pub use registry::registry;
 pub use serve::serve;

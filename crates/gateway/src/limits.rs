@@ -17,6 +17,14 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Records of `_schemas` read in one step.
 pub const REGISTRY_READ_RECORDS: usize = 1_000;
+/// How long one look at the end of `_schemas` waits for what others write.
+pub const REGISTRY_FOLLOW_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks when the topic is not there or cannot be read.
+pub const REGISTRY_FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+/// How long a write waits until it is shown to readers.
+pub const REGISTRY_READ_BACK_MAX: Duration = Duration::from_secs(30);
+/// How often one write takes over from other registries before it gives up.
+pub const REGISTRY_TAKEOVERS_MAX: usize = 20;
 
 /// Time between two samples of topics and groups.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);

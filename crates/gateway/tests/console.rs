@@ -9,7 +9,7 @@ use tidings_engine::{
     Engine, Header, NewTopic, Polled, SentRecord, SubscribeOptions, TopicPartition,
 };
 use tidings_gateway::{
-    Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, limits,
+    Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress, limits,
 };
 use tokio_stream::StreamExt;
 use tower::ServiceExt;
@@ -39,7 +39,10 @@ impl Shown {
             }]
         });
         let options = ConsoleOptions {
-            addresses: Addresses { kafka: "127.0.0.1:9092".into(), registry: String::new() },
+            addresses: Addresses {
+                log: LogAddress::Node("127.0.0.1:9092".into()),
+                ..Addresses::default()
+            },
             figures,
             sample_interval: Duration::from_millis(20),
             ..ConsoleOptions::default()

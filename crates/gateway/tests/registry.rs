@@ -282,6 +282,45 @@ async fn concurrent_registrations_get_distinct_ids() {
 }
 
 #[tokio::test]
+async fn registries_on_one_topic_give_away_distinct_ids_and_know_each_others() {
+    let engine = Engine::in_memory().await.unwrap();
+    let both = [Registry::on(engine.clone()).await, Registry::on(engine.clone()).await];
+    let schema = |n: i64| format!(r#"{{"type":"fixed","name":"F{n}","size":{n}}}"#);
+    let mut running = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        let its = &both[usize::try_from(n).unwrap() % 2];
+        let registry = Registry { engine: engine.clone(), router: its.router.clone() };
+        running.spawn(async move {
+            let (status, body) = registry.register("a", &schema(n)).await;
+            assert_eq!(status, 200, "{body}");
+            (body["id"].as_i64().unwrap(), schema(n))
+        });
+    }
+    let registered = running.join_all().await;
+    let ids: BTreeSet<i64> = registered.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, (1..=30).collect());
+    for registry in &both {
+        for (id, schema) in &registered {
+            let (status, found) = registry.get(&format!("/schemas/ids/{id}")).await;
+            assert_eq!(status, 200, "{found}");
+            let found: Value = serde_json::from_str(found["schema"].as_str().unwrap()).unwrap();
+            assert_eq!(found, serde_json::from_str::<Value>(schema).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_registry_has_written_is_found_at_once() {
+    let engine = Engine::in_memory().await.unwrap();
+    let [one, other] = [Registry::on(engine.clone()).await, Registry::on(engine).await];
+    for n in 1..=20 {
+        let schema = format!(r#"{{"type":"fixed","name":"F{n}","size":{n}}}"#);
+        assert_eq!(one.register("a", &schema).await, (200, json!({ "id": n })));
+        assert_eq!(other.get(&format!("/schemas/ids/{n}")).await.0, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_registration_whose_client_goes_away_shares_its_id_with_no_other() {
     let registry = Registry::new().await;
     let schema = |n: u32| format!(r#"{{"type":"fixed","name":"F{n}","size":{n}}}"#);

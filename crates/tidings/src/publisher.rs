@@ -159,17 +159,17 @@ impl Publisher {
     }
 }
 
-/// Makes the topic unless it is there. It keeps every event: what a service has written is its memory,
+/// Makes the topic unless it is there, and looks whether it takes records. It keeps every event: what a service has written is its memory,
 /// and events may tell of a time long past.
 pub(crate) async fn make_topic(engine: &Engine, name: &str) -> Result<(), tidings_engine::Error> {
     use tidings_engine::Error::{TopicExists, UnknownTopic};
     match engine.topic(name).await {
         Err(UnknownTopic(_)) => {}
-        Ok(_) => return Ok(()),
+        Ok(_) => return engine.can_append(name).await,
         Err(error) => return Err(error),
     }
     match engine.create_topic(NewTopic::kept(name)).await {
-        Ok(()) | Err(TopicExists(_)) => Ok(()),
+        Ok(()) | Err(TopicExists(_)) => engine.can_append(name).await,
         Err(error) => Err(error),
     }
 }

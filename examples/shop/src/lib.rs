@@ -21,7 +21,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tidings::Running;
-use tidings_engine::{Engine, NewTopic};
+use tidings_engine::{Engine, NewTopic, Recourse};
 use tokio::task::JoinHandle;
 
 pub use dataset::{Dataset, DatasetError};
@@ -144,7 +144,14 @@ impl Shop {
     /// Waits until every service has handled everything, as long as they get on with it.
     async fn quiet(&self) -> Result<(), Error> {
         let mut last = (self.handled(), Instant::now());
-        while !ledger::is_quiet(&self.engine).await? {
+        loop {
+            match ledger::is_quiet(&self.engine).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // An engine that comes back within the time for getting on has not stopped the shop.
+                Err(Error::Engine(e)) if e.recourse() == Recourse::Retry => {}
+                Err(e) => return Err(e),
+            }
             let handled = self.handled();
             if handled != last.0 {
                 last = (handled, Instant::now());
@@ -153,7 +160,6 @@ impl Shop {
             }
             tokio::time::sleep(QUIET_CHECK).await;
         }
-        Ok(())
     }
 
     /// Events that the services have handled or passed over.
@@ -219,6 +225,7 @@ async fn create_topics(engine: &Engine) -> Result<(), Error> {
             Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
             Err(e) => return Err(e.into()),
         }
+        engine.can_append(name).await?;
     }
     Ok(())
 }

@@ -3,14 +3,14 @@
 //!
 //! Invariant: each message of the file is in the log once, in file order per partition. A send is
 //! all or none per partition, so after a crash the log lacks messages only at the end of partitions.
-//! While the log has no room the till waits and looks again at what it holds.
+//! While the log has no room, or cannot be reached, the till waits and looks again at what it holds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::{Id, Outgoing, Publisher};
-use tidings_engine::{Engine, Error as EngineError};
+use tidings_engine::{Engine, Recourse};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::events::topics;
@@ -49,22 +49,39 @@ impl Till {
 
     pub(crate) async fn run(mut self, speed: Speed) -> Result<(), Error> {
         let mut last_taken = Instant::now();
+        let mut is_behind = false;
         loop {
-            match self.feed(speed).await {
-                Err(Error::Sdk(tidings::Error::Engine(EngineError::Storage(why)))) => {
-                    let before = self.fed();
-                    self.published = published(&self.engine).await?;
-                    if self.fed() > before {
-                        last_taken = Instant::now();
-                    } else if last_taken.elapsed() > REFUSED_MAX {
-                        return Err(EngineError::Storage(why).into());
+            match self.go_on(speed, is_behind, &mut last_taken).await {
+                Err(Error::Sdk(tidings::Error::Engine(why)) | Error::Engine(why))
+                    if why.recourse() == Recourse::Retry =>
+                {
+                    if last_taken.elapsed() > REFUSED_MAX {
+                        return Err(why.into());
                     }
                     tracing::warn!(%why, "the till waits until the log takes its messages");
                     sleep(REFUSED_PAUSE).await;
+                    is_behind = true;
                 }
                 ended => return ended,
             }
         }
+    }
+
+    /// Feeds what is missing, after a look at what the log has taken where that is not known.
+    async fn go_on(
+        &mut self,
+        speed: Speed,
+        is_behind: bool,
+        last_taken: &mut Instant,
+    ) -> Result<(), Error> {
+        if is_behind {
+            let before = self.fed();
+            self.published = published(&self.engine).await?;
+            if self.fed() > before {
+                *last_taken = Instant::now();
+            }
+        }
+        self.feed(speed).await
     }
 
     async fn feed(&self, speed: Speed) -> Result<(), Error> {

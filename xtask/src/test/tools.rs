@@ -268,6 +268,28 @@ pub(super) fn small_disk() -> anyhow::Result<Tool> {
     Ok(Missing::because(format!("no small disk may be mounted: {said}; {how}")))
 }
 
+/// `unshare`, where a user may make networks of its own with it, and `nsenter` and `ip` are there.
+pub(super) fn networks() -> anyhow::Result<Tool> {
+    let how = "needs Linux, nsenter, ip and the right to make user and network namespaces";
+    for program in ["nsenter", "ip"] {
+        if find_program(program).is_none() {
+            return Ok(Missing::because(format!("{program} is not installed; {how}")));
+        }
+    }
+    let Some(unshare) = find_program("unshare") else {
+        return Ok(Missing::because(format!("unshare is not installed; {how}")));
+    };
+    let mut make = Command::new(&unshare);
+    make.args(["--user", "--map-root-user", "--net", "sh", "-c"]);
+    make.arg("ip link add bridge type bridge && ip link add one type veth peer name other");
+    let ended = process::run(&mut make, Show::Nothing)?;
+    if ended.success {
+        return Ok(Tool::Found(unshare));
+    }
+    let said = last_line(&ended.stderr);
+    Ok(Missing::because(format!("no network may be made: {said}; {how}")))
+}
+
 /// The folder where an image was mounted for a moment.
 pub(super) fn loop_disk() -> anyhow::Result<Tool> {
     let how = "needs Linux, root, mkfs.ext4 and a loop device";

@@ -1,7 +1,8 @@
-//! `tidings up`: a node with its Kafka listener, registry and console, in dependency order.
+//! `tidings up`: a node with its Kafka listener, or a cluster; on it registry, console and demo, in
+//! dependency order.
 //!
-//! All ports are bound before the data directory is touched, so a taken port leaves nothing
-//! behind. Stopping goes the other way round: the demo's services, HTTP, Kafka, then the node.
+//! All ports are bound before the data directory is touched or the cluster asked, so a taken port leaves
+//! nothing behind. Stopping goes the other way round: the demo's services, HTTP, Kafka, then the node.
 
 mod figures;
 mod files;
@@ -9,15 +10,14 @@ mod holder;
 mod memory;
 mod ports;
 mod screen;
+mod under;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use tidings_engine::Engine;
-use tidings_gateway::{Addresses, Console, ConsoleOptions, FigureSource};
-use tidings_node::{Node, NodeConfig, NodeError, open_files, raise_open_files};
-use tidings_server::{Server, ServerConfig};
+use tidings_gateway::{Addresses, Console, ConsoleOptions};
+use tidings_node::{open_files, raise_open_files};
 use tidings_shop::{Options, Shop, Speed};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,7 +35,8 @@ pub(crate) use holder::name_of as process_name;
 pub(crate) use memory::Size;
 use memory::{Budget, default_memory};
 use ports::Ports;
-use screen::Ready;
+use screen::{OfCluster, OfNode, Ready, Stands};
+use under::Under;
 
 /// The exit code of a command that a signal ended before it had done its work.
 const INTERRUPTED: u8 = 130;
@@ -44,30 +45,45 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     log_to_stderr();
     let files = files()?;
-    let budget = budget(&said, files)?;
+    let meant = Meant::of(&said, files)?;
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(&said).await?;
     let (running, shop) = tokio::select! {
-        started = start(&said, budget, ports, begun) => started?,
+        started = start(&said, meant, ports, begun) => started?,
         // What has begun ends when it is dropped; the next start recovers.
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    let node = running.node.clone();
     let ended = tokio::select! {
         ended = keep(&said, shop, &mut signals) => ended,
-        ended = node.ended() => Err(node_ended(ended)),
+        ended = running.under.ended() => Err(ended),
     };
     signals.exit_on_next();
     let stopping = Instant::now();
     let stopped = running.stop().await;
     let ended = ended?;
     stopped?;
-    eprintln!(
-        "stopped cleanly in {} ms, data kept in {}",
-        stopping.elapsed().as_millis(),
-        said.data.display()
-    );
+    let kept = match said.engine {
+        None => format!("data kept in {}", said.data.display()),
+        Some(_) => "all records are the cluster's".to_owned(),
+    };
+    eprintln!("stopped cleanly in {} ms, {kept}", stopping.elapsed().as_millis());
     Ok(ended)
+}
+
+/// What everything else shall stand on.
+enum Meant<'s> {
+    Node(Budget),
+    /// The cluster of a URL; each HTTP listener may have so many connections.
+    Cluster(&'s str, usize),
+}
+
+impl<'s> Meant<'s> {
+    fn of(said: &'s Up, files: Files) -> Result<Self, Failure> {
+        match &said.engine {
+            None => budget(said, files).map(Self::Node),
+            Some(url) => Ok(Self::Cluster(url, files.http)),
+        }
+    }
 }
 
 /// What the process may have open, which is as much as it can get, without what it has already.
@@ -97,11 +113,11 @@ fn budget(said: &Up, files: Files) -> Result<Budget, Failure> {
 /// Starts everything, or nothing, and says that it is ready.
 async fn start(
     said: &Up,
-    budget: Budget,
+    meant: Meant<'_>,
     ports: Ports,
     begun: Instant,
 ) -> Result<(Running, Option<Shop>), Failure> {
-    let mut running = Running::start(said, budget, ports).await?;
+    let mut running = Running::start(said, meant, ports).await?;
     let opened = match said.demo {
         None => Ok(None),
         Some(Demo::Shop) => open_shop(said, &running.engine).await.map(Some),
@@ -127,15 +143,6 @@ async fn keep(said: &Up, shop: Option<Shop>, signals: &mut Signals) -> Result<Ex
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn node_ended(ended: Result<(), NodeError>) -> Failure {
-    let failure = Failure::failed("the node has ended by itself");
-    match ended {
-        Ok(()) => failure,
-        Err(why) => failure.why(why),
-    }
-    .hint("the log above says more; a restart recovers what is on disk")
 }
 
 async fn open_shop(said: &Up, engine: &Engine) -> Result<Shop, Failure> {
@@ -178,8 +185,7 @@ async fn keep_shop(said: &Up, mut shop: Shop, signals: &mut Signals) -> Result<E
 
 /// Whatever has to be stopped.
 struct Running {
-    node: Node,
-    server: Arc<Server>,
+    under: Under,
     engine: Engine,
     console: Console,
     pages: [JoinHandle<std::io::Result<()>>; 2],
@@ -188,41 +194,38 @@ struct Running {
 }
 
 impl Running {
-    async fn start(said: &Up, budget: Budget, ports: Ports) -> Result<Self, Failure> {
+    async fn start(said: &Up, meant: Meant<'_>, ports: Ports) -> Result<Self, Failure> {
         let Ports { kafka, http, registry } = ports;
-        let mut ready = Ready::new(said, &kafka, &http, &registry)?;
-        ready.memory = budget.memory;
-        let dir = said.data.clone();
-        let config = NodeConfig { brokers: said.virtual_brokers, ..budget.node() };
-        let opened = tokio::task::spawn_blocking(move || Node::open(dir, config));
-        let opened = opened.await.map_err(|e| Failure::failed("the node does not start").why(e))?;
-        let (node, report) = opened.map_err(|e| not_opened(said, &e))?;
-        ready.report = report;
-        let engine = Engine::embedded(node.clone());
-        let advertised = ready.advertised.clone();
-        let config = ServerConfig { advertised, limits: budget.connections() };
-        let server = tidings_server::start(node.clone(), kafka, config)
-            .await
-            .map_err(|e| Failure::failed("the Kafka listener does not start").why(e))?;
-        let server = Arc::new(server);
+        let (stands, under, engine, connections_max) = match meant {
+            Meant::Node(budget) => {
+                let mut shown = OfNode::new(said, &kafka, budget.memory)?;
+                let advertised = shown.advertised.clone();
+                let (under, engine, report) =
+                    under::start_node(said, &budget, kafka, advertised).await?;
+                shown.report = report;
+                (Stands::OnNode(shown), under, engine, budget.http_connections())
+            }
+            Meant::Cluster(url, connections_max) => {
+                let (under, engine) = under::connect(url).await?;
+                let shown = OfCluster::new(&engine);
+                (Stands::OnCluster(shown), under, engine, connections_max)
+            }
+        };
+        let ready = Ready::new(said, stands, &http, &registry)?;
         let routes = tidings_gateway::registry(engine.clone())
             .await
             .map_err(|e| Failure::failed("the schema registry does not start").why(e))?;
-        let (of_node, of_server) = (node.clone(), Arc::downgrade(&server));
         let options = ConsoleOptions {
             version: env!("CARGO_PKG_VERSION"),
-            addresses: Addresses { kafka: ready.kafka.clone(), registry: ready.registry.clone() },
-            figures: FigureSource::new(move || {
-                figures::read(&of_node, of_server.upgrade().as_deref())
-            }),
+            addresses: Addresses { log: ready.log(), registry: ready.registry.clone() },
+            figures: under.figures(),
             ..ConsoleOptions::default()
         };
         let console = Console::start(engine.clone(), options).await;
         let (stop_pages, stopped) = watch::channel(false);
-        let pages = [(http, console.router()), (registry, routes)].map(|(listener, routes)| {
-            serve(listener, routes, budget.http_connections(), stopped.clone())
-        });
-        Ok(Self { node, server, engine, console, pages, stop_pages, ready })
+        let pages = [(http, console.router()), (registry, routes)]
+            .map(|(listener, routes)| serve(listener, routes, connections_max, stopped.clone()));
+        Ok(Self { under, engine, console, pages, stop_pages, ready })
     }
 
     async fn stop(self) -> Result<(), Failure> {
@@ -233,10 +236,7 @@ impl Running {
             let _ended_or_cut = timeout(STOP_GRACE, page).await;
         }
         drop(self.console);
-        if let Some(server) = Arc::into_inner(self.server) {
-            server.stop().await;
-        }
-        self.node.stop().await.map_err(|e| Failure::failed("the node did not stop cleanly").why(e))
+        self.under.stop().await
     }
 }
 
@@ -251,20 +251,6 @@ fn serve(
         let _gone = stopped.wait_for(|stopped| *stopped).await;
     };
     tokio::spawn(tidings_gateway::serve(listener, routes, connections_max, stop))
-}
-
-fn not_opened(said: &Up, error: &NodeError) -> Failure {
-    let dir = said.data.display();
-    match error {
-        NodeError::Locked { pid, .. } => {
-            Failure::new(Exit::Conflict, format!("the data in {dir} is in use"))
-                .why(format!("process {pid} ({}) has it open", holder::name_of(pid)))
-                .hint("stop that process, or use other data with --data DIR")
-        }
-        error => Failure::failed(format!("the data in {dir} cannot be opened"))
-            .why(error)
-            .hint("other data with --data DIR"),
-    }
 }
 
 /// Warnings and errors, unless `TIDINGS_LOG` says otherwise.

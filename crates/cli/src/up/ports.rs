@@ -11,7 +11,8 @@ use crate::failure::{Exit, Failure};
 
 #[derive(Debug)]
 pub(super) struct Ports {
-    /// One for each broker: on ports in a row from the first on, or each on a free one.
+    /// One for each broker: on ports in a row from the first on, or each on a free one. None where a
+    /// cluster's brokers listen.
     pub(super) kafka: Vec<TcpListener>,
     pub(super) http: TcpListener,
     pub(super) registry: TcpListener,
@@ -19,8 +20,9 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) async fn bind(said: &Up) -> Result<Self, Failure> {
+        let brokers = if said.engine.is_none() { said.virtual_brokers } else { 0 };
         Ok(Self {
-            kafka: bind_brokers(&said.kafka, said.virtual_brokers).await?,
+            kafka: bind_brokers(&said.kafka, brokers).await?,
             http: bind("the console", "--http", &said.http, HTTP_DEFAULT).await?,
             registry: bind("the schema registry", "--registry", &said.registry, REGISTRY_DEFAULT)
                 .await?,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+use tidings_engine::Engine;
+use tidings_gateway::LogAddress;
 use tidings_node::broker::OpenReport;
 use tokio::net::TcpListener;
 
@@ -23,84 +25,92 @@ pub(super) fn is_terminal() -> bool {
 /// What there is to say.
 #[derive(Debug)]
 pub(super) struct Ready {
-    pub(super) kafka: String,
     pub(super) http: String,
     pub(super) registry: String,
+    stands: Stands,
+    demo: Option<Demo>,
+    /// The demo's month was in the log already.
+    pub(super) fed: bool,
+    exposed: bool,
+    pub(super) elapsed: Duration,
+}
+
+/// What it stands on.
+#[derive(Debug)]
+pub(super) enum Stands {
+    OnNode(OfNode),
+    OnCluster(OfCluster),
+}
+
+/// A node of this process.
+#[derive(Debug)]
+pub(super) struct OfNode {
+    kafka: String,
     /// What clients are told to connect to, by broker.
     pub(super) advertised: Vec<(String, u16)>,
     /// Nothing was in the data directory before.
     new_data: bool,
     data: PathBuf,
-    demo: Option<Demo>,
-    /// The demo's month was in the log already.
-    pub(super) fed: bool,
     exposed: bool,
     /// The most that the node takes.
-    pub(super) memory: Size,
+    memory: Size,
     pub(super) report: OpenReport,
-    pub(super) elapsed: Duration,
+}
+
+/// A cluster of others.
+#[derive(Debug)]
+pub(super) struct OfCluster {
+    /// `host:port` as in the URL.
+    addresses: Vec<String>,
+    /// How many answer.
+    brokers: usize,
+    /// The commands of this program speak without TLS and passwords.
+    is_open: bool,
 }
 
 /// [`Ready`] for programs.
 #[derive(Serialize)]
 struct ReadyLine<'a> {
     event: &'static str,
-    kafka: &'a str,
+    #[serde(flatten)]
+    stands: StandsLine<'a>,
     http: &'a str,
     registry: &'a str,
-    data: &'a Path,
-    memory: u64,
-    /// Every broker, where there are virtual ones.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    brokers: Vec<String>,
 }
 
-impl Ready {
+#[derive(Serialize)]
+#[serde(untagged)]
+enum StandsLine<'a> {
+    Node {
+        kafka: &'a str,
+        data: &'a Path,
+        memory: u64,
+        /// Every broker, where there are virtual ones.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        brokers: Vec<String>,
+    },
+    Cluster {
+        engine: String,
+    },
+}
+
+impl OfNode {
     /// Looks at the listeners, and at the data directory before it is opened.
-    pub(super) fn new(
-        said: &Up,
-        kafka: &[TcpListener],
-        http: &TcpListener,
-        registry: &TcpListener,
-    ) -> Result<Self, Failure> {
-        let address = |listener: &TcpListener| {
-            let address = listener.local_addr();
-            address.map_err(|e| Failure::failed("a listener has no address").why(e))
-        };
+    pub(super) fn new(said: &Up, kafka: &[TcpListener], memory: Size) -> Result<Self, Failure> {
         let brokers: Result<Vec<SocketAddr>, Failure> = kafka.iter().map(address).collect();
-        let (brokers, http, registry) = (brokers?, address(http)?, address(registry)?);
+        let brokers = brokers?;
         let entries = std::fs::read_dir(&said.data);
         let advertised: Vec<(String, u16)> =
             brokers.iter().map(|at| (reachable(*at), at.port())).collect();
         let kafka = advertised.first().map(|(host, port)| format!("{host}:{port}"));
         Ok(Self {
             kafka: kafka.unwrap_or_default(),
-            http: format!("http://{}:{}", reachable(http), http.port()),
-            registry: format!("http://{}:{}", reachable(registry), registry.port()),
             advertised,
             new_data: entries.map_or(true, |mut entries| entries.next().is_none()),
             data: said.data.clone(),
-            demo: said.demo,
-            fed: false,
-            exposed: brokers.iter().chain([&http, &registry]).any(|at| !at.ip().is_loopback()),
-            memory: Size(0),
+            exposed: brokers.iter().any(|at| !at.ip().is_loopback()),
+            memory,
             report: OpenReport::default(),
-            elapsed: Duration::ZERO,
-        })
-    }
-
-    pub(super) fn show(&self) -> Result<(), Failure> {
-        if is_terminal() {
-            return print(&self.screen(&program(), heading()));
-        }
-        print_json(&ReadyLine {
-            event: "ready",
-            kafka: &self.kafka,
-            http: &self.http,
-            registry: &self.registry,
-            data: &self.data,
-            memory: self.memory.0,
-            brokers: if self.is_virtual() { self.brokers() } else { Vec::new() },
         })
     }
 
@@ -113,58 +123,6 @@ impl Ready {
         self.advertised.iter().map(|(host, port)| format!("{host}:{port}")).collect()
     }
 
-    fn screen(&self, program: &str, (bold, plain): (&str, &str)) -> String {
-        let OpenReport { topics, partitions, findings } = &self.report;
-        let kept = match self.new_data {
-            true => "new".to_owned(),
-            false => format!("kept: {topics} topics, {partitions} partitions"),
-        };
-        let data = self.data.display().to_string();
-        let memory = self.memory.to_string();
-        let mut rows = vec![
-            ("Kafka", self.kafka.as_str(), "any Kafka client; topics made at first use"),
-            ("Registry", &self.registry, "Confluent's REST API: Avro and JSON Schema"),
-            ("Console", &self.http, "topics, groups, dead letters; JSON at /api"),
-            ("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
-            ("Data", &data, &kept),
-            ("Memory", &memory, "at most; --memory SIZE for another"),
-        ];
-        let virtual_ports = self.virtual_ports();
-        if self.is_virtual() {
-            rows.push(("Brokers", &virtual_ports, "virtual, for tests: one copy of all data"));
-        }
-        rows.extend(self.demo.map(|Demo::Shop| match self.fed {
-            false => ("Demo", "shop", "a month of real orders through six services"),
-            true => ("Demo", "shop", "already in the log; --data NEW sells it again"),
-        }));
-        rows.extend(findings.iter().map(|finding| ("Found", finding.as_str(), "")));
-        let width = rows.iter().map(|(_, what, note)| match *note {
-            "" => 0,
-            _ => what.chars().count(),
-        });
-        let width = width.max().unwrap_or_default();
-        let mut out = format!("{bold}Tidings {}{plain}", env!("CARGO_PKG_VERSION"));
-        out.push_str(match self.exposed {
-            true => "  one node, no passwords yet, and other machines can reach it\n\n",
-            false => "  one node, for this machine\n\n",
-        });
-        for (name, what, note) in rows {
-            let row = format!("  {name:<10}{what:<width$}  {note}");
-            writeln!(out, "{}", row.trim_end()).expect("writing to a string");
-        }
-        let ms = self.elapsed.as_millis();
-        write!(out, "\n  {bold}ready in {ms} ms{plain}\n\nTry it in another terminal:\n")
-            .expect("writing to a string");
-        for command in self.commands() {
-            let at = if self.kafka == KAFKA_DEFAULT { "" } else { " -b " };
-            let broker = if at.is_empty() { "" } else { self.kafka.as_str() };
-            let command = command.replace("tidings", program);
-            writeln!(out, "  {command}{at}{broker}").expect("writing to a string");
-        }
-        out.push('\n');
-        out
-    }
-
     fn virtual_ports(&self) -> String {
         let ports: Vec<String> = self.advertised.iter().map(|(_, port)| port.to_string()).collect();
         match ports.as_slice() {
@@ -172,9 +130,164 @@ impl Ready {
             _ => String::new(),
         }
     }
+}
 
-    fn commands(&self) -> [&'static str; 3] {
-        match self.demo {
+impl OfCluster {
+    /// As the engine found it.
+    pub(super) fn new(engine: &Engine) -> Self {
+        let found = engine.connection().unwrap_or_default();
+        Self { addresses: found.addresses, brokers: found.brokers, is_open: !found.is_secured }
+    }
+
+    /// The first address, and how many more there are.
+    fn briefly(&self) -> String {
+        match self.addresses.as_slice() {
+            [] => String::new(),
+            [one] => one.clone(),
+            [first, more @ ..] => format!("{first} and {} more", more.len()),
+        }
+    }
+}
+
+impl Ready {
+    pub(super) fn new(
+        said: &Up,
+        stands: Stands,
+        http: &TcpListener,
+        registry: &TcpListener,
+    ) -> Result<Self, Failure> {
+        let (http, registry) = (address(http)?, address(registry)?);
+        let exposed = match &stands {
+            Stands::OnNode(node) => node.exposed,
+            Stands::OnCluster(_) => false,
+        };
+        Ok(Self {
+            http: format!("http://{}:{}", reachable(http), http.port()),
+            registry: format!("http://{}:{}", reachable(registry), registry.port()),
+            stands,
+            demo: said.demo,
+            fed: false,
+            exposed: exposed || [&http, &registry].iter().any(|at| !at.ip().is_loopback()),
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    /// Where the records are, for the console.
+    pub(super) fn log(&self) -> LogAddress {
+        match &self.stands {
+            Stands::OnNode(node) => LogAddress::Node(node.kafka.clone()),
+            Stands::OnCluster(cluster) => LogAddress::Cluster(cluster.addresses.join(", ")),
+        }
+    }
+
+    pub(super) fn show(&self) -> Result<(), Failure> {
+        if is_terminal() {
+            return print(&self.screen(&program(), heading()));
+        }
+        let stands = match &self.stands {
+            Stands::OnNode(node) => StandsLine::Node {
+                kafka: &node.kafka,
+                data: &node.data,
+                memory: node.memory.0,
+                brokers: if node.is_virtual() { node.brokers() } else { Vec::new() },
+            },
+            Stands::OnCluster(cluster) => {
+                StandsLine::Cluster { engine: format!("kafka://{}", cluster.addresses.join(",")) }
+            }
+        };
+        let (http, registry) = (&self.http, &self.registry);
+        print_json(&ReadyLine { event: "ready", stands, http, registry })
+    }
+
+    fn screen(&self, program: &str, (bold, plain): (&str, &str)) -> String {
+        let rows = self.rows();
+        let width = rows.iter().map(|(_, what, note)| match note.as_str() {
+            "" => 0,
+            _ => what.chars().count(),
+        });
+        let width = width.max().unwrap_or_default();
+        let mut out = format!("{bold}Tidings {}{plain}  ", env!("CARGO_PKG_VERSION"));
+        out.push_str(match (&self.stands, self.exposed) {
+            (Stands::OnNode(_), true) => {
+                "one node, no passwords yet, and other machines can reach it"
+            }
+            (Stands::OnNode(_), false) => "one node, for this machine",
+            (Stands::OnCluster(_), true) => {
+                "on a cluster, no passwords yet, and other machines can reach it"
+            }
+            (Stands::OnCluster(_), false) => "on a Kafka cluster, for this machine",
+        });
+        out.push_str("\n\n");
+        for (name, what, note) in rows {
+            let row = format!("  {name:<10}{what:<width$}  {note}");
+            writeln!(out, "{}", row.trim_end()).expect("writing to a string");
+        }
+        let ms = self.elapsed.as_millis();
+        write!(out, "\n  {bold}ready in {ms} ms{plain}\n\nTry it in another terminal:\n")
+            .expect("writing to a string");
+        for command in self.commands(program) {
+            writeln!(out, "  {command}").expect("writing to a string");
+        }
+        out.push('\n');
+        out
+    }
+
+    /// Name, what, and a note.
+    fn rows(&self) -> Vec<(&'static str, String, String)> {
+        let row = |name, what: &str, note: &str| (name, what.to_owned(), note.to_owned());
+        let mut rows = vec![
+            row("Registry", &self.registry, "Confluent's REST API: Avro and JSON Schema"),
+            row("Console", &self.http, "topics, groups, dead letters; JSON at /api"),
+            row("Health", &self.http, "/livez /readyz, and /metrics for Prometheus"),
+        ];
+        let mut findings = Vec::new();
+        let again = match &self.stands {
+            Stands::OnNode(node) => {
+                let OpenReport { topics, partitions, findings: found } = &node.report;
+                let kept = match node.new_data {
+                    true => "new".to_owned(),
+                    false => format!("kept: {topics} topics, {partitions} partitions"),
+                };
+                let (data, memory) = (node.data.display().to_string(), node.memory.to_string());
+                rows.insert(
+                    0,
+                    row("Kafka", &node.kafka, "any Kafka client; topics made at first use"),
+                );
+                rows.push(("Data", data, kept));
+                rows.push(row("Memory", &memory, "at most; --memory SIZE for another"));
+                if node.is_virtual() {
+                    let note = "virtual, for tests: one copy of all data";
+                    rows.push(row("Brokers", &node.virtual_ports(), note));
+                }
+                findings.extend(found.iter().map(|finding| row("Found", finding, "")));
+                "already in the log; --data NEW sells it again"
+            }
+            Stands::OnCluster(cluster) => {
+                let brokers = match cluster.brokers {
+                    1 => "1 broker has all records".to_owned(),
+                    brokers => format!("{brokers} brokers have all records"),
+                };
+                rows.insert(0, ("Cluster", cluster.briefly(), brokers));
+                "already in the log, and not sold again"
+            }
+        };
+        rows.extend(self.demo.map(|Demo::Shop| match self.fed {
+            false => row("Demo", "shop", "a month of real orders through six services"),
+            true => row("Demo", "shop", again),
+        }));
+        rows.extend(findings);
+        rows
+    }
+
+    fn commands(&self, program: &str) -> Vec<String> {
+        let broker = match &self.stands {
+            Stands::OnNode(node) => &node.kafka,
+            Stands::OnCluster(cluster) => match cluster.addresses.first() {
+                Some(first) if cluster.is_open => first,
+                _ => return vec![format!("curl {}/api/topics", self.http)],
+            },
+        };
+        let commands = match self.demo {
             None => [
                 "echo hello | tidings produce greetings",
                 "tidings consume greetings -n 1",
@@ -185,8 +298,15 @@ impl Ready {
                 "tidings group describe inventory",
                 "tidings topic list",
             ],
-        }
+        };
+        let at = if broker == KAFKA_DEFAULT { String::new() } else { format!(" -b {broker}") };
+        commands.map(|command| command.replace("tidings", program) + &at).to_vec()
     }
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    let address = listener.local_addr();
+    address.map_err(|e| Failure::failed("a listener has no address").why(e))
 }
 
 /// The host under which others reach an address: the machine's name where it listens on all.
@@ -221,16 +341,12 @@ fn program() -> String {
 mod tests {
     use super::*;
 
-    fn ready() -> Ready {
-        Ready {
+    fn node() -> OfNode {
+        OfNode {
             kafka: KAFKA_DEFAULT.into(),
-            http: "http://127.0.0.1:8080".into(),
-            registry: "http://127.0.0.1:8081".into(),
             advertised: vec![("127.0.0.1".into(), 9092)],
             new_data: false,
             data: "./tidings-data".into(),
-            demo: None,
-            fed: false,
             exposed: false,
             memory: Size(6 << 30),
             report: OpenReport {
@@ -238,8 +354,31 @@ mod tests {
                 partitions: 8,
                 findings: vec!["a-0: cut 12 bytes that were never whole".into()],
             },
+        }
+    }
+
+    fn cluster() -> OfCluster {
+        OfCluster {
+            addresses: ["a:9092", "b:9092", "c:9092"].map(str::to_owned).to_vec(),
+            brokers: 3,
+            is_open: true,
+        }
+    }
+
+    fn on(stands: Stands) -> Ready {
+        Ready {
+            http: "http://127.0.0.1:8080".into(),
+            registry: "http://127.0.0.1:8081".into(),
+            stands,
+            demo: None,
+            fed: false,
+            exposed: false,
             elapsed: Duration::from_millis(71),
         }
+    }
+
+    fn ready() -> Ready {
+        on(Stands::OnNode(node()))
     }
 
     #[test]
@@ -272,7 +411,8 @@ Try it in another terminal:
     #[test]
     fn virtual_brokers_are_said_to_be_such() {
         let advertised = [9092, 9093, 9094].map(|port| ("127.0.0.1".to_owned(), port)).to_vec();
-        let screen = Ready { advertised, ..ready() }.screen("tidings", ("", ""));
+        let screen = on(Stands::OnNode(OfNode { advertised, ..node() }));
+        let screen = screen.screen("tidings", ("", ""));
         let row = "  Brokers   3 at :9092 to :9094    virtual, for tests: one copy of all data\n";
         assert!(screen.contains(row), "{screen}");
     }
@@ -281,9 +421,11 @@ Try it in another terminal:
     fn the_screen_fits_a_terminal_of_80_columns() {
         for (demo, fed) in [(None, false), (Some(Demo::Shop), false), (Some(Demo::Shop), true)] {
             for exposed in [false, true] {
-                let screen = Ready { demo, fed, exposed, ..ready() }.screen("tidings", ("", ""));
-                for line in screen.lines() {
-                    assert!(line.chars().count() <= 80, "{line}");
+                for stands in [Stands::OnNode(node()), Stands::OnCluster(cluster())] {
+                    let screen = Ready { demo, fed, exposed, ..on(stands) };
+                    for line in screen.screen("tidings", ("", "")).lines() {
+                        assert!(line.chars().count() <= 80, "{line}");
+                    }
                 }
             }
         }
@@ -291,13 +433,41 @@ Try it in another terminal:
 
     #[test]
     fn commands_name_a_broker_that_is_not_the_default() {
-        let elsewhere = Ready { kafka: "127.0.0.1:19092".into(), exposed: true, ..ready() };
+        let elsewhere = OfNode { kafka: "127.0.0.1:19092".into(), ..node() };
+        let elsewhere = Ready { exposed: true, ..on(Stands::OnNode(elsewhere)) };
         let screen = elsewhere.screen("./t", ("", ""));
         assert!(
             screen.contains("echo hello | ./t produce greetings -b 127.0.0.1:19092\n"),
             "{screen}"
         );
         assert!(screen.contains("other machines can reach it"), "{screen}");
+    }
+
+    #[test]
+    fn on_a_cluster_the_screen_says_what_is_where() {
+        let wanted = format!(
+            "\
+Tidings {}  on a Kafka cluster, for this machine
+
+  Cluster   a:9092 and 2 more      3 brokers have all records
+  Registry  http://127.0.0.1:8081  Confluent's REST API: Avro and JSON Schema
+  Console   http://127.0.0.1:8080  topics, groups, dead letters; JSON at /api
+  Health    http://127.0.0.1:8080  /livez /readyz, and /metrics for Prometheus
+
+  ready in 71 ms
+
+Try it in another terminal:
+  echo hello | tidings produce greetings -b a:9092
+  tidings consume greetings -n 1 -b a:9092
+  tidings topic list -b a:9092
+
+",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(on(Stands::OnCluster(cluster())).screen("tidings", ("", "")), wanted);
+        let secured = on(Stands::OnCluster(OfCluster { is_open: false, ..cluster() }));
+        let screen = secured.screen("tidings", ("", ""));
+        assert!(screen.ends_with("\n  curl http://127.0.0.1:8080/api/topics\n\n"), "{screen}");
     }
 
     #[test]

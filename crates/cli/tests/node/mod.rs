@@ -11,7 +11,11 @@ use tidings_wire::{RequestHeader, decode_response, encode_request, offset_commit
 /// The binary without what the environment of the test might say.
 pub(crate) fn tidings(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-    command.args(arguments).env_remove("TIDINGS_KAFKA").env_remove("TIDINGS_LOG");
+    command
+        .args(arguments)
+        .env_remove("TIDINGS_KAFKA")
+        .env_remove("TIDINGS_ENGINE")
+        .env_remove("TIDINGS_LOG");
     command.stdin(Stdio::null());
     command
 }

@@ -17,10 +17,23 @@ use crate::{
 
 impl Embedded {
     pub(crate) async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        self.make_topic(topic, false).await
+    }
+
+    pub(crate) async fn check_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        self.make_topic(topic, true).await
+    }
+
+    /// A node takes records of all of its topics, or says why not when they come.
+    pub(crate) async fn can_append(&self, topic: &str) -> Result<(), Error> {
+        self.describe(topic).await.map(drop)
+    }
+
+    async fn make_topic(&self, topic: NewTopic, validate_only: bool) -> Result<(), Error> {
         let NewTopic { name, partitions, configs } = topic;
         let configs = configs.into_iter().map(|(name, value)| (name, Some(value))).collect();
         let wanted = Wanted { name: name.clone(), partitions, configs, ..Wanted::default() };
-        let request = CreateTopics { topics: vec![wanted], validate_only: false };
+        let request = CreateTopics { topics: vec![wanted], validate_only };
         let created = single(self.node.call(request).await?)?;
         created.outcome.map(drop).map_err(|refused| refusals::topic(&name, refused))
     }

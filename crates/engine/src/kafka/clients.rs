@@ -9,16 +9,19 @@ use rdkafka::error::KafkaError;
 
 use super::context::Watch;
 use super::url::{Mechanism, Settings, Tls};
-use crate::limits::{CLUSTER_IDLE_MAX, RECONNECT_BACKOFF_MAX};
+use crate::limits::{CLUSTER_METADATA_AGE_MAX, CLUSTER_RETRY_PAUSE_MAX, RECONNECT_BACKOFF_MAX};
 use crate::{ConnectTrouble, Error};
 
+/// The least that librdkafka takes.
+const ANSWER_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// The least that librdkafka takes.
 const SETUP_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 pub(super) fn watch_of(settings: &Settings) -> Watch {
     let sasl = settings.sasl.as_ref();
     let token = sasl.filter(|sasl| sasl.mechanism == Mechanism::OauthBearer);
-    Watch::new(token.map(|sasl| sasl.secret.clone()), settings.request_timeout)
+    let token = token.map(|sasl| sasl.secret.clone());
+    Watch::new(token, settings.answer_timeout, settings.request_timeout)
 }
 
 pub(super) fn failed(settings: &Settings, trouble: ConnectTrouble) -> Error {
@@ -39,14 +42,15 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> 
     config
         .set("bootstrap.servers", &settings.brokers)
         .set("client.id", settings.client_id.as_deref().unwrap_or("tidings"))
-        .set("socket.timeout.ms", ms(settings.request_timeout))
+        .set("socket.timeout.ms", ms(settings.answer_timeout.max(ANSWER_TIMEOUT_MIN)))
         .set(
             "socket.connection.setup.timeout.ms",
             ms(settings.connect_timeout.max(SETUP_TIMEOUT_MIN)),
         )
         .set("socket.keepalive.enable", "true")
-        .set("topic.metadata.refresh.interval.ms", ms(CLUSTER_IDLE_MAX))
+        .set("topic.metadata.refresh.interval.ms", ms(CLUSTER_METADATA_AGE_MAX))
         .set("reconnect.backoff.max.ms", ms(RECONNECT_BACKOFF_MAX))
+        .set("retry.backoff.max.ms", ms(CLUSTER_RETRY_PAUSE_MAX))
         .set("enable.metrics.push", "false")
         .set_log_level(RDKafkaLogLevel::Warning);
     let protocol = match (&settings.tls, &settings.sasl) {

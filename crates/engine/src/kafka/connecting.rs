@@ -9,7 +9,7 @@ use super::clients::{client_config, failed};
 use super::context::Watch;
 use super::symptom::{Says, Symptom, certificate_trouble};
 use super::url::Settings;
-use super::{Looker, blocking, native};
+use super::{Looker, asking, blocking, native};
 use crate::{ConnectTrouble, Error};
 
 /// How long one look takes; between two, what went wrong is considered.
@@ -29,12 +29,13 @@ const NEEDED: [(i16, i16, &str); 2] = [
     (9, 7, "OffsetFetch 7"),
 ];
 
-/// Waits until a broker answers. A refusal ends it at once; who cannot be reached may yet come.
+/// Waits until a broker answers, and says how many there are. A refusal ends it at once; who cannot be
+/// reached may yet come.
 pub(super) async fn check(
     settings: &Settings,
     looker: &Arc<Looker>,
     watch: &Watch,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let deadline = Instant::now() + settings.connect_timeout;
     loop {
         let asked = Arc::clone(looker);
@@ -58,13 +59,16 @@ pub(super) async fn check(
     let patience = Instant::now() + SETTLED_WITHIN;
     loop {
         match too_old(watch) {
-            None => return Ok(()),
+            None => break,
             Some(lacking) if patience <= Instant::now() => {
                 return Err(failed(settings, ConnectTrouble::TooOld(lacking)));
             }
             Some(_) => tokio::time::sleep(LOOK).await,
         }
     }
+    let asked = Arc::clone(looker);
+    let metadata = blocking(move || asking::metadata(&asked, None)).await??;
+    Ok(metadata.brokers().len())
 }
 
 /// The trouble of a symptom, with a closer look where that tells more.

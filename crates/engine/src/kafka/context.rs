@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,16 +14,22 @@ use rdkafka::{ClientContext, Statistics};
 use super::secret::Secret;
 use super::symptom::Symptom;
 
+/// Between two log lines that no broker can be reached.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
 /// What a client is told, kept for whoever asks why it does not get on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
     seen: Arc<Mutex<Seen>>,
     token: Option<Secret>,
+    answer_timeout: Duration,
     request_timeout: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// When it was last told, or need not be, that no broker can be reached.
+    told: Option<Instant>,
     /// The newest of those that say most.
     symptom: Option<Symptom>,
     /// The newest version of each API that a broker offers, as librdkafka's log says.
@@ -31,8 +37,23 @@ struct Seen {
 }
 
 impl Watch {
-    pub(super) fn new(token: Option<Secret>, request_timeout: Duration) -> Self {
-        Self { seen: Arc::default(), token, request_timeout }
+    pub(super) fn new(
+        token: Option<Secret>,
+        answer_timeout: Duration,
+        request_timeout: Duration,
+    ) -> Self {
+        Self { seen: Arc::default(), token, answer_timeout, request_timeout }
+    }
+
+    /// The same client, which also tells that no broker can be reached.
+    pub(super) fn that_tells(self) -> Self {
+        self.seen().told = Some(Instant::now());
+        self
+    }
+
+    /// How long one broker may be silent.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
     }
 
     /// How long one question may take.
@@ -76,6 +97,15 @@ impl Watch {
         }
     }
 
+    /// Who connects is answered and needs no line; one client tells for all of an engine's.
+    fn tell_that_all_are_down(&self) {
+        let mut seen = self.seen();
+        if seen.told.is_some_and(|told| told.elapsed() >= TOLD_EVERY) {
+            tracing::warn!("no broker of the cluster can be reached");
+            seen.told = Some(Instant::now());
+        }
+    }
+
     fn note(&self, symptom: Option<Symptom>) {
         let Some(symptom) = symptom else { return };
         let seen = &mut self.seen().symptom;
@@ -108,7 +138,7 @@ impl ClientContext for Watch {
         match code {
             // The end of a partition is told as an error, and is none.
             Code::PartitionEOF => return,
-            Code::AllBrokersDown => tracing::warn!("no broker of the cluster can be reached"),
+            Code::AllBrokersDown => self.tell_that_all_are_down(),
             _ => tracing::debug!(%error, reason, "librdkafka"),
         }
         self.note(Symptom::of(code, reason));

@@ -1,13 +1,15 @@
 //! The seam on a cluster that speaks the Kafka protocol, through librdkafka.
 //!
-//! One client, the *looker*, asks about topics, offsets and groups; each producer and each subscription is a
+//! One client, the *looker*, asks about topics and offsets, another the coordinators of groups; each producer and each subscription is a
 //! client of its own, and reads without a group borrow one of a few readers that are kept. What blocks in
 //! librdkafka runs where tokio allows blocking. No type of rdkafka leaves this module.
 
+mod asking;
 mod clients;
 mod cluster;
 mod connecting;
 mod context;
+mod coordinators;
 mod groups;
 mod native;
 mod producer;
@@ -32,10 +34,11 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::Notify;
 
-use crate::Error;
 use crate::limits::SERVE_INTERVAL;
+use crate::{Connection, Error};
 use clients::{client_config, create, watch_of};
 use context::Watch;
+use coordinators::Coordinators;
 use native::ConsumerQueue;
 pub(crate) use producer::KafkaProducer;
 use reader::Readers;
@@ -53,8 +56,11 @@ pub(crate) struct Kafka {
 
 struct Shared {
     settings: Settings,
+    /// How many brokers there were at the beginning.
+    brokers: usize,
     /// None once it is dropped.
     looker: Option<Arc<ConsumerQueue>>,
+    coordinators: Coordinators,
     readers: Readers,
     closed: AtomicBool,
 }
@@ -62,8 +68,8 @@ struct Shared {
 impl Drop for Shared {
     /// Ending a client waits for its threads, and the last handle may go anywhere.
     fn drop(&mut self) {
-        let looker = self.looker.take();
-        std::thread::spawn(move || drop(looker));
+        let clients = (self.looker.take(), self.coordinators.take());
+        std::thread::spawn(move || drop(clients));
     }
 }
 
@@ -77,18 +83,17 @@ impl fmt::Debug for Kafka {
 impl Kafka {
     pub(crate) async fn connect(url: &str) -> Result<Self, Error> {
         let settings = Settings::parse(url)?;
-        let mut config = client_config(&settings)?;
-        config.set("group.id", QUEUE_GROUP);
-        // The one way to learn which versions the brokers offer is librdkafka's log of them.
-        config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
-        let watch = watch_of(&settings);
-        let looker: Looker = create(&settings, &config, watch.clone())?;
-        let looker = Arc::new(ConsumerQueue::of(looker)?);
-        tokio::spawn(serve(Arc::downgrade(&looker), looker.bell()));
-        connecting::check(&settings, looker.consumer(), &watch).await?;
+        let watch = watch_of(&settings).that_tells();
+        let looker = looker(&settings, watch.clone(), |config| {
+            // The one way to learn which versions the brokers offer is librdkafka's log of them.
+            config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
+        })?;
+        let brokers = connecting::check(&settings, looker.consumer(), &watch).await?;
         let shared = Shared {
             settings,
+            brokers,
             looker: Some(looker),
+            coordinators: Coordinators::default(),
             readers: Readers::default(),
             closed: AtomicBool::new(false),
         };
@@ -97,6 +102,15 @@ impl Kafka {
 
     fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        let settings = self.settings();
+        Connection {
+            addresses: settings.brokers.split(',').map(str::to_owned).collect(),
+            brokers: self.shared.brokers,
+            is_secured: settings.tls.is_some() || settings.sasl.is_some(),
+        }
     }
 
     fn open(&self) -> Result<(), Error> {
@@ -146,6 +160,20 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|stop| Error::Unavailable(stop.to_string()))
+}
+
+/// A client that asks, and what serves it.
+fn looker(
+    settings: &Settings,
+    watch: Watch,
+    set: impl FnOnce(&mut ClientConfig),
+) -> Result<Arc<ConsumerQueue>, Error> {
+    let mut config = client_config(settings)?;
+    config.set("group.id", QUEUE_GROUP);
+    set(&mut config);
+    let looker = Arc::new(ConsumerQueue::of(create(settings, &config, watch)?)?);
+    tokio::spawn(serve(Arc::downgrade(&looker), looker.bell()));
+    Ok(looker)
 }
 
 /// Takes what librdkafka tells the looker (errors, log lines, that it wants a token) for as long as there is

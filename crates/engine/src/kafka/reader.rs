@@ -1,7 +1,8 @@
 //! Reads without a group.
 //!
 //! A reader is a consumer with one partition, which it fetches ahead; the next read from where the last one
-//! ended finds it there. Some are kept; a read elsewhere turns one of them around.
+//! ended finds it there. Some are kept; a read elsewhere turns one of them around. A reader that has come to the
+//! end for a read that does not wait is let go of its partition: nobody fetches what nobody waits for.
 //!
 //! What a reader is told comes in order, so after the end of the partition is told there is nothing
 //! before that offset: records of aborted transactions, markers and compacted ones included.
@@ -18,7 +19,9 @@ use super::native::{ConsumerQueue, News};
 use super::refusals::needing_topic;
 use super::topics::{add, ends_of, unless_unknown};
 use super::{Kafka, Looker, QUEUE_GROUP, blocking, refusals};
-use crate::limits::{CLUSTER_FETCH_WAIT, FETCHED_AHEAD_KILOBYTES_MAX, READERS_KEPT_MAX};
+use crate::limits::{
+    CLUSTER_FETCH_WAIT, CLUSTER_FETCH_WAIT_BRIEF, FETCHED_AHEAD_KILOBYTES_MAX, READERS_KEPT_MAX,
+};
 use crate::{Error, Isolation, Operation, Read, ReadLimit, Record, TopicPartition};
 
 #[derive(Default)]
@@ -30,11 +33,19 @@ pub(super) struct Readers {
 pub(super) struct Reader {
     /// None once it is dropped.
     queue: Option<ConsumerQueue>,
-    isolation: Isolation,
+    kind: Kind,
     /// What it fetches, from where on it has something to tell.
     at: Option<(TopicPartition, i64)>,
     /// Where readable records ended when that was last asked.
     end: i64,
+}
+
+/// What a reader was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    isolation: Isolation,
+    /// It waits for records that are not there yet.
+    waits: bool,
 }
 
 impl Reader {
@@ -52,27 +63,30 @@ impl Drop for Reader {
 }
 
 impl Readers {
-    /// The reader that is there already, or else one that may be turned around when there are enough.
-    fn take(&self, at: &TopicPartition, from: i64, isolation: Isolation) -> Option<Reader> {
+    /// The reader that is there already, or else one that may be turned around: one without a partition,
+    /// or any when there are enough.
+    fn take(&self, at: &TopicPartition, from: i64, kind: Kind) -> Option<Reader> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = kept.iter().position(|reader| {
-            reader.isolation == isolation
-                && reader.at.as_ref().is_some_and(|(its, next)| its == at && *next == from)
-        });
-        let other = || {
-            let enough = kept.len() >= READERS_KEPT_MAX;
-            kept.iter().position(|reader| enough && reader.isolation == isolation)
+        let of_kind = || kept.iter().enumerate().filter(|(_, reader)| reader.kind == kind);
+        let is_there = |reader: &Reader| {
+            reader.at.as_ref().is_some_and(|(its, next)| its == at && *next == from)
         };
-        let taken = there.or_else(other)?;
+        let there = of_kind().find(|(_, reader)| is_there(reader));
+        let free = || of_kind().find(|(_, reader)| reader.at.is_none());
+        let any = || of_kind().next().filter(|_| of_kind().count() >= READERS_KEPT_MAX);
+        let taken = there.or_else(free).or_else(any).map(|(place, _)| place)?;
         kept.remove(taken)
     }
 
     /// Keeps a reader, and drops one that is too many.
     fn keep(&self, reader: Reader) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = reader.kind;
         kept.push_back(reader);
-        if kept.len() > READERS_KEPT_MAX {
-            kept.pop_front();
+        if kept.iter().filter(|reader| reader.kind == kind).count() > READERS_KEPT_MAX
+            && let Some(oldest) = kept.iter().position(|reader| reader.kind == kind)
+        {
+            kept.remove(oldest);
         }
     }
 
@@ -93,13 +107,17 @@ impl Kafka {
         self.open()?;
         let at = TopicPartition { topic: topic.to_owned(), partition };
         let deadline = Instant::now().checked_add(limit.wait);
-        let reader = match self.shared.readers.take(&at, from, isolation) {
+        let kind = Kind { isolation, waits: !limit.wait.is_zero() };
+        let reader = match self.shared.readers.take(&at, from, kind) {
             Some(reader) => reader,
-            None => self.reader(isolation)?,
+            None => self.reader(kind)?,
         };
         // A read that is dropped half way takes its reader with it.
         let mut reading = Reading { kafka: self, reader, at, next: from };
-        let read = reading.read(limit, deadline).await;
+        let read = match reading.read(limit, deadline).await {
+            Ok(read) => reading.rest().await.map(|()| read),
+            Err(error) => Err(error),
+        };
         let reader = reading.reader;
         if read.is_ok() {
             self.shared.readers.keep(reader);
@@ -107,24 +125,25 @@ impl Kafka {
         read
     }
 
-    fn reader(&self, isolation: Isolation) -> Result<Reader, Error> {
+    fn reader(&self, kind: Kind) -> Result<Reader, Error> {
+        let wait = if kind.waits { CLUSTER_FETCH_WAIT } else { CLUSTER_FETCH_WAIT_BRIEF };
         let consumer: Looker = self.client(
             |config| {
                 config
                     .set("group.id", QUEUE_GROUP)
-                    .set("isolation.level", isolation_level(isolation))
+                    .set("isolation.level", isolation_level(kind.isolation))
                     .set("enable.partition.eof", "true")
                     .set("enable.auto.commit", "false")
                     .set("enable.auto.offset.store", "false")
                     .set("auto.offset.reset", "error")
-                    .set("fetch.wait.max.ms", CLUSTER_FETCH_WAIT.as_millis().to_string())
+                    .set("fetch.wait.max.ms", wait.as_millis().to_string())
                     .set("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS)
                     .set("queued.max.messages.kbytes", FETCHED_AHEAD_KILOBYTES_MAX.to_string());
             },
             self.watch(),
         )?;
         let queue = ConsumerQueue::of(consumer)?;
-        Ok(Reader { queue: Some(queue), isolation, at: None, end: 0 })
+        Ok(Reader { queue: Some(queue), kind, at: None, end: 0 })
     }
 }
 
@@ -165,7 +184,7 @@ impl Reading<'_> {
 
     /// Asks where the partition begins and where what may be read ends, and checks the offset.
     async fn look_at_the_ends(&mut self) -> Result<(), Error> {
-        let (at, isolation) = (self.at.clone(), self.reader.isolation);
+        let (at, isolation) = (self.at.clone(), self.reader.kind.isolation);
         let ends = async |isolation| {
             let asked = at.clone();
             let ends = self.kafka.ask(move |looker| {
@@ -197,12 +216,33 @@ impl Reading<'_> {
         add(&mut list, &self.at, Spec::Offset(self.next))?;
         let consumer = Arc::clone(self.reader.queue().consumer());
         self.reader.at = None;
-        let turned = blocking(move || consumer.assign(&list)).await?;
+        let topic = self.at.topic.clone();
+        let turned = blocking(move || {
+            // librdkafka looks for the leaders of a topic that it does not know once a second; asked for, they
+            // are known at once. Should this fail, that look will do.
+            let timeout = consumer.context().answer_timeout();
+            if let Err(error) = consumer.fetch_metadata(Some(&topic), timeout) {
+                tracing::debug!(topic, %error, "the leaders for a reader");
+            }
+            consumer.assign(&list)
+        })
+        .await?;
         turned
             .map_err(|error| refusals::of_error(&self.at.to_string(), &error))
             .map_err(needing_topic(Operation::Read, &self.at.topic))?;
         self.reader.at = Some((self.at.clone(), self.next));
         Ok(())
+    }
+
+    /// Fetches no more after the end, unless somebody waits there.
+    async fn rest(&mut self) -> Result<(), Error> {
+        if self.reader.kind.waits || self.reader.at.is_none() || self.next < self.reader.end {
+            return Ok(());
+        }
+        let consumer = Arc::clone(self.reader.queue().consumer());
+        self.reader.at = None;
+        let let_go = blocking(move || consumer.unassign()).await?;
+        let_go.map_err(|error| refusals::of_error(&self.at.to_string(), &error))
     }
 
     async fn gather(
@@ -300,6 +340,8 @@ pub(super) fn is_passing(code: Code) -> bool {
             | Code::OperationTimedOut
             | Code::NotLeaderForPartition
             | Code::LeaderNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
             | Code::NetworkException
             | Code::RequestTimedOut
             | Code::UnknownTopicOrPartition

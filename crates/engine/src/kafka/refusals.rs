@@ -7,8 +7,13 @@ use crate::{Error, Operation, Permission, Resource};
 
 /// `what` is the thing that was asked about; of a topic or partition, its name alone.
 pub(super) fn of(what: &str, refused: &Refused) -> Error {
-    let text =
-        if refused.text.is_empty() { refused.code.to_string() } else { refused.text.clone() };
+    // Brokers may say nothing of their own behind the name of the request.
+    let says_nothing = refused.text.trim_end().ends_with(':');
+    let text = match refused.text.as_str() {
+        "" => refused.code.to_string(),
+        text if says_nothing => format!("{text} {}", refused.code),
+        text => text.to_owned(),
+    };
     by_code(what, refused.code, &text)
 }
 

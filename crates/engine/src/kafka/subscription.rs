@@ -15,6 +15,7 @@ use rdkafka::{Offset as Spec, TopicPartitionList};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use super::asking::passes;
 use super::native::{self, ConsumerQueue, News};
 use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level};
 use super::topics::{add, ends_of};
@@ -22,8 +23,8 @@ use super::transactions::KafkaTransactions;
 use super::{Kafka, Looker, blocking, refusals};
 use crate::limits::{
     CLUSTER_FENCES_AT_ONCE, CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL,
-    CLUSTER_METADATA_AGE_MAX, CLUSTER_POLL_INTERVAL_MAX, FETCHED_AHEAD_KILOBYTES_MAX,
-    POLL_RECORDS_MAX, TRANSACTION_TIMEOUT,
+    CLUSTER_POLL_INTERVAL_MAX, COMMIT_RETRY_PAUSE, FETCHED_AHEAD_KILOBYTES_MAX, POLL_RECORDS_MAX,
+    TRANSACTION_TIMEOUT,
 };
 use crate::{
     Error, Isolation, Operation, Polled, Record, Resource, Start, SubscribeOptions, TopicPartition,
@@ -102,7 +103,6 @@ impl KafkaSubscription {
                     .set("session.timeout.ms", ms(session))
                     .set("heartbeat.interval.ms", ms(heartbeat))
                     .set("max.poll.interval.ms", ms(CLUSTER_POLL_INTERVAL_MAX.max(session)))
-                    .set("topic.metadata.refresh.interval.ms", ms(CLUSTER_METADATA_AGE_MAX))
                     .set("auto.offset.reset", start)
                     .set("isolation.level", isolation_level(options.isolation))
                     .set("enable.partition.eof", "true")
@@ -295,9 +295,21 @@ impl KafkaSubscription {
         }
         self.kafka.open()?;
         let list = self.commit_list(offsets)?;
-        let consumer = Arc::clone(self.consumer());
-        let done = blocking(move || consumer.commit(&list, CommitMode::Sync)).await?;
-        done.map_err(|error| refusals::of_error(&format!("group {}", self.group), &error))
+        let deadline = Instant::now() + self.kafka.settings().request_timeout;
+        loop {
+            let (consumer, list) = (Arc::clone(self.consumer()), list.clone());
+            let Err(error) = blocking(move || consumer.commit(&list, CommitMode::Sync)).await?
+            else {
+                return Ok(());
+            };
+            // A group whose coordinator is gone gets another, which takes the same positions from the same
+            // member. One that has to join again waits until its former self is taken for dead.
+            let may_pass = error.rdkafka_error_code().is_some_and(passes);
+            if !may_pass || deadline <= Instant::now() {
+                return Err(refusals::of_error(&format!("group {}", self.group), &error));
+            }
+            tokio::time::sleep(COMMIT_RETRY_PAUSE).await;
+        }
     }
 
     /// Positions for a transaction, and who this member is.

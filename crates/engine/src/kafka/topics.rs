@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
-use super::native::{self, Place};
+use super::native::{self, Making, Place};
 use super::refusals::needing_topic;
-use super::{Kafka, Looker, refusals};
-use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_WITHIN};
+use super::{Kafka, Looker, asking, refusals};
+use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_LOOK_PAUSE, LEADER_WITHIN};
 use crate::{
     Config, Error, Isolation, NewTopic, Offset, Operation, Partition, Topic, TopicPartition,
 };
@@ -25,25 +25,54 @@ pub(super) type Ends = BTreeMap<TopicPartition, (i64, i64)>;
 
 impl Kafka {
     pub(crate) async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
-        let NewTopic { name, partitions, configs } = topic;
-        let replication = self.settings().replication.unwrap_or(DEFAULT);
-        if name.is_empty() || partitions.is_some_and(|partitions| partitions < 1) {
-            return Err(Error::Invalid(format!("{name:?} with {partitions:?} partitions")));
-        }
-        let partitions = partitions.unwrap_or(DEFAULT);
-        let made = name.clone();
-        self.ask(move |looker| {
-            let made = native::create_topic(looker, &name, partitions, replication, &configs);
-            made.map_err(|refused| refusals::of(&name, &refused))
-                .map_err(needing_topic(Operation::Create, &name))?;
-            // Who asks next may ask another broker.
-            wait_for(looker, &name)
-        })
-        .await?
-        .map_err(|error| match error {
+        let made = topic.name.clone();
+        self.make_topic(topic, Making::Done).await?;
+        let name = made.clone();
+        // Who asks next may ask another broker.
+        self.ask(move |looker| wait_for(looker, &name)).await?.map_err(|error| match error {
             Error::UnknownTopic(_) => Error::Unavailable(format!("{made} is not known yet")),
             error => error,
         })
+    }
+
+    pub(crate) async fn check_topic(&self, topic: NewTopic) -> Result<(), Error> {
+        self.make_topic(topic, Making::Checked).await
+    }
+
+    async fn make_topic(&self, topic: NewTopic, making: Making) -> Result<(), Error> {
+        let NewTopic { name, partitions, configs } = topic;
+        if name.is_empty() || partitions.is_some_and(|partitions| partitions < 1) {
+            return Err(Error::Invalid(format!("{name:?} with {partitions:?} partitions")));
+        }
+        let (said, address) = (self.settings().replication, self.settings().brokers.clone());
+        let size = (partitions.unwrap_or(DEFAULT), said.unwrap_or(DEFAULT));
+        self.ask(move |looker| {
+            let made = native::create_topic(looker, &name, size, &configs, making);
+            made.map_err(|refused| match refused.code {
+                Code::InvalidReplicationFactor => too_few_brokers(&name, said, &address, &refused),
+                _ => needing_topic(Operation::Create, &name)(refusals::of(&name, &refused)),
+            })
+        })
+        .await?
+    }
+
+    pub(crate) async fn can_append(&self, topic: &str) -> Result<(), Error> {
+        let (topic, address) = (topic.to_owned(), self.settings().brokers.clone());
+        self.ask(move |looker| {
+            let deadline = std::time::Instant::now() + LEADER_WITHIN;
+            loop {
+                match why_not_appended(looker, &topic)? {
+                    None => return Ok(()),
+                    Some(why) if deadline <= std::time::Instant::now() => {
+                        return Err(Error::Unavailable(format!(
+                            "{why} (cluster {address}); start the brokers that are down"
+                        )));
+                    }
+                    Some(_) => std::thread::sleep(LEADER_LOOK_PAUSE),
+                }
+            }
+        })
+        .await?
     }
 
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<(), Error> {
@@ -90,9 +119,7 @@ impl Kafka {
 
     pub(crate) async fn topics(&self) -> Result<Vec<Topic>, Error> {
         self.ask(|looker| {
-            let timeout = timeout(looker);
-            let metadata = looker.fetch_metadata(None, timeout);
-            let metadata = metadata.map_err(|error| refusals::of_error("the topics", &error))?;
+            let metadata = asking::metadata(looker, None)?;
             let counts: BTreeMap<String, i32> = metadata
                 .topics()
                 .iter()
@@ -160,12 +187,10 @@ pub(super) fn topic_of<T>(
     name: &str,
     of: impl FnOnce(&MetadataTopic) -> T,
 ) -> Result<T, Error> {
-    let timeout = timeout(looker);
     if name.is_empty() || name.contains('\0') {
         return Err(Error::UnknownTopic(name.to_owned()));
     }
-    let metadata = looker.fetch_metadata(Some(name), timeout);
-    let metadata = metadata.map_err(|error| refusals::of_error(name, &error))?;
+    let metadata = asking::metadata(looker, Some(name))?;
     let unknown = || Error::UnknownTopic(name.to_owned());
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
     let topic = topic.ok_or_else(unknown)?;
@@ -176,6 +201,53 @@ pub(super) fn topic_of<T>(
         Some(Code::InvalidTopic) => Err(unknown()),
         Some(code) => Err(refusals::of_code(name, code)),
     }
+}
+
+fn too_few_brokers(
+    name: &str,
+    replication: Option<i32>,
+    address: &str,
+    refused: &native::Refused,
+) -> Error {
+    let wanted = match replication {
+        Some(replicas) => format!("replication={replicas}"),
+        None => "the cluster's default.replication.factor".to_owned(),
+    };
+    Error::Invalid(format!(
+        "{name}: {wanted} is more than the cluster {address} can do ({}); say another number with \
+         replication= of the URL, or start more brokers",
+        refused.text
+    ))
+}
+
+/// Why a partition takes no records now, if one does not.
+fn why_not_appended(looker: &Looker, name: &str) -> Result<Option<String>, Error> {
+    // One that is not there is told as such.
+    partitions_of(looker, name)?;
+    let metadata = asking::metadata(looker, Some(name))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let topic = topic.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
+    // Who may write a topic may not always see its configuration; then its brokers tell with the records.
+    let configs = native::topic_configs(looker, name).unwrap_or_default();
+    let wanted = configs.into_iter().find(|config| config.name == "min.insync.replicas");
+    let wanted: usize = wanted.and_then(|config| config.value?.parse().ok()).unwrap_or(1);
+    let why = |at: &MetadataPartition| {
+        let (id, in_sync, replicas) = (at.id(), at.isr().len(), at.replicas().len());
+        if at.leader() < 0 {
+            return Some(format!(
+                "{name}-{id} has no leader: its replicas are on brokers that are down"
+            ));
+        }
+        // A topic with fewer replicas than that wants all of them.
+        let wanted = wanted.min(replicas);
+        (in_sync < wanted).then(|| {
+            format!(
+                "{name}-{id} takes no records: {in_sync} of its {replicas} replicas are in sync and \
+                 min.insync.replicas wants {wanted}"
+            )
+        })
+    };
+    Ok(topic.partitions().iter().find_map(why))
 }
 
 fn count(partitions: usize) -> i32 {
@@ -266,7 +338,7 @@ pub(super) fn ends_of(
     Ok(both.collect())
 }
 
-/// Asks the partitions' leaders, again while one of them is on its way to another broker or has not
+/// Asks the partitions' leaders, again while one of them is silent, is on its way to another broker or has not
 /// heard yet that it leads, as after a topic was made.
 fn offsets_by_leaders(
     looker: &Looker,
@@ -276,9 +348,7 @@ fn offsets_by_leaders(
     let deadline = std::time::Instant::now() + LEADER_WITHIN;
     loop {
         let places = native::list_offsets(looker, list, isolation)?;
-        let moves = |place: &Place| {
-            matches!(place.refused, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
-        };
+        let moves = |place: &Place| place.refused.is_some_and(asking::passes);
         if !places.iter().any(moves) || deadline <= std::time::Instant::now() {
             return Ok(places);
         }

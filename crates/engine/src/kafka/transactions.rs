@@ -24,13 +24,13 @@ impl KafkaTransactions {
     pub(crate) async fn open(kafka: &Kafka, id: &str, timeout: Duration) -> Result<Self, Error> {
         let settings = kafka.settings();
         // librdkafka wants each of these below the transaction's.
-        let request = settings.request_timeout.min(timeout.saturating_sub(SMALLER_BY));
+        let answer = settings.answer_timeout.min(timeout.saturating_sub(SMALLER_BY));
         let delivery = settings.delivery_timeout.min(timeout);
         let set = |config: &mut ClientConfig| {
             config
                 .set("transactional.id", id)
                 .set("transaction.timeout.ms", timeout.as_millis().to_string())
-                .set("socket.timeout.ms", request.as_millis().to_string())
+                .set("socket.timeout.ms", answer.as_millis().to_string())
                 .set("delivery.timeout.ms", delivery.as_millis().to_string());
         };
         if id.is_empty() || timeout < TIMEOUT_MIN {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::properties::Properties;
 use super::secret::{Property, Secret};
 use crate::Error;
-use crate::limits::{CONNECT_TIMEOUT, DELIVERY_TIMEOUT, REQUEST_TIMEOUT};
+use crate::limits::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, DELIVERY_TIMEOUT, REQUEST_TIMEOUT};
 
 const SCHEME: &str = "kafka://";
 const DEFAULT_PORT: u16 = 9092;
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "config",
     "tls",
     "ca",
@@ -26,6 +26,7 @@ const KNOWN: [&str; 16] = [
     "password_file",
     "password_env",
     "connect_timeout",
+    "answer_timeout",
     "request_timeout",
     "delivery_timeout",
     "replication",
@@ -40,6 +41,7 @@ pub(super) struct Settings {
     pub(super) tls: Option<Tls>,
     pub(super) sasl: Option<Sasl>,
     pub(super) connect_timeout: Duration,
+    pub(super) answer_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) delivery_timeout: Duration,
     /// Of topics that are made; none: the cluster's default.
@@ -111,6 +113,7 @@ impl Settings {
             tls: said.tls()?,
             sasl: said.sasl()?,
             connect_timeout: said.duration("connect_timeout", CONNECT_TIMEOUT)?,
+            answer_timeout: said.duration("answer_timeout", ANSWER_TIMEOUT)?,
             request_timeout: said.duration("request_timeout", REQUEST_TIMEOUT)?,
             delivery_timeout: said.duration("delivery_timeout", DELIVERY_TIMEOUT)?,
             replication: said.replication()?,
@@ -342,7 +345,8 @@ mod tests {
     #[test]
     fn what_is_said_is_meant() {
         let url = "kafka://a?ca=/etc/ca.pem&sasl=SCRAM-SHA-256&user=m%C3%BCller%26co&\
-                   password_env=PASSWORD&connect_timeout=500ms&request_timeout=3s&\
+                   password_env=PASSWORD&connect_timeout=500ms&answer_timeout=1s&\
+                   request_timeout=3s&\
                    delivery_timeout=2m&replication=3&client_id=till";
         let settings = Settings::parse(url).unwrap();
         let expected = Settings {
@@ -354,6 +358,7 @@ mod tests {
                 secret: Secret::Env("PASSWORD".into()),
             }),
             connect_timeout: Duration::from_millis(500),
+            answer_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(3),
             delivery_timeout: Duration::from_secs(120),
             replication: Some(3),
@@ -371,7 +376,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_what_does() {
         for (query, contains) in [
-            ("colour=red", "only tls, ca, cert, key"),
+            ("colour=red", "only config, tls, ca, cert, key"),
             ("password=secret", "password_file="),
             ("tls=maybe", "neither true nor false"),
             ("tls=false&ca=/x", "tls=false with certificates"),

@@ -14,7 +14,8 @@ pub(super) struct TopicSample {
     pub(super) at_ms: u64,
     /// End offsets by partition.
     pub(super) ends: Vec<i64>,
-    pub(super) bytes: u64,
+    /// None where the engine cannot say.
+    pub(super) bytes: Option<u64>,
 }
 
 impl TopicSample {
@@ -38,9 +39,10 @@ impl TopicHistory {
         recent_rate(&self.samples, |s| (s.at_ms, s.end() as f64))
     }
 
-    /// Bytes per second over the last few samples.
-    pub(super) fn bytes_rate(&self) -> Rate {
-        recent_rate(&self.samples, |s| (s.at_ms, s.bytes as f64))
+    /// Bytes per second over the last few samples; none where sizes are not known.
+    pub(super) fn bytes_rate(&self) -> Option<Rate> {
+        self.samples.back()?.bytes?;
+        Some(recent_rate(&self.samples, |s| (s.at_ms, s.bytes.unwrap_or(0) as f64)))
     }
 
     /// Records per second between each two samples, oldest first.
@@ -160,7 +162,7 @@ mod tests {
     fn topic(samples: &[(u64, &[i64], u64)]) -> TopicHistory {
         let mut history = TopicHistory::default();
         for (at_ms, ends, bytes) in samples {
-            history.push(TopicSample { at_ms: *at_ms, ends: ends.to_vec(), bytes: *bytes });
+            history.push(TopicSample { at_ms: *at_ms, ends: ends.to_vec(), bytes: Some(*bytes) });
         }
         history
     }
@@ -169,10 +171,10 @@ mod tests {
     fn rates_are_taken_over_the_last_samples() {
         let history = topic(&[(0, &[0, 0], 0), (1000, &[10, 0], 500), (2000, &[10, 30], 1500)]);
         assert_eq!(history.records_rate(), Rate(20.0));
-        assert_eq!(history.bytes_rate(), Rate(750.0));
+        assert_eq!(history.bytes_rate(), Some(Rate(750.0)));
         assert_eq!(history.records_rates(), [10.0, 30.0]);
         let shrunk = topic(&[(0, &[10], 900), (1000, &[10], 100)]);
-        assert_eq!(shrunk.bytes_rate(), Rate(0.0));
+        assert_eq!(shrunk.bytes_rate(), Some(Rate(0.0)));
         assert_eq!(topic(&[(0, &[5], 5)]).records_rate(), Rate(0.0));
         assert_eq!(topic(&[(5, &[1], 1), (5, &[9], 9)]).records_rate(), Rate(0.0));
     }
@@ -181,9 +183,10 @@ mod tests {
     fn only_the_newest_samples_are_kept() {
         let mut history = TopicHistory::default();
         for second in 0..(SAMPLES_KEPT as u64 + 50) {
-            history.push(TopicSample { at_ms: second * 1000, ends: vec![0], bytes: 0 });
+            history.push(TopicSample { at_ms: second * 1000, ends: vec![0], bytes: None });
         }
         assert_eq!(history.samples.len(), SAMPLES_KEPT);
+        assert_eq!(history.bytes_rate(), None);
         assert_eq!(history.samples[0].at_ms, 50_000);
     }
 

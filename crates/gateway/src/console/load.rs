@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidings_engine::{Engine, Error, Partition, ReadLimit, Record, Topic, TopicPartition};
 
 use super::event::{EventLine, RecordView};
+use super::observe::size_of;
 use super::quantity::{Bytes, Count};
 use super::snapshot::{GroupLine, Snapshot, TopicLine};
 use super::trouble::Trouble;
@@ -41,7 +42,8 @@ pub(super) struct PartitionLine {
     pub(super) start_offset: Count,
     pub(super) end_offset: Count,
     pub(super) records: Count,
-    pub(super) bytes: Bytes,
+    /// None where the engine does not know sizes.
+    pub(super) bytes: Option<Bytes>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -79,20 +81,20 @@ pub(super) async fn topic(
 /// Sizes as they are now, rates as they were sampled.
 fn topic_line(topic: &Topic, snapshot: &Snapshot) -> TopicLine {
     let sampled = snapshot.topics.iter().find(|line| line.name == topic.name).cloned();
-    let now = topic.partitions.iter().map(partition_line);
     let mut line = sampled.unwrap_or_else(|| TopicLine {
         name: topic.name.clone(),
         internal: topic.internal,
         dead_letters: super::dead::is_dead_topic(&topic.name),
         partitions: Count::of(topic.partitions.len()),
         records: Count(0),
-        bytes: Bytes(0),
+        bytes: None,
         records_per_second: Default::default(),
         bytes_per_second: Default::default(),
         spark: Default::default(),
     });
-    line.records = Count(now.clone().map(|p| p.records.0).sum());
-    line.bytes = Bytes(now.map(|p| p.bytes.0).sum());
+    let now = topic.partitions.iter().map(partition_line);
+    line.records = Count(now.map(|p| p.records.0).sum());
+    line.bytes = size_of(topic).map(Bytes);
     line
 }
 
@@ -102,7 +104,7 @@ fn partition_line(partition: &Partition) -> PartitionLine {
         start_offset: Count(partition.start_offset),
         end_offset: Count(partition.end_offset),
         records: Count(partition.end_offset - partition.start_offset),
-        bytes: Bytes(partition.size_bytes.unwrap_or(0)),
+        bytes: partition.size_bytes.map(Bytes),
     }
 }
 

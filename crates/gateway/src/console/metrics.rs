@@ -39,9 +39,9 @@ fn of_snapshot(snapshot: &Snapshot, version: &str) -> Vec<Figure> {
         let help = "Records a topic holds.";
         gauge("tidings_topic_records", help, of_topic(&t.name), t.records.0 as f64)
     }));
-    figures.extend(topics().map(|t| {
+    figures.extend(topics().filter_map(|t| {
         let help = "Bytes a topic holds on disk.";
-        gauge("tidings_topic_size_bytes", help, of_topic(&t.name), t.bytes.0 as f64)
+        Some(gauge("tidings_topic_size_bytes", help, of_topic(&t.name), t.bytes?.0 as f64))
     }));
     figures.extend(topics().map(|t| {
         let help = "Records a topic has gained per second, lately.";

@@ -41,11 +41,22 @@ use snapshot::{Problem, Severity, Snapshot};
 
 use crate::limits::{LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT};
 
-/// Where the other doors of the same process are, to be shown.
+/// What the console stands on and where the registry beside it is, to be shown.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    pub kafka: String,
+    pub log: LogAddress,
     pub registry: String,
+}
+
+/// Where Kafka clients find the records that the console shows.
+#[derive(Clone, Debug, Default)]
+pub enum LogAddress {
+    #[default]
+    Unsaid,
+    /// At the node of this process.
+    Node(String),
+    /// At the brokers of a cluster.
+    Cluster(String),
 }
 
 /// What the console is told once.

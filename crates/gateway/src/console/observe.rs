@@ -107,7 +107,7 @@ impl Observer {
             let room = self.topics.len() < SAMPLED_TOPICS_MAX;
             if room || self.topics.contains_key(&topic.name) {
                 let ends = topic.partitions.iter().map(|p| p.end_offset).collect();
-                let bytes = topic.partitions.iter().map(|p| p.size_bytes.unwrap_or(0)).sum();
+                let bytes = size_of(topic);
                 let history = self.topics.entry(topic.name.clone()).or_default();
                 history.push(TopicSample { at_ms, ends, bytes });
             }
@@ -116,7 +116,6 @@ impl Observer {
 
     fn topic_line(&self, topic: &Topic) -> TopicLine {
         let history = self.topics.get(&topic.name);
-        let rate = |of: fn(&TopicHistory) -> Rate| history.map(of).unwrap_or_default();
         let records = topic.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
         TopicLine {
             name: topic.name.clone(),
@@ -124,9 +123,9 @@ impl Observer {
             dead_letters: is_dead_topic(&topic.name),
             partitions: Count::of(topic.partitions.len()),
             records: Count(records),
-            bytes: Bytes(topic.partitions.iter().map(|p| p.size_bytes.unwrap_or(0)).sum()),
-            records_per_second: rate(TopicHistory::records_rate),
-            bytes_per_second: rate(TopicHistory::bytes_rate),
+            bytes: size_of(topic).map(Bytes),
+            records_per_second: history.map(TopicHistory::records_rate).unwrap_or_default(),
+            bytes_per_second: history.and_then(TopicHistory::bytes_rate),
             spark: Spark::new(history.map(TopicHistory::records_rates).unwrap_or_default()),
         }
     }
@@ -256,6 +255,7 @@ impl Observer {
 
     fn totals(&mut self, topics: &[TopicLine], groups: &[GroupLine], dead: Count) -> Totals {
         let own = || topics.iter().filter(|topic| !topic.internal);
+        let sizes = topics.iter().any(|topic| topic.bytes.is_some());
         let records_per_second = Rate(own().map(|t| t.records_per_second.0).sum());
         if self.throughput.len() >= crate::limits::SAMPLES_KEPT {
             self.throughput.pop_front();
@@ -266,15 +266,22 @@ impl Observer {
             topics: Count::of(own().count()),
             partitions: Count(own().map(|t| t.partitions.0).sum()),
             records: Count(own().map(|t| t.records.0).sum()),
-            bytes: Bytes(own().map(|t| t.bytes.0).sum()),
+            // Of a cluster without topics of its users nothing else says that sizes are not known.
+            bytes: sizes.then(|| Bytes(own().filter_map(|t| t.bytes).map(|b| b.0).sum())),
             records_per_second,
-            bytes_per_second: Rate(own().map(|t| t.bytes_per_second.0).sum()),
+            bytes_per_second: sizes
+                .then(|| Rate(own().filter_map(|t| t.bytes_per_second).map(|r| r.0).sum())),
             groups: Count::of(groups.len()),
             lag: Count(groups.iter().map(|g| g.lag.0).sum()),
             dead_letters: dead,
             spark: Spark::new(self.throughput.iter().copied().collect()),
         }
     }
+}
+
+/// Bytes on disk; none where the engine cannot say.
+pub(super) fn size_of(topic: &Topic) -> Option<u64> {
+    topic.partitions.iter().map(|partition| partition.size_bytes).sum()
 }
 
 fn shows_events(topic: &Topic) -> bool {

@@ -15,7 +15,7 @@ use super::event::{EventLine, RecordView, contains_ignoring_case};
 use super::load::{self, GroupView, Place, TopicView};
 use super::snapshot::{GroupLine, Problem, Snapshot, TopicLine};
 use super::trouble::{PageTrouble, Trouble};
-use super::{ConsoleOptions, Shared};
+use super::{ConsoleOptions, LogAddress, Shared};
 use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
 
 type Console = State<Arc<Shared>>;

@@ -57,9 +57,10 @@ pub(crate) struct Totals {
     pub(crate) topics: Count,
     pub(crate) partitions: Count,
     pub(crate) records: Count,
-    pub(crate) bytes: Bytes,
+    /// None where the engine does not know sizes; so is the rate.
+    pub(crate) bytes: Option<Bytes>,
     pub(crate) records_per_second: Rate,
-    pub(crate) bytes_per_second: Rate,
+    pub(crate) bytes_per_second: Option<Rate>,
     pub(crate) groups: Count,
     pub(crate) lag: Count,
     pub(crate) dead_letters: Count,
@@ -74,9 +75,10 @@ pub(crate) struct TopicLine {
     pub(crate) dead_letters: bool,
     pub(crate) partitions: Count,
     pub(crate) records: Count,
-    pub(crate) bytes: Bytes,
+    /// None where the engine does not know sizes; so is the rate.
+    pub(crate) bytes: Option<Bytes>,
     pub(crate) records_per_second: Rate,
-    pub(crate) bytes_per_second: Rate,
+    pub(crate) bytes_per_second: Option<Rate>,
     #[serde(skip)]
     pub(crate) spark: Spark,
 }

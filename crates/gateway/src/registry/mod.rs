@@ -1,6 +1,7 @@
 //! Confluent's schema registry API over the topic `_schemas`.
 //!
-//! Every answer to a write is given after its records are durable and folded. Not supported, and
+//! Every answer to a write is given after its records are durable and folded. Any number of registries may share a
+//! topic: none gives away an id that another has given. Not supported, and
 //! refused as such: Protobuf, references, metadata and rule sets, levels other than `NONE`, modes
 //! other than `READWRITE`, contexts.
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,7 @@ use crate::limits::{BODY_BYTES_MAX, HTTP_BODY_TIMEOUT};
 type Registry = State<Arc<Store>>;
 type Answered<T> = Result<Answer<T>, Trouble>;
 
-pub(super) fn router(store: Store) -> Router {
+pub(super) fn router(store: Arc<Store>) -> Router {
     Router::new()
         .route("/", get(root).post(root))
         .route("/subjects", get(subjects))
@@ -53,7 +55,26 @@ pub(super) fn router(store: Store) -> Router {
         .fallback(|| async { plain(StatusCode::NOT_FOUND) })
         .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED) })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Arc::new(store))
+        .layer(from_fn_with_state(Arc::clone(&store), look_again))
+        .with_state(store)
+}
+
+/// What is not there may have been written by another registry a moment ago.
+async fn look_again(State(store): Registry, request: Request, next: Next) -> Response {
+    if request.method() != Method::GET {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let again = Request::from_parts(parts.clone(), Body::empty());
+    let answered = next.clone().run(Request::from_parts(parts, body)).await;
+    if answered.status() != StatusCode::NOT_FOUND {
+        return answered;
+    }
+    match store.catch_up().await {
+        Ok(true) => next.run(again).await,
+        // Nothing new, or nothing that can be read: then this is all that is known.
+        Ok(false) | Err(_) => answered,
+    }
 }
 
 fn plain(status: StatusCode) -> Trouble {

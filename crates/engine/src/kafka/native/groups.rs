@@ -2,9 +2,11 @@
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
+use rdkafka::consumer::Consumer as _;
 
 use super::{
-    Owned, Place, Refused, ask, c_text, entries, error_outcome, no_options, places, text, unusable,
+    Owned, Place, Refused, ask, ask_coordinator, c_text, entries, error_outcome, no_options,
+    places, text, unusable,
 };
 use crate::kafka::Looker;
 
@@ -67,9 +69,14 @@ pub(in crate::kafka) fn describe_group(
     let mut list = [group_id.as_ptr()];
     // SAFETY: the name lives until the answer has come, the answer as long as its event.
     unsafe {
-        let event = ask(looker, OP, no_options, |client, options, queue| {
-            c::rd_kafka_DescribeConsumerGroups(client, list.as_mut_ptr(), 1, options, queue);
-        })?;
+        let event = ask_coordinator(
+            looker,
+            OP,
+            looker.context().answer_timeout(),
+            |client, options, queue| {
+                c::rd_kafka_DescribeConsumerGroups(client, list.as_mut_ptr(), 1, options, queue);
+            },
+        )?;
         let mut count = 0;
         let result = c::rd_kafka_event_DescribeConsumerGroups_result(event.pointer);
         let groups = c::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
@@ -124,9 +131,14 @@ pub(in crate::kafka) fn group_offsets(looker: &Looker, name: &str) -> Result<Vec
         let of = Owned::of(of, c::rd_kafka_ListConsumerGroupOffsets_destroy);
         let of = of.ok_or_else(|| unusable("the group's name"))?;
         let mut list = [of.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
-            c::rd_kafka_ListConsumerGroupOffsets(client, list.as_mut_ptr(), 1, options, queue);
-        })?;
+        let event = ask_coordinator(
+            looker,
+            OP,
+            looker.context().answer_timeout(),
+            |client, options, queue| {
+                c::rd_kafka_ListConsumerGroupOffsets(client, list.as_mut_ptr(), 1, options, queue);
+            },
+        )?;
         let mut count = 0;
         let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(event.pointer);
         group_places(
@@ -151,9 +163,14 @@ pub(in crate::kafka) fn set_group_offsets(
         let of = Owned::of(of, c::rd_kafka_AlterConsumerGroupOffsets_destroy);
         let of = of.ok_or_else(|| unusable("the group's name"))?;
         let mut list = [of.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
-            c::rd_kafka_AlterConsumerGroupOffsets(client, list.as_mut_ptr(), 1, options, queue);
-        })?;
+        let event = ask_coordinator(
+            looker,
+            OP,
+            looker.context().request_timeout(),
+            |client, options, queue| {
+                c::rd_kafka_AlterConsumerGroupOffsets(client, list.as_mut_ptr(), 1, options, queue);
+            },
+        )?;
         let mut count = 0;
         let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(event.pointer);
         group_places(
@@ -173,9 +190,14 @@ pub(in crate::kafka) fn delete_group(looker: &Looker, name: &str) -> Result<(), 
         let gone = Owned::of(gone, c::rd_kafka_DeleteGroup_destroy);
         let gone = gone.ok_or_else(|| unusable("the group's name"))?;
         let mut list = [gone.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
-            c::rd_kafka_DeleteGroups(client, list.as_mut_ptr(), 1, options, queue);
-        })?;
+        let event = ask_coordinator(
+            looker,
+            OP,
+            looker.context().request_timeout(),
+            |client, options, queue| {
+                c::rd_kafka_DeleteGroups(client, list.as_mut_ptr(), 1, options, queue);
+            },
+        )?;
         let mut count = 0;
         let result = c::rd_kafka_event_DeleteGroups_result(event.pointer);
         let groups = c::rd_kafka_DeleteGroups_result_groups(result, &raw mut count);

@@ -2,8 +2,8 @@
 //! per item, offsets of many partitions at once, descriptions of groups, and a consumer's queue with the offsets
 //! of ends and headers of any bytes.
 //!
-//! Every function here that asks something blocks until the answer has come or the client's
-//! `socket.timeout.ms` is over; callers run it where blocking is allowed.
+//! Every function here that asks something blocks until the answer has come or the client's time for a
+//! question is over; callers run it where blocking is allowed.
 //!
 //! Safety, for the whole module: every pointer comes from librdkafka or from an owner that lives until the
 //! call has returned; what `*_new` gives is owned by an [`Owned`], which destroys it; what is read out of an
@@ -17,12 +17,14 @@ mod queue;
 mod topics;
 
 use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
 
 use rdkafka::bindings as c;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Looker;
+use super::asking::until_answered;
 use crate::TopicPartition;
 pub(super) use first::{answers, wrong_with_certificate};
 pub(super) use groups::{
@@ -31,7 +33,7 @@ pub(super) use groups::{
 };
 pub(super) use queue::{ConsumerQueue, News, watermarks};
 pub(super) use topics::{
-    broker_configs, configure_topic, create_topic, delete_topic, grow_topic, list_offsets,
+    Making, broker_configs, configure_topic, create_topic, delete_topic, grow_topic, list_offsets,
     topic_configs,
 };
 
@@ -160,10 +162,70 @@ unsafe fn entries<T>(array: *mut *const T, count: usize) -> Vec<*const T> {
     (0..count).map(|index| unsafe { *array.add(index) }).collect()
 }
 
-/// Asks and waits for the answer's event.
+/// Asks for something that changes nothing, again where nobody answers.
 fn ask(
     looker: &Looker,
     about: c::rd_kafka_admin_op_t,
+    set: impl Fn(Options),
+    mut call: impl FnMut(*mut c::rd_kafka_t, Options, Queue),
+) -> Result<Event, Refused> {
+    until_answered(looker, |timeout| ask_once(looker, about, timeout, &set, &mut call))
+}
+
+/// Asks for a change, once: what came of it is not known when nobody answers.
+fn order(
+    looker: &Looker,
+    about: c::rd_kafka_admin_op_t,
+    call: impl FnOnce(*mut c::rd_kafka_t, Options, Queue),
+) -> Result<Event, Refused> {
+    let timeout = looker.context().request_timeout();
+    let set = |options: Options| {
+        // What the brokers have for it; without, librdkafka waits for no longer than for any answer. It
+        // fails for a change that brokers make at once.
+        let mut said = [0; 512];
+        // SAFETY: the options live.
+        unsafe {
+            let (pointer, size) = (said.as_mut_ptr(), said.len());
+            c::rd_kafka_AdminOptions_set_operation_timeout(options, ms(timeout), pointer, size);
+        }
+    };
+    ask_once(looker, about, timeout, set, call)
+}
+
+/// How long a coordinator has for its answer: the most that librdkafka takes.
+pub(in crate::kafka) const COORDINATOR_TIME: Duration = Duration::from_secs(3600);
+
+/// Asks a group's coordinator, and does not wait for it longer than `wait`. The caller gives the client up
+/// when there was no answer.
+fn ask_coordinator(
+    looker: &Looker,
+    about: c::rd_kafka_admin_op_t,
+    wait: Duration,
+    call: impl FnOnce(*mut c::rd_kafka_t, Options, Queue),
+) -> Result<Event, Refused> {
+    wait_for(looker, about, (COORDINATOR_TIME, ms(wait)), no_options, call)
+}
+
+/// Waits for the answer's event, which comes at the latest when the time is over.
+fn ask_once(
+    looker: &Looker,
+    about: c::rd_kafka_admin_op_t,
+    timeout: Duration,
+    set: impl FnOnce(Options),
+    call: impl FnOnce(*mut c::rd_kafka_t, Options, Queue),
+) -> Result<Event, Refused> {
+    wait_for(looker, about, (timeout, -1), set, call)
+}
+
+fn ms(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// `wait_ms` below zero: for as long as it takes.
+fn wait_for(
+    looker: &Looker,
+    about: c::rd_kafka_admin_op_t,
+    (timeout, wait_ms): (Duration, i32),
     set: impl FnOnce(Options),
     call: impl FnOnce(*mut c::rd_kafka_t, Options, Queue),
 ) -> Result<Event, Refused> {
@@ -177,13 +239,21 @@ fn ask(
         );
         let options = options.ok_or_else(|| unusable("the request"))?;
         set(options.pointer);
+        let mut said = [0; 512];
+        let set = c::rd_kafka_AdminOptions_set_request_timeout(
+            options.pointer,
+            ms(timeout),
+            said.as_mut_ptr(),
+            said.len(),
+        );
+        outcome(set, said.as_ptr())?;
         let queue = Owned::of(c::rd_kafka_queue_new(client), c::rd_kafka_queue_destroy);
         let queue = queue.ok_or_else(|| unusable("a queue"))?;
         call(client, options.pointer, queue.pointer);
-        // The request's own timeout answers it.
-        let event = c::rd_kafka_queue_poll(queue.pointer, -1);
+        let event = c::rd_kafka_queue_poll(queue.pointer, wait_ms);
         let event = Owned::of(event, c::rd_kafka_event_destroy);
-        let event = event.ok_or_else(|| unusable("no answer"))?;
+        let silence = || Refused { code: Code::OperationTimedOut, text: "no answer".to_owned() };
+        let event = event.ok_or_else(silence)?;
         outcome(
             c::rd_kafka_event_error(event.pointer),
             c::rd_kafka_event_error_string(event.pointer),

@@ -1,22 +1,31 @@
 //! Topics, their configurations, and offsets of many partitions at once.
 
+use std::ffi::c_int;
+
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{
-    Options, Owned, Place, Refused, ask, c_text, entries, error_outcome, no_options, outcome,
-    place, text, unusable,
+    Options, Owned, Place, Refused, ask, c_text, entries, error_outcome, no_options, order,
+    outcome, place, text, unusable,
 };
 use crate::kafka::Looker;
 use crate::{Config, Isolation};
 
+/// Whether a topic is made, or it is only asked whether it could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kafka) enum Making {
+    Done,
+    Checked,
+}
+
 pub(in crate::kafka) fn create_topic(
     looker: &Looker,
     name: &str,
-    partitions: i32,
-    replication: i32,
+    (partitions, replication): (i32, i32),
     configs: &[(String, String)],
+    making: Making,
 ) -> Result<(), Refused> {
     use c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS as OP;
 
@@ -40,7 +49,15 @@ pub(in crate::kafka) fn create_topic(
             outcome(set, std::ptr::null())?;
         }
         let mut list = [new.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
+            let only = c_int::from(making == Making::Checked);
+            // It fails for another operation's options only.
+            c::rd_kafka_AdminOptions_set_validate_only(
+                options,
+                only,
+                said.as_mut_ptr(),
+                said.len(),
+            );
             c::rd_kafka_CreateTopics(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
@@ -76,7 +93,7 @@ pub(in crate::kafka) fn delete_topic(looker: &Looker, name: &str) -> Result<(), 
         let gone = Owned::of(gone, c::rd_kafka_DeleteTopic_destroy);
         let gone = gone.ok_or_else(|| unusable("the topic's name"))?;
         let mut list = [gone.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_DeleteTopics(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
@@ -102,7 +119,7 @@ pub(in crate::kafka) fn grow_topic(
         let more =
             more.ok_or_else(|| Refused { code: Code::InvalidArgument, text: text(said.as_ptr()) })?;
         let mut list = [more.pointer];
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_CreatePartitions(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
@@ -180,7 +197,7 @@ pub(in crate::kafka) fn configure_topic(
     let mut list = [resource.pointer];
     // SAFETY: the resource lives until the answer has come.
     unsafe {
-        let event = ask(looker, OP, no_options, |client, options, queue| {
+        let event = order(looker, OP, |client, options, queue| {
             c::rd_kafka_IncrementalAlterConfigs(client, list.as_mut_ptr(), 1, options, queue);
         })?;
         let mut count = 0;
