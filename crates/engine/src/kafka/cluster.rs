@@ -3,7 +3,7 @@
 use rdkafka::consumer::Consumer as _;
 
 use super::{Kafka, native, refusals};
-use crate::{Broker, Cluster, Config, Error, Placement};
+use crate::{Broker, Cluster, Config, Error, Operation, Placement, Resource};
 
 impl Kafka {
     pub(crate) async fn cluster(&self) -> Result<Cluster, Error> {
@@ -39,7 +39,9 @@ impl Kafka {
     pub(crate) async fn broker_configs(&self, id: i32) -> Result<Vec<Config>, Error> {
         self.ask(move |looker| {
             let configs = native::broker_configs(looker, id);
-            configs.map_err(|refused| refusals::of(&format!("broker {id}"), &refused))
+            configs
+                .map_err(|refused| refusals::of(&format!("broker {id}"), &refused))
+                .map_err(refusals::needing(Operation::DescribeConfigs, Resource::Cluster))
         })
         .await?
     }

@@ -17,9 +17,6 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=OPEN
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
-transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 num.partitions=1
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -38,6 +35,13 @@ listener.name.tokens.oauthbearer.connections.max.reauth.ms=600000
 listener.name.tokens.oauthbearer.sasl.jaas.config=\
 org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
 unsecuredLoginStringClaim_sub=\"broker\";
+";
+
+/// What one broker needs for transactions.
+const TRANSACTIONS: &str = "\
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
 ";
 
 /// How a client gets in; the name of the listener.
@@ -128,7 +132,16 @@ impl Plan {
 }
 
 impl Secured {
-    pub(in crate::java) fn start() -> Self {
+    pub(super) fn start() -> Self {
+        Self::start_with(TRANSACTIONS)
+    }
+
+    /// With Kafka's default for transactions, which needs three brokers.
+    pub(in crate::java) fn start_without_transactions() -> Self {
+        Self::start_with("")
+    }
+
+    fn start_with(more: &str) -> Self {
         let folder = TempDir::new().expect("a temporary directory");
         make_certificates(folder.path());
         let port = |_| ReservedPort::any().expect("a port");
@@ -143,7 +156,7 @@ impl Secured {
         };
         let config = folder.path().join("server.properties");
         let text = properties(&plan, ports[Way::ALL.len()].address());
-        fs::write(&config, text).expect("written");
+        fs::write(&config, text + more).expect("written");
         format(&config);
         let mut command = java("kafka.Kafka");
         command.arg(&config);
