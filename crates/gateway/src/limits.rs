@@ -24,7 +24,12 @@ pub const REGISTRY_FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// How long a write waits until it is shown to readers.
 pub const REGISTRY_READ_BACK_MAX: Duration = Duration::from_secs(30);
 /// How often one write takes over from other registries before it gives up.
-pub const REGISTRY_TAKEOVERS_MAX: usize = 20;
+pub const REGISTRY_TAKEOVERS_MAX: u32 = 30;
+/// First and longest pause of a registry that was fenced before it takes over again; it doubles. The longest is
+/// several times what a write to a cluster takes.
+pub const REGISTRY_PAUSE_FIRST: Duration = Duration::from_millis(10);
+/// See [`REGISTRY_PAUSE_FIRST`].
+pub const REGISTRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Time between two samples of topics and groups.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@
 //! From its decision on a write runs in a task of its own: a client that goes away does not let the next write
 //! decide before it is known what is in the topic. What others write is folded as it comes.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,8 @@ use tracing::warn;
 
 use super::answer::Trouble;
 use crate::limits::{
-    BODY_BYTES_MAX, REGISTRY_FOLLOW_PAUSE, REGISTRY_FOLLOW_WAIT, REGISTRY_READ_BACK_MAX,
-    REGISTRY_READ_RECORDS, REGISTRY_TAKEOVERS_MAX,
+    BODY_BYTES_MAX, REGISTRY_FOLLOW_PAUSE, REGISTRY_FOLLOW_WAIT, REGISTRY_PAUSE_FIRST,
+    REGISTRY_PAUSE_MAX, REGISTRY_READ_BACK_MAX, REGISTRY_READ_RECORDS, REGISTRY_TAKEOVERS_MAX,
 };
 
 const TOPIC: &str = "_schemas";
@@ -114,7 +115,10 @@ impl Store {
                 match store.attempt(&mut writer, &decide).await {
                     Ok(Some(answer)) => return Ok(answer),
                     Ok(None) => {}
-                    Err(Failed::Fenced(_)) if takeovers < REGISTRY_TAKEOVERS_MAX => takeovers += 1,
+                    Err(Failed::Fenced(_)) if takeovers < REGISTRY_TAKEOVERS_MAX => {
+                        tokio::time::sleep(pause(takeovers)).await;
+                        takeovers += 1;
+                    }
                     Err(Failed::Fenced(error)) => return Err(error.into()),
                     Err(Failed::Trouble(trouble)) => return Err(trouble),
                 }
@@ -227,6 +231,16 @@ impl Store {
         }
         folded.next = next.max(read.next);
     }
+}
+
+/// For the registry that has taken over to get its write done. A part of it is chance: two that wait equally
+/// long would fence each other for ever.
+fn pause(takeovers: u32) -> Duration {
+    let longest = (REGISTRY_PAUSE_FIRST * 2_u32.saturating_pow(takeovers)).min(REGISTRY_PAUSE_MAX);
+    let chance = RandomState::new().build_hasher().finish();
+    #[expect(clippy::cast_possible_truncation, reason = "a number below 1000")]
+    let thousandths = (chance % 1000) as u32;
+    longest / 2 + longest * thousandths / 2000
 }
 
 /// The registry is the whole of it; each record is the last word on its key.
