@@ -72,6 +72,8 @@ pub const LEADER_LOOK_PAUSE: Duration = Duration::from_millis(200);
 pub const COMMIT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a change in a cluster has to be seen in a row before it is taken to be known.
 pub const CHANGE_LOOKS: usize = 6;
+/// For a topic that was just made to be known to whichever broker is asked.
+pub const CHANGE_SEEN_WITHIN: Duration = Duration::from_secs(5);
 /// Readers of a cluster of each kind that are kept for the next read; each has a few threads.
 pub const READERS_KEPT_MAX: usize = 4;
 /// Kilobytes of records that one reader or subscription of a cluster fetches ahead.

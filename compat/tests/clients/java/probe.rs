@@ -81,6 +81,10 @@ pub(super) struct Silences {
 
 impl Probe {
     pub(super) fn start(url: &str) -> Self {
+        // What the engine and the service warn of belongs to what a failed drill shows.
+        let logged =
+            tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN);
+        let (Ok(()) | Err(_)) = logged.with_writer(std::io::stderr).try_init();
         let runtime = Runtime::new().expect("a runtime");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (stop, stopped) = watch::channel(false);

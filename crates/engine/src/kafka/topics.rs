@@ -10,7 +10,9 @@ use rdkafka::{Offset as Spec, TopicPartitionList};
 use super::native::{self, Making, Place};
 use super::refusals::needing_topic;
 use super::{Kafka, Looker, asking, refusals};
-use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, LEADER_LOOK_PAUSE, LEADER_WITHIN};
+use crate::limits::{
+    CHANGE_LOOK_PAUSE, CHANGE_LOOKS, CHANGE_SEEN_WITHIN, LEADER_LOOK_PAUSE, LEADER_WITHIN,
+};
 use crate::{
     Config, Error, Isolation, NewTopic, Offset, Operation, Partition, Topic, TopicPartition,
 };
@@ -59,17 +61,21 @@ impl Kafka {
     pub(crate) async fn can_append(&self, topic: &str) -> Result<(), Error> {
         let (topic, address) = (topic.to_owned(), self.settings().brokers.clone());
         self.ask(move |looker| {
-            let deadline = std::time::Instant::now() + LEADER_WITHIN;
+            let begun = std::time::Instant::now();
             loop {
-                match why_not_appended(looker, &topic)? {
-                    None => return Ok(()),
-                    Some(why) if deadline <= std::time::Instant::now() => {
+                match why_not_appended(looker, &topic) {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(why)) if begun.elapsed() >= LEADER_WITHIN => {
                         return Err(Error::Unavailable(format!(
                             "{why} (cluster {address}); start the brokers that are down"
                         )));
                     }
-                    Some(_) => std::thread::sleep(LEADER_LOOK_PAUSE),
+                    // It may have been made a moment ago, and another broker be asked now.
+                    Err(Error::UnknownTopic(_)) if begun.elapsed() < CHANGE_SEEN_WITHIN => {}
+                    Err(error) => return Err(error),
+                    Ok(Some(_)) => {}
                 }
+                std::thread::sleep(LEADER_LOOK_PAUSE);
             }
         })
         .await?

@@ -238,7 +238,6 @@ impl Store {
 fn pause(takeovers: u32) -> Duration {
     let longest = (REGISTRY_PAUSE_FIRST * 2_u32.saturating_pow(takeovers)).min(REGISTRY_PAUSE_MAX);
     let chance = RandomState::new().build_hasher().finish();
-    #[expect(clippy::cast_possible_truncation, reason = "a number below 1000")]
     let thousandths = (chance % 1000) as u32;
     longest / 2 + longest * thousandths / 2000
 }

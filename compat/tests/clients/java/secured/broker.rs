@@ -132,7 +132,7 @@ impl Plan {
 }
 
 impl Secured {
-    pub(super) fn start() -> Self {
+    pub(in crate::java) fn start() -> Self {
         Self::start_with(TRANSACTIONS)
     }
 
