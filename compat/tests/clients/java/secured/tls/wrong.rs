@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidings_engine::{ConnectTrouble, Engine, Error, Recourse};
 use tokio::task::JoinSet;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::super::broker::{Secured, Way};
 use super::super::{GUEST, KEY, LIE, OWNER};
@@ -176,10 +177,11 @@ const AT_ONCE: usize = 6;
 #[test]
 fn each_mistake_has_its_own_error_without_a_secret() {
     let log = Log::default();
-    tracing_subscriber::fmt()
+    // Of this thread, on which everything here runs: what all threads log goes elsewhere.
+    let _listening = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(log.clone())
-        .init();
+        .set_default();
     let kafka = Secured::start();
     write_secrets(&kafka);
     kafka.write(
@@ -189,7 +191,8 @@ fn each_mistake_has_its_own_error_without_a_secret() {
              sasl.password={LIE}\n"
         ),
     );
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
     let mut left: Vec<Mistake> =
         OF_CERTIFICATES.into_iter().chain(OF_LISTENERS).chain(OF_SECRETS).collect();
     runtime.block_on(async {
@@ -234,7 +237,7 @@ fn assert_shows_no_secret(text: &str) {
     }
 }
 
-/// What is logged in this process.
+/// What is logged in a thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
