@@ -18,6 +18,7 @@ pub(crate) struct KafkaTransactions {
     id: String,
     sender: Arc<Sender>,
     timeout: Duration,
+    answer_timeout: Duration,
 }
 
 impl KafkaTransactions {
@@ -38,7 +39,8 @@ impl KafkaTransactions {
             return Err(Error::Invalid(why));
         }
         let sender = Arc::new(Sender::open(kafka, set)?);
-        let opened = Self { id: id.to_owned(), sender, timeout };
+        let opened =
+            Self { id: id.to_owned(), sender, timeout, answer_timeout: settings.answer_timeout };
         opened.call(|client| client.init_transactions(TRANSACTION_OPEN_WAIT)).await?;
         Ok(opened)
     }
@@ -62,8 +64,13 @@ impl KafkaTransactions {
         offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
         let (list, group) = subscription.commit_request(offsets)?;
-        let timeout = self.timeout;
-        self.call(move |client| client.send_offsets_to_transaction(&list, &group, timeout)).await
+        // librdkafka (2.12.1) may keep a broker that is gone for the group's coordinator, for minutes: whoever is
+        // refused here opens the id anew, and so another client that looks for it itself.
+        let timeout = (self.answer_timeout * OFFSETS_ANSWERS).min(self.timeout);
+        let sender = Arc::clone(&self.sender);
+        let sent =
+            blocking(move || sender.client().send_offsets_to_transaction(&list, &group, timeout));
+        sent.await?.map_err(|error| self.refused(&error))
     }
 
     pub(crate) async fn commit(&self) -> Result<(), Error> {
@@ -125,5 +132,7 @@ impl KafkaTransactions {
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// By how much a request's timeout must be below the transaction's.
 const SMALLER_BY: Duration = Duration::from_millis(200);
+/// How often the group's coordinator may be silent while positions are on their way to it.
+const OFFSETS_ANSWERS: u32 = 3;
 /// Attempts at one step, each of which takes up to the transaction's timeout.
 const ATTEMPTS_MAX: u32 = 3;
