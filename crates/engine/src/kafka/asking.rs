@@ -44,6 +44,7 @@ pub(super) fn passes(code: Code) -> bool {
             | Code::OperationTimedOut
             | Code::RequestTimedOut
             | Code::TimedOutQueue
+            | Code::OffsetNotAvailable
             | Code::WaitingForCoordinator
             | Code::DestroyBroker
             | Code::NetworkException
