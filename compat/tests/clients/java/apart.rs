@@ -83,6 +83,7 @@ fn sh(script: &str) {
 }
 
 #[test]
+#[ignore = "minutes of broken brokers: -- --ignored"]
 fn a_broker_is_cut_off() {
     let itself = std::env::current_exe().expect("this test");
     let mut inside = Command::new(handed_over("TIDINGS_COMPAT_NETWORKS"));

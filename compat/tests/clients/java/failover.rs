@@ -86,6 +86,7 @@ impl Drill {
 }
 
 #[test]
+#[ignore = "minutes of broken brokers: -- --ignored"]
 fn leaders_are_killed_one_after_the_other() {
     let mut drill = Drill::begin(Cluster::start());
     for _ in 0..2 {
@@ -100,6 +101,7 @@ fn leaders_are_killed_one_after_the_other() {
 }
 
 #[test]
+#[ignore = "minutes of broken brokers: -- --ignored"]
 fn a_rolling_restart() {
     let mut drill = Drill::begin(Cluster::start());
     for broker in 0..BROKERS {
