@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tidings_compat::{Conversation, Server, handed_over, run};
+use tidings_compat::{Conversation, Finished, Server, handed_over, run};
 
 use crate::scenarios;
 
@@ -45,6 +45,13 @@ fn with_jars(folder: &Path, class: &str) -> Command {
     command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx384m", "-cp"]);
     command.arg(path).arg(class);
     command
+}
+
+/// Formats the folder of a broker of Apache Kafka, as its configuration says.
+fn format(config: &Path, more: &[String]) {
+    let mut command = java("kafka.tools.StorageTool");
+    command.args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(config).args(more);
+    run(&mut command, "", PATIENCE).and_then(Finished::success).expect("formatted");
 }
 
 #[test]

@@ -11,6 +11,11 @@ use crate::up::process_name;
 /// Every data directory has it from its first start on.
 const JOURNAL: &str = "journal";
 
+const HINTS: [&str; 2] = [
+    "stop that process; or name its Kafka port: kafka://127.0.0.1:9092",
+    "`tidings log verify` says what is wrong with it",
+];
+
 /// Where, as it was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -66,25 +71,39 @@ async fn open_directory(path: &Path, absent: Absent) -> Result<Engine, Failure> 
     let dir = path.to_path_buf();
     let opened = tokio::task::spawn_blocking(move || Node::open(dir, NodeConfig::default())).await;
     let opened = opened.map_err(|e| Failure::failed("the log does not start").why(e))?;
-    let (node, report) = opened.map_err(|error| not_opened(path, &error))?;
+    let (node, report) = opened.map_err(|error| not_opened(path, &error, HINTS))?;
     for finding in &report.findings {
         eprintln!("recovered: {finding}");
     }
     Ok(Engine::embedded(node))
 }
 
-fn not_opened(path: &Path, error: &NodeError) -> Failure {
+/// A data directory that cannot be opened; the hints are for one that is in use and for any other.
+pub(crate) fn not_opened(path: &Path, error: &NodeError, [in_use, other]: [&str; 2]) -> Failure {
     let shown = path.display();
     match error {
         NodeError::Locked { pid, .. } => {
             Failure::new(Exit::Conflict, format!("the data in {shown} is in use"))
                 .why(format!("process {pid} ({}) has it open", process_name(pid)))
-                .hint("stop that process; or name its Kafka port: kafka://127.0.0.1:9092")
+                .hint(in_use)
         }
-        error => Failure::failed(format!("the data in {shown} cannot be opened"))
-            .why(error)
-            .hint("`tidings log verify` says what is wrong with it"),
+        error => {
+            Failure::failed(format!("the data in {shown} cannot be opened")).why(error).hint(other)
+        }
     }
+}
+
+/// A cluster that cannot be connected to; `beside` is one more thing to try when nobody answers.
+pub(crate) fn unreached(address: &str, trouble: &ConnectTrouble, beside: &str) -> Failure {
+    let (what, beside) = match trouble {
+        ConnectTrouble::Unreachable(_) => ("no broker answers at", beside),
+        ConnectTrouble::Tls(_) => ("TLS does not work at", ""),
+        ConnectTrouble::Denied(_) => ("the credentials are not accepted at", ""),
+        ConnectTrouble::Unusable(_) => ("there is no way to connect to", ""),
+        ConnectTrouble::TooOld(_) => ("the brokers are too old at", ""),
+    };
+    let failure = Failure::failed(format!("{what} {address}")).why(trouble.cause());
+    failure.hint(format!("{}{beside}", trouble.hint()))
 }
 
 fn not_connected(url: &str, error: &Error) -> Failure {
@@ -93,15 +112,7 @@ fn not_connected(url: &str, error: &Error) -> Failure {
             Failure::new(Exit::Usage, format!("{url} cannot be connected to")).why(why)
         }
         Error::Connect { address, trouble } => {
-            let said = trouble.to_string();
-            let (why, hint) = said.rsplit_once("; ").unwrap_or((&said, ""));
-            let failure = Failure::failed(format!("{address} cannot be connected to")).why(why);
-            match trouble {
-                ConnectTrouble::Unreachable(_) => {
-                    failure.hint(format!("{hint}; a node is started with `tidings up`"))
-                }
-                _ => failure.hint(hint),
-            }
+            unreached(address, trouble, "; a node is started with `tidings up`")
         }
         error => Failure::failed(format!("{url} cannot be connected to")).why(error),
     }

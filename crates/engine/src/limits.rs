@@ -51,9 +51,6 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a file of properties.
 pub const PROPERTIES_BYTES_MAX: u64 = 64 * 1024;
-/// Longest that a client of a cluster asks nothing; what is idle for four minutes is closed by some clouds,
-/// without a word.
-pub const CLUSTER_IDLE_MAX: Duration = Duration::from_secs(180);
 /// Longest pause between two attempts to connect to a broker that was lost.
 pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Longest pause before a request to a cluster is repeated, and between two looks for the leader of a partition

@@ -94,8 +94,7 @@ pub(crate) struct Worker {
     producer: Option<TransactionalProducer>,
     /// None while joining.
     subscription: Option<Subscription>,
-    assigned: Vec<TopicPartition>,
-    /// As committed, of partitions where something was.
+    /// The partitions that it has, with the position as committed.
     committed: BTreeMap<TopicPartition, i64>,
     queue: VecDeque<Record>,
     pending: Pending,
@@ -125,7 +124,6 @@ impl Worker {
             service,
             engine,
             subscription: None,
-            assigned: Vec::new(),
             committed: BTreeMap::new(),
             queue: VecDeque::new(),
             pending: Pending::default(),
@@ -243,7 +241,6 @@ impl Worker {
     fn drop_the_batch(&mut self, in_doubt: bool) {
         self.producer = None;
         self.subscription = None;
-        self.assigned.clear();
         self.committed.clear();
         self.queue.clear();
         self.tries = None;
@@ -284,10 +281,7 @@ impl Worker {
             Polled::Records(records) => self.queue.extend(records),
             Polled::Revoked(partitions) => self.let_go(&partitions),
             Polled::Assigned(partitions) => {
-                for (partition, offset, _) in partitions {
-                    self.committed.insert(partition.clone(), offset);
-                    self.assigned.push(partition);
-                }
+                self.committed.extend(partitions.into_iter().map(|(id, offset, _)| (id, offset)));
                 self.own().await?;
                 self.catch_up(Until::Settled).await?;
             }
@@ -298,7 +292,7 @@ impl Worker {
     /// Takes the transactional id of what it was given.
     async fn own(&mut self) -> Result<(), Broken> {
         let prefix = self.transactional_prefix();
-        let id = self.assigned.iter().min().map(|at| at.transactional_id(&prefix));
+        let id = self.committed.keys().next().map(|at| at.transactional_id(&prefix));
         let options = TransactionOptions { timeout: limits::TRANSACTION_TIMEOUT };
         self.producer = match id {
             Some(id) => Some(self.engine.transactional_producer(&id, options).await?),
@@ -310,7 +304,6 @@ impl Worker {
     /// Queued records of these partitions are somebody else's now, and so is the transactional id.
     fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.producer = None;
-        self.assigned.retain(|id| !partitions.contains(id));
         self.committed.retain(|id, _| !partitions.contains(id));
         self.queue.retain(|record| !partitions.contains(&place(record).0));
         self.tries.take_if(|(partition, ..)| partitions.contains(partition));
@@ -331,9 +324,13 @@ impl Worker {
         self.take_up()
     }
 
+    fn assigned(&self) -> Vec<TopicPartition> {
+        self.committed.keys().cloned().collect()
+    }
+
     /// Polls for changes of the assignment only; no partition is fetched from until [`Self::take_up`].
     async fn look_for_a_rebalance(&mut self) -> Result<(), Broken> {
-        let assigned = self.assigned.clone();
+        let assigned = self.assigned();
         let member = self.member()?;
         member.pause(&assigned);
         let polled = member.poll(limits::BATCH_RECORDS_MAX, Duration::ZERO).await?;
@@ -342,7 +339,7 @@ impl Worker {
     }
 
     fn take_up(&mut self) -> Result<(), Broken> {
-        let assigned = self.assigned.clone();
+        let assigned = self.assigned();
         self.member()?.resume(&assigned);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
-use tidings_compat::{Conversation, Finished, ReservedPort, eventually, run};
+use tidings_compat::{Conversation, ReservedPort, eventually};
 
 use super::{PATIENCE, java};
 use crate::librdkafka::config_at;
@@ -42,7 +42,6 @@ log.cleaner.backoff.ms=200
 log.segment.delete.delay.ms=1000
 num.partitions=4
 ";
-const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 pub(super) const BROKERS: usize = 3;
 /// From its start until a broker is in sync with the others, and for as long as drills go on.
 const LIFE: Duration = Duration::from_secs(600);
@@ -182,8 +181,6 @@ fn format(folder: &Path, places: &[Box<dyn Place>], index: usize) -> PathBuf {
     );
     let config = folder.join(format!("server-{id}.properties"));
     fs::write(&config, text).expect("written");
-    let mut command = java("kafka.tools.StorageTool");
-    command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&config);
-    run(&mut command, "", PATIENCE).and_then(Finished::success).expect("formatted");
+    super::format(&config, &[]);
     config
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use tidings_compat::{Conversation, Finished, ReservedPort, eventually, run};
+use tidings_compat::{Conversation, ReservedPort, eventually};
 
 use super::{PATIENCE, java};
 use crate::librdkafka::config_at;
@@ -56,9 +56,7 @@ impl Kafka {
         );
         let config = folder.join("server.properties");
         fs::write(&config, text).expect("written");
-        let mut command = java("kafka.tools.StorageTool");
-        command.args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(&config);
-        run(&mut command, "", PATIENCE).and_then(Finished::success).expect("formatted");
+        super::format(&config, &["--standalone".to_owned()]);
         Formatted { config, ports }
     }
 

@@ -2,20 +2,23 @@
 //! somebody's cluster.
 
 use std::future::pending;
-use std::path::Path;
 use std::sync::Arc;
 
-use tidings_engine::{ConnectTrouble, Engine, Error};
+use tidings_engine::{Engine, Error};
 use tidings_gateway::FigureSource;
 use tidings_node::broker::OpenReport;
-use tidings_node::{Node, NodeConfig, NodeError};
+use tidings_node::{Node, NodeConfig};
 use tidings_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
 
+use super::figures;
 use super::memory::Budget;
-use super::{figures, holder};
 use crate::args::Up;
 use crate::failure::{Exit, Failure};
+use crate::place::{not_opened, unreached};
+
+const HINTS: [&str; 2] =
+    ["stop that process, or use other data with --data DIR", "other data with --data DIR"];
 
 pub(super) enum Under {
     Node { node: Node, server: Arc<Server> },
@@ -33,7 +36,7 @@ pub(super) async fn start_node(
     let config = NodeConfig { brokers: said.virtual_brokers, ..budget.node() };
     let opened = tokio::task::spawn_blocking(move || Node::open(dir, config));
     let opened = opened.await.map_err(|e| Failure::failed("the node does not start").why(e))?;
-    let (node, report) = opened.map_err(|e| not_opened(&said.data, &e))?;
+    let (node, report) = opened.map_err(|e| not_opened(&said.data, &e, HINTS))?;
     let engine = Engine::embedded(node.clone());
     let config = ServerConfig { advertised, limits: budget.connections() };
     let server = tidings_server::start(node.clone(), listeners, config)
@@ -93,33 +96,9 @@ impl Under {
     }
 }
 
-fn not_opened(dir: &Path, error: &NodeError) -> Failure {
-    let dir = dir.display();
-    match error {
-        NodeError::Locked { pid, .. } => {
-            Failure::new(Exit::Conflict, format!("the data in {dir} is in use"))
-                .why(format!("process {pid} ({}) has it open", holder::name_of(pid)))
-                .hint("stop that process, or use other data with --data DIR")
-        }
-        error => Failure::failed(format!("the data in {dir} cannot be opened"))
-            .why(error)
-            .hint("other data with --data DIR"),
-    }
-}
-
 fn not_connected(error: Error) -> Failure {
     match error {
-        Error::Connect { address, trouble } => {
-            let what = match &trouble {
-                ConnectTrouble::Unreachable(_) => "no broker answers at",
-                ConnectTrouble::Tls(_) => "TLS does not work at",
-                ConnectTrouble::Denied(_) => "the credentials are not accepted at",
-                ConnectTrouble::Unusable(_) => "there is no way to connect to",
-                ConnectTrouble::TooOld(_) => "the brokers are too old at",
-            };
-            let failure = Failure::failed(format!("{what} {address}"));
-            failure.why(trouble.cause()).hint(trouble.hint())
-        }
+        Error::Connect { address, trouble } => unreached(&address, &trouble, ""),
         Error::Invalid(why) => Failure::new(Exit::Usage, "--engine cannot be used as it is said")
             .why(why)
             .hint("--engine kafka://HOST:PORT,HOST:PORT?parameter=value"),

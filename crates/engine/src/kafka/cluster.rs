@@ -2,7 +2,7 @@
 
 use rdkafka::consumer::Consumer as _;
 
-use super::{Kafka, native, refusals};
+use super::{Kafka, asking, native, refusals};
 use crate::{Broker, Cluster, Config, Error, Operation, Placement, Resource};
 
 impl Kafka {
@@ -11,8 +11,7 @@ impl Kafka {
         self.ask(move |looker| {
             let unknown = || Error::Unavailable("no broker says which cluster it is of".to_owned());
             let id = looker.client().fetch_cluster_id(timeout).ok_or_else(unknown)?;
-            let metadata = looker.fetch_metadata(None, timeout);
-            let metadata = metadata.map_err(|error| refusals::of_error("the brokers", &error))?;
+            let metadata = asking::metadata(looker, None)?;
             let broker = |broker: &rdkafka::metadata::MetadataBroker| Broker {
                 id: broker.id(),
                 address: Some(format!("{}:{}", broker.host(), broker.port())),

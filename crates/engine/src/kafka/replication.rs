@@ -65,6 +65,26 @@ impl Replication {
         }
     }
 
+    /// Why a partition takes no records now, if one does not.
+    pub(super) fn why_not_now(&self, name: &str) -> Option<String> {
+        let why = |&Replicas { id, has_leader, all, in_sync }: &Replicas| {
+            if !has_leader {
+                return Some(format!(
+                    "{name}-{id} has no leader: its replicas are on brokers that are down"
+                ));
+            }
+            // A topic with fewer replicas than that is refused with its first record, whatever is in sync.
+            let wanted = self.wanted.unwrap_or(1).min(all);
+            (in_sync < wanted).then(|| {
+                format!(
+                    "{name}-{id} takes no records: {in_sync} of its {all} replicas are in sync and \
+                     min.insync.replicas wants {wanted}"
+                )
+            })
+        };
+        self.partitions.iter().find_map(why)
+    }
+
     /// What keeps a record of this partition from being acknowledged.
     pub(super) fn why_late(&self, partition: i32) -> String {
         let found = self.partitions.iter().find(|replicas| replicas.id == partition);
@@ -97,6 +117,25 @@ mod tests {
         assert_eq!(topic(true, 1, 1, None).check("t"), Ok(()), "who knows");
         let refused = topic(true, 1, 1, Some(2)).check("t").unwrap_err();
         assert!(refused.to_string().starts_with("t-1 has 1 of the 2 replicas"), "{refused}");
+    }
+
+    #[test]
+    fn what_takes_no_records_now_is_told() {
+        for (topic, expected) in [
+            (topic(true, 3, 2, Some(2)), None),
+            (topic(true, 3, 1, None), None),
+            (topic(true, 1, 1, Some(2)), None),
+            (
+                topic(true, 3, 1, Some(2)),
+                Some("t-1 takes no records: 1 of its 3 replicas are in sync"),
+            ),
+            (topic(false, 3, 0, Some(2)), Some("t-1 has no leader")),
+        ] {
+            let why = topic.why_not_now("t");
+            let (why, expected) = (why.as_deref(), expected.unwrap_or_default());
+            assert_eq!(why.is_some(), !expected.is_empty(), "{why:?}");
+            assert!(why.unwrap_or_default().starts_with(expected), "{why:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 
 use super::native::{self, Making, Place};
 use super::refusals::needing_topic;
+use super::replication::replication_of;
 use super::{Kafka, Looker, asking, refusals};
 use crate::limits::{
     CHANGE_LOOK_PAUSE, CHANGE_LOOKS, CHANGE_SEEN_WITHIN, LEADER_LOOK_PAUSE, LEADER_WITHIN,
@@ -63,7 +64,8 @@ impl Kafka {
         self.ask(move |looker| {
             let begun = std::time::Instant::now();
             loop {
-                match why_not_appended(looker, &topic) {
+                let replication = replication_of(looker, &topic);
+                match replication.map(|replication| replication.why_not_now(&topic)) {
                     Ok(None) => return Ok(()),
                     Ok(Some(why)) if begun.elapsed() >= LEADER_WITHIN => {
                         return Err(Error::Unavailable(format!(
@@ -224,36 +226,6 @@ fn too_few_brokers(
          replication= of the URL, or start more brokers",
         refused.text
     ))
-}
-
-/// Why a partition takes no records now, if one does not.
-fn why_not_appended(looker: &Looker, name: &str) -> Result<Option<String>, Error> {
-    // One that is not there is told as such.
-    partitions_of(looker, name)?;
-    let metadata = asking::metadata(looker, Some(name))?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-    let topic = topic.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
-    // Who may write a topic may not always see its configuration; then its brokers tell with the records.
-    let configs = native::topic_configs(looker, name).unwrap_or_default();
-    let wanted = configs.into_iter().find(|config| config.name == "min.insync.replicas");
-    let wanted: usize = wanted.and_then(|config| config.value?.parse().ok()).unwrap_or(1);
-    let why = |at: &MetadataPartition| {
-        let (id, in_sync, replicas) = (at.id(), at.isr().len(), at.replicas().len());
-        if at.leader() < 0 {
-            return Some(format!(
-                "{name}-{id} has no leader: its replicas are on brokers that are down"
-            ));
-        }
-        // A topic with fewer replicas than that wants all of them.
-        let wanted = wanted.min(replicas);
-        (in_sync < wanted).then(|| {
-            format!(
-                "{name}-{id} takes no records: {in_sync} of its {replicas} replicas are in sync and \
-                 min.insync.replicas wants {wanted}"
-            )
-        })
-    };
-    Ok(topic.partitions().iter().find_map(why))
 }
 
 fn count(partitions: usize) -> i32 {

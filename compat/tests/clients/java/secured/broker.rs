@@ -157,7 +157,7 @@ impl Secured {
         let config = folder.path().join("server.properties");
         let text = properties(&plan, ports[Way::ALL.len()].address());
         fs::write(&config, text + more).expect("written");
-        format(&config);
+        crate::java::format(&config, &users());
         let mut command = java("kafka.Kafka");
         command.arg(&config);
         let running = Conversation::start(&mut command, PATIENCE).expect("it starts");
@@ -192,21 +192,20 @@ impl Secured {
     }
 }
 
-/// Formats the broker's folder, with its users of SCRAM.
-fn format(config: &Path) {
-    let mut command = java("kafka.tools.StorageTool");
-    command.args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(config);
+/// What gives a broker its users of SCRAM when its folder is formatted.
+fn users() -> Vec<String> {
     let variable = std::env::var(VARIABLE).expect("cargo sets it");
-    for (mechanism, user, password) in [
+    let users = [
         ("256", "owner", OWNER),
         ("512", "owner", OWNER),
         ("512", "guest", GUEST),
         ("512", "packaged", &variable),
-    ] {
+    ];
+    let add = |(mechanism, user, password)| {
         let user = format!("SCRAM-SHA-{mechanism}=[name={user},password={password}]");
-        command.args(["--add-scram", &user]);
-    }
-    run(&mut command, "", PATIENCE).and_then(Finished::success).expect("formatted");
+        ["--add-scram".to_owned(), user]
+    };
+    users.into_iter().flat_map(add).chain(["--standalone".to_owned()]).collect()
 }
 
 fn make_certificates(folder: &Path) {
