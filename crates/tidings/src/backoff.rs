@@ -1,8 +1,6 @@
-//! When to try again, and when to stop trying: a decision over values.
+//! When to try again.
 
 use std::time::Duration;
-
-use crate::outcome::{Stop, StopKind};
 
 /// How often and how soon a failed event is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,44 +25,14 @@ impl Backoff {
         let doubled = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(doubled).min(self.max)
     }
-}
 
-/// What becomes of an event whose handler had no effects.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Wait, then call the handler again.
-    Again(Duration),
-    /// Write a dead letter and go on.
-    Dead,
-}
-
-/// How often the event in hand has failed, and how often it met an outage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tries {
-    pub(crate) failures: u32,
-    pub(crate) outages: u32,
-}
-
-impl Tries {
-    /// Counts the stop and decides. Outages are no failures: they never end in a dead letter.
-    pub(crate) fn judge(&mut self, stop: &Stop, backoff: &Backoff) -> Verdict {
-        match stop.kind {
-            StopKind::Rejected => {
-                self.failures += 1;
-                Verdict::Dead
-            }
-            StopKind::Failed => {
-                self.failures += 1;
-                if self.failures >= backoff.attempts {
-                    return Verdict::Dead;
-                }
-                Verdict::Again(backoff.pause(self.failures))
-            }
-            StopKind::Outage => {
-                self.outages = self.outages.saturating_add(1);
-                Verdict::Again(backoff.pause(self.outages))
-            }
-        }
+    /// The same, between a half and the whole of it: what failed together does not come back together. The
+    /// seed decides, not chance.
+    pub(crate) fn jittered(&self, failures: u32, seed: i64) -> Duration {
+        let pause = self.pause(failures);
+        let mixed = (seed as u64).wrapping_add(u64::from(failures)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let share = u32::try_from(mixed >> 48).unwrap_or_default();
+        pause / 2 + (pause / 2).mul_f64(f64::from(share) / f64::from(u16::MAX))
     }
 }
 
@@ -83,36 +51,12 @@ mod tests {
     }
 
     #[test]
-    fn verdicts() {
-        use StopKind::{Failed, Outage, Rejected};
-        let backoff = Backoff { first: MS(10), max: MS(30), attempts: 3 };
-        let again = |ms| Verdict::Again(MS(ms));
-        for (stops, expected) in [
-            (&[Rejected][..], vec![Verdict::Dead]),
-            (&[Failed, Failed, Failed][..], vec![again(10), again(20), Verdict::Dead]),
-            (
-                &[Outage, Outage, Outage, Outage][..],
-                vec![again(10), again(20), again(30), again(30)],
-            ),
-            (
-                &[Failed, Outage, Failed, Outage, Failed][..],
-                vec![again(10), again(10), again(20), again(20), Verdict::Dead],
-            ),
-        ] {
-            let mut tries = Tries::default();
-            let verdicts: Vec<Verdict> = stops
-                .iter()
-                .map(|&kind| {
-                    tries.judge(&Stop { kind, cause: String::new(), error: None }, &backoff)
-                })
-                .collect();
-            assert_eq!(verdicts, expected, "{stops:?}");
-        }
-    }
-
-    #[test]
-    fn one_attempt_is_always_made() {
-        let backoff = Backoff { attempts: 0, ..Backoff::default() };
-        assert_eq!(Tries::default().judge(&Stop::failed("x"), &backoff), Verdict::Dead);
+    fn jitter_is_up_to_half_of_the_pause_and_spreads() {
+        let backoff = Backoff::default();
+        let pauses: Vec<Duration> = (0..1_000).map(|seed| backoff.jittered(1, seed)).collect();
+        let (least, most) = (pauses.iter().min().copied(), pauses.iter().max().copied());
+        assert!(least >= Some(MS(50)) && most <= Some(MS(100)), "{least:?} {most:?}");
+        assert!(least < Some(MS(52)) && most > Some(MS(98)), "{least:?} {most:?}");
+        assert_eq!(backoff.jittered(1, 7), backoff.jittered(1, 7));
     }
 }

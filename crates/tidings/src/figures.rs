@@ -2,7 +2,9 @@
 
 use tokio::sync::watch;
 
-/// Counts since the start of this instance; all only grow.
+use crate::Outage;
+
+/// Counts since the start of this instance, which only grow; and what is put aside now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Events handled for the first time, once per handler; whatever the end: effects or dead letter.
@@ -23,6 +25,11 @@ pub struct Figures {
     pub panics: u64,
     /// Times that the service lost its engine or its membership and joined again.
     pub rejoined: u64,
+    /// Events that are put aside now: those that failed and wait for their next attempt or for a person, and
+    /// those that follow them.
+    pub parked: u64,
+    /// Keys that wait for a person now.
+    pub dead_keys: u64,
 }
 
 /// The loop's end of the figures: counts at once, shows after each append.
@@ -30,12 +37,31 @@ pub struct Figures {
 pub(crate) struct Counts {
     pub(crate) now: Figures,
     shown: watch::Sender<Figures>,
+    outage: watch::Sender<Option<Outage>>,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) figures: watch::Receiver<Figures>,
+    pub(crate) outage: watch::Receiver<Option<Outage>>,
 }
 
 impl Counts {
-    pub(crate) fn new() -> (Self, watch::Receiver<Figures>) {
-        let (shown, seen) = watch::channel(Figures::default());
-        (Self { now: Figures::default(), shown }, seen)
+    pub(crate) fn new() -> (Self, Shown) {
+        let (shown, figures) = watch::channel(Figures::default());
+        let (told, outage) = watch::channel(None);
+        (Self { now: Figures::default(), shown, outage: told }, Shown { figures, outage })
+    }
+
+    pub(crate) fn set_outage(&self, outage: Option<&Outage>) {
+        self.outage.send_if_modified(|told| {
+            let changed = told.as_ref() != outage;
+            if changed {
+                *told = outage.cloned();
+            }
+            changed
+        });
     }
 
     pub(crate) fn show(&self) {

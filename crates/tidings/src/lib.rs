@@ -63,13 +63,13 @@ mod handler;
 mod id;
 pub mod limits;
 mod outcome;
-mod processed;
 mod publisher;
 mod replay;
 mod rfc3339;
 mod run;
 mod service;
 mod state;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -85,6 +85,7 @@ pub use id::Id;
 pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
 pub use publisher::{Outgoing, Publisher};
 pub use service::{Running, Service};
+pub use task::{BreakerOptions, Outage};
 /// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
 pub use tidings_derive::Event;
 

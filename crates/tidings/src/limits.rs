@@ -2,16 +2,49 @@
 
 use std::time::Duration;
 
-/// Inputs whose completion a service remembers, the most recent: the window of de-duplication.
-/// About 64 MiB when full.
-pub const PROCESSED_IDS_MAX: usize = 1_000_000;
+/// Blocks of finished inputs that a task keeps for each partition, so that an event that is in the input twice is
+/// handled once.
+pub const RECENT_SLOTS: u32 = 256;
+/// A block with fewer inputs is written again with more in it: so many times the slots are remembered at least, the
+/// most recent of a partition.
+pub const RECENT_BLOCK_MIN: usize = 256;
+/// Inputs in a block. About 16 MiB a partition when all blocks are as large.
+pub const RECENT_BLOCK_MAX: usize = 1_024;
+
+/// Records of a partition that later ones may overtake. Says how large the text beside a committed position gets:
+/// Kafka takes 4,096 bytes, and one record takes up to 17.
+pub const OVERTAKEN_MAX: usize = 200;
+
+/// Records of a partition that wait for their turn in memory.
+pub const BUFFERED_RECORDS_MAX: usize = 2_000;
+
+/// Bytes of the records of a partition that are put aside. When they are that many, the partition is not read on
+/// until some are handled, redriven or discarded.
+pub const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a record that was put aside takes beside its own bytes, about.
+pub const PARKED_OVERHEAD_BYTES: usize = 512;
+
+/// The last attempts, of different keys, by which a service tells an outage from bad messages.
+pub const BREAKER_WINDOW: usize = 64;
 
 /// Most records a service takes from one poll, and so handles between two commits.
 pub const BATCH_RECORDS_MAX: usize = 500;
 
-/// Bytes of outputs and dead letters that a service holds before it appends them, even in the
-/// middle of a batch. One input's outputs may exceed it by [`INPUT_OUTPUT_BYTES_MAX`].
-pub const PENDING_BYTES_MAX: usize = 256 * 1024;
+/// Events that a service without states handles at once, unless it says otherwise.
+pub const CONCURRENCY: usize = 32;
+/// The most that it may say.
+pub const CONCURRENCY_MAX: usize = 1_000;
+
+/// Bytes of outputs and dead letters that a service holds before it commits them, even when there is more to
+/// do.
+pub const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes that go into one append of a transaction; it may all be one batch of one partition, and Kafka's default
+/// of `max.message.bytes` is 1,048,588. A single record may be larger.
+pub const APPEND_BYTES_MAX: usize = 700 * 1024;
+
+/// What the changelog's records may have on top of the largest record of the input: key and headers.
+pub const CHANGELOG_ROOM_BYTES: usize = 64 * 1024;
 
 /// Bytes of all outputs of one input; more is a rejection. Leaves room below Kafka's default
 /// `max.message.bytes` of 1,048,588, because they may all go to one partition in one batch.
@@ -51,17 +84,7 @@ pub const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// How long one poll waits for records.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
 
-/// Longest that one poll blocks while the service waits out a backoff or an outage; how soon it
-/// learns that a partition was taken away.
-pub const WAITING_POLL: Duration = Duration::from_millis(500);
-
-/// Longest that a service works through a batch, or the handlers of one event, before it appends,
-/// commits and polls again to hear of a rebalance: a member that is silent for the engine's
-/// `REBALANCE_TIMEOUT` loses its partitions.
-pub const CHECK_IN: Duration = Duration::from_secs(5);
-
-/// The longest time that a service may give its handlers: with [`CHECK_IN`] and the append it stays
-/// below the engine's `REBALANCE_TIMEOUT`.
+/// The longest time that a service may give its handlers: stopping waits for them.
 pub const HANDLER_TIMEOUT_MAX: Duration = Duration::from_secs(45);
 
 /// How long a handler may take, unless [`Service::timeout`](crate::Service::timeout) says otherwise.
@@ -75,13 +98,12 @@ pub const RESUBSCRIBE_MAX: Duration = Duration::from_secs(5);
 /// Causes and chains of causes in a dead letter: its own, and two of each family of headers.
 const CAUSES: usize = 7;
 
-const _: () = assert!(PENDING_BYTES_MAX + INPUT_OUTPUT_BYTES_MAX < 1_048_588);
+const _: () = assert!(APPEND_BYTES_MAX < 1_048_588);
+const _: () = assert!(CONCURRENCY <= CONCURRENCY_MAX);
 const _: () = assert!(DEAD_LETTER_BYTES_MAX + CAUSES * CAUSE_BYTES_MAX < 1_048_588);
 const _: () = assert!(CAUSES * CAUSE_BYTES_MAX < DEAD_TOPIC_RECORD_BYTES_MIN);
 const _: () = assert!(RESUBSCRIBE_FIRST.as_millis() < RESUBSCRIBE_MAX.as_millis());
 const _: () = assert!(HANDLER_TIMEOUT.as_secs() <= HANDLER_TIMEOUT_MAX.as_secs());
-const _: () = assert!(
-    HANDLER_TIMEOUT_MAX.as_secs() + CHECK_IN.as_secs() + 10
-        <= tidings_engine::limits::REBALANCE_TIMEOUT.as_secs()
-);
 const _: () = assert!(BATCH_RECORDS_MAX <= tidings_engine::limits::POLL_RECORDS_MAX);
+const _: () = assert!(OVERTAKEN_MAX * 17 + 32 <= 4_096);
+const _: () = assert!(RECENT_BLOCK_MIN < RECENT_BLOCK_MAX);

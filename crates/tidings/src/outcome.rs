@@ -12,6 +12,9 @@ pub struct Stop {
     pub(crate) cause: String,
     /// The error's type and the chain of its sources, when there was an error.
     pub(crate) error: Option<(String, String)>,
+    pub(crate) panicked: bool,
+    /// It lies in the event or in the code: it says nothing of the outside.
+    pub(crate) is_own: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +25,13 @@ pub(crate) enum StopKind {
 }
 
 impl Stop {
+    /// A failed attempt of which no dependency is the cause.
+    pub(crate) fn own(cause: impl Into<String>) -> Self {
+        Self { is_own: true, ..Self::failed(cause) }
+    }
+
     fn new(kind: StopKind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: cause.into(), error: None }
+        Self { kind, cause: cause.into(), error: None, panicked: false, is_own: false }
     }
 
     pub(crate) fn rejected(cause: impl Into<String>) -> Self {
@@ -32,6 +40,10 @@ impl Stop {
 
     pub(crate) fn failed(cause: impl Into<String>) -> Self {
         Self::new(StopKind::Failed, cause)
+    }
+
+    pub(crate) fn of_panic(cause: String) -> Self {
+        Self { panicked: true, ..Self::failed(cause) }
     }
 
     fn of_error<E: StdError>(kind: StopKind, error: &E) -> Self {
@@ -43,7 +55,7 @@ impl Stop {
             source = cause.source();
         }
         let name = std::any::type_name::<E>().to_owned();
-        Self { kind, cause: error.to_string(), error: Some((name, chain)) }
+        Self { kind, cause: error.to_string(), error: Some((name, chain)), ..Self::new(kind, "") }
     }
 
     /// The cause in words.

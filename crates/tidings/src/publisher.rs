@@ -6,8 +6,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use tidings_engine::{
-    Engine, Header, NewTopic, Position, Producer, SentRecord, limits::BATCH_HEADER_BYTES,
+    Engine, Header, NewTopic, Position, Producer, Record, SentRecord, limits::BATCH_HEADER_BYTES,
 };
 
 use crate::{Error, Event, Id, envelope::Stamp, event::Emission, limits};
@@ -187,9 +188,18 @@ pub(crate) async fn record_bytes_max(
 
 /// At least what a record takes in a batch of its own: its parts, and framing with room to spare.
 pub(crate) fn record_bytes(record: &SentRecord) -> usize {
-    let part = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let headers: usize = record.headers.iter().map(|h| h.name.len() + part(&h.value) + 8).sum();
-    32 + part(&record.key) + part(&record.value) + headers
+    parts_bytes(record.key.as_ref(), record.value.as_ref(), &record.headers)
+}
+
+/// The same of a record that was read.
+pub(crate) fn record_bytes_of(record: &Record) -> usize {
+    parts_bytes(record.key.as_ref(), record.value.as_ref(), &record.headers)
+}
+
+fn parts_bytes(key: Option<&Bytes>, value: Option<&Bytes>, headers: &[Header]) -> usize {
+    let part = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
+    let headers: usize = headers.iter().map(|h| h.name.len() + part(h.value.as_ref()) + 8).sum();
+    32 + part(key) + part(value) + headers
 }
 
 /// Milliseconds since the epoch; 0 on a clock before it.

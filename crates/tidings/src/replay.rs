@@ -1,4 +1,4 @@
-//! Reading what a service has written: its output topics and its dead letters, each record once.
+//! Reading what a service has written: the events that its states are made of, each once, and changelogs.
 //!
 //! Every partition has a cursor. What this instance appends itself is remembered by offset, so that
 //! a later reading passes over it: it has been folded already. Order: the log's within a partition;
@@ -8,9 +8,21 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use tidings_engine::{Engine, Error, Offset, Position, ReadLimit, Record, TopicPartition};
+use tidings_engine::{
+    Engine, Error, Header, Offset, Position, ReadLimit, Record, TopicPartition,
+};
 
 use crate::limits;
+
+/// Which output of how many: written beside the envelope.
+const OUTPUT: &str = "tidings-output";
+/// The handler that produced an output.
+pub(crate) const HANDLER: &str = "tidings-handler";
+
+/// An output's number among the outputs of its input, as a header.
+pub(crate) fn ordinal(number: u32, of: u32) -> Header {
+    Header::text(OUTPUT, format!("{number}/{of}"))
+}
 
 #[derive(Debug, Default)]
 struct Cursor {
@@ -90,14 +102,10 @@ impl Replay {
         for topic in topics {
             for partition in engine.topic(topic).await?.partitions {
                 let id = TopicPartition { topic: topic.clone(), partition: partition.id };
-                let start = engine.offset(topic, partition.id, Offset::Earliest).await?;
-                let readable = engine.offset(topic, partition.id, Offset::Latest).await?;
-                let end = match until {
-                    Until::Readable => readable,
-                    Until::Settled => readable.max(partition.end_offset),
-                };
-                let next = start.max(self.cursors.entry(id.clone()).or_default().next);
-                lanes.push(Lane { partition: id, next, end, buffer: VecDeque::new() });
+                let mut lane = Lane::of(engine, id, partition.end_offset, until).await?;
+                let cursor = self.cursors.entry(lane.partition.clone()).or_default();
+                lane.next = lane.next.max(cursor.next);
+                lanes.push(lane);
             }
         }
         let give_up = Instant::now() + limits::SETTLED_WITHIN;
@@ -146,7 +154,48 @@ impl Reading<'_> {
     }
 }
 
+/// Reads partitions one after the other, from their beginnings to the ends that they have now; transactions that
+/// are not decided are waited for.
+pub(crate) async fn read_all(
+    engine: &Engine,
+    partitions: &[TopicPartition],
+    mut take: impl FnMut(Record),
+) -> Result<(), Error> {
+    let give_up = Instant::now() + limits::SETTLED_WITHIN;
+    for at in partitions {
+        let described = engine.topic(&at.topic).await?.partitions;
+        let found = described.iter().find(|partition| partition.id == at.partition);
+        let end = found.ok_or_else(|| Error::UnknownTopic(at.to_string()))?.end_offset;
+        let mut lane = Lane::of(engine, at.clone(), end, Until::Settled).await?;
+        loop {
+            lane.fill(engine, give_up).await?;
+            if lane.buffer.is_empty() {
+                break;
+            }
+            lane.buffer.drain(..).for_each(&mut take);
+        }
+    }
+    Ok(())
+}
+
 impl Lane {
+    /// From the beginning; the description's end is that of all records, readable or not.
+    async fn of(
+        engine: &Engine,
+        partition: TopicPartition,
+        described_end: i64,
+        until: Until,
+    ) -> Result<Self, Error> {
+        let TopicPartition { topic, partition: number } = &partition;
+        let next = engine.offset(topic, *number, Offset::Earliest).await?;
+        let readable = engine.offset(topic, *number, Offset::Latest).await?;
+        let end = match until {
+            Until::Readable => readable,
+            Until::Settled => readable.max(described_end),
+        };
+        Ok(Self { partition, next, end, buffer: VecDeque::new() })
+    }
+
     async fn fill(&mut self, engine: &Engine, give_up: Instant) -> Result<(), Error> {
         let limit = ReadLimit {
             records: limits::REPLAY_RECORDS,

@@ -1,50 +1,52 @@
-//! A service's loop: poll, handle, commit.
+//! A service's loop: takes records in, lets handlers have them, commits what ended.
+//!
+//! What to do is decided by [`Task`]s, one for each partition that this instance has; here is what they need
+//! of the world: the subscription, the handlers' futures, the transaction, the clock.
 //!
 //! Invariants:
-//! 1. Outputs, dead letters and the positions of the records that they come from are one transaction.
-//! 2. Nothing is pending when the subscription is polled, so a partition is never given away with
-//!    work half done.
+//! 1. Outputs, dead letters, what is put aside and the positions of the records that they come from are one
+//!    transaction.
+//! 2. Before a partition is given away, what ended is committed; what has not ended is dropped, and its new owner
+//!    does it again.
 //! 3. Before a record of a newly assigned partition is handled, its former owner is fenced, and all that
-//!    was written for that partition by others has been read ([`crate::replay`]).
+//!    was written for that partition by others has been read ([`restore`]).
 //!
 //! The transactional id is that of one of the partitions that this instance has
 //! ([`TopicPartition::transactional_id`]), so no two instances have the same, and whoever is given a
 //! partition ends what its former owner has left open.
 //!
-//! After a failed transaction what is in memory may be ahead of the log; state and memory are then thrown
-//! away and rebuilt. Records wait in `queue` (one poll's worth), effects in `pending`
-//! ([`limits::PENDING_BYTES_MAX`]).
+//! After a failed transaction what is in memory may be ahead of the log; it is then thrown away and read again.
+//! A commit takes what has ended when nothing more can be begun, so it is as large as the load makes it.
 
+mod attempts;
+mod commit;
 #[cfg(test)]
 mod crash;
-mod handling;
+mod restore;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    collections::BTreeMap,
+    time::Duration,
 };
 
-use tidings_engine::{
-    Engine, Polled, Position, Record, SentRecord, SubscribeOptions, Subscription, TopicPartition,
-    TransactionOptions, TransactionalProducer,
-};
+use tidings_engine::{Engine, Polled, SubscribeOptions, Subscription, TopicPartition, TransactionalProducer};
 use tokio::sync::watch;
 
 use crate::{
-    Backoff, DecodeError, Envelope, Error, Service,
-    backoff::Tries,
-    dead_letter::DeadLetter,
+    Backoff, Error, Outcome, Service,
+    event::Emission,
     figures::Counts,
     limits,
-    processed::{HANDLER, Input, Processed},
-    publisher::{make_topic, record_bytes, record_bytes_max},
-    replay::{Replay, Until},
+    publisher::now_ms,
+    replay::Replay,
+    task::{Breaker, Task},
 };
-use handling::Handled;
+use attempts::Attempts;
+use commit::Pending;
 
+pub(crate) use attempts::panic_text;
 #[cfg(test)]
 pub(crate) use crash::Crash;
-pub(crate) use handling::panic_text;
 
 /// Why the loop left its straight path.
 #[derive(Debug)]
@@ -64,47 +66,55 @@ impl From<tidings_engine::Error> for Broken {
     }
 }
 
-/// Effects not yet in the log, and the positions that are committed with them.
-#[derive(Default)]
-struct Pending {
-    records: Vec<SentRecord>,
-    bytes: usize,
-    emitted: u64,
-    dead: u64,
-    positions: BTreeMap<TopicPartition, i64>,
-}
-
-impl Pending {
-    fn add(&mut self, record: SentRecord) {
-        self.bytes += record_bytes(&record);
-        self.records.push(record);
-    }
-}
-
 /// A service's loop with all it owns.
 pub(crate) struct Worker {
     service: Service,
     engine: Engine,
-    inputs: Vec<String>,
-    outputs: Vec<String>,
-    dead_topic: String,
-    /// The largest record that each output topic takes.
-    record_bytes_max: BTreeMap<String, usize>,
+    topics: Topics,
     /// None without partitions.
     producer: Option<TransactionalProducer>,
     /// None while joining.
     subscription: Option<Subscription>,
-    /// The partitions that it has, with the position as committed.
-    committed: BTreeMap<TopicPartition, i64>,
-    queue: VecDeque<Record>,
+    /// By partition.
+    tasks: Vec<Task>,
+    /// The task that is asked first for work.
+    turn: usize,
+    attempts: Attempts,
+    breaker: Breaker,
+    /// The record that was the last probe of the open breaker.
+    probed: (usize, i64),
     pending: Pending,
-    processed: Processed,
     replay: Replay,
-    /// Of the record at the head of the queue, known by its place, when it has been tried.
-    tries: Option<(TopicPartition, i64, Tries)>,
-    polled_at: Instant,
+    /// Not fetched from for now.
+    paused: Vec<TopicPartition>,
     counts: Counts,
     stop: watch::Receiver<bool>,
+}
+
+/// What ended a wait.
+enum Happened {
+    Nothing,
+    Ended((u64, Outcome<Vec<Emission>>)),
+    Polled(Polled),
+}
+
+/// What it reads and writes.
+struct Topics {
+    inputs: Vec<String>,
+    /// Of events.
+    outputs: Vec<String>,
+    dead: String,
+    changelog: String,
+    changelog_partitions: i32,
+    /// The largest record that each of those it writes takes.
+    record_bytes_max: BTreeMap<String, usize>,
+}
+
+impl Topics {
+    /// The largest record that a topic takes.
+    fn most_in(&self, topic: &str) -> usize {
+        self.record_bytes_max.get(topic).copied().unwrap_or(usize::MAX)
+    }
 }
 
 impl Worker {
@@ -115,22 +125,28 @@ impl Worker {
         counts: Counts,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Error> {
-        let mut worker = Self {
+        let topics = Topics {
             inputs: service.inputs(),
             outputs: service.outputs(),
-            dead_topic: service.dead_topic(),
+            dead: service.dead_topic(),
+            changelog: service.changelog(),
+            changelog_partitions: 0,
             record_bytes_max: BTreeMap::new(),
-            producer: None,
+        };
+        let mut worker = Self {
+            topics,
+            breaker: Breaker::new(service.breaker),
             service,
             engine,
+            producer: None,
             subscription: None,
-            committed: BTreeMap::new(),
-            queue: VecDeque::new(),
+            tasks: Vec::new(),
+            turn: 0,
+            attempts: Attempts::default(),
+            probed: (0, -1),
             pending: Pending::default(),
-            processed: Processed::new(limits::PROCESSED_IDS_MAX),
             replay: Replay::default(),
-            tries: None,
-            polled_at: Instant::now(),
+            paused: Vec::new(),
             counts,
             stop,
         };
@@ -149,7 +165,7 @@ impl Worker {
         let client_id = self.service.name.clone();
         let fences = Some(self.transactional_prefix());
         let options = SubscribeOptions { client_id, fences, ..SubscribeOptions::default() };
-        self.engine.subscribe(&self.service.name, &self.inputs, options).await
+        self.engine.subscribe(&self.service.name, &self.topics.inputs, options).await
     }
 
     /// Of the transactional ids of all instances.
@@ -198,31 +214,19 @@ impl Worker {
             self.subscription = Some(self.join().await?);
         }
         while !self.stopping() {
-            let Some(record) = self.queue.pop_front() else {
-                self.pass_markers();
-                self.flush().await?;
-                self.poll().await?;
+            self.begin_attempts()?;
+            if self.is_something_to_commit() {
+                self.commit().await?;
                 *failures = 0;
-                continue;
-            };
-            match self.handle(&record).await? {
-                Handled::Done => self.finish(&record),
-                Handled::CheckIn => self.queue.push_front(record),
-                Handled::Again(pause) => {
-                    self.queue.push_front(record);
-                    self.flush().await?;
-                    self.wait(pause).await?;
-                }
-            }
-            if self.is_check_in_due() {
-                self.flush().await?;
-                self.look_for_a_rebalance().await?;
-                self.take_up()?;
-            } else if self.pending.bytes >= limits::PENDING_BYTES_MAX {
-                self.flush().await?;
+            } else {
+                self.wait().await?;
             }
         }
-        self.flush().await?;
+        // What is in hand is finished.
+        while let Some(ended) = self.attempts.next().await {
+            self.attempt_ended(ended)?;
+        }
+        self.commit().await?;
         match self.subscription.take() {
             Some(subscription) => Ok(subscription.close().await?),
             None => Ok(()),
@@ -233,21 +237,169 @@ impl Worker {
         *self.stop.borrow()
     }
 
-    fn is_check_in_due(&self) -> bool {
-        self.polled_at.elapsed() >= self.service.check_in
+    /// Begins what may be begun now.
+    fn begin_attempts(&mut self) -> Result<(), Broken> {
+        let pause_max_ms = millis(self.service.backoff.max);
+        while self.attempts.len() < self.service.events_at_once() && !self.pending.is_full() {
+            let now_ms = now_ms();
+            if !self.breaker.lets_through(now_ms) {
+                break;
+            }
+            let Some((index, work)) = (if self.breaker.is_open() {
+                self.next_probe(now_ms, pause_max_ms)
+            } else {
+                self.next_work(now_ms, pause_max_ms)
+            }) else {
+                break;
+            };
+            self.breaker.begin();
+            self.begin_attempt(index, work)?;
+        }
+        Ok(())
+    }
+
+    fn next_work(&mut self, now_ms: i64, pause_max_ms: i64) -> Option<(usize, crate::task::Work)> {
+        let count = self.tasks.len();
+        for index in (self.turn..count).chain(0..self.turn.min(count)) {
+            if let Some(work) = self.tasks[index].next(now_ms, pause_max_ms) {
+                self.turn = index;
+                return Some((index, work));
+            }
+        }
+        // Another partition is first the next time.
+        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
+        None
+    }
+
+    /// Another record each time: the one before may be bad itself.
+    fn next_probe(&mut self, now_ms: i64, pause_max_ms: i64) -> Option<(usize, crate::task::Work)> {
+        let count = self.tasks.len();
+        let (last, offset) = self.probed;
+        let found = (last..count).chain(0..last.min(count)).find_map(|index| {
+            let after = if index == last { offset } else { -1 };
+            Some((index, self.tasks[index].next_after(after, now_ms, pause_max_ms)?))
+        });
+        let found = found.or_else(|| self.next_work(now_ms, pause_max_ms));
+        if let Some((index, work)) = &found {
+            self.probed = (*index, work.record.offset);
+        }
+        found
+    }
+
+    /// Waits until something happens.
+    async fn wait(&mut self) -> Result<(), Broken> {
+        self.pause_what_is_full()?;
+        let wake = self.next_time();
+        let mut stop = self.stop.clone();
+        let not_a_member = || tidings_engine::Error::Unavailable("not a member of the group".into());
+        let Self { attempts, subscription, .. } = self;
+        let member = subscription.as_mut().ok_or_else(not_a_member)?;
+        let happened = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Happened::Nothing,
+            Some(ended) = attempts.next() => Happened::Ended(ended),
+            () = tokio::time::sleep(wake) => Happened::Nothing,
+            polled = member.poll(limits::BATCH_RECORDS_MAX, limits::POLL_WAIT) => {
+                Happened::Polled(polled?)
+            }
+        };
+        match happened {
+            Happened::Nothing => Ok(()),
+            Happened::Polled(polled) => self.take(polled).await,
+            Happened::Ended(ended) => {
+                self.attempt_ended(ended)?;
+                while let Some(ended) = self.attempts.try_next() {
+                    self.attempt_ended(ended)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Until something on a shelf is due, or a probe.
+    fn next_time(&self) -> Duration {
+        let (now_ms, pause_max_ms) = (now_ms(), millis(self.service.backoff.max));
+        let due_ms = match self.breaker.probe_at_ms() {
+            Some(probe_at_ms) => Some(probe_at_ms),
+            None if self.breaker.is_open() => None,
+            None => self.tasks.iter().filter_map(|task| task.due_ms(now_ms, pause_max_ms)).min(),
+        };
+        let wait_ms = due_ms.map(|due_ms| due_ms.saturating_sub(now_ms).max(1));
+        // While attempts are at their most, what is due waits for one of them to end.
+        let is_busy = self.attempts.len() >= self.service.events_at_once();
+        match wait_ms.and_then(|wait_ms| u64::try_from(wait_ms).ok()) {
+            Some(wait_ms) if !is_busy => Duration::from_millis(wait_ms),
+            _ => limits::POLL_WAIT,
+        }
+    }
+
+    /// Fetches nothing for those that have enough, which is little during an outage: what to probe with.
+    fn pause_what_is_full(&mut self) -> Result<(), Broken> {
+        let is_open = self.breaker.is_open();
+        let full = self.tasks.iter().filter(|task| task.is_full() || (is_open && task.is_waiting()));
+        let full: Vec<TopicPartition> = full.map(|task| task.at().clone()).collect();
+        if full != self.paused {
+            let former = std::mem::replace(&mut self.paused, full.clone());
+            let member = self.member()?;
+            member.resume(&former);
+            member.pause(&full);
+        }
+        Ok(())
+    }
+
+    fn member(&mut self) -> Result<&mut Subscription, tidings_engine::Error> {
+        self.subscription
+            .as_mut()
+            .ok_or_else(|| tidings_engine::Error::Unavailable("not a member of the group".into()))
+    }
+
+    async fn take(&mut self, polled: Polled) -> Result<(), Broken> {
+        match polled {
+            Polled::Records(records) => {
+                for record in records {
+                    if let Some(index) = self.task_of(&record.topic, record.partition) {
+                        self.tasks[index].deliver(record);
+                    }
+                }
+                Ok(())
+            }
+            Polled::Revoked(partitions) => {
+                self.commit().await?;
+                self.let_go(&partitions);
+                Ok(())
+            }
+            Polled::Assigned(partitions) => self.take_over(partitions).await,
+        }
+    }
+
+    fn task_of(&self, topic: &str, partition: i32) -> Option<usize> {
+        let place = |task: &Task| {
+            let at = task.at();
+            at.topic.as_str().cmp(topic).then(at.partition.cmp(&partition))
+        };
+        self.tasks.binary_search_by(place).ok()
+    }
+
+    /// These partitions are somebody else's now, and so may be the transactional id.
+    fn let_go(&mut self, partitions: &[TopicPartition]) {
+        self.producer = None;
+        self.attempts.drop_of(partitions);
+        self.breaker.give_up();
+        self.tasks.retain(|task| !partitions.contains(task.at()));
+        self.paused.clear();
     }
 
     /// Forgets what is in hand; it will be delivered again.
     fn drop_the_batch(&mut self, in_doubt: bool) {
         self.producer = None;
         self.subscription = None;
-        self.committed.clear();
-        self.queue.clear();
-        self.tries = None;
-        let unsent = !std::mem::take(&mut self.pending).records.is_empty();
+        self.attempts = Attempts::default();
+        self.breaker.give_up();
+        self.tasks.clear();
+        self.paused.clear();
+        let unsent = !std::mem::take(&mut self.pending).is_empty();
         if in_doubt || unsent {
             self.service.wiring.states.begin_again();
-            self.processed = Processed::new(limits::PROCESSED_IDS_MAX);
             self.replay = Replay::default();
         }
     }
@@ -259,243 +411,8 @@ impl Worker {
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
     }
-
-    fn member(&mut self) -> Result<&mut Subscription, tidings_engine::Error> {
-        self.subscription
-            .as_mut()
-            .ok_or_else(|| tidings_engine::Error::Unavailable("not a member of the group".into()))
-    }
-
-    async fn poll(&mut self) -> Result<(), Broken> {
-        let mut stop = self.stop.clone();
-        let polled = tokio::select! {
-            polled = self.member()?.poll(limits::BATCH_RECORDS_MAX, limits::POLL_WAIT) => polled?,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        };
-        self.polled_at = Instant::now();
-        self.take(polled).await
-    }
-
-    async fn take(&mut self, polled: Polled) -> Result<(), Broken> {
-        match polled {
-            Polled::Records(records) => self.queue.extend(records),
-            Polled::Revoked(partitions) => self.let_go(&partitions),
-            Polled::Assigned(partitions) => {
-                self.committed.extend(partitions.into_iter().map(|(id, offset, _)| (id, offset)));
-                self.own().await?;
-                self.catch_up(Until::Settled).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the transactional id of what it was given.
-    async fn own(&mut self) -> Result<(), Broken> {
-        let prefix = self.transactional_prefix();
-        let id = self.committed.keys().next().map(|at| at.transactional_id(&prefix));
-        let options = TransactionOptions { timeout: limits::TRANSACTION_TIMEOUT };
-        self.producer = match id {
-            Some(id) => Some(self.engine.transactional_producer(&id, options).await?),
-            None => None,
-        };
-        Ok(())
-    }
-
-    /// Queued records of these partitions are somebody else's now, and so is the transactional id.
-    fn let_go(&mut self, partitions: &[TopicPartition]) {
-        self.producer = None;
-        self.committed.retain(|id, _| !partitions.contains(id));
-        self.queue.retain(|record| !partitions.contains(&place(record).0));
-        self.tries.take_if(|(partition, ..)| partitions.contains(partition));
-    }
-
-    /// Waits between two attempts, nothing handled meanwhile, the membership kept.
-    async fn wait(&mut self, pause: Duration) -> Result<(), Broken> {
-        let until = Instant::now() + pause;
-        loop {
-            let begun = Instant::now();
-            let slice = until.saturating_duration_since(begun).min(limits::WAITING_POLL);
-            if slice.is_zero() || self.stopping() {
-                break;
-            }
-            self.look_for_a_rebalance().await?;
-            self.rest(slice.saturating_sub(begun.elapsed())).await;
-        }
-        self.take_up()
-    }
-
-    fn assigned(&self) -> Vec<TopicPartition> {
-        self.committed.keys().cloned().collect()
-    }
-
-    /// Polls for changes of the assignment only; no partition is fetched from until [`Self::take_up`].
-    async fn look_for_a_rebalance(&mut self) -> Result<(), Broken> {
-        let assigned = self.assigned();
-        let member = self.member()?;
-        member.pause(&assigned);
-        let polled = member.poll(limits::BATCH_RECORDS_MAX, Duration::ZERO).await?;
-        self.polled_at = Instant::now();
-        self.take(polled).await
-    }
-
-    fn take_up(&mut self) -> Result<(), Broken> {
-        let assigned = self.assigned();
-        self.member()?.resume(&assigned);
-        Ok(())
-    }
-
-    /// Makes the topics that it writes to if they are missing, learns what they take, and reads what
-    /// is in them.
-    async fn take_stock(&mut self) -> Result<(), Broken> {
-        for topic in &self.outputs {
-            make_topic(&self.engine, topic).await?;
-            let bytes = record_bytes_max(&self.engine, topic).await?;
-            self.record_bytes_max.insert(topic.clone(), bytes);
-        }
-        let (most, least) = (self.most_in(&self.dead_topic), limits::DEAD_TOPIC_RECORD_BYTES_MIN);
-        if most < least {
-            let problem = format!(
-                "{} takes records of {most} bytes, a dead letter may need {least}: raise its \
-                 max.message.bytes",
-                self.dead_topic
-            );
-            let service = self.service.name.clone();
-            return Err(Broken::Fatal(Error::Wiring { service, problem }));
-        }
-        self.catch_up(Until::Readable).await
-    }
-
-    /// The largest record that an output topic takes.
-    fn most_in(&self, topic: &str) -> usize {
-        self.record_bytes_max.get(topic).copied().unwrap_or(usize::MAX)
-    }
-
-    /// Reads what this service has written and this instance has not seen.
-    async fn catch_up(&mut self, until: Until) -> Result<(), Broken> {
-        let mut reading = self.replay.reading(&self.engine, &self.outputs, until).await?;
-        while let Some(record) = reading.next().await? {
-            if *record.topic == *self.dead_topic {
-                let letter = DeadLetter::from_record(&record)
-                    .filter(|letter| letter.service.as_ref() == Some(&self.service.name));
-                if let Some(input) = letter.and_then(|letter| letter.input()) {
-                    self.processed.finish(input);
-                }
-            } else if let Ok(envelope) = Envelope::from_record(&record)
-                && envelope.source == self.service.name
-            {
-                if let Some(input) = cause_of(&record, &envelope) {
-                    self.processed.finish(input);
-                }
-                fold_read(&mut self.service, &record, &envelope).map_err(Broken::Fatal)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// All handlers are done with the record.
-    fn finish(&mut self, record: &Record) {
-        self.tries = None;
-        let (partition, offset) = place(record);
-        self.pending.positions.insert(partition, offset + 1);
-    }
-
-    /// With nothing left to handle, what is behind the last record is done as well: markers of
-    /// transactions, which would be lag for ever.
-    fn pass_markers(&mut self) {
-        let Some(member) = &self.subscription else { return };
-        for (partition, committed) in &self.committed {
-            let position = member.position(partition).unwrap_or_default();
-            let pending = self.pending.positions.get(partition).unwrap_or(committed);
-            if position > *pending {
-                self.pending.positions.insert(partition.clone(), position);
-            }
-        }
-    }
-
-    /// Commits what is pending: effects and positions in one transaction, positions alone without one.
-    async fn flush(&mut self) -> Result<(), Broken> {
-        let pending = std::mem::take(&mut self.pending);
-        let offsets: Vec<_> =
-            pending.positions.into_iter().map(|(id, next)| (id, next, None)).collect();
-        if !pending.records.is_empty() {
-            let committed = self.transact(pending.records, &offsets).await?;
-            self.replay.appended(&committed);
-            self.counts.now.emitted += pending.emitted;
-            self.counts.now.dead += pending.dead;
-        } else if !offsets.is_empty() {
-            self.member()?.commit(&offsets).await?;
-        }
-        self.counts.show();
-        self.committed.extend(offsets.into_iter().map(|(partition, next, _)| (partition, next)));
-        #[cfg(test)]
-        self.service.crash.here()?;
-        if self.replay.is_full() {
-            self.catch_up(Until::Readable).await?;
-        }
-        Ok(())
-    }
-
-    /// One transaction; where its records went.
-    async fn transact(
-        &mut self,
-        records: Vec<SentRecord>,
-        offsets: &[(TopicPartition, i64, Option<String>)],
-    ) -> Result<Vec<Position>, Broken> {
-        let in_doubt = |error| Broken::Engine { error, in_doubt: true };
-        let nobody = || tidings_engine::Error::Unavailable("not a member of the group".into());
-        let (Some(producer), Some(member)) = (&self.producer, &self.subscription) else {
-            return Err(in_doubt(nobody()));
-        };
-        #[cfg(test)]
-        self.service.crash.here()?;
-        let mut transaction = producer.begin().await.map_err(in_doubt)?;
-        let appended = transaction.append(records).await.map_err(in_doubt)?;
-        #[cfg(test)]
-        let mut transaction = self.service.crash.leaving(transaction)?;
-        transaction.commit_offsets(member, offsets).await.map_err(in_doubt)?;
-        #[cfg(test)]
-        let transaction = self.service.crash.leaving(transaction)?;
-        transaction.commit().await.map_err(in_doubt)?;
-        Ok(appended)
-    }
 }
 
-fn place(record: &Record) -> (TopicPartition, i64) {
-    let Record { topic, partition, offset, .. } = record;
-    (TopicPartition { topic: topic.to_string(), partition: *partition }, *offset)
-}
-
-/// Which input an output came from.
-fn cause_of(record: &Record, envelope: &Envelope) -> Option<Input> {
-    Some(Input::of(envelope.causation.as_ref()?.as_str(), record.header(HANDLER)?))
-}
-
-/// Folds one of the service's own events into its states.
-fn fold(
-    service: &mut Service,
-    (topic, event_type): (&str, &str),
-    version: u32,
-    payload: &[u8],
-) -> Result<(), DecodeError> {
-    let Service { folds, wiring, .. } = service;
-    for fold in folds.iter().filter(|f| f.topic == topic && f.event_type == event_type) {
-        fold.apply(&mut wiring.states, version, payload)?;
-    }
-    Ok(())
-}
-
-/// Folds an event as read from the log.
-fn fold_read(service: &mut Service, record: &Record, envelope: &Envelope) -> Result<(), Error> {
-    let name = (&*record.topic, envelope.r#type.as_str());
-    let folded = match envelope.payload(record) {
-        Ok(payload) => fold(service, name, envelope.version, payload),
-        Err(error) => Err(error),
-    };
-    folded.map_err(|error| Error::Fold {
-        service: service.name.clone(),
-        topic: record.topic.to_string(),
-        partition: record.partition,
-        offset: record.offset,
-        cause: error.to_string(),
-    })
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use crate::{
-    Backoff, Error, Event, Figures, Handler, Wiring,
-    figures::Counts,
+    Backoff, BreakerOptions, Error, Event, Figures, Handler, Outage, Wiring,
+    figures::{Counts, Shown},
     handler::{Registered, function_name},
     limits,
     publisher::make_topic,
@@ -34,8 +34,10 @@ pub struct Service {
     pub(crate) handlers: Vec<Registered>,
     pub(crate) backoff: Backoff,
     pub(crate) timeout: Duration,
-    /// [`limits::CHECK_IN`], except in tests.
-    pub(crate) check_in: Duration,
+    /// None: one with states, else [`limits::CONCURRENCY`].
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) unordered: bool,
+    pub(crate) breaker: BreakerOptions,
     problems: Vec<String>,
     #[cfg(test)]
     pub(crate) crash: crate::run::Crash,
@@ -52,7 +54,9 @@ impl Service {
             handlers: Vec::new(),
             backoff: Backoff::default(),
             timeout: limits::HANDLER_TIMEOUT,
-            check_in: limits::CHECK_IN,
+            concurrency: None,
+            unordered: false,
+            breaker: BreakerOptions::default(),
             problems: Vec::new(),
             #[cfg(test)]
             crash: crate::run::Crash::never(),
@@ -129,9 +133,39 @@ impl Service {
         self
     }
 
+    /// How many events this instance handles at once, each of another key: 1 to
+    /// [`limits::CONCURRENCY_MAX`], [`limits::CONCURRENCY`] when not said. A service with states handles one
+    /// at a time, because what a handler decides by a state must hold until its events change it.
+    pub fn concurrency(mut self, events: usize) -> Self {
+        self.concurrency = Some(events);
+        self
+    }
+
+    /// Gives up the order of a key when one of its events fails: it alone is put aside, those after it
+    /// are handled.
+    pub fn unordered(mut self) -> Self {
+        self.unordered = true;
+        self
+    }
+
+    /// When many failures are taken for an outage; see [`BreakerOptions`].
+    pub fn breaker(mut self, options: BreakerOptions) -> Self {
+        self.breaker = options;
+        self
+    }
+
     /// The service's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn has_states(&self) -> bool {
+        !self.wiring.states.is_empty()
+    }
+
+    pub(crate) fn events_at_once(&self) -> usize {
+        let default = if self.has_states() { 1 } else { limits::CONCURRENCY };
+        self.concurrency.unwrap_or(default)
     }
 
     /// Checks the wiring, makes the topics that are missing, rebuilds the state from the log and
@@ -143,9 +177,9 @@ impl Service {
         }
         let name = self.name.clone();
         let (stop, stopped) = watch::channel(false);
-        let (counts, figures) = Counts::new();
+        let (counts, shown) = Counts::new();
         let worker = Worker::begin(self, engine.clone(), counts, stopped).await?;
-        Ok(Running { name, stop, figures, task: tokio::spawn(worker.run()) })
+        Ok(Running { name, stop, shown, task: tokio::spawn(worker.run()) })
     }
 
     /// Starts the service and stops it on ctrl-c.
@@ -168,17 +202,19 @@ impl Service {
         topics.into_iter().map(str::to_owned).collect()
     }
 
-    /// The topics it may write to, the dead-letter topic last.
+    /// The topics of the events that it may write.
     pub(crate) fn outputs(&self) -> Vec<String> {
         let outputs = self.handlers.iter().flat_map(|h| &h.outputs).copied();
         let topics: BTreeSet<&str> = outputs.chain(self.folds.iter().map(|f| f.topic)).collect();
-        let mut topics: Vec<String> = topics.into_iter().map(str::to_owned).collect();
-        topics.push(self.dead_topic());
-        topics
+        topics.into_iter().map(str::to_owned).collect()
     }
 
     pub(crate) fn dead_topic(&self) -> String {
         format!("{}.dead", self.name)
+    }
+
+    pub(crate) fn changelog(&self) -> String {
+        format!("{}.changelog", self.name)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -198,6 +234,13 @@ impl Service {
         if self.timeout.is_zero() || self.timeout > limits::HANDLER_TIMEOUT_MAX {
             let most = limits::HANDLER_TIMEOUT_MAX;
             problems.push(format!("a timeout of {:?} is not in 1 ns..={most:?}", self.timeout));
+        }
+        let (most, events) = (limits::CONCURRENCY_MAX, self.events_at_once());
+        if events == 0 || events > most {
+            problems.push(format!("a concurrency of {events} is not in 1..={most}"));
+        }
+        if events > 1 && self.has_states() {
+            problems.push(format!("{events} events at once would decide by the same state"));
         }
         let mut names = BTreeSet::new();
         for handler in &self.handlers {
@@ -226,7 +269,7 @@ impl Service {
 pub struct Running {
     name: String,
     stop: watch::Sender<bool>,
-    figures: watch::Receiver<Figures>,
+    shown: Shown,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -242,12 +285,17 @@ impl Running {
 
     /// What it has done so far, as of the last append.
     pub fn figures(&self) -> Figures {
-        *self.figures.borrow()
+        *self.shown.figures.borrow()
+    }
+
+    /// Why it handles nothing, if it takes its failures for those of a dependency.
+    pub fn outage(&self) -> Option<Outage> {
+        self.shown.outage.borrow().clone()
     }
 
     /// Waits until the figures are as wanted, and returns them; also when the service has ended.
     pub async fn until(&self, wanted: impl FnMut(&Figures) -> bool) -> Figures {
-        let mut figures = self.figures.clone();
+        let mut figures = self.shown.figures.clone();
         match figures.wait_for(wanted).await {
             Ok(figures) => *figures,
             Err(_ended) => self.figures(),
@@ -278,7 +326,7 @@ impl Drop for Running {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, figures, .. } = self;
-        f.debug_struct("Running").field("name", name).field("figures", &*figures.borrow()).finish()
+        let (name, figures) = (&self.name, self.figures());
+        f.debug_struct("Running").field("name", name).field("figures", &figures).finish()
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{DecodeError, Event};
+use crate::{DecodeError, Event, Service};
 
 type Shared = Arc<dyn Any + Send + Sync>;
 
@@ -54,6 +54,10 @@ impl States {
 
     pub(crate) fn get<S: Send + Sync + 'static>(&self) -> Option<Arc<S>> {
         self.0.get(&TypeId::of::<S>())?.now().downcast().ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn has(&self, state: TypeId) -> bool {
@@ -142,6 +146,20 @@ impl fmt::Debug for Fold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fold({} into {})", self.event_type, self.state_name)
     }
+}
+
+/// Folds one of the service's own events into its states.
+pub(crate) fn fold(
+    service: &mut Service,
+    (topic, event_type): (&str, &str),
+    version: u32,
+    payload: &[u8],
+) -> Result<(), DecodeError> {
+    let Service { folds, wiring, .. } = service;
+    for fold in folds.iter().filter(|f| f.topic == topic && f.event_type == event_type) {
+        fold.apply(&mut wiring.states, version, payload)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

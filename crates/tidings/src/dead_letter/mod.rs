@@ -9,7 +9,7 @@ mod families;
 use bytes::Bytes;
 use tidings_engine::{Header, Record, SentRecord};
 
-use crate::{Id, limits, outcome::Stop, processed::Input, publisher::record_bytes};
+use crate::{Id, limits, outcome::Stop, publisher::record_bytes};
 
 const OWN_PREFIX: &str = "tidings-dead-";
 const DEAD_ID: &str = "tidings-dead-id";
@@ -130,19 +130,6 @@ impl DeadLetter {
             headers: record.headers.iter().filter(is_original).cloned().collect(),
         })
     }
-
-    /// The input that this letter finishes.
-    ///
-    /// An undecodable record is known by its position, because the id it claims may belong to an
-    /// event that is whole.
-    pub(crate) fn input(&self) -> Option<Input> {
-        let handler = self.handler.as_deref().unwrap_or_default();
-        let id = match self.kind? {
-            DeadKind::Undecodable => position_id(&self.topic, self.partition, self.offset),
-            DeadKind::Rejected | DeadKind::Failed => self.causation.clone()?,
-        };
-        Some(Input::of(id.as_str(), handler))
-    }
 }
 
 /// The id of what has none: derived from where it is.
@@ -188,15 +175,21 @@ impl Death<'_> {
         letter
     }
 
-    fn headers(&self, with_original: bool) -> Vec<Header> {
-        let Record { topic, partition, offset, timestamp, headers, .. } = self.record;
+    /// The letter's own id.
+    pub(crate) fn id(&self) -> Id {
+        let Record { topic, partition, offset, .. } = self.record;
         let position = position_id(topic, *partition, *offset);
-        let handler = self.handler.unwrap_or_default();
         let known_by = match self.kind {
             DeadKind::Undecodable => &position,
             DeadKind::Rejected | DeadKind::Failed => self.event_id.unwrap_or(&position),
         };
-        let id = Id::derived(&[known_by.as_str(), self.service, handler, "dead"]);
+        let handler = self.handler.unwrap_or_default();
+        Id::derived(&[known_by.as_str(), self.service, handler, "dead"])
+    }
+
+    fn headers(&self, with_original: bool) -> Vec<Header> {
+        let Record { topic, partition, offset, timestamp, headers, .. } = self.record;
+        let position = position_id(topic, *partition, *offset);
         let cause = cut(&self.stop.cause);
         let (exception, chain) = match &self.stop.error {
             Some((name, chain)) => (name.as_str(), cut(chain)),
@@ -217,7 +210,7 @@ impl Death<'_> {
         let mut all: Vec<Header> = original.cloned().collect();
         all.extend(said.headers());
         all.extend([
-            Header::text(DEAD_ID, id),
+            Header::text(DEAD_ID, self.id()),
             Header::text(KIND, self.kind.as_str()),
             Header::text(CAUSE, cause),
             Header::text(ATTEMPTS, self.attempts.to_string()),
@@ -316,7 +309,6 @@ mod tests {
         let letter = DeadLetter::from_record(&letter).expect("a letter");
         let position = position_id("shop.orders", 3, 42);
         assert_eq!((letter.causation.as_ref(), letter.handler.as_ref()), (Some(&position), None));
-        assert_eq!(letter.input(), Some(Input::of(position.as_str(), "")));
     }
 
     #[test]
@@ -339,7 +331,7 @@ mod tests {
         let letter = DeadLetter::from_record(&record).expect("a letter");
         assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), ("orders", 7, 9));
         assert_eq!((letter.cause.as_str(), letter.service.as_deref()), ("boom", Some("billing")));
-        assert_eq!((letter.kind, letter.attempts, letter.input()), (None, None, None));
+        assert_eq!((letter.kind, letter.attempts), (None, None));
         assert_eq!(DeadLetter::from_record(&original()), None);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use super::*;
@@ -64,7 +64,7 @@ async fn a_partition_is_given_away_in_the_middle_of_an_outage() {
     place(&engine, &names).await;
     let bank = Bank::default();
     let stuck = Service::new("payment").on_named("charge", bank_charge).with(Arc::clone(&bank));
-    let stuck = stuck.retry(QUICK).start(&engine).await.expect("started");
+    let stuck = stuck.breaker(QUICK_PROBES).start(&engine).await.expect("started");
     until(&stuck, |f| f.outages > 3).await;
     let working = service().start(&engine).await.expect("started");
     eventually(async || members(&engine).await == [1, 1]).await;
@@ -91,8 +91,7 @@ async fn a_partition_is_given_away_in_the_middle_of_a_batch() {
     let engine = engine(2).await;
     let names: Vec<String> = (0..400).map(|n| n.to_string()).collect();
     place(&engine, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let mut busy = Service::new("payment").on_named("charge", slow);
-    busy.check_in = Duration::ZERO;
+    let busy = Service::new("payment").on_named("charge", slow).concurrency(1);
     let busy = busy.start(&engine).await.expect("started");
     until(&busy, |f| f.emitted > 0).await;
     let idle = service().start(&engine).await.expect("started");
@@ -105,47 +104,33 @@ async fn a_partition_is_given_away_in_the_middle_of_a_batch() {
 }
 
 #[tokio::test]
-async fn a_service_checks_in_between_two_handlers_of_an_event() {
-    /// Says where the payments in the log end, each with the marker of its transaction.
-    async fn ship(event: Received<OrderPlaced>, engine: Dep<Engine>) -> Outcome<Shipped> {
-        let payments = engine.offset("payments", 0, Offset::Latest).await?;
-        done(Shipped { order: format!("{} of {payments}", event.order) })
-    }
-    let engine = engine(1).await;
-    place(&engine, &["a", "b"]).await;
-    let mut service = service().with(engine.clone()).on(ship);
-    service.check_in = Duration::ZERO;
-    let running = service.start(&engine).await.expect("started");
-    let figures = until(&running, |f| f.emitted == 4).await;
-    running.stop().await.expect("stopped");
-    assert_eq!((figures.processed, figures.duplicates, figures.dead), (4, 0, 0));
-    let shipped = records(&engine, "shipments").await;
-    let shipped = shipped.iter().map(|r| crate::decode::<Shipped>(r).expect("decodes"));
-    let shipped: Vec<String> = shipped.map(|shipped| shipped.order.clone()).collect();
-    assert_eq!(shipped, ["a of 2", "b of 4"]);
-}
-
-#[tokio::test]
 async fn an_instance_that_was_taken_for_dead_appends_nothing() {
     type Gate = Arc<tokio::sync::Semaphore>;
-    async fn gated(event: Received<OrderPlaced>, gate: Dep<Gate>) -> Outcome<PaymentCompleted> {
+    async fn gated(
+        event: Received<OrderPlaced>,
+        gate: Dep<Gate>,
+        waiting: Dep<Arc<AtomicUsize>>,
+    ) -> Outcome<PaymentCompleted> {
+        waiting.fetch_add(1, Ordering::SeqCst);
         gate.acquire().await?.forget();
         done(PaymentCompleted { order: event.order.clone(), pence: event.pence })
     }
     let engine = engine(2).await;
     let names = ["a", "b", "c", "d", "e", "f"];
     place(&engine, &names).await;
-    let gate = Gate::new(tokio::sync::Semaphore::new(3));
+    let gate = Gate::new(tokio::sync::Semaphore::new(0));
+    let waiting: Arc<AtomicUsize> = Arc::default();
     let service = Service::new("payment").on_named("charge", gated).with(Arc::clone(&gate));
+    let service = service.with(Arc::clone(&waiting));
     let running = service.start(&engine).await.expect("started");
-    eventually(async || gate.available_permits() == 0).await;
+    eventually(async || waiting.load(Ordering::SeqCst) == names.len()).await;
     // What whoever is given its partitions does first.
     let id = tidings_engine::TopicPartition { topic: "orders".into(), partition: 0 };
     let (id, options) = (id.transactional_id("payment."), Default::default());
     engine.transactional_producer(&id, options).await.expect("the id");
     gate.add_permits(100);
     until(&running, |f| f.rejoined == 1).await;
-    assert_eq!(ids(&engine, "payments").await.len(), 0, "three were handled, none is there");
+    assert_eq!(ids(&engine, "payments").await.len(), 0, "all were handled, none is there");
     eventually(async || all_committed(&engine, "payment").await).await;
     running.stop().await.expect("stopped");
     let ids = ids(&engine, "payments").await;

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use tidings_engine::{Engine, NewTopic, Offset, ReadLimit, Record};
 
-use crate::{Backoff, DeadLetter, Event, Figures, Id, Outgoing, Publisher, Running};
+use crate::{Backoff, BreakerOptions, DeadLetter, Event, Figures, Id, Outgoing, Publisher, Running};
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[event(topic = "orders", key = "order")]
@@ -39,6 +39,9 @@ const SOON: Duration = Duration::from_secs(30);
 /// Tries three times, quickly.
 const QUICK: Backoff =
     Backoff { first: Duration::from_millis(1), max: Duration::from_millis(4), attempts: 3 };
+
+/// Asks often whether an outage is over.
+const QUICK_PROBES: BreakerOptions = BreakerOptions { keys: 5, probe: QUICK };
 
 async fn engine(partitions: i32) -> Engine {
     let engine = Engine::in_memory().await.expect("an engine");

@@ -1,0 +1,437 @@
+//! One record: decode it, let its handlers have it one after the other, and turn what they decide into outputs,
+//! dead letters and what becomes of the record.
+//!
+//! A handler that decides at its first poll costs no task; others are spawned, so that they go on while the loop
+//! commits and polls.
+
+use std::{
+    any::Any,
+    collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tidings_engine::{Header, Record, SentRecord, TopicPartition};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Broken, Worker, millis};
+use crate::{
+    DecodeError, Envelope, Error, Id, Outcome, Scope, Service,
+    dead_letter::{DeadKind, Death},
+    envelope::Stamp,
+    event::Emission,
+    handler::{AnyAttempt, Delivery},
+    limits,
+    outcome::{Stop, StopKind},
+    publisher::{now_ms, record_bytes},
+    replay::{HANDLER, ordinal},
+    state::fold,
+    task::{Dead, Ended, Input, Key, Sign, Work},
+};
+
+/// Records that are being attempted.
+#[derive(Default)]
+pub(super) struct Attempts {
+    futures: JoinSet<(u64, Outcome<Vec<Emission>>)>,
+    /// By number.
+    records: HashMap<u64, Attempted>,
+    number: u64,
+}
+
+/// A record that its handlers have one after the other.
+struct Attempted {
+    at: TopicPartition,
+    work: Work,
+    /// None when the record is no event.
+    envelope: Option<Arc<Envelope>>,
+    /// Handlers that will have it.
+    left: VecDeque<usize>,
+    /// The one that has it.
+    now: usize,
+    failures: Vec<Failure>,
+    abort: Option<AbortHandle>,
+}
+
+/// A handler that came to no decision, or none that was reached.
+struct Failure {
+    handler: Option<String>,
+    kind: DeadKind,
+    stop: Stop,
+}
+
+impl Attempts {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Waits for an attempt to end; none when there is none.
+    pub(super) async fn next(&mut self) -> Option<(u64, Outcome<Vec<Emission>>)> {
+        loop {
+            // One that was dropped.
+            if let Ok(ended) = self.futures.join_next().await? {
+                return Some(ended);
+            }
+        }
+    }
+
+    pub(super) fn try_next(&mut self) -> Option<(u64, Outcome<Vec<Emission>>)> {
+        loop {
+            if let Ok(ended) = self.futures.try_join_next()? {
+                return Some(ended);
+            }
+        }
+    }
+
+    /// Drops what is attempted of these partitions.
+    pub(super) fn drop_of(&mut self, partitions: &[TopicPartition]) {
+        for record in self.records.values() {
+            if partitions.contains(&record.at)
+                && let Some(abort) = &record.abort
+            {
+                abort.abort();
+            }
+        }
+        self.records.retain(|_, record| !partitions.contains(&record.at));
+    }
+
+    fn spawn(&mut self, mut record: Attempted, attempt: AnyAttempt, timeout: Duration) {
+        self.number += 1;
+        let number = self.number;
+        let guarded = async move {
+            let ended = match tokio::time::timeout(timeout, Guarded(attempt)).await {
+                Ok(ended) => ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+                Err(_) => Err(Stop::failed(format!("the handler took longer than {timeout:?}"))),
+            };
+            (number, ended)
+        };
+        record.abort = Some(self.futures.spawn(guarded));
+        self.records.insert(number, record);
+    }
+}
+
+impl Worker {
+    /// Begins to let every handler of the record's event have it.
+    pub(super) fn begin_attempt(&mut self, task: usize, work: Work) -> Result<(), Broken> {
+        let at = self.tasks[task].at().clone();
+        let envelope = match Envelope::from_record(&work.record) {
+            Ok(envelope) => Arc::new(envelope),
+            Err(error) => {
+                let failure = undecodable(None, &error);
+                let (left, failures) = (VecDeque::new(), vec![failure]);
+                let record =
+                    Attempted { at, work, envelope: None, left, now: 0, failures, abort: None };
+                self.conclude(record);
+                return Ok(());
+            }
+        };
+        let mut left = VecDeque::new();
+        for (index, handler) in self.service.handlers.iter().enumerate() {
+            if *handler.topic != *work.record.topic
+                || handler.event_type != envelope.r#type
+                || work.finished.contains(&handler.name)
+            {
+                continue;
+            }
+            let input = Input::of(envelope.id.as_str(), &handler.name);
+            if self.tasks[task].recent().has(input) {
+                self.counts.now.duplicates += 1;
+            } else {
+                left.push_back(index);
+            }
+        }
+        let (envelope, failures) = (Some(envelope), Vec::new());
+        self.go_on(Attempted { at, work, envelope, left, now: 0, failures, abort: None })
+    }
+
+    /// The next handler has the record; after the last one it is over.
+    fn go_on(&mut self, mut record: Attempted) -> Result<(), Broken> {
+        while let Some(index) = record.left.pop_front() {
+            record.now = index;
+            let mut attempt = match self.attempt(&record) {
+                Ok(Ok(attempt)) => attempt,
+                Ok(Err(stop)) => {
+                    self.attempted(&mut record, Err(stop))?;
+                    continue;
+                }
+                Err(error) => {
+                    let name = &self.service.handlers[index].name;
+                    record.failures.push(undecodable(Some(name), &error));
+                    continue;
+                }
+            };
+            // Most handlers that call nobody are done at once.
+            let mut context = Context::from_waker(Waker::noop());
+            match poll_guarded(&mut attempt, &mut context) {
+                Poll::Ready(ended) => {
+                    let ended = ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+                    self.attempted(&mut record, ended)?;
+                }
+                Poll::Pending => {
+                    self.attempts.spawn(record, attempt, self.service.timeout);
+                    return Ok(());
+                }
+            }
+        }
+        self.conclude(record);
+        Ok(())
+    }
+
+    /// An attempt that was spawned is over.
+    pub(super) fn attempt_ended(
+        &mut self,
+        (number, ended): (u64, Outcome<Vec<Emission>>),
+    ) -> Result<(), Broken> {
+        let Some(mut record) = self.attempts.records.remove(&number) else { return Ok(()) };
+        self.attempted(&mut record, ended)?;
+        self.go_on(record)
+    }
+
+    /// Begins an attempt. Outer error: the record is not the event. Inner error: the handler
+    /// panicked before its first await.
+    fn attempt(&self, record: &Attempted) -> Result<Result<AnyAttempt, Stop>, DecodeError> {
+        let Attempted { work, envelope: Some(envelope), now, .. } = record else {
+            return Err(DecodeError::NoValue);
+        };
+        let payload = envelope.payload(&work.record)?;
+        let delivery = Delivery { envelope, payload, record: &work.record };
+        let handler = &self.service.handlers[*now];
+        let scope = Scope {
+            wiring: &self.service.wiring,
+            service: &self.service.name,
+            handler: &handler.name,
+            input_id: &envelope.id,
+        };
+        match std::panic::catch_unwind(AssertUnwindSafe(|| handler.call(&delivery, &scope))) {
+            Ok(attempt) => attempt.map(Ok),
+            Err(panic) => Ok(Err(panicked(panic.as_ref()))),
+        }
+    }
+
+    /// A handler has had the record: its outputs go into the state and among the pending ones.
+    fn attempted(
+        &mut self,
+        record: &mut Attempted,
+        ended: Outcome<Vec<Emission>>,
+    ) -> Result<(), Broken> {
+        let name = self.service.handlers[record.now].name.clone();
+        let Some(envelope) = &record.envelope else { return Ok(()) };
+        match ended.and_then(|emissions| self.outputs(&name, envelope, emissions)) {
+            Ok(outputs) => {
+                for (emission, output) in outputs {
+                    fold_emitted(&mut self.service, &emission).map_err(Broken::Fatal)?;
+                    self.pending.add(output);
+                    self.pending.emitted += 1;
+                }
+                self.counts.now.processed += 1;
+                self.finish(&record.at, Input::of(envelope.id.as_str(), &name));
+                record.work.finished.push(name);
+            }
+            Err(stop) => {
+                let figures = &mut self.counts.now;
+                figures.outages += u64::from(stop.kind == StopKind::Outage);
+                figures.rejected += u64::from(stop.kind == StopKind::Rejected);
+                figures.panics += u64::from(stop.panicked);
+                let kind = match stop.kind {
+                    StopKind::Rejected => DeadKind::Rejected,
+                    StopKind::Failed | StopKind::Outage => DeadKind::Failed,
+                };
+                if kind == DeadKind::Rejected {
+                    let id = envelope.id.clone();
+                    let attempts = record.work.attempts + 1;
+                    self.bury(&record.work.record, Some(&name), Some(&id), kind, &stop, attempts);
+                    self.counts.now.processed += 1;
+                    self.finish(&record.at, Input::of(id.as_str(), &name));
+                    record.work.finished.push(name);
+                } else {
+                    record.failures.push(Failure { handler: Some(name), kind, stop });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, at: &TopicPartition, input: Input) {
+        if let Some(task) = self.task_of(&at.topic, at.partition) {
+            self.tasks[task].recent().finish(input);
+        }
+    }
+
+    /// Every handler has had the record.
+    fn conclude(&mut self, record: Attempted) {
+        let Attempted { at, work, envelope, failures, .. } = record;
+        let ended = self.verdict(&work, envelope.as_deref(), failures);
+        if let Some(task) = self.task_of(&at.topic, at.partition) {
+            self.tasks[task].ended(work, ended);
+        }
+    }
+
+    /// What becomes of a record.
+    fn verdict(&mut self, work: &Work, envelope: Option<&Envelope>, failures: Vec<Failure>) -> Ended {
+        let (key, now) = (Key::of(&work.record), now_ms());
+        let worst = failures.iter().max_by_key(|failure| failure.stop.kind == StopKind::Outage);
+        let Some(worst) = worst else {
+            self.note(&key, Sign::Works, "", now);
+            return Ended::Done;
+        };
+        let cause = worst.stop.cause.clone();
+        let last = work.attempts + 1 >= self.service.backoff.attempts;
+        let sign = match worst.stop.kind {
+            _ if worst.stop.is_own => None,
+            StopKind::Outage => Some(Sign::Down),
+            _ => Some(Sign::Fails { last }),
+        };
+        match sign {
+            Some(sign) if self.note(&key, sign, &cause, now) => return Ended::Again,
+            Some(_) => {}
+            None => self.breaker.give_up(),
+        }
+        if !last && worst.kind != DeadKind::Undecodable {
+            self.counts.now.retried += 1;
+            let pause = self.service.backoff.jittered(work.attempts + 1, work.record.offset);
+            let service = &self.service.name;
+            tracing::debug!(%service, cause, ?pause, "tries again");
+            return Ended::Failed { due_ms: now.saturating_add(millis(pause)) };
+        }
+        let id = envelope.map(|envelope| &envelope.id);
+        let letters = failures.iter().map(|Failure { handler, kind, stop }| {
+            let attempts = if *kind == DeadKind::Undecodable { 0 } else { work.attempts + 1 };
+            self.counts.now.processed += u64::from(*kind != DeadKind::Undecodable);
+            self.bury(&work.record, handler.as_deref(), id, *kind, stop, attempts)
+        });
+        Ended::Dead(Dead { since_ms: now, letters: letters.collect(), cause })
+    }
+
+    /// Tells the breaker; true when the attempt counts for nothing.
+    fn note(&mut self, key: &Key, sign: Sign, cause: &str, now_ms: i64) -> bool {
+        let was_open = self.breaker.is_open();
+        let is_nothing = self.breaker.judge(key, sign, cause, now_ms);
+        if was_open != self.breaker.is_open() {
+            let service = &self.service.name;
+            match self.breaker.outage() {
+                Some(outage) => {
+                    tracing::warn!(%service, cause = outage.cause, "a dependency is down, waits");
+                }
+                None => tracing::info!(%service, "the outage is over, goes on"),
+            }
+        }
+        if is_nothing || was_open {
+            self.counts.set_outage(self.breaker.outage());
+            self.counts.show();
+        }
+        is_nothing
+    }
+
+    /// A handler's outputs as they are appended. Refuses what a topic or one append would not take.
+    fn outputs(
+        &self,
+        handler: &str,
+        cause: &Envelope,
+        emissions: Vec<Emission>,
+    ) -> Result<Vec<(Emission, SentRecord)>, Stop> {
+        let (now, of) = (now_ms(), u32::try_from(emissions.len()).unwrap_or(u32::MAX));
+        let service = &self.service.name;
+        let (mut outputs, mut bytes) = (Vec::with_capacity(emissions.len()), 0);
+        for (number, emission) in (0..of).zip(emissions) {
+            let id = Id::derived(&[cause.id.as_str(), service, handler, &number.to_string()]);
+            let mut record = emission.clone().into_record(&Stamp {
+                id: &id,
+                source: service,
+                time_ms: now,
+                correlation: cause.correlation.as_ref().unwrap_or(&cause.id),
+                causation: Some(&cause.id),
+                traceparent: cause.traceparent.as_deref(),
+            });
+            record.headers.push(Header::text(HANDLER, handler));
+            record.headers.push(ordinal(number, of));
+            let (size, most) = (record_bytes(&record), self.topics.most_in(emission.topic));
+            if size > most {
+                let Emission { topic, event_type, .. } = emission;
+                return Err(Stop::own(format!(
+                    "{event_type} of {size} bytes exceeds the {most} bytes that max.message.bytes \
+                     of {topic} leaves a record"
+                )));
+            }
+            bytes += size;
+            outputs.push((emission, record));
+        }
+        if bytes > limits::INPUT_OUTPUT_BYTES_MAX {
+            return Err(Stop::own(format!(
+                "{} outputs of {bytes} bytes exceed the limit of {} bytes per input",
+                outputs.len(),
+                limits::INPUT_OUTPUT_BYTES_MAX
+            )));
+        }
+        Ok(outputs)
+    }
+
+    /// Writes a dead letter, and tells its id.
+    fn bury(
+        &mut self,
+        record: &Record,
+        handler: Option<&str>,
+        event_id: Option<&Id>,
+        kind: DeadKind,
+        stop: &Stop,
+        attempts: u32,
+    ) -> Id {
+        let service = &self.service.name;
+        let death = Death { record, service, handler, event_id, kind, stop, attempts };
+        let bytes_max = limits::DEAD_LETTER_BYTES_MAX.min(self.topics.most_in(&self.topics.dead));
+        self.pending.add(death.letter(&self.topics.dead, bytes_max));
+        self.pending.dead += 1;
+        death.id()
+    }
+}
+
+fn undecodable(handler: Option<&str>, error: &DecodeError) -> Failure {
+    let (kind, stop) = (DeadKind::Undecodable, Stop::own(error.to_string()));
+    Failure { handler: handler.map(str::to_owned), kind, stop }
+}
+
+/// Folds an event that is about to be appended. One that does not read back must not get into the
+/// log, where it would keep the service from ever starting again.
+fn fold_emitted(service: &mut Service, emission: &Emission) -> Result<(), Error> {
+    let Emission { topic, event_type, version, payload, .. } = emission;
+    fold(service, (topic, event_type), *version, payload).map_err(|error| Error::Encode {
+        event_type,
+        cause: format!("what was written does not read back: {error}"),
+    })
+}
+
+type Panic = Box<dyn Any + Send>;
+
+/// A future whose panics are values.
+struct Guarded(AnyAttempt);
+
+impl Future for Guarded {
+    type Output = Result<Outcome<Vec<Emission>>, Panic>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        poll_guarded(&mut self.0, context)
+    }
+}
+
+fn poll_guarded(
+    attempt: &mut AnyAttempt,
+    context: &mut Context<'_>,
+) -> Poll<Result<Outcome<Vec<Emission>>, Panic>> {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context))) {
+        Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(panic)),
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Stop {
+    Stop::of_panic(format!("the handler panicked: {}", panic_text(panic)))
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

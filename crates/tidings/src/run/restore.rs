@@ -1,0 +1,157 @@
+//! What a new owner of a partition reads before it handles anything: the changelog of its tasks, and for a
+//! service with states the events that the service itself has written.
+
+use tidings_engine::{NewTopic, Record, TopicPartition, TransactionOptions};
+
+use super::{Broken, Worker};
+use crate::{
+    DecodeError, Envelope, Error, Service,
+    limits,
+    publisher::{make_topic, record_bytes_max},
+    replay::{Until, read_all},
+    state::fold,
+    task::{Entry, Task},
+};
+
+impl Worker {
+    /// Makes the topics that it writes to if they are missing, learns what they take, and reads what
+    /// its states are made of.
+    pub(super) async fn take_stock(&mut self) -> Result<(), Broken> {
+        self.make_changelog().await?;
+        let written = self.topics.outputs.iter().chain([&self.topics.dead]);
+        for topic in written.cloned().collect::<Vec<_>>() {
+            make_topic(&self.engine, &topic).await?;
+            let bytes = record_bytes_max(&self.engine, &topic).await?;
+            self.topics.record_bytes_max.insert(topic, bytes);
+        }
+        let dead = &self.topics.dead;
+        let (most, least) = (self.topics.most_in(dead), limits::DEAD_TOPIC_RECORD_BYTES_MIN);
+        if most < least {
+            let problem = format!(
+                "{dead} takes records of {most} bytes, a dead letter may need {least}: raise its \
+                 max.message.bytes"
+            );
+            let service = self.service.name.clone();
+            return Err(Broken::Fatal(Error::Wiring { service, problem }));
+        }
+        self.catch_up(Until::Readable).await
+    }
+
+    /// The changelog has a partition for each number of a partition of the input, and takes what they take.
+    async fn make_changelog(&mut self) -> Result<(), Broken> {
+        let (mut partitions, mut bytes) = (1, 0);
+        for topic in &self.topics.inputs {
+            let count = self.engine.topic(topic).await?.partitions.len();
+            partitions = partitions.max(i32::try_from(count).unwrap_or(i32::MAX));
+            bytes = bytes.max(record_bytes_max(&self.engine, topic).await?);
+        }
+        let name = self.topics.changelog.clone();
+        let bytes = bytes.saturating_add(limits::CHANGELOG_ROOM_BYTES).min(i32::MAX as usize);
+        let config = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let configs = vec![
+            config("cleanup.policy", "compact"),
+            config("max.message.bytes", &bytes.to_string()),
+        ];
+        let there = match self.engine.topic(&name).await {
+            Ok(topic) => topic,
+            Err(tidings_engine::Error::UnknownTopic(_)) => {
+                let topic = NewTopic { name: name.clone(), partitions: Some(partitions), configs };
+                match self.engine.create_topic(topic).await {
+                    Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                self.engine.topic(&name).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if there.partitions.len() < usize::try_from(partitions).unwrap_or_default() {
+            self.engine.grow_topic(&name, partitions).await?;
+        }
+        self.topics.changelog_partitions = partitions;
+        self.engine.can_append(&name).await?;
+        Ok(())
+    }
+
+    /// Makes these partitions its own.
+    pub(super) async fn take_over(
+        &mut self,
+        partitions: Vec<(TopicPartition, i64, Option<String>)>,
+    ) -> Result<(), Broken> {
+        let most = partitions.iter().map(|(at, ..)| at.partition).max();
+        if most.is_some_and(|most| most >= self.topics.changelog_partitions) {
+            self.make_changelog().await?;
+        }
+        let mut new = Vec::with_capacity(partitions.len());
+        for (at, offset, metadata) in partitions {
+            let task = Task::new(at, &self.topics.changelog, (offset, metadata));
+            new.push(task.unordered(self.service.unordered));
+        }
+        self.restore(&mut new).await?;
+        self.tasks.extend(new);
+        self.tasks.sort_by(|one, other| one.at().cmp(other.at()));
+        self.turn = 0;
+        self.own().await?;
+        self.catch_up(Until::Settled).await
+    }
+
+    /// Takes the transactional id of what it was given.
+    async fn own(&mut self) -> Result<(), Broken> {
+        let prefix = self.transactional_prefix();
+        let id = self.tasks.iter().map(|task| task.at().transactional_id(&prefix)).next();
+        let options = TransactionOptions { timeout: limits::TRANSACTION_TIMEOUT };
+        self.producer = match id {
+            Some(id) => Some(self.engine.transactional_producer(&id, options).await?),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Reads the tasks' entries of the changelog.
+    async fn restore(&self, tasks: &mut [Task]) -> Result<(), Broken> {
+        let mut numbers: Vec<i32> = tasks.iter().map(|task| task.at().partition).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let topic = &self.topics.changelog;
+        let place = |partition| TopicPartition { topic: topic.clone(), partition };
+        let partitions: Vec<TopicPartition> = numbers.into_iter().map(place).collect();
+        let restore = |record: Record| {
+            let Some((at, entry)) = Entry::from_record(&record) else { return };
+            if let Some(task) = tasks.iter_mut().find(|task| *task.at() == at) {
+                task.restore(entry);
+            }
+        };
+        Ok(read_all(&self.engine, &partitions, restore).await?)
+    }
+
+    /// Reads what this service has written and this instance has not seen, for its states.
+    pub(super) async fn catch_up(&mut self, until: Until) -> Result<(), Broken> {
+        if !self.service.has_states() {
+            return Ok(());
+        }
+        let mut reading = self.replay.reading(&self.engine, &self.topics.outputs, until).await?;
+        while let Some(record) = reading.next().await? {
+            if let Ok(envelope) = Envelope::from_record(&record)
+                && envelope.source == self.service.name
+            {
+                fold_read(&mut self.service, &record, &envelope).map_err(Broken::Fatal)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folds an event as read from the log.
+fn fold_read(service: &mut Service, record: &Record, envelope: &Envelope) -> Result<(), Error> {
+    let name = (&*record.topic, envelope.r#type.as_str());
+    let folded: Result<(), DecodeError> = match envelope.payload(record) {
+        Ok(payload) => fold(service, name, envelope.version, payload),
+        Err(error) => Err(error),
+    };
+    folded.map_err(|error| Error::Fold {
+        service: service.name.clone(),
+        topic: record.topic.to_string(),
+        partition: record.partition,
+        offset: record.offset,
+        cause: error.to_string(),
+    })
+}

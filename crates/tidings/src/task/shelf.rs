@@ -1,0 +1,238 @@
+//! Keys that are put aside: the record that failed, and everything of its key that came after it, in order.
+//!
+//! Invariants: of a key on the shelf nothing is handled but its first record, one attempt at a time; the first
+//! record waits for its time, or is dead and waits for a person; what is on the shelf is in the changelog.
+//! When to try again is derived from what is on the shelf; there is no timer beside it.
+//!
+//! Limit: [`limits::PARKED_BYTES_MAX`] per partition. A partition whose shelf is full is not read on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tidings_engine::Record;
+
+use super::Key;
+use crate::{Id, limits, publisher::record_bytes_of};
+
+/// A record that was put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parked {
+    pub(crate) record: Record,
+    /// Failed attempts; those of an outage do not count.
+    pub(crate) attempts: u32,
+    pub(crate) state: State,
+    /// The handlers that are done with it.
+    pub(crate) finished: Vec<String>,
+    /// How often a person has sent it back.
+    pub(crate) redrives: u32,
+}
+
+/// What the first record of a key waits for. That of others means nothing yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// To be tried when it is time, in milliseconds since the epoch.
+    Waiting { due_ms: i64 },
+    /// It had its last attempt.
+    Dead(Dead),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dead {
+    pub(crate) since_ms: i64,
+    /// Its letters in the dead-letter topic, one for each handler that gave up.
+    pub(crate) letters: Vec<Id>,
+    pub(crate) cause: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    records: BTreeMap<i64, Parked>,
+    keys: HashMap<Key, BTreeSet<i64>>,
+    /// First records that wait and are not being tried, by their time.
+    due: BTreeSet<(i64, i64)>,
+    /// Records that are being tried.
+    busy: BTreeSet<i64>,
+    bytes: usize,
+    dead: usize,
+}
+
+impl Shelf {
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(key)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= limits::PARKED_BYTES_MAX
+    }
+
+    /// Records on it.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Keys whose first record is dead.
+    pub(crate) fn dead_keys(&self) -> usize {
+        self.dead
+    }
+
+    pub(crate) fn get(&self, offset: i64) -> Option<&Parked> {
+        self.records.get(&offset)
+    }
+
+    /// The first record of each key that is dead.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = (i64, &Dead)> {
+        let first = self.keys.values().filter_map(|offsets| offsets.first());
+        first.filter_map(|offset| match &self.records.get(offset)?.state {
+            State::Dead(dead) => Some((*offset, dead)),
+            State::Waiting { .. } => None,
+        })
+    }
+
+    /// Puts a record there, or in the place of what was there.
+    pub(crate) fn put(&mut self, offset: i64, parked: Parked) {
+        let key = Key::of(&parked.record);
+        self.unlist(&key);
+        self.bytes += bytes_of(&parked);
+        self.keys.entry(key.clone()).or_default().insert(offset);
+        if let Some(former) = self.records.insert(offset, parked) {
+            self.bytes -= bytes_of(&former);
+        }
+        self.list(&key);
+    }
+
+    /// Takes a record off the shelf.
+    pub(crate) fn take(&mut self, offset: i64) -> Option<Parked> {
+        let key = Key::of(&self.records.get(&offset)?.record);
+        self.unlist(&key);
+        self.busy.remove(&offset);
+        let taken = self.records.remove(&offset);
+        self.bytes -= taken.as_ref().map_or(0, bytes_of);
+        if let Some(offsets) = self.keys.get_mut(&key) {
+            offsets.remove(&offset);
+            if offsets.is_empty() {
+                self.keys.remove(&key);
+            }
+        }
+        self.list(&key);
+        taken
+    }
+
+    /// When the next record is due, and which.
+    pub(crate) fn next_due(&self) -> Option<(i64, i64)> {
+        self.due.first().copied()
+    }
+
+    /// A record is tried from now on, or no more.
+    pub(crate) fn set_busy(&mut self, offset: i64, busy: bool) {
+        let Some(parked) = self.records.get(&offset) else { return };
+        let key = Key::of(&parked.record);
+        self.unlist(&key);
+        if busy {
+            self.busy.insert(offset);
+        } else {
+            self.busy.remove(&offset);
+        }
+        self.list(&key);
+    }
+
+    fn first(&self, key: &Key) -> Option<(i64, &State)> {
+        let offset = *self.keys.get(key)?.first()?;
+        Some((offset, &self.records.get(&offset)?.state))
+    }
+
+    /// Before a key's records change.
+    fn unlist(&mut self, key: &Key) {
+        match self.first(key) {
+            Some((_, State::Dead(_))) => self.dead -= 1,
+            Some((offset, &State::Waiting { due_ms })) => _ = self.due.remove(&(due_ms, offset)),
+            None => {}
+        }
+    }
+
+    /// After they have changed.
+    fn list(&mut self, key: &Key) {
+        match self.first(key) {
+            Some((_, State::Dead(_))) => self.dead += 1,
+            Some((offset, &State::Waiting { due_ms })) if !self.busy.contains(&offset) => {
+                self.due.insert((due_ms, offset));
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn bytes_of(parked: &Parked) -> usize {
+    record_bytes_of(&parked.record) + limits::PARKED_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(key: &'static str, offset: i64, state: State) -> Parked {
+        let record = Record {
+            topic: "orders".into(),
+            partition: 3,
+            offset,
+            timestamp: 5,
+            key: Some(key.into()),
+            value: Some("{}".into()),
+            headers: Vec::new(),
+        };
+        Parked { record, attempts: 1, state, finished: Vec::new(), redrives: 0 }
+    }
+
+    fn waiting(due_ms: i64) -> State {
+        State::Waiting { due_ms }
+    }
+
+    fn dead() -> State {
+        State::Dead(Dead { since_ms: 9, letters: vec!["l-1".into()], cause: "no".into() })
+    }
+
+    #[test]
+    fn only_the_first_of_a_key_is_due_and_not_while_it_is_tried() {
+        let mut shelf = Shelf::default();
+        for (key, offset, state) in
+            [("a", 10, waiting(50)), ("a", 12, waiting(0)), ("b", 11, waiting(40))]
+        {
+            shelf.put(offset, parked(key, offset, state));
+        }
+        assert_eq!((shelf.len(), shelf.next_due()), (3, Some((40, 11))));
+        shelf.set_busy(11, true);
+        assert_eq!(shelf.next_due(), Some((50, 10)));
+        shelf.put(11, parked("b", 11, waiting(90)));
+        assert_eq!(shelf.next_due(), Some((50, 10)), "it is still being tried");
+        shelf.set_busy(11, false);
+        shelf.take(10).expect("it is there");
+        assert_eq!(shelf.next_due(), Some((0, 12)), "the next of its key is due");
+        shelf.take(12).expect("it is there");
+        assert!(!shelf.has(&Key::Of("a".into())) && shelf.has(&Key::Of("b".into())));
+        assert_eq!(shelf.take(12), None);
+        shelf.take(11).expect("it is there");
+        assert_eq!((shelf.bytes, shelf.len(), shelf.next_due()), (0, 0, None));
+    }
+
+    #[test]
+    fn a_dead_key_waits_for_a_person() {
+        let mut shelf = Shelf::default();
+        shelf.put(10, parked("a", 10, dead()));
+        shelf.put(11, parked("a", 11, waiting(0)));
+        assert_eq!((shelf.next_due(), shelf.dead_keys()), (None, 1));
+        assert_eq!(shelf.dead().map(|(offset, _)| offset).collect::<Vec<_>>(), [10]);
+        shelf.put(10, parked("a", 10, waiting(7)));
+        assert_eq!((shelf.next_due(), shelf.dead_keys()), (Some((7, 10)), 0));
+    }
+
+    #[test]
+    fn a_full_shelf_says_so() {
+        let mut shelf = Shelf::default();
+        let mut offset = 0;
+        while !shelf.is_full() {
+            let mut large = parked("a", offset, waiting(0));
+            large.record.value = Some(vec![0; 1 << 20].into());
+            shelf.put(offset, large);
+            offset += 1;
+        }
+        assert_eq!(offset, 64);
+    }
+}

@@ -1,0 +1,268 @@
+//! A task taken through seeded histories of records, attempts that end in any order and way, commits, crashes
+//! and people who redrive: order per key and every effect once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// SplitMix64: one seed, one history.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+const PAUSE_MAX_MS: i64 = 1_000;
+
+fn at() -> TopicPartition {
+    TopicPartition { topic: "orders".into(), partition: 0 }
+}
+
+fn record(offset: i64, key: Option<&str>) -> Record {
+    Record {
+        topic: "orders".into(),
+        partition: 0,
+        offset,
+        timestamp: 0,
+        key: key.map(|key| key.to_owned().into()),
+        value: Some(offset.to_string().into()),
+        headers: Vec::new(),
+    }
+}
+
+fn task(committed: (i64, Option<String>)) -> Task {
+    Task::new(at(), "service.changelog", committed)
+}
+
+fn dead() -> Ended {
+    Ended::Dead(Dead { since_ms: 0, letters: Vec::new(), cause: "no".into() })
+}
+
+fn offsets(task: &mut Task, now_ms: i64) -> Vec<i64> {
+    let mut begun = Vec::new();
+    while let Some(work) = task.next(now_ms, PAUSE_MAX_MS) {
+        begun.push(work.record.offset);
+        task.ended(work, Ended::Done);
+    }
+    begun
+}
+
+#[test]
+fn a_key_that_fails_is_put_aside_and_the_others_flow() {
+    let mut task = task((0, None));
+    for (offset, key) in [(0, "a"), (1, "b"), (2, "a"), (3, "c")] {
+        task.deliver(record(offset, Some(key)));
+    }
+    let first = task.next(0, PAUSE_MAX_MS).expect("the first");
+    task.ended(first, Ended::Failed { due_ms: 50 });
+    task.deliver(record(4, Some("a")));
+    assert_eq!(offsets(&mut task, 49), [1, 3]);
+    assert_eq!(task.commit().position, Some((5, None)), "what is put aside is in the changelog");
+    let again = task.next(50, PAUSE_MAX_MS).expect("it is due");
+    assert_eq!((again.record.offset, again.attempts), (0, 1));
+    assert!(task.next(50, PAUSE_MAX_MS).is_none(), "what follows it waits");
+    task.ended(again, Ended::Done);
+    assert_eq!(offsets(&mut task, 50), [2, 4]);
+    assert_eq!(task.shelf().len(), 0);
+}
+
+#[test]
+fn unordered_lets_followers_pass() {
+    let mut task = task((0, None)).unordered(true);
+    for offset in 0..3 {
+        task.deliver(record(offset, Some("a")));
+    }
+    let first = task.next(0, PAUSE_MAX_MS).expect("the first");
+    task.ended(first, dead());
+    assert_eq!(offsets(&mut task, 0), [1, 2]);
+    task.deliver(record(3, Some("a")));
+    assert_eq!(offsets(&mut task, 0), [3]);
+}
+
+#[test]
+fn a_dead_key_waits_for_a_person() {
+    let mut task = task((0, None));
+    for offset in 0..3 {
+        task.deliver(record(offset, Some("a")));
+    }
+    for now in [0, PAUSE_MAX_MS] {
+        let work = task.next(now, PAUSE_MAX_MS).expect("an attempt");
+        task.ended(work, if now == 0 { Ended::Failed { due_ms: PAUSE_MAX_MS } } else { dead() });
+    }
+    assert_eq!(offsets(&mut task, i64::MAX), [0; 0]);
+    assert!(!task.redrive(1, |_| {}) && !task.discard(1), "it is not dead, it follows");
+    assert!(task.redrive(0, |record| record.value = Some("mended".into())));
+    let again = task.next(0, PAUSE_MAX_MS).expect("it was sent back");
+    assert_eq!((again.attempts, again.record.value.as_deref()), (0, Some(&b"mended"[..])));
+    task.ended(again, dead());
+    assert!(task.discard(0));
+    assert_eq!(offsets(&mut task, 0), [1, 2]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_keep_a_key() {
+    let mut task = task((0, None));
+    task.deliver(record(0, Some("a")));
+    let work = task.next(1_000_000, PAUSE_MAX_MS).expect("the first");
+    task.ended(work, Ended::Failed { due_ms: 1_000_100 });
+    assert_eq!(task.due_ms(999_999, PAUSE_MAX_MS), Some(1_000_100));
+    assert_eq!(offsets(&mut task, 500_000), [0]);
+}
+
+/// What the log holds: what was committed, and nothing else.
+#[derive(Default)]
+struct Log {
+    changelog: BTreeMap<Bytes, SentRecord>,
+    committed: (i64, Option<String>),
+    /// Offsets by key, in the order of their effects.
+    effects: Vec<(Option<Bytes>, i64)>,
+}
+
+struct History {
+    random: Seeded,
+    input: Vec<Record>,
+    log: Log,
+    task: Task,
+    delivered: usize,
+    running: Vec<Work>,
+    /// Not committed.
+    effects: Vec<(Option<Bytes>, i64)>,
+    now_ms: i64,
+    unkind: bool,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut random = Seeded(seed);
+        let keys = 1 + random.below(6);
+        let mut offset = 0;
+        let input = (0..40)
+            .map(|_| {
+                // Markers of transactions lie between.
+                offset += 1 + i64::from(random.below(3) == 0);
+                let key = random.below(keys + 1).checked_sub(1).map(|key| key.to_string());
+                record(offset, key.as_deref())
+            })
+            .collect();
+        let task = task((0, None));
+        let (log, running, effects) = (Log::default(), Vec::new(), Vec::new());
+        Self { random, input, log, task, delivered: 0, running, effects, now_ms: 0, unkind: true }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(if self.unkind { 12 } else { 10 }) {
+            0 | 1 => {
+                if let Some(record) = self.input.get(self.delivered) {
+                    self.task.deliver(record.clone());
+                    self.delivered += 1;
+                }
+            }
+            2..=4 => self.running.extend(self.task.next(self.now_ms, PAUSE_MAX_MS)),
+            5..=7 if !self.running.is_empty() => self.end_one(),
+            8 => self.commit(),
+            9 => {
+                self.now_ms += 20;
+                self.redrive();
+            }
+            10 if self.random.below(4) == 0 => self.crash(),
+            _ => {}
+        }
+    }
+
+    fn end_one(&mut self) {
+        let one = usize::try_from(self.random.below(self.running.len() as u64)).expect("small");
+        let work = self.running.swap_remove(one);
+        let fate = if self.unkind { self.random.below(10) } else { 9 };
+        let ended = match fate {
+            0 | 1 => Ended::Failed { due_ms: self.now_ms + 30 },
+            2 => dead(),
+            3 => Ended::Again,
+            _ => {
+                self.effects.push((work.record.key.clone(), work.record.offset));
+                Ended::Done
+            }
+        };
+        self.task.ended(work, ended);
+    }
+
+    fn redrive(&mut self) {
+        let dead: Vec<i64> = self.task.shelf().dead().map(|(offset, _)| offset).collect();
+        for offset in dead {
+            assert!(self.task.redrive(offset, |_| {}));
+        }
+    }
+
+    fn commit(&mut self) {
+        let Commit { position, changelog } = self.task.commit();
+        for record in changelog {
+            let key = record.key.clone().expect("each has one");
+            if record.value.is_none() {
+                self.log.changelog.remove(&key);
+            } else {
+                self.log.changelog.insert(key, record);
+            }
+        }
+        if let Some(position) = position {
+            assert!(position.0 >= self.log.committed.0, "it never goes back");
+            self.log.committed = position;
+        }
+        self.log.effects.append(&mut self.effects);
+    }
+
+    fn crash(&mut self) {
+        self.effects.clear();
+        self.running.clear();
+        self.task = task(self.log.committed.clone());
+        let records: Vec<SentRecord> = self.log.changelog.values().cloned().collect();
+        for SentRecord { topic, key, value, headers, .. } in records {
+            let topic = topic.into();
+            let record = Record { topic, partition: 0, offset: 0, timestamp: 0, key, value, headers };
+            let (partition, entry) = Entry::from_record(&record).expect("a task wrote it");
+            assert_eq!(partition, at());
+            self.task.restore(entry);
+        }
+        let from = self.log.committed.0;
+        self.delivered = self.input.partition_point(|record| record.offset < from);
+    }
+
+    fn check(&self, seed: u64) {
+        let mut last: BTreeMap<&Bytes, i64> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (key, offset) in self.log.effects.iter().chain(&self.effects) {
+            assert!(seen.insert(*offset), "seed {seed}: {offset} twice");
+            let Some(key) = key else { continue };
+            let before = last.insert(key, *offset);
+            assert!(before.is_none_or(|before| before < *offset), "seed {seed}: {offset} too late");
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_order_holds_and_every_effect_is_there_once() {
+    for seed in 0..400 {
+        let mut history = History::new(seed);
+        for _ in 0..400 {
+            history.step();
+        }
+        history.check(seed);
+        // Then everything works, and everything ends.
+        history.unkind = false;
+        for _ in 0..2_000 {
+            history.step();
+        }
+        history.commit();
+        history.check(seed);
+        let Task { lanes, ready, watermark, .. } = &history.task;
+        let rest = (lanes, ready, watermark, history.delivered, &history.running);
+        assert_eq!(history.log.effects.len(), history.input.len(), "seed {seed}: {rest:?}");
+        assert_eq!(history.task.shelf().len(), 0, "seed {seed}");
+        let end = history.input.last().map_or(0, |record| record.offset + 1);
+        assert_eq!(history.log.committed, (end, None), "seed {seed}");
+    }
+}
