@@ -357,16 +357,24 @@ async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
             record.headers.push(Header::text(name, value));
         }
     };
+    let forged = |value: &'static [u8]| {
+        move |record: &mut SentRecord| {
+            record.value = Some(value.into());
+            record.headers.retain(|h| h.name != "ce_checksum");
+        }
+    };
     let bad = vec![
         sent(&|r| r.headers.clear()),
         sent(&|r| r.value = Some("{\"order\":\"a\",\"pence\":-1}".into())),
-        sent(&|r| {
-            r.value = Some("{".into());
-            r.headers.retain(|h| h.name != "ce_checksum");
-        }),
+        sent(&forged(b"{")),
         sent(&|r| r.value = None),
         sent(&set("ce_dataversion", "2")),
         sent(&set("content-type", "text/plain")),
+        sent(&|r| r.key = None),
+        sent(&forged(br#"{"order":"a","pounds":1}"#)),
+        sent(&forged(&[0xff, 0x00])),
+        sent(&set("ce_dataversion", "0")),
+        sent(&set("ce_kind", "rumour")),
     ];
     let count = bad.len() as u64;
     engine.producer().await.expect("a producer").send(bad).await.expect("appended");
@@ -385,7 +393,17 @@ async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
     assert_eq!(causes[2], "EOF while parsing an object at line 1 column 1");
     assert_eq!(causes[3], "the record has no value");
     assert_eq!(causes[4], "version 2 is newer than 1, the newest known here");
-    assert_eq!(causes[5], "content type \"text/plain\" is not application/json");
+    assert_eq!(
+        causes[5..],
+        [
+            "content type \"text/plain\" is not application/json",
+            "the record has no key, OrderPlaced is keyed by `order`",
+            "missing field `pence` at line 1 column 24",
+            "expected value at line 1 column 1",
+            "version 0 has no upcaster to 1, the version known here",
+            "header ce_kind is \"rumour\"",
+        ]
+    );
 
     deliver_again(&engine, "payment").await;
     let running = service().start(&engine).await.expect("started");
