@@ -92,4 +92,10 @@ pub async fn compaction_keeps_the_last_of_each_key_and_every_offset(stage: Stage
     assert_eq!(read.records.first().map(|record| record.offset), Some(9));
     assert_eq!(read.high_watermark, end);
     assert_eq!(stage.engine.offset(&name, 0, Offset::Latest).await.unwrap(), end);
+    // However often what has no records any more is passed.
+    for _ in 0..20 {
+        let again = stage.read_all(&name, 0, 0).await;
+        let first: Vec<i64> = again.iter().map(|record| record.offset).take(3).collect();
+        assert_eq!(first, [9, 11, 12]);
+    }
 }

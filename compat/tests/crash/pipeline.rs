@@ -302,10 +302,15 @@ impl Workers {
         }
     }
 
-    /// Lets them end where they are: their server is gone.
+    /// Lets them end where they are: their server is gone. librdkafka can wait without end for a group's
+    /// coordinator to commit positions to; a worker that does so is left to it.
     pub(crate) fn abandon(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.finish();
+        let all_ended = || self.threads.iter().all(JoinHandle::is_finished).then_some(());
+        let _some_wait_on = eventually(5 * CALL, all_ended);
+        for thread in self.threads.into_iter().filter(JoinHandle::is_finished) {
+            thread.join().expect("a worker ends well");
+        }
     }
 }
 

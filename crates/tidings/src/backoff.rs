@@ -30,7 +30,8 @@ impl Backoff {
     /// seed decides, not chance.
     pub(crate) fn jittered(&self, failures: u32, seed: i64) -> Duration {
         let pause = self.pause(failures);
-        let mixed = (seed as u64).wrapping_add(u64::from(failures)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed =
+            (seed as u64).wrapping_add(u64::from(failures)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let share = u32::try_from(mixed >> 48).unwrap_or_default();
         pause / 2 + (pause / 2).mul_f64(f64::from(share) / f64::from(u16::MAX))
     }

@@ -1,7 +1,7 @@
 //! The CloudEvents envelope around an event, in Kafka's binary mode: attributes are headers.
 //!
 //! Written: `ce_specversion ce_id ce_type ce_source ce_subject ce_time content-type`, the extensions
-//! `ce_dataversion ce_correlationid ce_causationid ce_traceparent ce_checksum` (SHA-256 of the
+//! `ce_dataversion ce_kind ce_correlationid ce_causationid ce_traceparent ce_checksum` (SHA-256 of the
 //! payload, hex) and a plain `traceparent`. Read: the first four are required, the rest may be
 //! missing, so events of other producers are welcome. Structured mode is refused, not guessed at.
 //!
@@ -13,7 +13,13 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tidings_engine::{Header, Record, SentRecord};
 
-use crate::{Event, Id, event::Emission, id::digest, rfc3339};
+use crate::{
+    Event, Id, Kind,
+    event::Emission,
+    rfc3339,
+    trace::{self, TraceParent},
+    version,
+};
 
 const SPEC_VERSION: &str = "ce_specversion";
 const ID: &str = "ce_id";
@@ -23,6 +29,7 @@ const SUBJECT: &str = "ce_subject";
 const TIME: &str = "ce_time";
 const CONTENT_TYPE: &str = "content-type";
 const DATA_VERSION: &str = "ce_dataversion";
+const KIND: &str = "ce_kind";
 const CORRELATION: &str = "ce_correlationid";
 const CAUSATION: &str = "ce_causationid";
 const TRACE_PARENT: &str = "ce_traceparent";
@@ -51,6 +58,14 @@ pub enum DecodeError {
     /// A tombstone.
     #[error("the record has no value")]
     NoValue,
+    /// The event has a key and the record has none, so nothing keeps its order.
+    #[error("the record has no key, {event_type} is keyed by `{key}`")]
+    NoKey {
+        /// [`Event::TYPE`].
+        event_type: &'static str,
+        /// [`Event::KEY`].
+        key: &'static str,
+    },
     /// The payload is not what its producer wrote.
     #[error("checksum is {found}, the producer said {said}")]
     Checksum {
@@ -75,6 +90,14 @@ pub enum DecodeError {
         /// In the header.
         found: u32,
     },
+    /// Written by an older program, in a shape from which nothing leads to today's.
+    #[error("version {found} has no upcaster to {supported}, the version known here")]
+    Outdated {
+        /// [`Event::VERSION`].
+        supported: u32,
+        /// In the header.
+        found: u32,
+    },
     /// The payload does not have the event's shape.
     #[error("{0}")]
     Json(String),
@@ -89,6 +112,8 @@ pub struct Envelope {
     pub r#type: String,
     /// [`Event::VERSION`] of its producer; 1 when it did not say.
     pub version: u32,
+    /// [`Event::KIND`] of its producer; domain when it did not say.
+    pub kind: Kind,
     /// The service or publisher that produced it.
     pub source: String,
     /// The key as text.
@@ -128,10 +153,15 @@ impl Envelope {
             Some(text) => text.parse().map_err(|_| wrong(DATA_VERSION, text))?,
             None => 1,
         };
+        let kind = match record.header(KIND) {
+            Some(text) => Kind::named(text).ok_or_else(|| wrong(KIND, text))?,
+            None => Kind::Domain,
+        };
         Ok(Self {
             id: required(ID)?.into(),
             r#type: required(TYPE)?.to_owned(),
             version,
+            kind,
             source: required(SOURCE)?.to_owned(),
             subject: optional(SUBJECT),
             time_ms,
@@ -154,21 +184,26 @@ impl Envelope {
     }
 
     /// Decodes a payload whose checksum has been compared.
-    pub(crate) fn event<E: Event>(&self, payload: &[u8]) -> Result<E, DecodeError> {
+    pub(crate) fn event<E: Event>(
+        &self,
+        record: &Record,
+        payload: &[u8],
+    ) -> Result<E, DecodeError> {
         if self.r#type != E::TYPE {
             return Err(DecodeError::Type { wanted: E::TYPE, found: self.r#type.clone() });
         }
-        if self.version > E::VERSION {
-            return Err(DecodeError::Version { supported: E::VERSION, found: self.version });
+        if record.key.is_none() {
+            return Err(DecodeError::NoKey { event_type: E::TYPE, key: E::KEY });
         }
-        serde_json::from_slice(payload).map_err(|error| DecodeError::Json(error.to_string()))
+        version::read(self.version, payload)
     }
 }
 
-/// Reads an event with its envelope out of a record, comparing type, version and checksum.
+/// Reads an event with its envelope out of a record, comparing type, key, version and checksum; an
+/// older version comes as the event of today.
 pub fn decode<E: Event>(record: &Record) -> Result<Received<E>, DecodeError> {
     let envelope = Arc::new(Envelope::from_record(record)?);
-    let event = envelope.event(envelope.payload(record)?)?;
+    let event = envelope.event(record, envelope.payload(record)?)?;
     Ok(Received::new(event, envelope, record))
 }
 
@@ -226,7 +261,9 @@ pub(crate) struct Stamp<'a> {
 impl Emission {
     /// The record of this event; the partition is chosen from the key.
     pub(crate) fn into_record(self, stamp: &Stamp) -> SentRecord {
-        let trace = child_trace(stamp);
+        let trace = TraceParent::of(stamp);
+        trace::create(&self, stamp, trace);
+        let trace = trace.to_string();
         let mut headers = vec![
             Header::text(SPEC_VERSION, "1.0"),
             Header::text(ID, stamp.id),
@@ -236,6 +273,7 @@ impl Emission {
             Header::text(TIME, rfc3339::format(stamp.time_ms)),
             Header::text(CONTENT_TYPE, JSON),
             Header::text(DATA_VERSION, self.version.to_string()),
+            Header::text(KIND, self.kind.as_str()),
             Header::text(CORRELATION, stamp.correlation),
         ];
         headers.extend(stamp.causation.map(|id| Header::text(CAUSATION, id)));
@@ -260,33 +298,6 @@ fn checksum(payload: &[u8]) -> String {
     format!("{:x}", Sha256::digest(payload))
 }
 
-/// The same trace with a span of its own, derived from the event's id; without a valid parent a
-/// trace derived from the correlation, so that redelivery cannot fork it.
-fn child_trace(stamp: &Stamp) -> String {
-    let span = &digest(&["span", stamp.id.as_str()])[..8];
-    let span = u64::from_be_bytes(span.try_into().unwrap_or_default()).max(1);
-    let parent = stamp.traceparent.and_then(parse_trace);
-    let (trace, flags) = parent.unwrap_or_else(|| {
-        (u128::from_be_bytes(digest(&["trace", stamp.correlation.as_str()])).max(1), 1)
-    });
-    format!("00-{trace:032x}-{span:016x}-{flags:02x}")
-}
-
-fn parse_trace(text: &str) -> Option<(u128, u8)> {
-    let lower_hex = |s: &str| s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let parts: Vec<&str> = text.split('-').collect();
-    let &[version, trace, span, flags, ..] = &parts[..] else { return None };
-    if [version, trace, span, flags].map(str::len) != [2, 32, 16, 2]
-        || ![version, trace, span, flags].into_iter().all(lower_hex)
-        || version == "ff"
-        || (version == "00" && parts.len() != 4)
-    {
-        return None;
-    }
-    let trace = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
-    Some((trace, u8::from_str_radix(flags, 16).ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
@@ -294,7 +305,7 @@ mod tests {
     use super::*;
 
     #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-    #[event(topic = "shop.orders", key = "order", version = 2)]
+    #[event(topic = "shop.orders", key = "order", version = 2, since = 1, kind = "integration")]
     struct OrderPlaced {
         order: String,
         pence: i64,
@@ -342,6 +353,7 @@ mod tests {
             id: "e-2".into(),
             r#type: "OrderPlaced".into(),
             version: 2,
+            kind: Kind::Integration,
             source: "till".into(),
             subject: Some("536365".into()),
             time_ms: 1_291_191_960_000,
@@ -362,9 +374,9 @@ mod tests {
         let continued = trace(Some(PARENT));
         assert_eq!(continued[..36], PARENT[..36]);
         assert_ne!(continued, PARENT);
-        assert!(parse_trace(&continued).is_some(), "{continued}");
+        assert!(TraceParent::parse(&continued).is_some(), "{continued}");
         let begun = trace(None);
-        assert!(parse_trace(&begun).is_some(), "{begun}");
+        assert!(TraceParent::parse(&begun).is_some(), "{begun}");
         for unusable in ["", "00-00-00-00", &PARENT.to_uppercase(), &PARENT.replace("00-", "ff-")] {
             assert_eq!(trace(Some(unusable)), begun, "{unusable}");
         }
@@ -378,7 +390,7 @@ mod tests {
         });
         let received = decode::<OrderPlaced>(&record).expect("decodes");
         let envelope = received.envelope();
-        assert_eq!((envelope.version, envelope.time_ms), (1, 5));
+        assert_eq!((envelope.version, envelope.kind, envelope.time_ms), (1, Kind::Domain, 5));
         assert_eq!((&envelope.checksum, &envelope.correlation), (&None, &None));
     }
 
@@ -395,6 +407,7 @@ mod tests {
             (with(good(), "ce_specversion", Some("0.3")), header("ce_specversion", "0.3")),
             (with(good(), "ce_time", Some("noon")), header("ce_time", "noon")),
             (with(good(), "ce_dataversion", Some("-1")), header("ce_dataversion", "-1")),
+            (with(good(), "ce_kind", Some("rumour")), header("ce_kind", "rumour")),
             (
                 with(good(), "content-type", Some("application/cloudevents+json")),
                 D::ContentType("application/cloudevents+json".into()),
@@ -405,7 +418,9 @@ mod tests {
             ),
             (with(good(), "ce_dataversion", Some("3")), D::Version { supported: 2, found: 3 }),
             (with(good(), "ce_checksum", Some(&said)), D::Checksum { said, found: sum }),
+            (with(good(), "ce_dataversion", Some("0")), D::Outdated { supported: 2, found: 0 }),
             (Record { value: None, ..good() }, D::NoValue),
+            (Record { key: None, ..good() }, D::NoKey { event_type: "OrderPlaced", key: "order" }),
             (
                 with(Record { value: Some("{}".into()), ..good() }, "ce_checksum", None),
                 D::Json("missing field `order` at line 1 column 2".into()),

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Error;
+use crate::{
+    DecodeError, Error, Kind, Older,
+    shape::{EventShape, Type},
+};
 
 /// Something that happened; made by `#[derive(Event)]`.
 ///
@@ -14,10 +17,62 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
     const TYPE: &'static str;
     /// The version of the shape, from 1: `ce_dataversion`.
     const VERSION: u32;
+    /// The oldest version that is read as it is. [`golden`](mod@crate::golden) holds it to the shapes of before.
+    const SINCE: u32 = Self::VERSION;
     /// The topic that carries it.
     const TOPIC: &'static str;
+    /// What it is for its readers: `ce_kind`.
+    const KIND: Kind = Kind::Domain;
+    /// The field whose text is the key, as it is named in the JSON.
+    const KEY: &'static str = "";
     /// The record's key: events of one key keep their order.
     fn key(&self) -> String;
+
+    /// Today's event from a payload older than [`SINCE`](Event::SINCE), by the upcasters.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings::{Event, Shape};
+    /// #[derive(Shape, Deserialize)]
+    /// struct PaidV1 { order: String, pounds: i64 }
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// #[event(topic = "shop.payments", key = "order", version = 2, upcast(from = 1, with = PaidV1))]
+    /// struct Paid { order: String, pence: i64 }
+    ///
+    /// impl From<PaidV1> for Paid {
+    ///     fn from(PaidV1 { order, pounds }: PaidV1) -> Self {
+    ///         Self { order, pence: pounds * 100 }
+    ///     }
+    /// }
+    /// ```
+    fn upcast(older: &Older<'_>) -> Result<Self, DecodeError> {
+        Err(older.without_upcaster::<Self>())
+    }
+
+    /// The shape of its payload.
+    fn payload_shape() -> Type {
+        Type::Unknown(std::any::type_name::<Self>().to_owned())
+    }
+
+    /// The shapes that the upcasters read, by version.
+    fn older_shapes() -> Vec<(u32, Type)> {
+        Vec::new()
+    }
+
+    /// Its shape, and what its readers rely on besides.
+    fn shape() -> EventShape {
+        EventShape {
+            r#type: Self::TYPE.to_owned(),
+            topic: Self::TOPIC.to_owned(),
+            version: Self::VERSION,
+            since: Self::SINCE,
+            kind: Self::KIND,
+            key: Self::KEY.to_owned(),
+            payload: Self::payload_shape(),
+            older: Self::older_shapes(),
+        }
+    }
 }
 
 /// What a handler may return from [`done`](crate::done).
@@ -66,6 +121,7 @@ pub(crate) struct Emission {
     pub(crate) topic: &'static str,
     pub(crate) event_type: &'static str,
     pub(crate) version: u32,
+    pub(crate) kind: Kind,
     pub(crate) key: String,
     pub(crate) payload: Bytes,
 }
@@ -78,6 +134,7 @@ impl Emission {
             topic: E::TOPIC,
             event_type: E::TYPE,
             version: E::VERSION,
+            kind: E::KIND,
             key: event.key(),
             payload: payload.into(),
         })
@@ -163,7 +220,14 @@ mod tests {
     }
 
     #[derive(tidings_derive::Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
-    #[event(topic = "right", key = "r#type", type = "shop.R", version = 3)]
+    #[event(
+        topic = "right",
+        key = "r#type",
+        type = "shop.R",
+        version = 3,
+        since = 2,
+        kind = "integration"
+    )]
     struct R {
         r#type: String,
     }
@@ -195,6 +259,8 @@ mod tests {
     fn the_derive_says_what_the_attributes_say() {
         assert_eq!((L::TYPE, L::VERSION, L::TOPIC), ("L", 1, "left"));
         assert_eq!((R::TYPE, R::VERSION, R::TOPIC), ("shop.R", 3, "right"));
+        assert_eq!((L::KIND, L::SINCE, L::KEY), (Kind::Domain, 1, "n"));
+        assert_eq!((R::KIND, R::SINCE, R::KEY), (Kind::Integration, 2, "type"));
         let r = Emission::of(&R { r#type: "x".into() }).expect("encodes");
         assert_eq!((r.version, &r.payload[..]), (3, &br#"{"type":"x"}"#[..]));
     }

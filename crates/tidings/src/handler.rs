@@ -9,8 +9,8 @@ use std::{fmt, marker::PhantomData, pin::Pin, sync::Arc};
 use tidings_engine::Record;
 
 use crate::{
-    DecodeError, Effects, Emissions, Envelope, Event, Extract, Outcome, Received, Scope, Wiring,
-    event::Emission,
+    DecodeError, Effects, Emissions, Envelope, Event, Extract, Kind, Outcome, Received, Scope,
+    Wiring, event::Emission, trace::Processing,
 };
 
 /// An async function that a service can call: `Received<E>` first, then up to four extractors.
@@ -95,17 +95,18 @@ impl<Args: 'static, H: Handler<Args>> Dispatch for Typed<H, Args> {
     }
 
     fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError> {
-        let event = delivery.envelope.event(delivery.payload)?;
+        let event = delivery.envelope.event(delivery.record, delivery.payload)?;
         let received = Received::new(event, Arc::clone(delivery.envelope), delivery.record);
-        let attempt = self.handler.call(received, scope);
-        Ok(Box::pin(async move {
+        let processing = Processing::of(delivery, scope);
+        let attempt = processing.begin(|| self.handler.call(received, scope));
+        Ok(Box::pin(processing.run(async move {
             let mut emissions = Emissions::default();
             attempt.await?.emit(&mut emissions);
             match emissions.error {
                 Some(error) => Err(error.into()),
                 None => Ok(emissions.emitted),
             }
-        }))
+        })))
     }
 }
 
@@ -114,6 +115,7 @@ pub(crate) struct Registered {
     pub(crate) name: String,
     pub(crate) topic: &'static str,
     pub(crate) event_type: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) outputs: Vec<&'static str>,
     dispatch: Box<dyn Dispatch>,
 }
@@ -126,6 +128,7 @@ impl Registered {
             name,
             topic: H::Event::TOPIC,
             event_type: H::Event::TYPE,
+            kind: H::Event::KIND,
             outputs,
             dispatch: Box::new(Typed { handler, args: PhantomData }),
         }

@@ -43,6 +43,8 @@
 //! - **Four outcomes**: [`done`], [`reject`] (dead letter at once), [`retry`] (again, then dead
 //!   letter) and [`outage`] (commit nothing, dead-letter nothing, wait). A panic, a timeout and
 //!   every error that `?` returns is a failed attempt, as with `retry`.
+//! - **Events of every version are read** as the event of today, by upcasters ([`Event::upcast`]), and a
+//!   [`golden`](mod@golden) file makes `cargo test` fail on a change that others could not read.
 //! - **State is a fold of the service's own outputs** ([`Service::fold`]), rebuilt from the log.
 //!
 //! What it does not promise: effects outside the log (a call to a bank) happen *at least* once, so
@@ -59,8 +61,10 @@ mod error;
 mod event;
 mod extract;
 mod figures;
+pub mod golden;
 mod handler;
 mod id;
+mod kind;
 pub mod limits;
 mod outcome;
 mod publisher;
@@ -68,10 +72,13 @@ mod replay;
 mod rfc3339;
 mod run;
 mod service;
+pub mod shape;
 mod state;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod version;
 
 pub use backoff::Backoff;
 pub use dead_letter::{DeadKind, DeadLetter};
@@ -82,12 +89,15 @@ pub use extract::{Dep, Extract, Once, Scope, State, Wiring};
 pub use figures::Figures;
 pub use handler::Handler;
 pub use id::Id;
+pub use kind::Kind;
 pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
 pub use publisher::{Outgoing, Publisher};
 pub use service::{Running, Service};
+pub use shape::Shape;
 pub use task::{BreakerOptions, Outage};
 /// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
 pub use tidings_derive::Event;
+pub use version::Older;
 
 /// The README's example is compiled and run.
 #[cfg(doctest)]

@@ -8,9 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use tidings_engine::{
-    Engine, Error, Header, Offset, Position, ReadLimit, Record, TopicPartition,
-};
+use tidings_engine::{Engine, Error, Header, Offset, Position, ReadLimit, Record, TopicPartition};
 
 use crate::limits;
 

@@ -24,12 +24,11 @@ mod commit;
 mod crash;
 mod restore;
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use tidings_engine::{Engine, Polled, SubscribeOptions, Subscription, TopicPartition, TransactionalProducer};
+use tidings_engine::{
+    Engine, Polled, SubscribeOptions, Subscription, TopicPartition, TransactionalProducer,
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -291,7 +290,8 @@ impl Worker {
         self.pause_what_is_full()?;
         let wake = self.next_time();
         let mut stop = self.stop.clone();
-        let not_a_member = || tidings_engine::Error::Unavailable("not a member of the group".into());
+        let not_a_member =
+            || tidings_engine::Error::Unavailable("not a member of the group".into());
         let Self { attempts, subscription, .. } = self;
         let member = subscription.as_mut().ok_or_else(not_a_member)?;
         let happened = tokio::select! {
@@ -336,7 +336,8 @@ impl Worker {
     /// Fetches nothing for those that have enough, which is little during an outage: what to probe with.
     fn pause_what_is_full(&mut self) -> Result<(), Broken> {
         let is_open = self.breaker.is_open();
-        let full = self.tasks.iter().filter(|task| task.is_full() || (is_open && task.is_waiting()));
+        let full =
+            self.tasks.iter().filter(|task| task.is_full() || (is_open && task.is_waiting()));
         let full: Vec<TopicPartition> = full.map(|task| task.at().clone()).collect();
         if full != self.paused {
             let former = std::mem::replace(&mut self.paused, full.clone());

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    Backoff, BreakerOptions, Error, Event, Figures, Handler, Outage, Wiring,
+    Backoff, BreakerOptions, Error, Event, Figures, Handler, Kind, Outage, Wiring,
     figures::{Counts, Shown},
     handler::{Registered, function_name},
     limits,
@@ -217,6 +217,19 @@ impl Service {
         format!("{}.changelog", self.name)
     }
 
+    /// Why a handler's command is not its to carry out; see [`Kind`].
+    fn command_problem(&self, handler: &Registered) -> Option<String> {
+        let Registered { kind, topic, event_type, .. } = handler;
+        let same = |h: &&Registered| (h.topic, h.event_type) == (*topic, *event_type);
+        let is_first = self.handlers.iter().find(same).is_none_or(|h| std::ptr::eq(h, handler));
+        if *kind == Kind::Command && !is_first {
+            return Some(format!(
+                "two handlers of the command {event_type}: it is carried out once"
+            ));
+        }
+        kind.handled_by(&self.name, topic, event_type)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let mut problems = self.problems.clone();
@@ -250,6 +263,7 @@ impl Service {
                     handler.name
                 ));
             }
+            problems.extend(self.command_problem(handler));
             if let Err(missing) = handler.check(&self.wiring) {
                 problems.push(format!("handler {}: {missing}", handler.name));
             }
@@ -257,6 +271,9 @@ impl Service {
         for fold in self.folds.iter().filter(|f| !self.wiring.states.has(f.state)) {
             problems
                 .push(format!("the fold of {} needs .state({})", fold.event_type, fold.state_name));
+        }
+        for fold in self.folds.iter().filter(|f| f.kind == Kind::Command) {
+            problems.push(format!("the fold of {}: a command is no fact", fold.event_type));
         }
         if problems.is_empty() {
             return Ok(());

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{DecodeError, Event, Service};
+use crate::{DecodeError, Event, Kind, Service, version};
 
 type Shared = Arc<dyn Any + Send + Sync>;
 
@@ -104,6 +104,7 @@ type Apply = Box<dyn Fn(&mut dyn Any, u32, &[u8]) -> Result<(), DecodeError> + S
 pub(crate) struct Fold {
     pub(crate) topic: &'static str,
     pub(crate) event_type: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) state: TypeId,
     pub(crate) state_name: &'static str,
     apply: Apply,
@@ -114,17 +115,14 @@ impl Fold {
         fold: impl Fn(&mut S, &E) + Send + Sync + 'static,
     ) -> Self {
         let apply = move |state: &mut dyn Any, version: u32, payload: &[u8]| {
-            if version > E::VERSION {
-                return Err(DecodeError::Version { supported: E::VERSION, found: version });
-            }
-            let event: E = serde_json::from_slice(payload)
-                .map_err(|error| DecodeError::Json(error.to_string()))?;
+            let event: E = version::read(version, payload)?;
             fold(state.downcast_mut().expect("states are kept by their type"), &event);
             Ok(())
         };
         Self {
             topic: E::TOPIC,
             event_type: E::TYPE,
+            kind: E::KIND,
             state: TypeId::of::<S>(),
             state_name: std::any::type_name::<S>(),
             apply: Box::new(apply),
@@ -169,9 +167,20 @@ mod tests {
     use super::*;
 
     #[derive(Event, Serialize, Deserialize)]
-    #[event(topic = "t", key = "n")]
+    #[event(topic = "t", key = "n", version = 2, upcast(from = 1, with = AddedV1))]
     struct Added {
         n: i64,
+    }
+
+    #[derive(crate::Shape, Deserialize)]
+    struct AddedV1 {
+        dozens: i64,
+    }
+
+    impl From<AddedV1> for Added {
+        fn from(AddedV1 { dozens }: AddedV1) -> Self {
+            Self { n: dozens * 12 }
+        }
     }
 
     #[derive(Clone, Debug, PartialEq)]
@@ -184,12 +193,14 @@ mod tests {
         states.add(7u8);
         let fold = Fold::new(|sum: &mut Sum, added: &Added| sum.0 += added.n);
         let before = states.get::<Sum>().expect("a state");
-        assert_eq!(fold.apply(&mut states, 1, br#"{"n":5}"#), Ok(()));
+        assert_eq!(fold.apply(&mut states, 2, br#"{"n":5}"#), Ok(()));
         assert_eq!(states.get::<Sum>().as_deref(), Some(&Sum(15)));
+        assert_eq!(fold.apply(&mut states, 1, br#"{"dozens":1}"#), Ok(()));
+        assert_eq!(states.get::<Sum>().as_deref(), Some(&Sum(27)));
         assert_eq!((*before).clone(), Sum(10), "who holds the former state keeps it");
         assert_eq!(
-            fold.apply(&mut states, 2, br#"{"n":5}"#),
-            Err(DecodeError::Version { supported: 1, found: 2 })
+            fold.apply(&mut states, 3, br#"{"n":5}"#),
+            Err(DecodeError::Version { supported: 2, found: 3 })
         );
         assert!(matches!(fold.apply(&mut states, 1, b"{"), Err(DecodeError::Json(_))));
         states.begin_again();

@@ -5,7 +5,7 @@
 //! events in order: a cancellation never overtakes the order it cancels.
 
 use serde::{Deserialize, Serialize};
-use tidings::Event;
+use tidings::{Event, Shape};
 
 pub mod topics {
     //! The shop's topics.
@@ -32,7 +32,7 @@ pub mod topics {
 }
 
 /// A line of an invoice: units of an article at a price each. Negative units take back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Shape, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceLine {
     pub article: String,
     pub units: i64,
@@ -88,7 +88,7 @@ pub fn total_pence(lines: &[InvoiceLine]) -> i64 {
 }
 
 /// Units of an article taken back from an order, at the price paid for them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Shape, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReturnLine {
     pub order: String,
     pub article: String,
@@ -186,7 +186,7 @@ pub struct ReturnRequested {
 }
 
 /// Why money went back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Shape, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundReason {
     OutOfStock { order: String },
@@ -265,4 +265,32 @@ pub struct RevenueChanged {
     pub country: String,
     pub pence: i64,
     pub total_pence: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_keep_their_shapes() {
+        tidings::golden!(
+            "events.golden.json",
+            InvoiceReceived,
+            OrderPlaced,
+            CancellationAccepted,
+            OrderCompleted,
+            OrderCancelled,
+            PaymentCompleted,
+            PaymentFailed,
+            ReturnRequested,
+            PaymentRefunded,
+            StockReserved,
+            StockNotAvailable,
+            StockReleased,
+            ReturnDeclined,
+            ShippingScheduled,
+            NotificationSent,
+            RevenueChanged,
+        );
+    }
 }

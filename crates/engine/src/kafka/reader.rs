@@ -334,7 +334,11 @@ impl Reading<'_> {
 pub(super) fn is_passing(code: Code) -> bool {
     matches!(
         code,
-        Code::BrokerTransportFailure
+        // librdkafka asks for more when an answer holds no record, up to 1 GiB, and then says that a record
+        // must be larger than that. Brokers answer with a whole batch at least (KIP-74): what holds no
+        // record is what compaction has left, and it has been passed.
+        Code::MessageSizeTooLarge
+            | Code::BrokerTransportFailure
             | Code::AllBrokersDown
             | Code::Resolve
             | Code::OperationTimedOut

@@ -325,13 +325,31 @@ fn offsets_by_leaders(
 ) -> Result<Vec<Place>, native::Refused> {
     let deadline = std::time::Instant::now() + LEADER_WITHIN;
     loop {
-        let places = native::list_offsets(looker, list, isolation)?;
+        let places = match native::list_offsets(looker, list, isolation) {
+            // Partitions that are there are without a leader for a moment.
+            Err(refused)
+                if refused.code == Code::NoEnt
+                    && std::time::Instant::now() < deadline
+                    && are_there(looker, list) =>
+            {
+                std::thread::sleep(CHANGE_LOOK_PAUSE);
+                continue;
+            }
+            answered => answered?,
+        };
         let moves = |place: &Place| place.refused.is_some_and(asking::passes);
         if !places.iter().any(moves) || deadline <= std::time::Instant::now() {
             return Ok(places);
         }
         std::thread::sleep(CHANGE_LOOK_PAUSE);
     }
+}
+
+fn are_there(looker: &Looker, list: &TopicPartitionList) -> bool {
+    list.elements().iter().all(|at| {
+        let count = partitions_of(looker, at.topic());
+        count.is_ok_and(|count| (0..count).contains(&at.partition()))
+    })
 }
 
 pub(super) fn add(

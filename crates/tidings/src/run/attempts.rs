@@ -269,7 +269,12 @@ impl Worker {
     }
 
     /// What becomes of a record.
-    fn verdict(&mut self, work: &Work, envelope: Option<&Envelope>, failures: Vec<Failure>) -> Ended {
+    fn verdict(
+        &mut self,
+        work: &Work,
+        envelope: Option<&Envelope>,
+        failures: Vec<Failure>,
+    ) -> Ended {
         let (key, now) = (Key::of(&work.record), now_ms());
         let worst = failures.iter().max_by_key(|failure| failure.stop.kind == StopKind::Outage);
         let Some(worst) = worst else {

@@ -128,7 +128,10 @@ mod tests {
 
     #[test]
     fn an_append_is_a_batch_at_most_and_one_record_at_least() {
-        let record = |bytes: usize| SentRecord { value: Some(vec![0; bytes].into()), ..SentRecord::default() };
+        let record = |bytes: usize| SentRecord {
+            value: Some(vec![0; bytes].into()),
+            ..SentRecord::default()
+        };
         let half = limits::APPEND_BYTES_MAX / 2 - 100;
         for (records, first) in [
             (vec![record(10), record(10)], 2),

@@ -5,8 +5,7 @@ use tidings_engine::{NewTopic, Record, TopicPartition, TransactionOptions};
 
 use super::{Broken, Worker};
 use crate::{
-    DecodeError, Envelope, Error, Service,
-    limits,
+    DecodeError, Envelope, Error, Service, limits,
     publisher::{make_topic, record_bytes_max},
     replay::{Until, read_all},
     state::fold,

@@ -41,7 +41,9 @@ impl Entry {
     pub(crate) fn into_record(self, at: &TopicPartition, changelog: &str) -> SentRecord {
         let TopicPartition { topic, partition } = at;
         let (key, value, headers) = match self {
-            Self::Parked(offset, None) => (json!([topic, partition, "parked", offset]), None, vec![]),
+            Self::Parked(offset, None) => {
+                (json!([topic, partition, "parked", offset]), None, vec![])
+            }
             Self::Parked(offset, Some(parked)) => {
                 let headers = headers_of(&parked);
                 let value = parked.record.value.unwrap_or_default();
@@ -126,7 +128,8 @@ fn parked_of(record: &Record, at: &TopicPartition, offset: i64, value: &Bytes) -
     let own = record.headers.iter().filter(|header| header.name.starts_with(PREFIX));
     let texts = |name: &str| -> Vec<String> {
         let named = own.clone().filter(|header| header.name == name);
-        let text = |header: &Header| String::from_utf8_lossy(header.value.as_deref()?).into_owned().into();
+        let text =
+            |header: &Header| String::from_utf8_lossy(header.value.as_deref()?).into_owned().into();
         named.filter_map(text).collect()
     };
     let state = match number(DEAD_SINCE) {
@@ -193,7 +196,16 @@ mod tests {
         });
         let parked = |record: Record, state: &State| {
             let (finished, redrives) = (vec!["charge".to_owned(), "note".to_owned()], 2);
-            Entry::Parked(17, Some(Box::new(Parked { record, attempts: 3, state: state.clone(), finished, redrives })))
+            Entry::Parked(
+                17,
+                Some(Box::new(Parked {
+                    record,
+                    attempts: 3,
+                    state: state.clone(),
+                    finished,
+                    redrives,
+                })),
+            )
         };
         let bare = Record { key: None, value: None, headers: vec![], ..original() };
         for (entry, key) in [
@@ -207,14 +219,26 @@ mod tests {
             let record = written(entry.clone().into_record(&at(), "payment.changelog"));
             assert_eq!(record.key.as_deref(), Some(key.as_bytes()));
             assert_eq!((&*record.topic, record.partition), ("payment.changelog", 3));
-            assert_eq!(record.value.is_none(), entry == Entry::Parked(17, None), "no other tombstone");
+            assert_eq!(
+                record.value.is_none(),
+                entry == Entry::Parked(17, None),
+                "no other tombstone"
+            );
             assert_eq!(Entry::from_record(&record), Some((at(), entry)));
         }
     }
 
     #[test]
     fn what_nobody_writes_is_nothing() {
-        for key in ["", "{}", "[]", r#"["t",0]"#, r#"["t",0,"parked"]"#, r#"["t",0,"x",1]"#, r#"[0,"t","control"]"#] {
+        for key in [
+            "",
+            "{}",
+            "[]",
+            r#"["t",0]"#,
+            r#"["t",0,"parked"]"#,
+            r#"["t",0,"x",1]"#,
+            r#"[0,"t","control"]"#,
+        ] {
             let record = Record { key: Some(key.into()), ..original() };
             assert_eq!(Entry::from_record(&record), None, "{key}");
         }

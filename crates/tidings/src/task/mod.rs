@@ -28,8 +28,8 @@ use tidings_engine::{Record, SentRecord, TopicPartition};
 
 use crate::limits;
 
-pub use breaker::{BreakerOptions, Outage};
 pub(crate) use breaker::{Breaker, Sign};
+pub use breaker::{BreakerOptions, Outage};
 pub(crate) use entry::Entry;
 pub(crate) use recent::{Input, Recent};
 pub(crate) use shelf::{Dead, Parked, Shelf, State};
@@ -124,7 +124,11 @@ struct Lane {
 
 impl Task {
     /// A task that goes on where the partition's last owner stopped, as committed; [`Task::restore`] follows.
-    pub(crate) fn new(at: TopicPartition, changelog: &str, committed: (i64, Option<String>)) -> Self {
+    pub(crate) fn new(
+        at: TopicPartition,
+        changelog: &str,
+        committed: (i64, Option<String>),
+    ) -> Self {
         Self {
             at,
             changelog: changelog.to_owned(),

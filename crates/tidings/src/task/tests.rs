@@ -222,7 +222,8 @@ impl History {
         let records: Vec<SentRecord> = self.log.changelog.values().cloned().collect();
         for SentRecord { topic, key, value, headers, .. } in records {
             let topic = topic.into();
-            let record = Record { topic, partition: 0, offset: 0, timestamp: 0, key, value, headers };
+            let record =
+                Record { topic, partition: 0, offset: 0, timestamp: 0, key, value, headers };
             let (partition, entry) = Entry::from_record(&record).expect("a task wrote it");
             assert_eq!(partition, at());
             self.task.restore(entry);

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tidings_engine::SentRecord;
+
 use super::*;
 use crate::{Dep, Either, Envelope, Once, Outcome, Received, Service, decode, done};
 
@@ -50,6 +52,41 @@ async fn outputs_have_derived_ids_and_tell_their_causes() {
     assert!(traces[0] != traces[1] && traces[1] != traces[2] && traces[0] != trace, "{traces:?}");
     payment.stop().await.expect("stopped");
     shipping.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn what_says_nothing_of_correlation_and_trace_begins_both() {
+    let engine = engine(1).await;
+    place(&engine, &["a"]).await;
+    let mut foreign = records(&engine, "orders").await.remove(0);
+    let needed = ["ce_specversion", "ce_id", "ce_type", "ce_source"];
+    foreign.headers.retain(|header| needed.contains(&header.name.as_str()));
+    foreign
+        .headers
+        .iter_mut()
+        .filter(|h| h.name == "ce_id")
+        .for_each(|h| h.value = Some("f-1".into()));
+    let Record { topic, key, value, headers, .. } = foreign;
+    let foreign =
+        SentRecord { topic: topic.to_string(), key, value, headers, ..SentRecord::default() };
+    engine.producer().await.expect("a producer").send(vec![foreign]).await.expect("appended");
+    let payment = Service::new("payment").on(charge).start(&engine).await.expect("started");
+    until(&payment, |f| f.emitted == 2).await;
+    payment.stop().await.expect("stopped");
+
+    let root = Envelope::from_record(&records(&engine, "orders").await[0]).expect("an envelope");
+    assert_eq!((root.correlation, root.causation), (Some(order_id("a")), None));
+    let payments = records(&engine, "payments").await;
+    let payments = payments.iter().map(|r| Envelope::from_record(r).expect("an envelope"));
+    let (mut causes, mut traces) = (Vec::new(), vec![root.traceparent.expect("a trace")]);
+    for payment in payments {
+        assert_eq!(payment.correlation, payment.causation, "the input's id");
+        causes.extend(payment.causation);
+        traces.extend(payment.traceparent);
+    }
+    assert_eq!(causes, [order_id("a"), "f-1".into()]);
+    assert_eq!(traces[0][..36], traces[1][..36], "the root's trace goes on");
+    assert_ne!(traces[0][..36], traces[2][..36], "the foreign event's is another");
 }
 
 #[tokio::test]

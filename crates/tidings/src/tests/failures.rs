@@ -8,7 +8,10 @@ use std::sync::{
 use tidings_engine::{Header, SentRecord};
 
 use super::*;
-use crate::{BreakerOptions, DeadKind, Dep, OutageOn, Outcome, Received, Service, done, outage, reject, retry};
+use crate::{
+    BreakerOptions, DeadKind, Dep, OutageOn, Outcome, Received, Service, done, outage, reject,
+    retry,
+};
 
 fn paid(event: &OrderPlaced) -> PaymentCompleted {
     PaymentCompleted { order: event.order.clone(), pence: event.pence }
@@ -158,7 +161,8 @@ async fn bank_charge(
 async fn an_outage_commits_nothing_and_goes_on_when_it_is_over() {
     let engine = engine(1).await;
     let bank = Arc::new(Bank::default());
-    let service = Service::new("payment").with(Arc::clone(&bank)).on(bank_charge).breaker(QUICK_PROBES);
+    let service =
+        Service::new("payment").with(Arc::clone(&bank)).on(bank_charge).breaker(QUICK_PROBES);
     let running = service.start(&engine).await.expect("started");
     place(&engine, &["a", "b"]).await;
     until(&running, |f| f.emitted == 2).await;
@@ -362,20 +366,28 @@ async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
             record.headers.push(Header::text(name, value));
         }
     };
+    let forged = |value: &'static [u8]| {
+        move |record: &mut SentRecord| {
+            record.value = Some(value.into());
+            record.headers.retain(|h| h.name != "ce_checksum");
+        }
+    };
     let bad = vec![
         sent(&|r| r.headers.clear()),
         sent(&|r| r.value = Some("{\"order\":\"a\",\"pence\":-1}".into())),
-        sent(&|r| {
-            r.value = Some("{".into());
-            r.headers.retain(|h| h.name != "ce_checksum");
-        }),
+        sent(&forged(b"{")),
         sent(&|r| r.value = None),
         sent(&set("ce_dataversion", "2")),
         sent(&set("content-type", "text/plain")),
+        sent(&|r| r.key = None),
+        sent(&forged(br#"{"order":"a","pounds":1}"#)),
+        sent(&forged(&[0xff, 0x00])),
+        sent(&set("ce_dataversion", "0")),
+        sent(&set("ce_kind", "rumour")),
     ];
     // Each under a key of its own, or those after the first would wait behind it.
     let keyed = bad.into_iter().enumerate().map(|(number, record)| {
-        let key = Some(format!("bad-{number}").into());
+        let key = record.key.map(|_| format!("bad-{number}").into());
         SentRecord { key, ..record }
     });
     let bad: Vec<SentRecord> = keyed.collect();
@@ -397,7 +409,17 @@ async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
     assert_eq!(causes[2], "EOF while parsing an object at line 1 column 1");
     assert_eq!(causes[3], "the record has no value");
     assert_eq!(causes[4], "version 2 is newer than 1, the newest known here");
-    assert_eq!(causes[5], "content type \"text/plain\" is not application/json");
+    assert_eq!(
+        causes[5..],
+        [
+            "content type \"text/plain\" is not application/json",
+            "the record has no key, OrderPlaced is keyed by `order`",
+            "missing field `pence` at line 1 column 24",
+            "expected value at line 1 column 1",
+            "version 0 has no upcaster to 1, the version known here",
+            "header ce_kind is \"rumour\"",
+        ]
+    );
 
     deliver_again(&engine, "payment").await;
     let running = service().start(&engine).await.expect("started");

@@ -12,7 +12,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use tidings_engine::{Engine, NewTopic, Offset, ReadLimit, Record};
 
-use crate::{Backoff, BreakerOptions, DeadLetter, Event, Figures, Id, Outgoing, Publisher, Running};
+use crate::{
+    Backoff, BreakerOptions, DeadLetter, Event, Figures, Id, Outgoing, Publisher, Running,
+};
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[event(topic = "orders", key = "order")]

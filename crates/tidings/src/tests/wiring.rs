@@ -19,6 +19,57 @@ async fn needy(
     done(None)
 }
 
+#[derive(Event, Serialize, Deserialize)]
+#[event(topic = "shipping.commands", key = "order", kind = "command")]
+struct Ship {
+    order: String,
+}
+
+async fn carry_out(ship: Received<Ship>) -> Outcome<Shipped> {
+    done(Shipped { order: ship.order.clone() })
+}
+
+async fn carry_out_too(_: Received<Ship>) -> Outcome<()> {
+    done(())
+}
+
+async fn ask(placed: Received<OrderPlaced>) -> Outcome<Ship> {
+    done(Ship { order: placed.order.clone() })
+}
+
+#[tokio::test]
+async fn a_command_is_for_one_handler_of_the_service_it_names_and_no_fact() {
+    let engine = engine(1).await;
+    for (service, problem) in [
+        (
+            Service::new("payment").on(carry_out),
+            "the command Ship is not for this service, whose commands are in payment.commands",
+        ),
+        (
+            Service::new("shipping").on(carry_out).on(carry_out_too),
+            "two handlers of the command Ship: it is carried out once",
+        ),
+        (
+            Service::new("order").on(ask).state(1u8).fold(|_: &mut u8, _: &Ship| ()),
+            "the fold of Ship: a command is no fact",
+        ),
+    ] {
+        let service_name = service.name().to_owned();
+        let error = service.start(&engine).await.map(|_| ()).expect_err(problem);
+        assert_eq!(error, Error::Wiring { service: service_name, problem: problem.into() });
+    }
+    let order = Service::new("order").on(ask).start(&engine).await.expect("started");
+    let shipping = Service::new("shipping").on(carry_out).start(&engine).await.expect("started");
+    place(&engine, &["a"]).await;
+    until(&shipping, |f| f.emitted == 1).await;
+    order.stop().await.expect("stopped");
+    shipping.stop().await.expect("stopped");
+    let command = records(&engine, "shipping.commands").await.remove(0);
+    assert_eq!(command.header("ce_kind"), Some("command"));
+    let fact = records(&engine, "shipments").await.remove(0);
+    assert_eq!(fact.header("ce_kind"), Some("domain"));
+}
+
 #[tokio::test]
 async fn a_service_that_lacks_something_does_not_start() {
     let engine = Engine::in_memory().await.expect("an engine");

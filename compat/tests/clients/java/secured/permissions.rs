@@ -104,7 +104,10 @@ fn too_few_replicas_are_told_before_the_first_record() {
         let refused = three.create_topic(topic("t")).await.expect_err("there is one broker");
         let told = refused.to_string();
         assert!(matches!(refused, Error::Invalid(_)), "{refused:?}");
-        assert!(told.starts_with("t: ") && told.contains("say replication= in the URL"), "{told}");
+        assert!(
+            told.starts_with("t: ") && told.contains("say another number with replication="),
+            "{told}"
+        );
 
         let owner = engine(&kafka, "owner").await;
         let configs = vec![("min.insync.replicas".to_owned(), "2".to_owned())];

@@ -44,6 +44,8 @@ pub(super) struct TopicPlan {
     pub(super) name: String,
     pub(super) partitions: i32,
     pub(super) at_target: AtTarget,
+    /// A copy has made it and given it its configuration.
+    made: bool,
     pub(super) jobs: Vec<Job>,
 }
 
@@ -137,10 +139,14 @@ impl Plan {
             };
             let note = async |note| sides.notes.write(producer, &note).await.map_err(unmade);
             match topic.at_target {
-                AtTarget::There(partitions) if partitions >= topic.partitions => continue,
-                AtTarget::There(_) => {
-                    let grown = sides.target.grow_topic(&topic.name, topic.partitions).await;
-                    grown.map_err(unmade)?;
+                AtTarget::There(partitions) => {
+                    if partitions < topic.partitions {
+                        let grown = sides.target.grow_topic(&topic.name, topic.partitions).await;
+                        grown.map_err(unmade)?;
+                    }
+                    if topic.made {
+                        left.extend(differing(sides, &topic.name).await?);
+                    }
                     continue;
                 }
                 AtTarget::Missing => {
@@ -207,7 +213,8 @@ async fn topic_plan(
         }
         jobs.push(job);
     }
-    Ok(TopicPlan { name: name.to_owned(), partitions, at_target, jobs })
+    let made = noticed.made.get(name) == Some(&Made::Whole);
+    Ok(TopicPlan { name: name.to_owned(), partitions, at_target, made, jobs })
 }
 
 /// Refuses a target partition that has records after the last one that was copied.
@@ -281,13 +288,32 @@ pub(super) fn foreign(job: &Job, offset: i64) -> Failure {
         ))
 }
 
-/// Gives a topic that the copy has made the source's configuration, one by one.
-async fn configure(sides: &Sides, topic: &str) -> Result<Vec<Left>, Failure> {
+/// The configurations of a topic at both sides, the target's by name.
+async fn configs(
+    sides: &Sides,
+    topic: &str,
+) -> Result<(Vec<Config>, BTreeMap<String, Option<String>>), Failure> {
     let unseen = |error| failed(format!("the configuration of {topic} cannot be seen"), &error);
     let wanted = sides.source.topic_configs(topic).await.map_err(unseen)?;
     let there = sides.target.topic_configs(topic).await.map_err(unseen)?;
-    let there: BTreeMap<String, Option<String>> =
-        there.into_iter().map(|config| (config.name, config.value)).collect();
+    Ok((wanted, there.into_iter().map(|config| (config.name, config.value)).collect()))
+}
+
+/// What a topic that an earlier run has made has otherwise than the source: refused then, or changed since.
+async fn differing(sides: &Sides, topic: &str) -> Result<Vec<Left>, Failure> {
+    let (wanted, there) = configs(sides, topic).await?;
+    let left = |config: Config| {
+        let value = wanted_value(&config, &there)?;
+        let why = "an earlier run has left it, or it was changed at the target".to_owned();
+        Some(Left { topic: topic.to_owned(), name: config.name, value, why })
+    };
+    Ok(wanted.into_iter().filter_map(left).collect())
+}
+
+/// Gives a topic that the copy has made the source's configuration, one by one.
+async fn configure(sides: &Sides, topic: &str) -> Result<Vec<Left>, Failure> {
+    let unseen = |error| failed(format!("the configuration of {topic} cannot be seen"), &error);
+    let (wanted, there) = configs(sides, topic).await?;
     let mut left = Vec::new();
     if there.get(TIMES).is_some_and(|held| held.as_deref() == Some(LOGS_TIME)) {
         let change = [(TIMES.to_owned(), Some(RECORDS_TIME.to_owned()))];

@@ -1,7 +1,7 @@
 //! Every way to get it wrong: an error of its own that names the address, the cause and what to try, and no
 //! secret, neither in it nor in the log.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidings_engine::{ConnectTrouble, Engine, Error, Recourse};
@@ -177,6 +177,9 @@ const AT_ONCE: usize = 6;
 #[test]
 fn each_mistake_has_its_own_error_without_a_secret() {
     let log = Log::default();
+    // While there is one subscriber, what other threads log first is decided by theirs, which is none, and for
+    // all threads.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish());
     // Of this thread, on which everything here runs: what all threads log goes elsewhere.
     let _listening = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -249,11 +252,11 @@ impl Log {
 }
 
 impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
