@@ -2,5 +2,5 @@
 
 #[test]
 fn the_derive_points_at_the_token_to_change() {
-    trybuild::TestCases::new().compile_fail("tests/derive/*.rs");
+    trybuild::TestCases::new().compile_fail("tests/refused/*.rs");
 }
