@@ -34,7 +34,7 @@ const CORRELATION: &str = "ce_correlationid";
 const CAUSATION: &str = "ce_causationid";
 const TRACE_PARENT: &str = "ce_traceparent";
 const TRACE_PARENT_PLAIN: &str = "traceparent";
-const CHECKSUM: &str = "ce_checksum";
+pub(crate) const CHECKSUM: &str = "ce_checksum";
 
 const JSON: &str = "application/json";
 

@@ -55,7 +55,9 @@
 extern crate self as tidings;
 
 mod backoff;
+mod control;
 mod dead_letter;
+mod desk;
 mod envelope;
 mod error;
 mod event;
@@ -81,7 +83,9 @@ mod trace;
 mod version;
 
 pub use backoff::Backoff;
+pub use control::{Act, Selection};
 pub use dead_letter::{DeadKind, DeadLetter};
+pub use desk::{Audited, CommandOutcome, DeadKey, Desk, Given};
 pub use envelope::{DecodeError, Envelope, Received, decode};
 pub use error::Error;
 pub use event::{Effects, Either, Emissions, Event};

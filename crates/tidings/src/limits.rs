@@ -24,6 +24,15 @@ pub const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a record that was put aside takes beside its own bytes, about.
 pub const PARKED_OVERHEAD_BYTES: usize = 512;
 
+/// How often a dead key is redriven; then it takes `force`.
+pub const REDRIVES_MAX: u32 = 3;
+/// Longest time over which a redrive with a rate is spread; the keys that are left are then due together.
+pub const REDRIVE_SPREAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a service waits for a command before it asks again.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(5);
+/// Commands that wait until a service has time for them.
+pub const COMMANDS_QUEUED_MAX: usize = 16;
+
 /// The last attempts, of different keys, by which a service tells an outage from bad messages.
 pub const BREAKER_WINDOW: usize = 64;
 

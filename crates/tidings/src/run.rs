@@ -19,6 +19,7 @@
 //! A commit takes what has ended when nothing more can be begun, so it is as large as the load makes it.
 
 mod attempts;
+mod commands;
 mod commit;
 #[cfg(test)]
 mod crash;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 
 use crate::{
     Backoff, Error, Outcome, Service,
+    control::{Command, control_topic},
     event::Emission,
     figures::Counts,
     limits,
@@ -41,6 +43,7 @@ use crate::{
     task::{Breaker, Task},
 };
 use attempts::Attempts;
+use commands::Commands;
 use commit::Pending;
 
 pub(crate) use attempts::panic_text;
@@ -74,6 +77,8 @@ pub(crate) struct Worker {
     producer: Option<TransactionalProducer>,
     /// None while joining.
     subscription: Option<Subscription>,
+    /// None before it has joined.
+    commands: Option<Commands>,
     /// By partition.
     tasks: Vec<Task>,
     /// The task that is asked first for work.
@@ -95,6 +100,7 @@ enum Happened {
     Nothing,
     Ended((u64, Outcome<Vec<Emission>>)),
     Polled(Polled),
+    Commanded((i64, Command)),
 }
 
 /// What it reads and writes.
@@ -103,6 +109,7 @@ struct Topics {
     /// Of events.
     outputs: Vec<String>,
     dead: String,
+    control: String,
     changelog: String,
     changelog_partitions: i32,
     /// The largest record that each of those it writes takes.
@@ -128,6 +135,7 @@ impl Worker {
             inputs: service.inputs(),
             outputs: service.outputs(),
             dead: service.dead_topic(),
+            control: control_topic(&service.name),
             changelog: service.changelog(),
             changelog_partitions: 0,
             record_bytes_max: BTreeMap::new(),
@@ -139,6 +147,7 @@ impl Worker {
             engine,
             producer: None,
             subscription: None,
+            commands: None,
             tasks: Vec::new(),
             turn: 0,
             attempts: Attempts::default(),
@@ -292,13 +301,20 @@ impl Worker {
         let mut stop = self.stop.clone();
         let not_a_member =
             || tidings_engine::Error::Unavailable("not a member of the group".into());
-        let Self { attempts, subscription, .. } = self;
+        let Self { attempts, subscription, commands, .. } = self;
+        let command = async {
+            match commands {
+                Some(commands) => commands.next().await,
+                None => None,
+            }
+        };
         let member = subscription.as_mut().ok_or_else(not_a_member)?;
         let happened = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => Happened::Nothing,
             Some(ended) = attempts.next() => Happened::Ended(ended),
             () = tokio::time::sleep(wake) => Happened::Nothing,
+            Some(command) = command => Happened::Commanded(command),
             polled = member.poll(limits::BATCH_RECORDS_MAX, limits::POLL_WAIT) => {
                 Happened::Polled(polled?)
             }
@@ -306,6 +322,10 @@ impl Worker {
         match happened {
             Happened::Nothing => Ok(()),
             Happened::Polled(polled) => self.take(polled).await,
+            Happened::Commanded((next, command)) => {
+                self.carry_out(next, &command);
+                Ok(())
+            }
             Happened::Ended(ended) => {
                 self.attempt_ended(ended)?;
                 while let Some(ended) = self.attempts.try_next() {

@@ -3,7 +3,7 @@
 
 use tidings_engine::{NewTopic, Record, TopicPartition, TransactionOptions};
 
-use super::{Broken, Worker};
+use super::{Broken, Worker, commands::Commands};
 use crate::{
     DecodeError, Envelope, Error, Service, limits,
     publisher::{make_topic, record_bytes_max},
@@ -22,6 +22,9 @@ impl Worker {
             make_topic(&self.engine, &topic).await?;
             let bytes = record_bytes_max(&self.engine, &topic).await?;
             self.topics.record_bytes_max.insert(topic, bytes);
+        }
+        if self.commands.is_none() {
+            self.commands = Some(Commands::of(&self.engine, &self.topics.control).await?);
         }
         let dead = &self.topics.dead;
         let (most, least) = (self.topics.most_in(dead), limits::DEAD_TOPIC_RECORD_BYTES_MIN);
@@ -86,6 +89,7 @@ impl Worker {
             new.push(task.unordered(self.service.unordered));
         }
         self.restore(&mut new).await?;
+        self.carry_out_all(&mut new).await?;
         self.tasks.extend(new);
         self.tasks.sort_by(|one, other| one.at().cmp(other.at()));
         self.turn = 0;

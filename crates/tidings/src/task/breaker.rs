@@ -123,6 +123,10 @@ impl Breaker {
                 self.failing.insert(key.clone());
                 self.remember(key, true);
                 if !self.trips(last) {
+                    if last {
+                        // It dies of its own trouble.
+                        self.failing.remove(key);
+                    }
                     return false;
                 }
             }
@@ -191,6 +195,7 @@ mod tests {
             (&[(1, LAST)][..], false),
             (&[(1, FAILS), (2, LAST)][..], true),
             (&[(1, FAILS), (3, Works), (2, LAST)][..], false),
+            (&[(1, LAST), (2, LAST), (3, LAST), (4, LAST), (5, LAST), (6, LAST)][..], false),
             (&[(1, Down)][..], true),
             (&[(1, Down), (1, Works)][..], false),
             (&mixed[..], false),

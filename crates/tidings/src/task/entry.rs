@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tidings_engine::{Header, Record, SentRecord, TopicPartition};
 
 use super::shelf::{Dead, Parked, State};
-use crate::{Id, limits, publisher::record_bytes_of};
+use crate::Id;
 
 const PREFIX: &str = "tidings-parked-";
 const KEY: &str = "tidings-parked-key";
@@ -64,16 +64,6 @@ impl Entry {
             headers,
             timestamp: None,
         }
-    }
-
-    /// About what it takes.
-    pub(crate) fn bytes(&self) -> usize {
-        let of = match self {
-            Self::Parked(_, Some(parked)) => record_bytes_of(&parked.record),
-            Self::Recent(_, block) => block.len(),
-            Self::Parked(_, None) | Self::Control(_) => 0,
-        };
-        of + limits::PARKED_OVERHEAD_BYTES
     }
 
     /// Reads one, with the partition whose task wrote it; none for what is nothing that a task writes.

@@ -107,7 +107,6 @@ pub(crate) struct Task {
     recent: Recent,
     /// Since the last commit.
     changes: Vec<Entry>,
-    change_bytes: usize,
     committed: (i64, Option<String>),
     /// Where the control topic is read on.
     control: i64,
@@ -139,7 +138,6 @@ impl Task {
             shelf: Shelf::default(),
             recent: Recent::default(),
             changes: Vec::new(),
-            change_bytes: 0,
             committed,
             control: 0,
             unordered: false,
@@ -217,11 +215,12 @@ impl Task {
         self.watermark.pass(end);
     }
 
-    /// When something on the shelf is due. A time further away than any pause is a clock that was set back: then it
-    /// is due now.
+    /// When something on the shelf is due. A time further away than any pause, or than a slow redrive is spread, is
+    /// a clock that was set back: then it is due now.
     pub(crate) fn due_ms(&self, now_ms: i64, pause_max_ms: i64) -> Option<i64> {
         let (due_ms, _) = self.shelf.next_due()?;
-        Some(if due_ms.saturating_sub(now_ms) > pause_max_ms { now_ms } else { due_ms })
+        let longest = pause_max_ms.max(limits::REDRIVE_SPREAD_MAX.as_millis() as i64);
+        Some(if due_ms.saturating_sub(now_ms) > longest { now_ms } else { due_ms })
     }
 
     /// What to attempt now: what is due on the shelf, then the oldest record whose key is free.
@@ -338,15 +337,20 @@ impl Task {
         self.park(offset, Parked { record, attempts: 0, state, finished: Vec::new(), redrives: 0 });
     }
 
-    /// Lets a dead record be attempted again, and what follows it. False when it is not dead.
-    pub(crate) fn redrive(&mut self, offset: i64, edit: impl FnOnce(&mut Record)) -> bool {
+    /// Lets a dead record be attempted again when it is due, and what follows it. False when it is not dead.
+    pub(crate) fn redrive(
+        &mut self,
+        offset: i64,
+        due_ms: i64,
+        edit: impl FnOnce(&mut Record),
+    ) -> bool {
         let Some(parked) = self.shelf.get(offset) else { return false };
         if matches!(parked.state, State::Waiting { .. }) {
             return false;
         }
         let mut parked = parked.clone();
         edit(&mut parked.record);
-        let (state, redrives) = (State::Waiting { due_ms: 0 }, parked.redrives.saturating_add(1));
+        let (state, redrives) = (State::Waiting { due_ms }, parked.redrives.saturating_add(1));
         self.park(offset, Parked { attempts: 0, state, redrives, ..parked });
         true
     }
@@ -374,13 +378,7 @@ impl Task {
     }
 
     fn change(&mut self, entry: Entry) {
-        self.change_bytes += entry.bytes();
         self.changes.push(entry);
-    }
-
-    /// Bytes that the next commit writes, about.
-    pub(crate) fn change_bytes(&self) -> usize {
-        self.change_bytes
     }
 
     /// Whether a commit would say anything new.
@@ -393,7 +391,6 @@ impl Task {
     /// What to commit, if anything. Attempts that have not ended are not in it.
     pub(crate) fn commit(&mut self) -> Commit {
         let mut changelog = Vec::new();
-        self.change_bytes = 0;
         let recent = self.recent.blocks();
         let recent = recent.into_iter().map(|(slot, block)| Entry::Recent(slot, block));
         for entry in self.changes.drain(..).chain(recent) {

@@ -87,6 +87,13 @@ impl Shelf {
         })
     }
 
+    /// Records of the same key that come after it.
+    pub(crate) fn followers(&self, offset: i64) -> usize {
+        let key = self.records.get(&offset).map(|parked| Key::of(&parked.record));
+        let offsets = key.and_then(|key| self.keys.get(&key));
+        offsets.map_or(0, |offsets| offsets.range(offset + 1..).count())
+    }
+
     /// Puts a record there, or in the place of what was there.
     pub(crate) fn put(&mut self, offset: i64, parked: Parked) {
         let key = Key::of(&parked.record);

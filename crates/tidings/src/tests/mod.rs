@@ -4,6 +4,7 @@ mod crashes;
 mod delivery;
 mod failures;
 mod instances;
+mod order;
 mod state;
 mod wiring;
 

@@ -121,6 +121,6 @@ async fn a_service_makes_the_topics_it_needs() {
     let running = service.start(&engine).await.expect("started");
     let topics = engine.topics().await.expect("topics");
     let names: Vec<&str> = topics.iter().filter(|t| !t.internal).map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["orders", "payments", "s.changelog", "s.dead", "shipments"]);
+    assert_eq!(names, ["orders", "payments", "s.changelog", "s.control", "s.dead", "shipments"]);
     running.stop().await.expect("stopped");
 }

@@ -1,0 +1,308 @@
+//! Commands about what is dead, as records of a service's control topic, and what became of them.
+//!
+//! A command is appended once, by whoever gives it; every task of the service reads it, applies it to what it
+//! has, and writes how much that was, in one transaction with the effects and with its position in the control
+//! topic. So a command is carried out once, whoever sends it and whatever crashes, and the topic, which
+//! keeps everything, is the audit: who, when, what, and what became of it.
+//!
+//! Records are JSON; one partition, so commands have an order. Keys are the command's id.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidings_engine::{Engine, Error, NewTopic, Record, SentRecord, TopicPartition};
+
+use crate::{
+    Id, limits,
+    task::{Dead, Task},
+};
+
+/// The suffix of a service's control topic.
+const SUFFIX: &str = ".control";
+
+pub(crate) fn control_topic(service: &str) -> String {
+    format!("{service}{SUFFIX}")
+}
+
+/// Makes it unless it is there: one partition, and it keeps everything.
+pub(crate) async fn make_control_topic(engine: &Engine, topic: &str) -> Result<(), Error> {
+    match engine.topic(topic).await {
+        Err(Error::UnknownTopic(_)) => {}
+        Ok(_) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match engine.create_topic(NewTopic { partitions: Some(1), ..NewTopic::kept(topic) }).await {
+        Ok(()) | Err(Error::TopicExists(_)) => engine.can_append(topic).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Which dead keys are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Selection {
+    /// The one whose dead letter has this id.
+    Letter(Id),
+    /// Those that died of this cause, word for word.
+    Cause(String),
+    /// All of them.
+    All,
+}
+
+/// What to do with a dead key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Act {
+    /// Its first event is handled again, with all its attempts, and then what follows it.
+    Redrive {
+        /// So many keys a second, in each partition; all at once when not said.
+        per_second: Option<u32>,
+        /// Also those that were redriven [`limits::REDRIVES_MAX`] times before.
+        force: bool,
+    },
+    /// As [`Act::Redrive`], with another value.
+    Edit {
+        /// What the event says instead; its `ce_checksum` is taken off.
+        value: String,
+    },
+    /// Its first event is given up for good; what follows it is handled.
+    Discard,
+}
+
+/// A command as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) id: Id,
+    pub(crate) by: String,
+    /// Only what died before then, in milliseconds since the epoch.
+    pub(crate) before_ms: i64,
+    pub(crate) of: Selection,
+    pub(crate) act: Act,
+}
+
+/// What a task did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Carried {
+    pub(crate) command: Id,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    /// Keys that were redriven or discarded.
+    pub(crate) done: u64,
+    /// Keys that were left alone, as they had been redriven too often.
+    pub(crate) left: u64,
+}
+
+/// A record of the control topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Entry {
+    Command(Command),
+    Carried(Carried),
+}
+
+impl Entry {
+    pub(crate) fn into_record(self, service: &str) -> SentRecord {
+        let id = match &self {
+            Self::Command(command) => &command.id,
+            Self::Carried(carried) => &carried.command,
+        };
+        let key = Some(id.to_string().into());
+        let value = serde_json::to_vec(&self).expect("plain data is JSON");
+        let topic = control_topic(service);
+        let (partition, value) = (Some(0), Some(value.into()));
+        SentRecord { topic, partition, key, value, ..SentRecord::default() }
+    }
+
+    /// None for what nobody of Tidings wrote.
+    pub(crate) fn from_record(record: &Record) -> Option<Self> {
+        serde_json::from_slice(record.value.as_deref()?).ok()
+    }
+}
+
+impl Command {
+    /// Carries it out in one task, which has read the control topic up to `next`; none when it says nothing
+    /// to that task, or has been carried out before.
+    pub(crate) fn carry_out(&self, task: &mut Task, next: i64, now_ms: i64) -> Option<Carried> {
+        if task.control() >= next {
+            return None;
+        }
+        let is_meant = |dead: &Dead| {
+            dead.since_ms <= self.before_ms
+                && match &self.of {
+                    Selection::Letter(id) => dead.letters.contains(id),
+                    Selection::Cause(cause) => dead.cause == *cause,
+                    Selection::All => true,
+                }
+        };
+        let dead = task.shelf().dead().filter(|(_, dead)| is_meant(dead));
+        let mut meant: Vec<i64> = dead.map(|(offset, _)| offset).collect();
+        meant.sort_unstable();
+        if meant.is_empty() {
+            return None;
+        }
+        let TopicPartition { topic, partition } = task.at().clone();
+        let mut carried = Carried { command: self.id.clone(), topic, partition, done: 0, left: 0 };
+        for offset in meant {
+            let was_done = match &self.act {
+                Act::Discard => task.discard(offset),
+                Act::Edit { value } => task.redrive(offset, now_ms, |record| {
+                    record.value = Some(value.clone().into());
+                    record.headers.retain(|header| header.name != crate::envelope::CHECKSUM);
+                }),
+                Act::Redrive { per_second, force } => {
+                    let redrives = task.shelf().get(offset).map_or(0, |parked| parked.redrives);
+                    if !force && redrives >= limits::REDRIVES_MAX {
+                        false
+                    } else {
+                        let due_ms = spread(now_ms, carried.done, *per_second);
+                        task.redrive(offset, due_ms, |_| {})
+                    }
+                }
+            };
+            carried.done += u64::from(was_done);
+            carried.left += u64::from(!was_done);
+        }
+        task.set_control(next);
+        Some(carried)
+    }
+}
+
+/// When the key of that number is due.
+fn spread(now_ms: i64, number: u64, per_second: Option<u32>) -> i64 {
+    let Some(per_second) = per_second.filter(|rate| *rate > 0) else { return now_ms };
+    let after = Duration::from_secs(number) / per_second;
+    let after = after.min(limits::REDRIVE_SPREAD_MAX);
+    now_ms.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Ended;
+
+    fn task(causes: &[&str]) -> Task {
+        let at = TopicPartition { topic: "orders".into(), partition: 0 };
+        let mut task = Task::new(at, "payment.changelog", (0, None));
+        for (offset, cause) in (0..).zip(causes) {
+            task.deliver(Record {
+                topic: "orders".into(),
+                partition: 0,
+                offset,
+                timestamp: 0,
+                key: Some(offset.to_string().into()),
+                value: Some("{}".into()),
+                headers: vec![tidings_engine::Header::text("ce_checksum", "x")],
+            });
+            let work = task.next(0, 0).expect("it is ready");
+            let letters = vec![Id::from(format!("l-{offset}"))];
+            task.ended(
+                work,
+                Ended::Dead(Dead { since_ms: offset * 10, letters, cause: (*cause).into() }),
+            );
+        }
+        task
+    }
+
+    fn command(before_ms: i64, of: Selection, act: Act) -> Command {
+        Command { id: "c-1".into(), by: "ann".into(), before_ms, of, act }
+    }
+
+    const REDRIVE: Act = Act::Redrive { per_second: None, force: false };
+
+    #[test]
+    fn a_command_does_what_it_says_to_whom_it_says_once() {
+        for (of, before_ms, done) in [
+            (Selection::All, 1_000, vec![0, 1, 2]),
+            (Selection::All, 10, vec![0, 1]),
+            (Selection::Cause("no card".into()), 1_000, vec![0, 2]),
+            (Selection::Letter("l-1".into()), 1_000, vec![1]),
+            (Selection::Letter("l-9".into()), 1_000, vec![]),
+        ] {
+            let mut task = task(&["no card", "no stock", "no card"]);
+            let command = command(before_ms, of.clone(), REDRIVE);
+            let carried = command.carry_out(&mut task, 5, 100);
+            let count = done.len() as u64;
+            assert_eq!(
+                carried.map(|carried| (carried.done, carried.left)),
+                (count > 0).then_some((count, 0)),
+                "{of:?}"
+            );
+            let mut ready = Vec::new();
+            while let Some(work) = task.next(100, 0) {
+                ready.push(work.record.offset);
+                let dead = Dead { since_ms: 0, letters: vec![], cause: "no card".into() };
+                task.ended(work, Ended::Dead(dead));
+            }
+            assert_eq!(ready, done, "{of:?}");
+            if count > 0 {
+                assert_eq!(command.carry_out(&mut task, 5, 100), None, "it is carried out once");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_redriven_too_often_needs_force() {
+        let mut task = task(&["no card"]);
+        let mut next = 0;
+        let mut again = |task: &mut Task, force| {
+            next += 1;
+            let act = Act::Redrive { per_second: None, force };
+            let carried = command(1_000, Selection::All, act).carry_out(task, next, 0);
+            if let Some(work) = task.next(0, 0) {
+                let dead = Dead { since_ms: 0, letters: vec![], cause: "no card".into() };
+                task.ended(work, Ended::Dead(dead));
+            }
+            carried.map(|carried| (carried.done, carried.left))
+        };
+        for _ in 0..limits::REDRIVES_MAX {
+            assert_eq!(again(&mut task, false), Some((1, 0)));
+        }
+        assert_eq!(again(&mut task, false), Some((0, 1)));
+        assert_eq!(again(&mut task, true), Some((1, 0)));
+    }
+
+    #[test]
+    fn a_rate_spreads_and_an_edit_says_something_else() {
+        let mut slow = task(&["a", "b", "c"]);
+        let act = Act::Redrive { per_second: Some(2), force: false };
+        command(1_000, Selection::All, act).carry_out(&mut slow, 1, 1_000).expect("it is meant");
+        let due: Vec<i64> = [1_000, 1_500, 2_000]
+            .into_iter()
+            .map(|now_ms| slow.next(now_ms, 0).expect("it is due").record.offset)
+            .collect();
+        assert_eq!(due, [0, 1, 2]);
+
+        let mut edited = task(&["a"]);
+        let act = Act::Edit { value: "{\"pence\":1}".into() };
+        command(1_000, Selection::All, act).carry_out(&mut edited, 1, 0).expect("it is meant");
+        let record = edited.next(0, 0).expect("it is due").record;
+        assert_eq!(
+            (record.value.as_deref(), record.headers.len()),
+            (Some(&b"{\"pence\":1}"[..]), 0)
+        );
+    }
+
+    #[test]
+    fn entries_read_back() {
+        let of = Selection::Cause("no card".into());
+        for entry in [
+            Entry::Command(command(5, of, Act::Edit { value: "{}".into() })),
+            Entry::Carried(Carried {
+                command: "c-1".into(),
+                topic: "orders".into(),
+                partition: 3,
+                done: 2,
+                left: 1,
+            }),
+        ] {
+            let SentRecord { topic, key, value, headers, .. } =
+                entry.clone().into_record("payment");
+            assert_eq!(topic, "payment.control");
+            let (topic, timestamp) = (topic.into(), 0);
+            let record = Record { topic, partition: 0, offset: 0, timestamp, key, value, headers };
+            assert_eq!(Entry::from_record(&record), Some(entry));
+        }
+    }
+}

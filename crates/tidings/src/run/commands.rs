@@ -1,0 +1,91 @@
+//! The control topic, read as it grows.
+
+use tidings_engine::{Engine, Offset, TopicPartition};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{Broken, Worker};
+use crate::{
+    control::{Command, Entry, make_control_topic},
+    desk::CONTROL_READ,
+    limits,
+    publisher::now_ms,
+    replay::read_all,
+    task::Task,
+};
+
+/// New commands, each with the offset behind it.
+pub(super) struct Commands {
+    queue: mpsc::Receiver<(i64, Command)>,
+    /// Ends with what holds this.
+    _reading: JoinSet<()>,
+}
+
+impl Commands {
+    /// Those from the topic's end on.
+    pub(super) async fn of(engine: &Engine, topic: &str) -> Result<Self, tidings_engine::Error> {
+        make_control_topic(engine, topic).await?;
+        let next = engine.offset(topic, 0, Offset::Latest).await?;
+        let (sender, queue) = mpsc::channel(limits::COMMANDS_QUEUED_MAX);
+        let mut reading = JoinSet::new();
+        reading.spawn(read(engine.clone(), topic.to_owned(), next, sender));
+        Ok(Self { queue, _reading: reading })
+    }
+
+    /// Waits for one.
+    pub(super) async fn next(&mut self) -> Option<(i64, Command)> {
+        self.queue.recv().await
+    }
+}
+
+async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<(i64, Command)>) {
+    loop {
+        let read = match engine.read(&topic, 0, next, CONTROL_READ).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::debug!(topic, %error, "commands are asked for again");
+                tokio::time::sleep(limits::RESUBSCRIBE_MAX).await;
+                continue;
+            }
+        };
+        next = read.next;
+        for record in read.records {
+            if let Some(Entry::Command(command)) = Entry::from_record(&record)
+                && queue.send((record.offset + 1, command)).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Lets every task carry a command out.
+    pub(super) fn carry_out(&mut self, next: i64, command: &Command) {
+        for task in &mut self.tasks {
+            if let Some(carried) = command.carry_out(task, next, now_ms()) {
+                let service = &self.service.name;
+                let (at, done) = (task.at(), carried.done);
+                tracing::info!(%service, by = command.by, %at, done, "a command about dead events");
+                self.pending.add(Entry::Carried(carried).into_record(service));
+            }
+        }
+    }
+
+    /// Lets new tasks carry out what was commanded while nobody had their partitions.
+    pub(super) async fn carry_out_all(&mut self, tasks: &mut [Task]) -> Result<(), Broken> {
+        if tasks.iter().all(|task| task.shelf().dead_keys() == 0) {
+            return Ok(());
+        }
+        let topic = self.topics.control.clone();
+        let (service, pending) = (&self.service.name, &mut self.pending);
+        let take = |record: tidings_engine::Record| {
+            let Some(Entry::Command(command)) = Entry::from_record(&record) else { return };
+            for task in &mut *tasks {
+                if let Some(carried) = command.carry_out(task, record.offset + 1, now_ms()) {
+                    pending.add(Entry::Carried(carried).into_record(service));
+                }
+            }
+        };
+        Ok(read_all(&self.engine, &[TopicPartition { topic, partition: 0 }], take).await?)
+    }
+}
