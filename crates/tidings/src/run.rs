@@ -89,7 +89,7 @@ pub(crate) struct Worker {
     probed: (usize, i64),
     pending: Pending,
     replay: Replay,
-    /// Not fetched from for now.
+    /// Not fetched from.
     paused: Vec<TopicPartition>,
     counts: Counts,
     stop: watch::Receiver<bool>,

@@ -262,19 +262,14 @@ impl Worker {
     /// Every handler has had the record.
     fn conclude(&mut self, record: Attempted) {
         let Attempted { at, work, envelope, failures, .. } = record;
-        let ended = self.verdict(&work, envelope.as_deref(), failures);
+        let ended = self.verdict(&work, envelope.as_deref(), &failures);
         if let Some(task) = self.task_of(&at.topic, at.partition) {
             self.tasks[task].ended(work, ended);
         }
     }
 
     /// What becomes of a record.
-    fn verdict(
-        &mut self,
-        work: &Work,
-        envelope: Option<&Envelope>,
-        failures: Vec<Failure>,
-    ) -> Ended {
+    fn verdict(&mut self, work: &Work, envelope: Option<&Envelope>, failures: &[Failure]) -> Ended {
         let (key, now) = (Key::of(&work.record), now_ms());
         let worst = failures.iter().max_by_key(|failure| failure.stop.kind == StopKind::Outage);
         let Some(worst) = worst else {

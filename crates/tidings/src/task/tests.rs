@@ -91,9 +91,12 @@ fn a_dead_key_waits_for_a_person() {
     for offset in 0..3 {
         task.deliver(record(offset, Some("a")));
     }
-    for now in [0, PAUSE_MAX_MS] {
-        let work = task.next(now, PAUSE_MAX_MS).expect("an attempt");
-        task.ended(work, if now == 0 { Ended::Failed { due_ms: PAUSE_MAX_MS } } else { dead() });
+    for time_ms in [0, PAUSE_MAX_MS] {
+        let work = task.next(time_ms, PAUSE_MAX_MS).expect("an attempt");
+        task.ended(
+            work,
+            if time_ms == 0 { Ended::Failed { due_ms: PAUSE_MAX_MS } } else { dead() },
+        );
     }
     assert_eq!(offsets(&mut task, i64::MAX), [0; 0]);
     assert!(!task.redrive(1, 0, |_| {}) && !task.discard(1), "it is not dead, it follows");

@@ -347,12 +347,12 @@ async fn a_deleted_dead_letter_topic_is_made_again() {
     assert_eq!(dead_letters(&engine, "payment").await.len(), 1);
 }
 
-#[tokio::test]
-async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
+/// Records that claim the id of an order and are none, each under a key of its own, or those after the first would
+/// wait behind it.
+async fn no_events() -> Vec<SentRecord> {
     let elsewhere = engine(1).await;
     place(&elsewhere, &["a"]).await;
     let good = records(&elsewhere, "orders").await.remove(0);
-    let engine = engine(1).await;
     let sent = |edit: &dyn Fn(&mut SentRecord)| {
         let Record { topic, key, value, headers, .. } = good.clone();
         let mut record =
@@ -385,12 +385,16 @@ async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
         sent(&set("ce_dataversion", "0")),
         sent(&set("ce_kind", "rumour")),
     ];
-    // Each under a key of its own, or those after the first would wait behind it.
     let keyed = bad.into_iter().enumerate().map(|(number, record)| {
         let key = record.key.map(|_| format!("bad-{number}").into());
         SentRecord { key, ..record }
     });
-    let bad: Vec<SentRecord> = keyed.collect();
+    keyed.collect()
+}
+
+#[tokio::test]
+async fn records_that_are_no_events_are_dead_letters_with_the_cause() {
+    let (engine, bad) = (engine(1).await, no_events().await);
     let count = bad.len() as u64;
     engine.producer().await.expect("a producer").send(bad).await.expect("appended");
     // All of them claim the id of this event, which is no reason to take it for a duplicate.
