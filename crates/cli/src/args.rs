@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// List and describe consumer groups
     #[command(subcommand)]
     Group(Group),
+    /// See what a service has given up on, and redrive, edit or discard it
+    #[command(subcommand)]
+    Dead(Dead),
     /// Verify, list and repair a data directory's files
     #[command(subcommand)]
     Log(Log),
@@ -220,6 +223,114 @@ pub(crate) enum Group {
         #[command(flatten)]
         common: Common,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dead {
+    /// List what is dead, by cause
+    List {
+        /// The service
+        service: String,
+        /// One line for each key, with its letter's id
+        #[arg(long)]
+        keys: bool,
+        #[command(flatten)]
+        place: DeadPlace,
+    },
+    /// Show a dead event: its cause, headers and value
+    Show {
+        /// The service
+        service: String,
+        /// The id of its dead letter
+        letter: String,
+        #[command(flatten)]
+        place: DeadPlace,
+    },
+    /// Let dead events be handled again, each with what follows it under its key
+    Redrive {
+        #[command(flatten)]
+        meant: Meant,
+        /// So many keys a second, in each partition
+        #[arg(long, value_name = "KEYS")]
+        per_second: Option<u32>,
+        /// Also what was redriven three times before
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        act: DeadAct,
+    },
+    /// Give a dead event another value, and let it be handled again
+    Edit {
+        /// The service
+        service: String,
+        /// The id of its dead letter
+        #[arg(long, value_name = "ID")]
+        letter: String,
+        /// A file with the value, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        value: String,
+        #[command(flatten)]
+        act: DeadAct,
+    },
+    /// Give dead events up for good; what follows them is handled
+    Discard {
+        #[command(flatten)]
+        meant: Meant,
+        #[command(flatten)]
+        act: DeadAct,
+    },
+    /// Who commanded what, when, and what became of it
+    Audit {
+        /// The service
+        service: String,
+        #[command(flatten)]
+        place: DeadPlace,
+    },
+}
+
+/// Which dead keys.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true).args(["letter", "cause", "all"]))]
+pub(crate) struct Meant {
+    /// The service
+    pub(crate) service: String,
+    /// The one whose dead letter has this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) letter: Option<String>,
+    /// Those that died of this cause, word for word
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) cause: Option<String>,
+    /// All that are dead now
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeadAct {
+    /// Only say what it would be done to
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// In whose name, for the audit; the user's by default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: DeadPlace,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeadPlace {
+    /// Where the service's topics are: kafka://HOST:PORT of a cluster or a running node, or a data directory of a
+    /// stopped one
+    #[arg(
+        long,
+        env = "TIDINGS_ENGINE",
+        value_name = "URL|DIR",
+        default_value = "kafka://127.0.0.1:9092"
+    )]
+    pub(crate) engine: String,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             Command::Consume(said) => command::consume(said).await.map(|()| ExitCode::SUCCESS),
             Command::Group(group) => command::group(group).await.map(|()| ExitCode::SUCCESS),
             Command::Log(log) => command::log(log).map(|()| ExitCode::SUCCESS),
+            Command::Dead(said) => command::dead(said).await,
             Command::Copy(said) => command::copy(said).await,
             Command::Doctor(said) => command::doctor(said).await,
         }

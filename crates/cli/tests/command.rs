@@ -1,6 +1,7 @@
 //! The built binary, as its users and their scripts see it.
 
 mod copy;
+mod dead;
 mod log;
 mod node;
 

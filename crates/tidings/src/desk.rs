@@ -107,6 +107,13 @@ pub struct Audited {
     pub left: u64,
 }
 
+impl Audited {
+    /// When it was given, by RFC 3339.
+    pub fn at(&self) -> String {
+        crate::rfc3339::format(self.at_ms)
+    }
+}
+
 impl Desk {
     /// The desk of a service.
     pub fn of(engine: &Engine, service: impl Into<String>) -> Self {

@@ -2,6 +2,7 @@
 
 mod consume;
 mod copy;
+mod dead;
 mod doctor;
 mod group;
 mod log;
@@ -10,6 +11,7 @@ mod topic;
 
 pub(crate) use consume::consume;
 pub(crate) use copy::copy;
+pub(crate) use dead::dead;
 pub(crate) use doctor::doctor;
 pub(crate) use group::group;
 pub(crate) use log::log;

@@ -1,0 +1,349 @@
+//! `tidings dead`: what a service has given up on, by cause, and what becomes of it.
+//!
+//! Commands are records that the service carries out itself, once; this only writes them and listens for what
+//! became of them.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tidings::{Act, Audited, CommandOutcome, DeadKey, Desk, Error, Selection};
+
+use crate::args::{Dead, DeadAct, DeadPlace, Form, Meant};
+use crate::failure::{Exit, Failure};
+use crate::output::{print, print_json};
+use crate::place::{Absent, Place, failed};
+use crate::table::{Align, heading, table};
+
+/// How long to listen for what became of a command.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Characters of a cause in a table.
+const CAUSE_WIDTH: usize = 60;
+
+pub(crate) async fn dead(command: Dead) -> Result<ExitCode, Failure> {
+    match command {
+        Dead::List { service, keys, place } => {
+            let listed = open(&place, &service).await?.dead().await;
+            let dead = listed.map_err(|error| unread(&service, &error))?;
+            match place.output {
+                Form::Json => print_json(&json!({ "dead": values(&dead) }))?,
+                Form::Table if dead.is_empty() => print(&format!("{service} has no dead keys\n"))?,
+                Form::Table if keys => print(&by_key(&dead))?,
+                Form::Table => print(&by_cause(&dead))?,
+            }
+        }
+        Dead::Show { service, letter, place } => {
+            let (desk, of) =
+                (open(&place, &service).await?, Selection::Letter(letter.clone().into()));
+            let meant = desk.meant(&of).await;
+            let dead = meant.map_err(|error| unread(&service, &error))?;
+            let dead =
+                dead.first().ok_or_else(|| nothing(&service, &format!("letter {letter}")))?;
+            match place.output {
+                Form::Json => print_json(&value(dead))?,
+                Form::Table => print(&shown(dead))?,
+            }
+        }
+        Dead::Redrive { meant, per_second, force, act } => {
+            return command_of(meant, Act::Redrive { per_second, force }, act).await;
+        }
+        Dead::Edit { service, letter, value, act } => {
+            let value = read_value(&value)?;
+            let meant = Meant { service, letter: Some(letter), cause: None, all: false };
+            return command_of(meant, Act::Edit { value }, act).await;
+        }
+        Dead::Discard { meant, act } => return command_of(meant, Act::Discard, act).await,
+        Dead::Audit { service, place } => {
+            let audit = open(&place, &service).await?.audit().await;
+            let audit = audit.map_err(|error| unread(&service, &error))?;
+            match place.output {
+                Form::Json => {
+                    print_json(
+                        &json!({ "commands": audit.iter().map(audited).collect::<Vec<_>>() }),
+                    )?;
+                }
+                Form::Table => print(&audit_table(&audit))?,
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(place: &DeadPlace, service: &str) -> Result<Desk, Failure> {
+    Ok(Desk::of(&Place::of(&place.engine).open(Absent::Refused).await?, service))
+}
+
+/// Gives a command and tells what became of it; the exit code is 1 when some keys were not heard of.
+async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Failure> {
+    let Meant { service, letter, cause, all } = meant;
+    let of = match (letter, cause, all) {
+        (Some(letter), ..) => Selection::Letter(letter.into()),
+        (None, Some(cause), _) => Selection::Cause(cause),
+        (None, None, _) => Selection::All,
+    };
+    let desk = open(&how.place, &service).await?;
+    let keys = desk.meant(&of).await.map_err(|error| unread(&service, &error))?;
+    if keys.is_empty() {
+        return Err(nothing(&service, &selected(&of)));
+    }
+    if how.dry_run {
+        match how.place.output {
+            Form::Json => print_json(&json!({ "would": values(&keys) }))?,
+            Form::Table => print(&by_key(&keys))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ungiven = |error: Error| Failure::failed("the command is not given").why(error);
+    let given = desk.command(who(how.by), of, act).await.map_err(ungiven)?;
+    let outcome = desk.outcome(&given, PATIENCE).await;
+    let outcome = outcome.map_err(|error| unread(&service, &error))?;
+    let CommandOutcome { done, left, unheard } = outcome;
+    match how.place.output {
+        Form::Json => print_json(&json!({
+            "command": given.id.as_str(), "done": done, "left": left, "unheard": unheard,
+        }))?,
+        Form::Table => print(&told(outcome, &service))?,
+    }
+    Ok(if unheard == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn who(by: Option<String>) -> String {
+    by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn told(CommandOutcome { done, left, unheard }: CommandOutcome, service: &str) -> String {
+    let mut text = format!("{done} {} done\n", keys(done));
+    if left > 0 {
+        text += &format!(
+            "{left} {} left alone: redriven {} times before; --force redrives them again\n",
+            keys(left),
+            tidings::limits::REDRIVES_MAX
+        );
+    }
+    if unheard > 0 {
+        text += &format!(
+            "{unheard} {} not heard of: is {service} running? It carries the command out when it does\n",
+            keys(unheard)
+        );
+    }
+    text
+}
+
+fn keys(count: u64) -> &'static str {
+    if count == 1 { "key" } else { "keys" }
+}
+
+fn selected(of: &Selection) -> String {
+    match of {
+        Selection::Letter(id) => format!("letter {id}"),
+        Selection::Cause(cause) => format!("cause {cause:?}"),
+        _ => "dead key".to_owned(),
+    }
+}
+
+fn nothing(service: &str, what: &str) -> Failure {
+    Failure::new(Exit::NotFound, format!("{service} has no {what}"))
+        .hint(format!("tidings dead list {service} --keys"))
+}
+
+fn unread(service: &str, error: &Error) -> Failure {
+    match error {
+        Error::Engine(error) => {
+            failed(format!("what {service} has put aside cannot be read"), error)
+        }
+        error => Failure::failed(format!("what {service} has put aside cannot be read")).why(error),
+    }
+}
+
+fn read_value(from: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match from {
+        "-" => std::io::stdin().read_to_string(&mut text).map(|_| text),
+        path => std::fs::read_to_string(path),
+    };
+    read.map(|text| text.trim_end_matches('\n').to_owned())
+        .map_err(|error| Failure::new(Exit::Usage, format!("{from} cannot be read")).why(error))
+}
+
+/// One row for each cause, the one with the most keys first.
+fn by_cause(dead: &[DeadKey]) -> String {
+    let mut causes: BTreeMap<&str, (u64, usize, i64)> = BTreeMap::new();
+    for key in dead {
+        let (keys, events, since) = causes.entry(&key.cause).or_insert((0, 0, key.since_ms));
+        (*keys, *events, *since) =
+            (*keys + 1, *events + 1 + key.followers, (*since).min(key.since_ms));
+    }
+    let mut causes: Vec<_> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, (keys, ..))| std::cmp::Reverse(*keys));
+    let row = |(cause, (keys, events, since)): &(&str, (u64, usize, i64))| {
+        [keys.to_string(), events.to_string(), age(*since), short(cause)]
+    };
+    let rows: Vec<_> = causes.iter().map(row).collect();
+    let columns = [
+        ("KEYS", Align::Right),
+        ("EVENTS", Align::Right),
+        ("OLDEST", Align::Right),
+        ("CAUSE", Align::Left),
+    ];
+    table(columns, &rows, heading())
+}
+
+fn by_key(dead: &[DeadKey]) -> String {
+    let row = |key: &DeadKey| {
+        let letter = key.letters.first().map(ToString::to_string).unwrap_or_default();
+        let place = format!("{}-{}@{}", key.topic, key.partition, key.offset);
+        [
+            text_of(key.key.as_deref()),
+            key.followers.to_string(),
+            age(key.since_ms),
+            place,
+            letter,
+            short(&key.cause),
+        ]
+    };
+    let rows: Vec<_> = dead.iter().map(row).collect();
+    let columns = [
+        ("KEY", Align::Left),
+        ("BEHIND", Align::Right),
+        ("DEAD FOR", Align::Right),
+        ("EVENT", Align::Left),
+        ("LETTER", Align::Left),
+        ("CAUSE", Align::Left),
+    ];
+    table(columns, &rows, heading())
+}
+
+fn shown(key: &DeadKey) -> String {
+    let mut text = format!(
+        "key        {}\nevent      {}-{}@{}\ncause      {}\ndead for   {}\nattempts   {}\nredrives   {}\nbehind it  {}\n",
+        text_of(key.key.as_deref()),
+        key.topic,
+        key.partition,
+        key.offset,
+        key.cause.replace('\n', "\n           "),
+        age(key.since_ms),
+        key.attempts,
+        key.redrives,
+        key.followers
+    );
+    for letter in &key.letters {
+        text += &format!("letter     {letter}\n");
+    }
+    text.push('\n');
+    for header in &key.headers {
+        text += &format!("{}: {}\n", header.name, text_of(header.value.as_deref()));
+    }
+    text += &format!("\n{}\n", text_of(key.value.as_deref()));
+    text
+}
+
+fn values(dead: &[DeadKey]) -> Vec<Value> {
+    dead.iter().map(value).collect()
+}
+
+fn value(key: &DeadKey) -> Value {
+    let headers: Vec<_> = key
+        .headers
+        .iter()
+        .map(|header| json!({ "name": header.name, "value": text_of(header.value.as_deref()) }))
+        .collect();
+    json!({
+        "key": key.key.as_deref().map(|bytes| text_of(Some(bytes))),
+        "topic": key.topic,
+        "partition": key.partition,
+        "offset": key.offset,
+        "cause": key.cause,
+        "since_ms": key.since_ms,
+        "attempts": key.attempts,
+        "redrives": key.redrives,
+        "followers": key.followers,
+        "letters": key.letters.iter().map(tidings::Id::as_str).collect::<Vec<_>>(),
+        "value": key.value.as_deref().map(|bytes| text_of(Some(bytes))),
+        "headers": headers,
+    })
+}
+
+fn audit_table(audit: &[Audited]) -> String {
+    let row = |one: &Audited| {
+        let act = match &one.act {
+            Act::Redrive { force: true, .. } => "redrive --force",
+            Act::Redrive { .. } => "redrive",
+            Act::Edit { .. } => "edit",
+            Act::Discard => "discard",
+            _ => "?",
+        };
+        [
+            one.at(),
+            one.by.clone(),
+            act.to_owned(),
+            selected(&one.of),
+            one.done.to_string(),
+            one.left.to_string(),
+        ]
+    };
+    let rows: Vec<_> = audit.iter().map(row).collect();
+    let columns = [
+        ("AT", Align::Left),
+        ("BY", Align::Left),
+        ("WHAT", Align::Left),
+        ("OF", Align::Left),
+        ("DONE", Align::Right),
+        ("LEFT", Align::Right),
+    ];
+    table(columns, &rows, heading())
+}
+
+fn audited(one: &Audited) -> Value {
+    let Audited { id, by, at_ms, of, act, done, left } = one;
+    json!({
+        "id": id.as_str(), "by": by, "at_ms": at_ms, "of": of, "act": act, "done": done, "left": left,
+    })
+}
+
+fn text_of(bytes: Option<&[u8]>) -> String {
+    bytes.map_or_else(|| "null".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The first line of a cause, cut.
+fn short(cause: &str) -> String {
+    let line = cause.lines().next().unwrap_or_default();
+    let cut: String = line.chars().take(CAUSE_WIDTH).collect();
+    if cut.len() < cause.len() { format!("{cut}…") } else { cut }
+}
+
+/// How long ago, in the largest unit that fits.
+fn age(since_ms: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = Duration::from_millis(u64::try_from(since_ms).unwrap_or_default());
+    let seconds = now.saturating_sub(since).as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_cut_to_its_first_line() {
+        assert_eq!(short("no card"), "no card");
+        assert_eq!(short("no card\ncaused by: x"), "no card…");
+        assert_eq!(short(&"é".repeat(100)).chars().count(), CAUSE_WIDTH + 1);
+    }
+
+    #[test]
+    fn what_became_of_a_command_is_told() {
+        let outcome = CommandOutcome { done: 1, left: 2, unheard: 3 };
+        assert_eq!(
+            told(outcome, "payment"),
+            "1 key done\n2 keys left alone: redriven 3 times before; --force redrives them again\n\
+             3 keys not heard of: is payment running? It carries the command out when it does\n"
+        );
+    }
+}
