@@ -69,6 +69,8 @@ mod replay;
 mod rfc3339;
 mod run;
 mod service;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -78,13 +80,20 @@ pub use dead_letter::{DeadKind, DeadLetter};
 pub use envelope::{DecodeError, Envelope, Received, decode};
 pub use error::Error;
 pub use event::{Effects, Either, Emissions, Event};
-pub use extract::{Dep, Extract, Once, Scope, State, Wiring};
+pub use extract::{Dep, Extract, Once, Scope, State, Wiring, Work};
 pub use figures::Figures;
 pub use handler::Handler;
 pub use id::Id;
 pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
 pub use publisher::{Outgoing, Publisher};
 pub use service::{Running, Service};
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use sql::{
+    Database, DatabaseError, Debezium, DebeziumOutbox, Inbox, Outbox, Relay, Relayed, Tx,
+};
+/// The library behind [`Outbox`], [`Inbox`] and [`Tx`]: its types are in their signatures.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use sqlx;
 /// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
 pub use tidings_derive::Event;
 

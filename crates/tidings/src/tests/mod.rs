@@ -4,6 +4,8 @@ mod crashes;
 mod delivery;
 mod failures;
 mod instances;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod state;
 mod wiring;
 
