@@ -132,7 +132,10 @@ impl<Db: Database> Outbox<Db> {
             return Err(invalid(what).into());
         }
         for statement in self.before(&record) {
-            Db::fetch(&mut *tx, statement, usize::MAX).await?;
+            // A lane that is not in its table cannot be locked.
+            if Db::fetch(&mut *tx, statement, usize::MAX).await?.is_empty() {
+                return Err(DatabaseError::Refused(sqlx::Error::RowNotFound));
+            }
         }
         Db::execute(&mut *tx, table::insert(&self.name, &id, &event_type, record)).await?;
         Ok(id)

@@ -18,7 +18,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use sqlx::{ConnectOptions as _, Connection as _, Pool};
+use sqlx::{ConnectOptions as _, Connection as _, Pool, pool::PoolOptions};
 use tidings_engine::{Engine, Record, SentRecord, TransactionalProducer};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -173,9 +173,8 @@ impl<Db: Database> Worker<Db> {
                 return Ok(connection.close().await?);
             }
         }
-        let channel = channel(&self.name);
         let listener = match self.is_told {
-            true => Db::listen(&self.pool, &channel).await?,
+            true => self.listen().await?,
             false => None,
         };
         let (producer, published) = self.notes.take_over(&self.engine).await?;
@@ -201,6 +200,13 @@ impl<Db: Database> Worker<Db> {
         }
         lead.connection.close().await?;
         Ok(())
+    }
+
+    /// Listens on a connection that the user's pool does not lack.
+    async fn listen(&self) -> Result<Option<Db::Listener>, sqlx::Error> {
+        let own = PoolOptions::<Db>::new().max_connections(1);
+        let own = own.connect_lazy_with((*self.pool.connect_options()).clone());
+        Db::listen(&own, &channel(&self.name)).await
     }
 
     /// One transaction; how many of the rows are in their topics, and how many among the dead letters.
@@ -330,8 +336,11 @@ impl<Db: Database> Worker<Db> {
                 // Deleting by key then locks no gaps between keys, where others insert.
                 let sql = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
                 Db::execute(connection, Statement::fixed(sql)).await?;
-                let get = Statement::fixed("SELECT CAST(GET_LOCK(?, 0) AS CHAR)");
-                is_said::<Db>(connection, get.text(format!("tidings {lock:016x}")), "1").await
+                // Such a lock is the whole server's, and the name is this database's.
+                let sql =
+                    "SELECT CAST(GET_LOCK(CONCAT(?, MD5(COALESCE(DATABASE(), ''))), 0) AS CHAR)";
+                let get = Statement::fixed(sql).text(format!("tidings {lock:016x} "));
+                is_said::<Db>(connection, get, "1").await
             }
             Kind::Sqlite => self.lock_file(connection).await,
         }
