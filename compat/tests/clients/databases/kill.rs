@@ -1,30 +1,34 @@
-//! `kill -9` of the process that has the log, a relay, a service with an inbox and a till, at random moments;
-//! afterwards database and log are compared.
+//! `kill -9` of the process that has the log, a relay, a service with an inbox and a till, at random moments,
+//! and now and then of the database under it; afterwards database and log are compared.
 //!
 //! Each effect is found once: a sale is a row of the till and an event; an event is a row of the ledger and an
 //! event of its own. Neither table has a key that would refuse a second row.
 //!
-//! `TIDINGS_DATABASE_ROUNDS` says how many kills; `TIDINGS_CRASH_SEED` repeats a run's choices.
+//! `TIDINGS_DATABASE_ROUNDS` says how many rounds; `TIDINGS_CRASH_SEED` repeats a run's choices.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidings::{Id, Inbox, Outcome, Outgoing, Received, Service, Tx, done};
+use tidings::sqlx::Pool;
+use tidings::{DatabaseError, Id, Inbox, Outbox, Outcome, Outgoing, Received, Service, Tx, done};
 use tidings_compat::Conversation;
 use tidings_engine::{Engine, NewTopic};
 
 use super::sql::{Sql, connected, inbox, numbers, outbox, run, served};
 use super::{Booked, PATIENCE, Sale, events, eventually, records};
 
-/// Kills when nobody said how many: about ten seconds for each database.
+/// Rounds when nobody said how many: about ten seconds for each database.
 const ROUNDS: u64 = 40;
 const TILLS: i64 = 3;
 /// Of so many rounds, one is killed while it starts.
 const EARLY_ONE_IN: u64 = 4;
 const EARLY_MS: u64 = 250;
 const WORKING_MS: u64 = 120;
+/// Of so many rounds, one loses its database first, and is killed some time after it has it again.
+const SERVER_ONE_IN: u64 = 12;
+const RECOVERING_MS: u64 = 800;
 
 const URL: &str = "TIDINGS_KILLED_URL";
 const DATA: &str = "TIDINGS_KILLED_DATA";
@@ -48,40 +52,61 @@ pub(super) async fn work<Db: Sql>() {
     let _running = service(inbox(&pool).await).start(&engine).await.expect("started");
     println!("\nworking");
     loop {
-        let mut tx = pool.begin().await.expect("begun");
-        let next = "SELECT CAST(COALESCE(MAX(n), -1) + 1 AS DECIMAL(18)) FROM sales";
-        let next = match Db::SERVER {
-            super::server::Kind::Postgres => next.replace("DECIMAL(18)", "BIGINT"),
-            super::server::Kind::MariaDb => next.replace("DECIMAL(18)", "SIGNED"),
-        };
-        let n = Db::numbers(&mut tx, next).await.expect("a number")[0];
-        Db::run(&mut tx, format!("INSERT INTO sales (n) VALUES ({n})")).await.expect("inserted");
-        let sale = Outgoing::new(&Sale { till: (n % TILLS).to_string(), n });
-        let sale = sale.id(Id::derived(&["sale", &n.to_string()]));
-        outbox.add(&mut tx, sale).await.expect("added");
-        tx.commit().await.expect("committed");
+        // Whether a commit that was not answered has happened, the next number tells.
+        if sell(&pool, &outbox).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
+}
+
+async fn sell<Db: Sql>(pool: &Pool<Db>, outbox: &Outbox<Db>) -> Result<(), DatabaseError> {
+    let mut tx = pool.begin().await?;
+    let number = match Db::SERVER {
+        super::server::Kind::Postgres => "BIGINT",
+        super::server::Kind::MariaDb => "SIGNED",
+    };
+    let next = format!("SELECT CAST(COALESCE(MAX(n), -1) + 1 AS {number}) FROM sales");
+    let n = Db::numbers(&mut tx, next).await?[0];
+    Db::run(&mut tx, format!("INSERT INTO sales (n) VALUES ({n})")).await?;
+    let sale = Outgoing::new(&Sale { till: (n % TILLS).to_string(), n });
+    outbox.add(&mut tx, sale.id(Id::derived(&["sale", &n.to_string()]))).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Kills [`work`], which `child` runs, round after round, and compares.
 pub(super) async fn each_effect_is_there_once<Db: Sql>(child: &str) {
-    let (server, pool) = served::<Db>().await;
+    let (mut server, pool) = served::<Db>().await;
     run(&pool, "CREATE TABLE sales (n BIGINT NOT NULL)").await;
     run(&pool, "CREATE TABLE ledger (n BIGINT NOT NULL)").await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let data = folder.path().join("data");
     make_topics(&data).await;
-    let (mut random, mut early) = (Random::new(child), 0);
-    let rounds = rounds();
+    let mut random = Random::new(child);
+    let killed = Killed { url: server.url(), data: data.clone(), child: child.to_owned() };
+    let (rounds, mut early, mut servers) = (rounds(), 0, 0);
     for _ in 0..rounds {
-        let killed = Killed { url: server.url(), data: data.clone(), child: child.to_owned() };
-        let is_early = random.below(EARLY_ONE_IN) == 0;
-        let pause = random.below(if is_early { EARLY_MS } else { WORKING_MS });
-        early += u64::from(is_early);
-        let round = move || killed.round(is_early, Duration::from_millis(pause));
-        tokio::task::spawn_blocking(round).await.expect("killed");
+        if random.below(EARLY_ONE_IN) == 0 {
+            early += 1;
+            let child = killed.start();
+            random.pause(EARLY_MS);
+            // Dropped conversations are killed with SIGKILL.
+            drop(child);
+            continue;
+        }
+        let mut child = killed.start();
+        child.expect("working").expect("it works");
+        random.pause(WORKING_MS);
+        if random.below(SERVER_ONE_IN) == 0 {
+            servers += 1;
+            server.kill();
+            server.start_again();
+            random.pause(RECOVERING_MS);
+        }
+        drop(child);
     }
 
+    drop(pool);
+    let pool = connected::<Db>(&server.url()).await;
     let engine = Engine::open(&data).await.expect("an engine");
     let relay = outbox(&pool).await.relay(&engine);
     let running = service(inbox(&pool).await).start(&engine).await.expect("started");
@@ -110,10 +135,9 @@ pub(super) async fn each_effect_is_there_once<Db: Sql>(child: &str) {
     booked.sort_unstable();
     assert_eq!(booked, sold, "what was booked");
     assert!(records(&engine, "ledger.dead").await.is_empty(), "nothing died");
-    println!(
-        "{child}: {rounds} kills, {early} at the start; {} sales, each effect once",
-        sold.len()
-    );
+    let sold = sold.len();
+    println!("{child}: {rounds} kills, {early} at the start, {servers} of the database too");
+    println!("{child}: {sold} sales, each effect once");
 }
 
 /// Topics that exist before the first kill: where the log lags is asked of partitions.
@@ -126,6 +150,7 @@ async fn make_topics(data: &Path) {
     engine.close().await.expect("closed");
 }
 
+/// The process, to be started again and again.
 struct Killed {
     url: String,
     data: PathBuf,
@@ -133,18 +158,11 @@ struct Killed {
 }
 
 impl Killed {
-    /// Starts the process and kills it after a pause, from its start or from when it works.
-    fn round(&self, is_early: bool, pause: Duration) {
+    fn start(&self) -> Conversation {
         let mut command = Command::new(std::env::current_exe().expect("this test"));
         command.args([self.child.as_str(), "--exact", "--ignored", "--nocapture"]);
         command.env(URL, &self.url).env(DATA, &self.data);
-        let mut child = Conversation::start(&mut command, PATIENCE).expect("it starts");
-        if !is_early {
-            child.expect("working").expect("it works");
-        }
-        std::thread::sleep(pause);
-        // Dropped conversations are killed with SIGKILL.
-        drop(child);
+        Conversation::start(&mut command, PATIENCE).expect("it starts")
     }
 }
 
@@ -167,6 +185,11 @@ impl Random {
         };
         println!("{test}: TIDINGS_CRASH_SEED={seed}");
         Self(seed)
+    }
+
+    /// Up to so many milliseconds. Nothing else is to be done meanwhile.
+    fn pause(&mut self, most: u64) {
+        std::thread::sleep(Duration::from_millis(self.below(most)));
     }
 
     fn below(&mut self, end: u64) -> u64 {

@@ -162,7 +162,7 @@ fn spawn(kind: Kind, folder: &Path, address: &str) -> anyhow::Result<Child> {
             mariadbd.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
             mariadbd.arg(format!("--bind-address={host}")).arg(format!("--port={port}"));
             mariadbd.arg(format!("--socket={}", folder.join("socket").display()));
-            mariadbd.args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"]);
+            mariadbd.args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"]);
             mariadbd.arg(format!("--init-file={}", init.display()));
             mariadbd
         }

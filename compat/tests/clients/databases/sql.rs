@@ -38,14 +38,14 @@ macro_rules! speaks {
                 connection: &mut Self::Connection,
                 sql: String,
             ) -> Result<(), sqlx::Error> {
-                connection.execute(sqlx::query(AssertSqlSafe(sql))).await.map(|_| ())
+                connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(|_| ())
             }
 
             async fn numbers(
                 connection: &mut Self::Connection,
                 sql: String,
             ) -> Result<Vec<i64>, sqlx::Error> {
-                let rows = connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await?;
+                let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
                 rows.iter().map(|row| row.try_get(0)).collect()
             }
         }

@@ -226,9 +226,21 @@ fn numbered(sql: &str) -> String {
     numbered
 }
 
-/// So many `?`, with a comma between them.
-pub(super) fn marks(of: usize) -> String {
-    vec!["?"; of].join(", ")
+/// A statement that names some of a table's rows: `sql` is asked for so many marks, and given a few more than there
+/// are names; the last name fills them.
+///
+/// So there are ten texts, and not one for each number of rows, and a connection keeps each prepared. What it does not keep
+/// costs a round trip, and with sqlx 0.9.0 on MySQL 40 ms (its issue 4335: no TCP_NODELAY).
+pub(super) fn of_rows(names: &[String], sql: impl FnOnce(usize) -> String) -> Statement {
+    let most = names.len().next_power_of_two();
+    let last = names.last().into_iter().cycle();
+    let names = names.iter().chain(last).take(most);
+    names.fold(Statement::fixed(sql(most)), |statement, name| statement.text(name.as_str()))
+}
+
+/// So many times this, with commas between.
+pub(super) fn marks(mark: &str, of: usize) -> String {
+    vec![mark; of].join(", ")
 }
 
 #[cfg(all(test, feature = "postgres"))]
@@ -244,6 +256,16 @@ mod tests {
         ] {
             assert_eq!(numbered(written), expected);
         }
-        assert_eq!(marks(3), "?, ?, ?");
+    }
+
+    #[test]
+    fn rows_are_named_with_few_texts() {
+        let names = |of: usize| (0..of).map(|n| n.to_string()).collect::<Vec<_>>();
+        let statement = |of| of_rows(&names(of), |marked| marks("?", marked));
+        let bound = |of| statement(of).binds.len();
+        assert_eq!([1, 2, 3, 5, 500].map(bound), [1, 2, 4, 8, 512]);
+        let texts = |names: &[&str]| names.iter().map(|n| Bind::Text((*n).to_owned())).collect();
+        let expected: Vec<Bind> = texts(&["0", "1", "2", "2"]);
+        assert_eq!((statement(3).sql.as_str(), statement(3).binds), ("?, ?, ?, ?", expected));
     }
 }

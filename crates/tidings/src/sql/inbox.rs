@@ -16,7 +16,7 @@ use sqlx::Pool;
 
 use super::{
     Database, DatabaseError,
-    dialect::{Cells, Kind, Statement, marks, text},
+    dialect::{Cells, Kind, Statement, marks, of_rows, text},
     outbox::make,
 };
 use crate::{Id, event::Emission, limits, publisher::now_ms};
@@ -77,10 +77,10 @@ impl<Db: Database> Inbox<Db> {
             if rows.is_empty() {
                 return Ok(removed);
             }
-            let sql = format!("DELETE FROM {TABLE} WHERE known_by IN ({})", marks(rows.len()));
-            let delete = rows
-                .iter()
-                .fold(Statement::once(sql), |delete, row| delete.text(text(row.first())));
+            let old: Vec<String> = rows.iter().map(|row| text(row.first())).collect();
+            let delete = of_rows(&old, |of| {
+                format!("DELETE FROM {TABLE} WHERE known_by IN ({})", marks("?", of))
+            });
             removed += Db::execute(&mut connection, delete).await?;
         }
     }

@@ -3,6 +3,13 @@
 use crate::Error;
 
 /// Why a call to the outbox or the inbox did not happen.
+///
+/// ```
+/// use tidings::{DatabaseError, sqlx};
+///
+/// let error = DatabaseError::from(sqlx::Error::PoolTimedOut);
+/// assert!(matches!(error, DatabaseError::Outage(_)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The database cannot be reached, is shutting down, full or busy. The transaction is lost; the same

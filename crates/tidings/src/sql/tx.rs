@@ -39,6 +39,26 @@ use crate::{
 /// It dereferences to the connection, for `sqlx::query(…).execute(&mut *tx)`. What is changed through it
 /// happens once for each input, whatever is redelivered, retried or killed, and without a time window. It
 /// needs an [`Inbox`] among the service's dependencies. Do not commit or roll back in SQL: that is a failed attempt.
+///
+/// ```
+/// # #[cfg(feature = "postgres")]
+/// # mod shop {
+/// # use serde::{Deserialize, Serialize};
+/// use tidings::{Outcome, Received, Tx, done, sqlx};
+///
+/// # #[derive(tidings::Event, Serialize, Deserialize)]
+/// # #[event(topic = "shop.orders", key = "order")]
+/// # pub struct OrderPlaced { pub order: String, pub units: i64 }
+/// # #[derive(tidings::Event, Serialize, Deserialize)]
+/// # #[event(topic = "shop.stock", key = "order")]
+/// # pub struct StockReserved { pub order: String }
+/// async fn reserve(event: Received<OrderPlaced>, mut tx: Tx<sqlx::Postgres>) -> Outcome<StockReserved> {
+///     let reserve = sqlx::query("UPDATE stock SET units = units - $1").bind(event.units);
+///     reserve.execute(&mut *tx).await?;
+///     done(StockReserved { order: event.order.clone() })
+/// }
+/// # }
+/// ```
 pub struct Tx<Db: Database> {
     /// Taken out of the turn at its first use.
     transaction: OnceLock<Transaction<'static, Db>>,

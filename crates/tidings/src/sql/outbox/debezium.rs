@@ -17,7 +17,7 @@ use super::{
 };
 use crate::sql::{
     Database, DatabaseError,
-    dialect::{Cells, Kind, Statement, text},
+    dialect::{Cells, Kind, Statement, marks, text},
 };
 
 /// Where such a table is and how its rows are published.
@@ -179,8 +179,7 @@ impl Shape {
     }
 
     pub(super) fn delete(&self, of: usize) -> String {
-        let marks = vec![self.id_mark.as_str(); of].join(", ");
-        format!("DELETE FROM {} WHERE id IN ({marks})", self.table)
+        format!("DELETE FROM {} WHERE id IN ({})", self.table, marks(&self.id_mark, of))
     }
 
     pub(super) fn row(&self, cells: &Cells) -> Row {

@@ -52,6 +52,16 @@ pub struct Relayed {
 }
 
 /// A relay at work. Dropping it ends it at once, as a crash would: the next one goes on.
+///
+/// ```
+/// # #[cfg(feature = "mysql")]
+/// # async fn relay(outbox: tidings::Outbox<tidings::sqlx::MySql>, engine: &tidings_engine::Engine) {
+/// let relay = outbox.relay(engine);
+/// let relayed = relay.until(|relayed| relayed.leads).await;
+/// println!("leads; {} rows published, {} dead", relayed.published, relayed.dead);
+/// relay.stop().await;
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Relay {
     stop: watch::Sender<bool>,

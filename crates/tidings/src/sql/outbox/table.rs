@@ -10,7 +10,7 @@ use crate::{
     Id,
     id::digest,
     limits,
-    sql::dialect::{Cells, Kind, Statement, marks, text},
+    sql::dialect::{Cells, Kind, Statement, marks, of_rows, text},
 };
 
 /// A header's name and value in a row.
@@ -56,13 +56,12 @@ impl Table {
     }
 
     pub(super) fn delete(&self, ids: &[String]) -> Statement {
-        let sql = match self {
+        match self {
             Self::Own { name } => {
-                format!("DELETE FROM {name} WHERE id IN ({})", marks(ids.len()))
+                of_rows(ids, |of| format!("DELETE FROM {name} WHERE id IN ({})", marks("?", of)))
             }
-            Self::Debezium(shape) => shape.delete(ids.len()),
-        };
-        ids.iter().fold(Statement::once(sql), |delete, id| delete.text(id.as_str()))
+            Self::Debezium(shape) => of_rows(ids, |of| shape.delete(of)),
+        }
     }
 }
 
