@@ -95,7 +95,7 @@ pub const OUTBOX_POLL_TOLD: Duration = Duration::from_secs(2);
 pub const OUTBOX_STAND_BY: Duration = Duration::from_millis(500);
 
 /// How long a database may take to begin a transaction and look for an input's inbox row before that is an
-/// outage; half of the handler's time where that is less.
+/// outage; a quarter of the attempt's time where that is less.
 pub const INBOX_BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Inbox rows that `Inbox::forget` removes in one transaction.

@@ -80,3 +80,27 @@ pub(super) async fn a_killed_server_is_an_outage<Db: Sql>() {
     sold.sort_unstable();
     assert_eq!(sold, [7, 10]);
 }
+
+/// A server that answers nothing, which looks like a handler that takes too long.
+pub(super) async fn a_frozen_server_is_an_outage<Db: Sql>() {
+    let (server, pool) = served::<Db>().await;
+    let engine = engine().await;
+    run(&pool, "CREATE TABLE ledger (n BIGINT NOT NULL)").await;
+    let till = Publisher::open(&engine, "till").await.expect("a publisher");
+    till.emit(&Sale { till: "a".into(), n: 7 }).await.expect("published");
+    let gate = Arc::new(Gate::default());
+    let once =
+        Backoff { first: Duration::from_millis(20), max: Duration::from_millis(100), attempts: 1 };
+    let service = Service::new("ledger").retry(once).with(inbox(&pool).await);
+    let service = service.timeout(Duration::from_secs(2)).with(Arc::clone(&gate)).on(book::<Db>);
+    let running = service.start(&engine).await.expect("started");
+    gate.entered.notified().await;
+    server.tell("-STOP");
+    gate.open.notify_one();
+    until(&running, |figures| figures.outages > 1).await;
+    server.tell("-CONT");
+    let figures = until(&running, |figures| figures.emitted == 1).await;
+    assert_eq!((figures.dead, figures.retried), (0, 0));
+    running.stop().await.expect("stopped");
+    assert_eq!(numbers(&pool, "SELECT n FROM ledger").await, [7]);
+}

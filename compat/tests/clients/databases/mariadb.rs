@@ -30,6 +30,12 @@ async fn a_killed_server_is_an_outage() {
     gone::a_killed_server_is_an_outage::<MySql>().await;
 }
 
+// MariaDB is one process; PostgreSQL has one for each connection.
+#[tokio::test]
+async fn a_frozen_server_is_an_outage() {
+    gone::a_frozen_server_is_an_outage::<MySql>().await;
+}
+
 #[tokio::test]
 async fn each_effect_is_there_once_after_any_kill() {
     kill::each_effect_is_there_once::<MySql>("databases::mariadb::killed").await;

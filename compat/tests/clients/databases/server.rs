@@ -60,6 +60,12 @@ impl DatabaseServer {
         self.child.wait().expect("it is dead");
     }
 
+    /// A signal to the server's process, and not to others that it may have started.
+    pub(super) fn tell(&self, signal: &str) {
+        let told = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success(), "the server is already gone");
+    }
+
     /// Starts it on the data that it has.
     pub(super) fn start_again(&mut self) {
         let begun = Instant::now();

@@ -19,7 +19,14 @@ use super::{
     dialect::{Cells, Kind, Statement, marks, of_rows, text},
     outbox::make,
 };
-use crate::{Id, event::Emission, limits, publisher::now_ms};
+use crate::{
+    Envelope, Id,
+    envelope::Stamp,
+    event::Emission,
+    limits,
+    outcome::Stop,
+    publisher::{now_ms, record_bytes},
+};
 
 const TABLE: &str = "tidings_inbox";
 
@@ -158,6 +165,30 @@ impl Entry {
         let rows = Db::fetch(connection, select.text(self.known_by()), usize::MAX).await?;
         let row = rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
         Ok(known(&row, place))
+    }
+
+    /// Refuses what the service would refuse when the database has committed: more outputs than one append takes.
+    pub(super) fn fits(&self, cause: &Envelope, outputs: &[Emission]) -> Result<(), Stop> {
+        let stamp = Stamp {
+            id: &cause.id,
+            source: &self.service,
+            time_ms: cause.time_ms,
+            correlation: cause.correlation.as_ref().unwrap_or(&cause.id),
+            causation: Some(&cause.id),
+            traceparent: cause.traceparent.as_deref(),
+        };
+        // Its id may be longer or shorter than the input's; the service adds which output it is, and of whom.
+        let more = 36 + self.handler.len() + 128;
+        let bytes = |output: &Emission| record_bytes(&output.clone().into_record(&stamp)) + more;
+        let (bytes, most) =
+            (outputs.iter().map(bytes).sum::<usize>(), limits::INPUT_OUTPUT_BYTES_MAX);
+        if bytes <= most {
+            return Ok(());
+        }
+        let outputs = outputs.len();
+        Err(Stop::failed(format!(
+            "{outputs} outputs of {bytes} bytes exceed the limit of {most} bytes per input"
+        )))
     }
 
     /// Writes the outputs into the row; false when the transaction does not have it any more.

@@ -8,6 +8,9 @@
 //!
 //! What concerns the database as a whole, before or after the handler, is an outage; so is a failed attempt
 //! at whose end the database does not answer. What the database refuses is a failed attempt.
+//!
+//! The service's timeout is divided ([`Times`]), so that it never passes while the commit is under way: that would be a
+//! failed attempt, and a dead letter if it was the last one, of which the effects may be there.
 
 use std::{
     fmt,
@@ -18,6 +21,7 @@ use std::{
 
 use sqlx::Transaction;
 use tidings_engine::Record;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Database, Inbox,
@@ -26,7 +30,7 @@ use super::{
     trouble::is_outage,
 };
 use crate::{
-    Extract, OutageOn, Outcome, Scope, Wiring, Work,
+    Envelope, Extract, OutageOn, Outcome, Scope, Wiring, Work,
     event::Emission,
     extract::UnitOfWork,
     handler::AnyAttempt,
@@ -39,6 +43,7 @@ use crate::{
 /// It dereferences to the connection, for `sqlx::query(…).execute(&mut *tx)`. What is changed through it
 /// happens once for each input, whatever is redelivered, retried or killed, and without a time window. It
 /// needs an [`Inbox`] among the service's dependencies. Do not commit or roll back in SQL: that is a failed attempt.
+/// Of the service's timeout the handler has three quarters, and the database what is left.
 ///
 /// ```
 /// # #[cfg(feature = "postgres")]
@@ -69,7 +74,7 @@ pub struct Tx<Db: Database> {
 struct Turn<Db: Database> {
     inbox: Arc<Inbox<Db>>,
     entry: Entry,
-    begin_within: Duration,
+    times: Times,
     /// The transaction, unless the handler has it.
     transaction: Mutex<Option<Transaction<'static, Db>>>,
 }
@@ -132,8 +137,8 @@ impl<Db: Database> Extract for Tx<Db> {
             handler: scope.handler.to_owned(),
             input: scope.input_id.clone(),
         };
-        let begin_within = limits::INBOX_BEGIN_WITHIN.min(scope.wiring.timeout / 2);
-        let turn = Turn { inbox, entry, begin_within, transaction: Mutex::new(None) };
+        let times = Times::of(scope.wiring.timeout);
+        let turn = Turn { inbox, entry, times, transaction: Mutex::new(None) };
         Self { transaction: OnceLock::new(), turn: Arc::new(turn) }
     }
 
@@ -142,28 +147,61 @@ impl<Db: Database> Extract for Tx<Db> {
     }
 }
 
+/// Until when, from the beginning of an attempt, its parts must be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Times {
+    begun: Duration,
+    handled: Duration,
+    ended: Duration,
+}
+
+impl Times {
+    fn of(timeout: Duration) -> Self {
+        Self {
+            begun: limits::INBOX_BEGIN_WITHIN.min(timeout / 4),
+            handled: timeout * 3 / 4,
+            ended: timeout * 15 / 16,
+        }
+    }
+}
+
 impl<Db: Database> UnitOfWork for Turn<Db> {
     fn run(self: Arc<Self>, record: &Record, attempt: AnyAttempt) -> AnyAttempt {
         let place = format!("{}-{}@{}", record.topic, record.partition, record.offset);
+        let cause = Envelope::from_record(record);
         Box::pin(async move {
-            match tokio::time::timeout(self.begin_within, self.begin(&place)).await {
+            let (start, times) = (Instant::now(), self.times);
+            match timeout(times.begun, self.begin(&place)).await {
                 Ok(begun) => match begun.outage_on(|_| true)? {
                     Known::New => {}
                     Known::Handled(outputs) => return Ok(outputs),
                     Known::HalfDone => return Err(self.ended_by_handler()),
                 },
                 Err(_elapsed) => {
-                    let within = self.begin_within;
+                    let within = times.begun;
                     return outage(format!("the database began no transaction within {within:?}"));
                 }
             }
-            let outcome = attempt.await;
+            let took_longer = |_elapsed| {
+                Err(Stop::failed(format!("the handler took longer than {:?}", times.handled)))
+            };
+            let handled = timeout_at(start + times.handled, attempt).await;
+            let outcome = handled.unwrap_or_else(took_longer);
+            let outcome = outcome.and_then(|outputs| {
+                self.entry.fits(&cause?, &outputs)?;
+                Ok(outputs)
+            });
             let Some(transaction) = self.take() else {
                 return Err(Stop::failed("the handler has ended and its Tx has not"));
             };
+            let until = start + times.ended;
             match outcome {
-                Ok(outputs) => self.commit(transaction, outputs).await,
-                Err(stop) => Err(self.roll_back(transaction, stop).await),
+                Ok(outputs) => match timeout_at(until, self.commit(transaction, outputs)).await {
+                    Ok(committed) => committed,
+                    // It may have been. The next attempt finds the row, or not.
+                    Err(_elapsed) => outage("the database did not say that it has committed"),
+                },
+                Err(stop) => Err(self.roll_back(transaction, stop, until).await),
             }
         })
     }
@@ -201,7 +239,8 @@ impl<Db: Database> Turn<Db> {
     ) -> Outcome<Vec<Emission>> {
         let finished = self.entry.finish::<Db>(&mut transaction, &outputs).await;
         if !finished.outage_on(is_outage)? {
-            return Err(self.roll_back(transaction, self.ended_by_handler()).await);
+            let until = Instant::now() + self.times.begun;
+            return Err(self.roll_back(transaction, self.ended_by_handler(), until).await);
         }
         transaction.commit().await.outage_on(is_outage)?;
         Ok(outputs)
@@ -213,16 +252,45 @@ impl<Db: Database> Turn<Db> {
     }
 
     /// The handler failed by itself, or because the database is gone: the end of the transaction tells.
-    async fn roll_back(&self, mut transaction: Transaction<'static, Db>, mut stop: Stop) -> Stop {
-        if Db::KIND == Kind::Sqlite {
-            // Where the handler has ended its transaction, SQLite would refuse to roll it back, and its
-            // connection would stay in it for ever. Otherwise this is refused, and changes nothing.
-            let _in_transaction = Db::execute(&mut transaction, Statement::fixed("BEGIN")).await;
-        }
-        let ended = transaction.rollback().await;
-        if stop.kind == StopKind::Failed && ended.is_err_and(|error| is_outage(&error)) {
+    async fn roll_back(
+        &self,
+        mut transaction: Transaction<'static, Db>,
+        mut stop: Stop,
+        until: Instant,
+    ) -> Stop {
+        let ended = timeout_at(until, async move {
+            if Db::KIND == Kind::Sqlite {
+                // Where the handler has ended its transaction, SQLite would refuse to roll it back, and its
+                // connection would stay in it for ever. Otherwise this is refused, and changes nothing.
+                let _in_transaction =
+                    Db::execute(&mut transaction, Statement::fixed("BEGIN")).await;
+            }
+            transaction.rollback().await
+        });
+        let is_gone = match ended.await {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => is_outage(&error),
+            Err(_elapsed) => true,
+        };
+        if is_gone && stop.kind == StopKind::Failed {
             stop.kind = StopKind::Outage;
         }
         stop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_an_attempt_are_over_before_its_timeout() {
+        for (timeout, begun) in [(45, 10), (8, 2)] {
+            let timeout = Duration::from_secs(timeout);
+            let times = Times::of(timeout);
+            assert_eq!(times.begun, Duration::from_secs(begun));
+            assert!(times.begun < times.handled && times.handled < times.ended);
+            assert!(times.ended < timeout);
+        }
     }
 }

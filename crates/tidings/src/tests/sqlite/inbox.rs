@@ -103,6 +103,11 @@ async fn what_is_not_done_is_rolled_back() {
                 done(PaymentCompleted { order: event.order.clone(), pence: 0 })
             }
             "panic" => panic!("a bug"),
+            "large" => done(PaymentCompleted { order: "x".repeat(400_000), pence: 0 }),
+            "slow" => {
+                tokio::time::sleep(SOON).await;
+                done(PaymentCompleted { order: event.order.clone(), pence: 0 })
+            }
             "commits" => {
                 sqlx::query("ROLLBACK").execute(&mut *tx).await?;
                 done(PaymentCompleted { order: event.order.clone(), pence: 0 })
@@ -111,23 +116,27 @@ async fn what_is_not_done_is_rolled_back() {
         }
     }
     let ((_folder, pool), engine) = (ledger().await, engine(1).await);
-    place(&engine, &["reject", "retry", "refused", "panic", "commits", "good"]).await;
+    let orders = ["reject", "retry", "refused", "panic", "commits", "large", "slow", "good"];
+    place(&engine, &orders).await;
     let inbox = Inbox::open(&pool).await.expect("an inbox");
     let service = Service::new("payment").retry(QUICK).with(inbox).on(unsure);
+    let service = service.timeout(Duration::from_secs(2));
     let running = service.start(&engine).await.expect("started");
-    until(&running, |f| f.processed == 6).await;
+    until(&running, |f| f.processed == 8).await;
     running.stop().await.expect("stopped");
     let letters = dead_letters(&engine, "payment").await;
     let mut causes: Vec<&str> = letters.iter().map(|letter| letter.cause.as_str()).collect();
     causes.sort_unstable();
-    assert!(causes[0].contains("CHECK constraint failed"), "{causes:?}");
+    assert!(causes[0].starts_with("1 outputs of 120"), "{causes:?}");
+    assert!(causes[1].contains("CHECK constraint failed"), "{causes:?}");
     let expected = [
         "handler unsure has ended its transaction by itself, in SQL",
         "no",
         "not now",
         "the handler panicked: a bug",
+        "the handler took longer than 1.5s",
     ];
-    assert_eq!(causes[1..], expected);
+    assert_eq!(causes[2..], expected);
     assert_eq!(booked(&pool).await, 1);
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM tidings_inbox").await, 1);
 }
