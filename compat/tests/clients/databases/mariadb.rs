@@ -46,3 +46,9 @@ async fn each_effect_is_there_once_after_any_kill() {
 async fn killed() {
     kill::work::<MySql>().await;
 }
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn how_fast_an_outbox_is() {
+    outbox::how_fast_it_is::<MySql>().await;
+}

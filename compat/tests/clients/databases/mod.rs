@@ -7,6 +7,7 @@ mod outbox;
 mod postgres;
 mod server;
 mod sql;
+mod sqlite;
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tidings::sqlx::Pool;
 use tidings::{Debezium, DebeziumOutbox, Outbox, Relayed};
 
-use super::sql::{Sql, numbers, outbox, run, served};
+use super::server::Kind;
+use super::sql::{Sql, begin, numbers, outbox, run, served};
 use super::{Sale, engine, events, records, relayed};
 
 /// Transactions of each of the writers.
@@ -26,8 +27,9 @@ pub(super) async fn order_is_that_of_commits<Db: Sql>() {
     let (_server, pool) = served::<Db>().await;
     let (engine, outbox) = (engine().await, outbox(&pool).await);
     let number = match Db::SERVER {
-        super::server::Kind::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        super::server::Kind::MariaDb => "BIGINT AUTO_INCREMENT PRIMARY KEY",
+        Kind::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        Kind::MariaDb => "BIGINT AUTO_INCREMENT PRIMARY KEY",
+        Kind::Sqlite => "INTEGER PRIMARY KEY AUTOINCREMENT",
     };
     run(&pool, &format!("CREATE TABLE commits (number {number}, till BIGINT, n BIGINT)")).await;
     let relay = outbox.relay(&engine);
@@ -37,7 +39,7 @@ pub(super) async fn order_is_that_of_commits<Db: Sql>() {
         writers.spawn(async move {
             for n in (0..EACH).map(|n| writer * EACH + n) {
                 let till = n % TILLS;
-                let mut tx = pool.begin().await.expect("begun");
+                let mut tx = begin(&pool).await.expect("begun");
                 outbox.add(&mut tx, Sale { till: till.to_string(), n }).await.expect("added");
                 tokio::time::sleep(Duration::from_micros(300 * (n as u64 % 4))).await;
                 let insert = format!("INSERT INTO commits (till, n) VALUES ({till}, {n})");
@@ -142,4 +144,29 @@ pub(super) async fn debeziums_layout<Db: Sql>(id: &str, hex_id: &str, payload: &
         assert_eq!(*sale, Sale { till: "7".into(), n: n as i64 });
     }
     assert_eq!((records.len(), &records[2].value), (3, &None));
+}
+
+/// Says how many events a second are added and published, in transactions of a hundred.
+pub(super) async fn how_fast_it_is<Db: Sql>() {
+    const TRANSACTIONS: i64 = 200;
+    const EVENTS: i64 = 100;
+    let (_server, pool) = served::<Db>().await;
+    let (engine, outbox) = (engine().await, outbox(&pool).await);
+    let begun = Instant::now();
+    for transaction in 0..TRANSACTIONS {
+        let mut tx = pool.begin().await.expect("begun");
+        for n in 0..EVENTS {
+            let sale = Sale { till: n.to_string(), n: transaction };
+            outbox.add(&mut tx, sale).await.expect("added");
+        }
+        tx.commit().await.expect("committed");
+    }
+    let (all, added) = ((TRANSACTIONS * EVENTS) as u64, begun.elapsed());
+    let begun = Instant::now();
+    let relay = outbox.relay(&engine);
+    relayed(&relay, |relayed| relayed.published == all).await;
+    let published = begun.elapsed();
+    relay.stop().await;
+    let per_second = |took: Duration| all * 1000 / took.as_millis() as u64;
+    println!("{} events/s added, {} published", per_second(added), per_second(published));
 }

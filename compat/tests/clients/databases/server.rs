@@ -1,4 +1,4 @@
-//! A database server of a test's own: made, started, killed and started again.
+//! A database server of a test's own: made, started, killed and started again. SQLite's is a folder.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(30);
 pub(super) enum Kind {
     Postgres,
     MariaDb,
+    Sqlite,
 }
 
 /// Killed when dropped.
@@ -29,14 +30,15 @@ pub(super) struct DatabaseServer {
     kind: Kind,
     folder: TempDir,
     port: ReservedPort,
-    child: Child,
+    /// SQLite has none.
+    child: Option<Child>,
 }
 
 impl DatabaseServer {
     /// A server without databases of anybody's, on a port of its own.
     pub(super) fn start(kind: Kind) -> anyhow::Result<Self> {
         let folder = TempDir::new().context("no temporary directory")?;
-        if is_root()? {
+        if kind != Kind::Sqlite && is_root()? {
             let chown = Command::new("chown").arg(NOBODY).arg(folder.path()).status();
             ensure!(chown.context("could not run chown")?.success(), "chown failed");
         }
@@ -51,18 +53,22 @@ impl DatabaseServer {
         match self.kind {
             Kind::Postgres => format!("postgres://tidings@{}/postgres", self.port.address()),
             Kind::MariaDb => format!("mysql://root@{}/tidings", self.port.address()),
+            Kind::Sqlite => format!("sqlite://{}/shop.db?mode=rwc", self.folder.path().display()),
         }
     }
 
     /// `kill -9`.
     pub(super) fn kill(&mut self) {
-        self.child.kill().expect("the server was alive");
-        self.child.wait().expect("it is dead");
+        if let Some(child) = &mut self.child {
+            child.kill().expect("the server was alive");
+            child.wait().expect("it is dead");
+        }
     }
 
     /// A signal to the server's process, and not to others that it may have started.
     pub(super) fn tell(&self, signal: &str) {
-        let told = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        let id = self.child.as_ref().expect("a process").id().to_string();
+        let told = Command::new("kill").args([signal, &id]).status();
         assert!(told.expect("kill runs").success(), "the server is already gone");
     }
 
@@ -74,7 +80,8 @@ impl DatabaseServer {
             self.child = spawn(self.kind, self.folder.path(), port).expect("the server starts");
             // Processes of the killed one may be at work still, and it gives up.
             thread::sleep(LOOK_EVERY * 10);
-            if self.child.try_wait().expect("a child").is_none() {
+            let Some(child) = &mut self.child else { return };
+            if child.try_wait().expect("a child").is_none() {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "the server does not start again");
@@ -84,8 +91,10 @@ impl DatabaseServer {
 
 impl Drop for DatabaseServer {
     fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
         if thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             let end = log.lines().rev().take(30).collect::<Vec<_>>();
@@ -120,7 +129,7 @@ fn program(kind: Kind, name: &str) -> PathBuf {
     match kind {
         Kind::Postgres => handed_over("TIDINGS_COMPAT_POSTGRES").join(name),
         Kind::MariaDb if name == "mariadbd" => handed_over("TIDINGS_COMPAT_MARIADB"),
-        Kind::MariaDb => PathBuf::from(name),
+        Kind::MariaDb | Kind::Sqlite => PathBuf::from(name),
     }
 }
 
@@ -140,6 +149,7 @@ fn make(kind: Kind, folder: &Path) -> anyhow::Result<()> {
             install.arg(format!("--datadir={}", data.display()));
             install
         }
+        Kind::Sqlite => return Ok(()),
     };
     let ended = make.status().with_context(|| format!("could not start {make:?}"))?;
     let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
@@ -148,7 +158,7 @@ fn make(kind: Kind, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Flushing to the disk is left out: only processes are killed here, and no machine.
-fn spawn(kind: Kind, folder: &Path, address: &str) -> anyhow::Result<Child> {
+fn spawn(kind: Kind, folder: &Path, address: &str) -> anyhow::Result<Option<Child>> {
     let (host, port) = address.rsplit_once(':').context("no port in the address")?;
     let data = folder.join("data");
     let mut server = match kind {
@@ -172,6 +182,7 @@ fn spawn(kind: Kind, folder: &Path, address: &str) -> anyhow::Result<Child> {
             mariadbd.arg(format!("--init-file={}", init.display()));
             mariadbd
         }
+        Kind::Sqlite => return Ok(None),
     };
-    server.spawn().with_context(|| format!("could not start {server:?}"))
+    server.spawn().map(Some).with_context(|| format!("could not start {server:?}"))
 }

@@ -54,6 +54,17 @@ macro_rules! speaks {
 
 speaks!(sqlx::Postgres, Kind::Postgres);
 speaks!(sqlx::MySql, Kind::MariaDb);
+speaks!(sqlx::Sqlite, Kind::Sqlite);
+
+/// A transaction that writes.
+pub(super) async fn begin<Db: Sql>(
+    pool: &Pool<Db>,
+) -> Result<sqlx::Transaction<'static, Db>, sqlx::Error> {
+    match Db::SERVER {
+        Kind::Postgres | Kind::MariaDb => pool.begin().await,
+        Kind::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await,
+    }
+}
 
 /// A server with an empty database, and connections to it.
 pub(super) async fn served<Db: Sql>() -> (DatabaseServer, Pool<Db>) {
