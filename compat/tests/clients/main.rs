@@ -1,6 +1,7 @@
 //! Real clients against the binary. One module per family, so that `--skip kcat::` leaves one out.
 
 mod ceiling;
+mod databases;
 mod flood;
 mod go;
 mod hostile;

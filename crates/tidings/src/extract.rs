@@ -1,29 +1,57 @@
-//! What a handler may ask for besides its event: [`State`], [`Dep`], [`Once`].
+//! What a handler may ask for besides its event: [`State`], [`Dep`], [`Once`], and `Tx` of a database.
 //!
 //! Whether a service has what its handlers ask for is decided when it starts, not at the first event.
 
-use std::{any::type_name, ops::Deref, sync::Arc};
+use std::{any::type_name, fmt, ops::Deref, sync::Arc, time::Duration};
 
-use crate::{Id, state::States};
+use tidings_engine::Record;
+
+use crate::{Id, handler::AnyAttempt, state::States};
 
 /// A handler's parameter after the event.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something a handler can ask for",
     label = "not an extractor",
-    note = "a handler takes `Received<E>` first, then `State<S>`, `Dep<T>` or `Once`"
+    note = "a handler takes `Received<E>` first, then `State<S>`, `Dep<T>`, `Once` or `Tx<Db>`"
 )]
 pub trait Extract: Sized + Send + 'static {
     /// Says what is missing, if anything: the service then refuses to start.
     fn check(wiring: &Wiring) -> Result<(), String>;
     /// Makes the value for one attempt at one event.
     fn extract(scope: &Scope) -> Self;
+
+    /// Whether [`Extract::work`] names a unit of work; a handler takes one such value at most.
+    const IS_WORK: bool = false;
+    /// The unit of work that this value is a part of.
+    fn work(&self) -> Option<Work> {
+        None
+    }
+}
+
+/// What is begun before a handler is called, and ended by what it decides: a database transaction.
+#[derive(Clone)]
+pub struct Work(pub(crate) Arc<dyn UnitOfWork>);
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Work")
+    }
+}
+
+/// See [`Work`].
+pub(crate) trait UnitOfWork: Send + Sync {
+    /// The attempt with the unit of work around it. The handler's code runs at the attempt's first poll,
+    /// and not at all when the attempt is dropped before.
+    fn run(self: Arc<Self>, record: &Record, attempt: AnyAttempt) -> AnyAttempt;
 }
 
 /// What a service was given: states and dependencies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wiring {
     pub(crate) states: States,
     pub(crate) dependencies: crate::state::Dependencies,
+    /// How long an attempt may take.
+    pub(crate) timeout: Duration,
 }
 
 /// One attempt at one event.

@@ -10,7 +10,7 @@ use tidings_engine::Record;
 
 use crate::{
     DecodeError, Effects, Emissions, Envelope, Event, Extract, Kind, Outcome, Received, Scope,
-    Wiring, event::Emission, trace::Processing,
+    Wiring, Work, event::Emission, trace::Processing,
 };
 
 /// An async function that a service can call: `Received<E>` first, then up to four extractors.
@@ -20,7 +20,7 @@ use crate::{
     message = "`{Self}` is not a handler",
     label = "not a handler",
     note = "a handler is `async fn(Received<E>, …) -> Outcome<F>`: up to four of State<S>, Dep<T>, \
-            Once after the event; E derives Event; F is made of events"
+            Once, Tx<Db> after the event; E derives Event; F is made of events"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
     /// What it handles.
@@ -29,14 +29,20 @@ pub trait Handler<Args>: Send + Sync + 'static {
     type Effects: Effects;
     /// One attempt.
     type Attempt: Future<Output = Outcome<Self::Effects>> + Send + 'static;
+    /// What its extractors make for one attempt.
+    type Extracted: Send + 'static;
     /// Says what the extractors miss, if anything.
     fn check(wiring: &Wiring) -> Result<(), String>;
+    /// Makes what the extractors make.
+    fn extract(scope: &Scope) -> Self::Extracted;
+    /// The unit of work that the attempt is in, if one of the extractors is part of one.
+    fn work(extracted: &Self::Extracted) -> Option<Work>;
     /// Begins an attempt.
-    fn call(&self, event: Received<Self::Event>, scope: &Scope) -> Self::Attempt;
+    fn call(&self, event: Received<Self::Event>, extracted: Self::Extracted) -> Self::Attempt;
 }
 
 macro_rules! handlers {
-    ($($extractor:ident)*) => {
+    ($($extractor:ident $value:ident)*) => {
         impl<Function, Attempt, Input, Output, $($extractor,)*> Handler<(Input, Output, $($extractor,)*)>
             for Function
         where
@@ -49,24 +55,41 @@ macro_rules! handlers {
             type Event = Input;
             type Effects = Output;
             type Attempt = Attempt;
+            type Extracted = ($($extractor,)*);
 
             fn check(_wiring: &Wiring) -> Result<(), String> {
                 $($extractor::check(_wiring)?;)*
-                Ok(())
+                let works: &[bool] = &[$($extractor::IS_WORK,)*];
+                match works.iter().filter(|is_work| **is_work).count() {
+                    0 | 1 => Ok(()),
+                    _ => Err("a handler takes one Tx".into()),
+                }
             }
 
-            fn call(&self, event: Received<Input>, _scope: &Scope) -> Attempt {
-                self(event, $($extractor::extract(_scope),)*)
+            #[allow(clippy::unused_unit, reason = "the tuple of no extractors is a unit")]
+            fn extract(_scope: &Scope) -> Self::Extracted {
+                ($($extractor::extract(_scope),)*)
+            }
+
+            fn work(extracted: &Self::Extracted) -> Option<Work> {
+                let ($($value,)*) = extracted;
+                let works: &[Option<Work>] = &[$($value.work(),)*];
+                works.iter().flatten().next().cloned()
+            }
+
+            fn call(&self, event: Received<Input>, extracted: Self::Extracted) -> Attempt {
+                let ($($value,)*) = extracted;
+                self(event, $($value,)*)
             }
         }
     };
 }
 
 handlers!();
-handlers!(A);
-handlers!(A B);
-handlers!(A B C);
-handlers!(A B C D);
+handlers!(A a);
+handlers!(A a B b);
+handlers!(A a B b C c);
+handlers!(A a B b C c D d);
 
 /// One attempt of any handler; its effects are encoded already.
 pub(crate) type AnyAttempt = Pin<Box<dyn Future<Output = Outcome<Vec<Emission>>> + Send>>;
@@ -85,7 +108,7 @@ pub(crate) struct Delivery<'a> {
 }
 
 struct Typed<H, Args> {
-    handler: H,
+    handler: Arc<H>,
     args: PhantomData<fn() -> Args>,
 }
 
@@ -97,16 +120,22 @@ impl<Args: 'static, H: Handler<Args>> Dispatch for Typed<H, Args> {
     fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError> {
         let event = delivery.envelope.event(delivery.record, delivery.payload)?;
         let received = Received::new(event, Arc::clone(delivery.envelope), delivery.record);
-        let processing = Processing::of(delivery, scope);
-        let attempt = processing.begin(|| self.handler.call(received, scope));
-        Ok(Box::pin(processing.run(async move {
+        let extracted = H::extract(scope);
+        let work = H::work(&extracted);
+        let handler = Arc::clone(&self.handler);
+        let attempt = Box::pin(Processing::of(delivery, scope).run(async move {
+            let effects = handler.call(received, extracted).await?;
             let mut emissions = Emissions::default();
-            attempt.await?.emit(&mut emissions);
+            effects.emit(&mut emissions);
             match emissions.error {
                 Some(error) => Err(error.into()),
                 None => Ok(emissions.emitted),
             }
-        })))
+        }));
+        Ok(match work {
+            Some(work) => work.0.run(delivery.record, attempt),
+            None => attempt,
+        })
     }
 }
 
@@ -130,7 +159,7 @@ impl Registered {
             event_type: H::Event::TYPE,
             kind: H::Event::KIND,
             outputs,
-            dispatch: Box::new(Typed { handler, args: PhantomData }),
+            dispatch: Box::new(Typed { handler: Arc::new(handler), args: PhantomData }),
         }
     }
 

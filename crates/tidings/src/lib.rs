@@ -75,6 +75,8 @@ mod rfc3339;
 mod run;
 mod service;
 pub mod shape;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
 mod state;
 mod task;
 #[cfg(test)]
@@ -89,7 +91,7 @@ pub use desk::{Audited, CommandOutcome, DeadKey, Desk, Given};
 pub use envelope::{DecodeError, Envelope, Received, decode};
 pub use error::Error;
 pub use event::{Effects, Either, Emissions, Event};
-pub use extract::{Dep, Extract, Once, Scope, State, Wiring};
+pub use extract::{Dep, Extract, Once, Scope, State, Wiring, Work};
 pub use figures::Figures;
 pub use handler::Handler;
 pub use id::Id;
@@ -98,6 +100,13 @@ pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
 pub use publisher::{Outgoing, Publisher};
 pub use service::{Running, Service};
 pub use shape::Shape;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use sql::{
+    Database, DatabaseError, Debezium, DebeziumOutbox, Inbox, Outbox, Relay, Relayed, Tx,
+};
+/// The library behind [`Outbox`], [`Inbox`] and [`Tx`]: its types are in their signatures.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use sqlx;
 pub use task::{BreakerOptions, Outage};
 /// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
 pub use tidings_derive::Event;

@@ -99,6 +99,40 @@ pub const HANDLER_TIMEOUT_MAX: Duration = Duration::from_secs(45);
 /// How long a handler may take, unless [`Service::timeout`](crate::Service::timeout) says otherwise.
 pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Most rows that a relay takes from an outbox at once, and so publishes in one transaction.
+pub const OUTBOX_ROWS: usize = 500;
+
+/// Bytes of rows after which a relay takes no more of them at once; the last row may exceed it by
+/// [`INPUT_OUTPUT_BYTES_MAX`], a row of Debezium's layout by whatever the database holds in one.
+pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest id of an event in an outbox.
+pub const OUTBOX_ID_BYTES_MAX: usize = 255;
+
+/// Longest name of an outbox: it names tables, topics and locks, with something behind it.
+pub const OUTBOX_NAME_LENGTH_MAX: usize = 40;
+
+/// Into so many lanes the keys of an outbox are divided. Transactions that add events of one lane follow each
+/// other, so one transaction holds at most so many locks; PostgreSQL has room for about 6,400 by default.
+pub const OUTBOX_LANES: u64 = 1024;
+
+/// How often a relay looks for rows that nobody tells it of.
+pub const OUTBOX_POLL: Duration = Duration::from_millis(100);
+
+/// The same where PostgreSQL tells it (LISTEN): for what was told while it did not listen, and to notice
+/// that its connection, and so its lead, is lost.
+pub const OUTBOX_POLL_TOLD: Duration = Duration::from_secs(2);
+
+/// How often a relay that does not lead tries to: how long an outbox stands still when the leader dies.
+pub const OUTBOX_STAND_BY: Duration = Duration::from_millis(500);
+
+/// How long a database may take to begin a transaction and look for an input's inbox row before that is an
+/// outage; a quarter of the attempt's time where that is less.
+pub const INBOX_BEGIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Inbox rows that `Inbox::forget` removes in one transaction.
+pub const INBOX_FORGET_ROWS: usize = 500;
+
 /// First and longest pause before a service resubscribes after an engine error.
 pub const RESUBSCRIBE_FIRST: Duration = Duration::from_millis(50);
 /// See [`RESUBSCRIBE_FIRST`].
@@ -111,6 +145,9 @@ const _: () = assert!(APPEND_BYTES_MAX < 1_048_588);
 const _: () = assert!(CONCURRENCY <= CONCURRENCY_MAX);
 const _: () = assert!(DEAD_LETTER_BYTES_MAX + CAUSES * CAUSE_BYTES_MAX < 1_048_588);
 const _: () = assert!(CAUSES * CAUSE_BYTES_MAX < DEAD_TOPIC_RECORD_BYTES_MIN);
+// A note names every row of a batch; a character of an id takes up to six bytes in JSON.
+const _: () = assert!(OUTBOX_ROWS * (OUTBOX_ID_BYTES_MAX * 6 + 3) < 900 * 1024);
+const _: () = assert!(INBOX_BEGIN_WITHIN.as_secs() * 2 < HANDLER_TIMEOUT_MAX.as_secs());
 const _: () = assert!(RESUBSCRIBE_FIRST.as_millis() < RESUBSCRIBE_MAX.as_millis());
 const _: () = assert!(HANDLER_TIMEOUT.as_secs() <= HANDLER_TIMEOUT_MAX.as_secs());
 const _: () = assert!(BATCH_RECORDS_MAX <= tidings_engine::limits::POLL_RECORDS_MAX);

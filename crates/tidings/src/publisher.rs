@@ -74,7 +74,7 @@ impl Outgoing {
         self
     }
 
-    fn into_record(self, source: &str) -> Result<SentRecord, Error> {
+    pub(crate) fn into_record(self, source: &str) -> Result<SentRecord, Error> {
         let emission = self.emission?;
         let id = self.id.unwrap_or_else(Id::fresh);
         let mut record = emission.into_record(&Stamp {
@@ -87,6 +87,12 @@ impl Outgoing {
         });
         record.headers.extend(self.headers);
         Ok(record)
+    }
+}
+
+impl<E: Event> From<E> for Outgoing {
+    fn from(event: E) -> Self {
+        Self::new(&event)
     }
 }
 

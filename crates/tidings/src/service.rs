@@ -15,7 +15,7 @@ use crate::{
     limits,
     publisher::make_topic,
     run::Worker,
-    state::Fold,
+    state::{Dependencies, Fold, States},
 };
 
 /// Longest name of a service: the dead-letter topic is named after it.
@@ -49,7 +49,11 @@ impl Service {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            wiring: Wiring::default(),
+            wiring: Wiring {
+                states: States::default(),
+                dependencies: Dependencies::default(),
+                timeout: limits::HANDLER_TIMEOUT,
+            },
             folds: Vec::new(),
             handlers: Vec::new(),
             backoff: Backoff::default(),
@@ -130,6 +134,7 @@ impl Service {
     /// attempt.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self.wiring.timeout = timeout;
         self
     }
 

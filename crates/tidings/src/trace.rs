@@ -150,11 +150,6 @@ impl Processing {
         processing
     }
 
-    /// Calls the handler inside of the span.
-    pub(crate) fn begin<T>(&self, call: impl FnOnce() -> T) -> T {
-        self.span.in_scope(call)
-    }
-
     /// Waits for an attempt inside of the span, and says in it how the attempt ended.
     pub(crate) async fn run<T>(mut self, attempt: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let outcome = attempt.instrument(self.span.clone()).await;

@@ -24,7 +24,7 @@ struct Family {
 }
 
 /// Every family; CI insists on those that it can always set up.
-fn families(in_ci: bool) -> [Family; 7] {
+fn families(in_ci: bool) -> [Family; 9] {
     let family = |module, variable, required, set_up| Family { module, variable, required, set_up };
     [
         family("kcat", "TIDINGS_COMPAT_KCAT", in_ci, |_| tools::kcat()),
@@ -32,6 +32,8 @@ fn families(in_ci: bool) -> [Family; 7] {
         family("go", "TIDINGS_COMPAT_GO", in_ci, tools::go),
         family("node", "TIDINGS_COMPAT_NODE", in_ci, tools::node),
         family("java", "TIDINGS_COMPAT_JARS", false, tools::jars),
+        family("postgres", "TIDINGS_COMPAT_POSTGRES", false, |_| tools::postgres()),
+        family("mariadb", "TIDINGS_COMPAT_MARIADB", false, |_| tools::mariadb()),
         family("apart", "TIDINGS_COMPAT_NETWORKS", false, |_| tools::networks()),
         family("full_disk", "TIDINGS_COMPAT_UNSHARE", false, |_| tools::small_disk()),
     ]

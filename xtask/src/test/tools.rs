@@ -1,6 +1,6 @@
 //! What the real clients need: found, or installed where that is allowed, or missing with a reason.
 //!
-//! kcat and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
+//! kcat, the database servers and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
 //! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there and
 //! Node's installed.
 //! Nothing else is touched.
@@ -249,6 +249,60 @@ fn java_sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(sources)
+}
+
+/// PostgreSQL's folder of programs, where a user without rights can be had to run them.
+pub(super) fn postgres() -> anyhow::Result<Tool> {
+    let how = "install it with `apt-get install postgresql`";
+    let there = || {
+        let of_debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> = of_debian.map(|entry| entry.path().join("bin")).collect();
+        folders.sort();
+        folders.extend(find_program("initdb").and_then(|initdb| Some(initdb.parent()?.into())));
+        folders.into_iter().find(|folder| folder.join("initdb").is_file())
+    };
+    database_server("postgresql", &["postgresql"], how, there)
+}
+
+/// The program `mariadbd`, where the one that makes its tables is there too.
+pub(super) fn mariadb() -> anyhow::Result<Tool> {
+    let packages = ["mariadb-server-core", "mariadb-client-core"];
+    let how = "install it with `apt-get install mariadb-server-core mariadb-client-core`";
+    let there = || {
+        find_program("my_print_defaults").and(find_program("mariadb-install-db"))?;
+        find_program("mariadbd").or_else(|| {
+            let debians = PathBuf::from("/usr/sbin/mariadbd");
+            debians.is_file().then_some(debians)
+        })
+    };
+    database_server("mariadb-server-core", &packages, how, there)
+}
+
+/// Servers refuse to be root, so root needs `setpriv` to start one.
+fn database_server(
+    name: &str,
+    packages: &[&str],
+    how: &str,
+    there: impl Fn() -> Option<PathBuf>,
+) -> anyhow::Result<Tool> {
+    if find_program("setpriv").is_none() {
+        return Ok(Missing::because("setpriv is not installed; it comes with util-linux"));
+    }
+    if there().is_none() && !may_install_packages() {
+        return Ok(Missing::because(format!("{name} is not installed; {how}")));
+    }
+    for package in packages {
+        if there().is_some() {
+            break;
+        }
+        if let Err(output) = apt_install(package)? {
+            return Ok(Missing::installer(&format!("apt-get install {package}"), &output, how));
+        }
+    }
+    Ok(match there() {
+        Some(found) => Tool::Found(found),
+        None => Missing::because(format!("{name} was installed and its programs are not there")),
+    })
 }
 
 /// `unshare`, where a user may mount a small disk of its own with it.

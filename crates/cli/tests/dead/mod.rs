@@ -58,8 +58,17 @@ fn answer(node: &Node, arguments: &[&str]) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
-#[test]
-fn what_is_dead_is_seen_and_redriven_edited_and_discarded() {
+/// A service with three dead keys of four, and what wakes it.
+struct Stage {
+    node: Node,
+    runtime: tokio::runtime::Runtime,
+    engine: Engine,
+    running: Running,
+    open: Arc<AtomicBool>,
+    data: tempfile::TempDir,
+}
+
+fn stage() -> Stage {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(data.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -79,21 +88,27 @@ fn what_is_dead_is_seen_and_redriven_edited_and_discarded() {
         }
         (engine, running)
     });
+    Stage { node, runtime, engine, running, open, data }
+}
 
-    let (listed, _) = dead(&node, &["list", "payment"]);
+/// The dead keys by name, each with its letter's id.
+fn letter(node: &Node, key: &str) -> String {
+    let keys = answer(node, &["list", "payment"]);
+    let its = keys["dead"].as_array().unwrap().iter().find(|dead| dead["key"] == key).unwrap();
+    its["letters"][0].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_dead_is_listed_and_shown() {
+    let Stage { node, .. } = &stage();
+    let (listed, _) = dead(node, &["list", "payment"]);
     let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(
         (row[0], row[1], row[4..].join(" ").as_str()),
         ("3", "4", "the amount is not allowed"),
         "{listed}"
     );
-    let keys = answer(&node, &["list", "payment"]);
-    let letter = |key: &str| {
-        let all = keys["dead"].as_array().unwrap();
-        let its = all.iter().find(|dead| dead["key"] == key).unwrap();
-        its["letters"][0].as_str().unwrap().to_owned()
-    };
-    let (shown, _) = dead(&node, &["show", "payment", &letter("a")]);
+    let (shown, _) = dead(node, &["show", "payment", &letter(node, "a")]);
     for part in [
         "key        a\n",
         "behind it  1\n",
@@ -102,27 +117,25 @@ fn what_is_dead_is_seen_and_redriven_edited_and_discarded() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-
-    let would = answer(&node, &["redrive", "payment", "--all", "--dry-run"]);
+    let would = answer(node, &["redrive", "payment", "--all", "--dry-run"]);
     assert_eq!(would["would"].as_array().unwrap().len(), 3);
+    let (said, code) = dead(node, &["redrive", "payment"]);
+    assert_eq!(code, Some(2), "{said}");
+}
+
+#[test]
+fn what_is_dead_is_redriven_edited_and_discarded() {
+    let Stage { node, runtime, engine, running, open, data } = stage();
+    let (one, other) = (letter(&node, "a"), letter(&node, "c"));
     let mended = data.path().join("mended.json");
     std::fs::write(&mended, "{\"order\":\"a\",\"pence\":50}\n").unwrap();
     let edited = answer(
         &node,
-        &[
-            "edit",
-            "payment",
-            "--letter",
-            &letter("a"),
-            "--value",
-            mended.to_str().unwrap(),
-            "--by",
-            "ann",
-        ],
+        &["edit", "payment", "--letter", &one, "--value", mended.to_str().unwrap(), "--by", "ann"],
     );
     assert_eq!((&edited["done"], &edited["unheard"]), (&1.into(), &0.into()));
     assert_eq!(
-        dead(&node, &["discard", "payment", "--letter", &letter("c")]),
+        dead(&node, &["discard", "payment", "--letter", &other]),
         ("1 key done\n".into(), Some(0))
     );
     open.store(true, Ordering::SeqCst);
@@ -147,6 +160,4 @@ fn what_is_dead_is_seen_and_redriven_edited_and_discarded() {
             && audit.contains("cause \"the amount"),
         "{audit}"
     );
-    let (said, code) = dead(&node, &["redrive", "payment"]);
-    assert_eq!(code, Some(2), "{said}");
 }

@@ -13,7 +13,8 @@ use crate::{Backoff, limits};
 /// When a service takes its failures for somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerOptions {
-    /// So many different keys fail one after the other.
+    /// So many different keys fail one after the other. With `usize::MAX` only what a handler calls an outage is
+    /// one.
     pub keys: usize,
     /// Pauses between two probes.
     pub probe: Backoff,
@@ -145,6 +146,9 @@ impl Breaker {
 
     /// Many keys in a row; or half of the last ones; or a key would die of what another one has as well.
     fn trips(&self, last: bool) -> bool {
+        if self.options.keys == usize::MAX {
+            return false;
+        }
         let failed = self.window.iter().filter(|(_, failed)| *failed).count();
         self.failing.len() >= self.options.keys
             || (last && self.failing.len() > 1)
@@ -203,6 +207,16 @@ mod tests {
         ] {
             assert_eq!(after(signs).is_open(), open, "{} signs: {:?}", signs.len(), signs.first());
         }
+    }
+
+    #[test]
+    fn it_can_be_left_to_the_handlers_word() {
+        let options = BreakerOptions { keys: usize::MAX, ..BreakerOptions::default() };
+        let mut breaker = Breaker::new(options);
+        for key in 0..200_u8 {
+            assert!(!breaker.judge(&Key::Of(vec![key].into()), LAST, "no answer", 0));
+        }
+        assert!(breaker.judge(&Key::At(0), Down, "closed", 0) && breaker.is_open());
     }
 
     #[test]

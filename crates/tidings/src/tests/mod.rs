@@ -5,6 +5,8 @@ mod delivery;
 mod failures;
 mod instances;
 mod order;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod state;
 mod wiring;
 
