@@ -8,6 +8,7 @@ mod journal;
 mod partitions;
 mod reads;
 mod seam;
+mod services;
 mod startup;
 
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub(crate) struct Suite {
     pub(crate) run: fn(&mut Round<'_>) -> anyhow::Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 9] = [
+pub(crate) const SUITES: [Suite; 10] = [
     Suite { name: "disk", about: "what the disk does by itself", run: disk::measure },
     Suite { name: "executor", about: "what writes the journal", run: executor::measure },
     Suite { name: "journal", about: "appends to a store", run: journal::measure },
@@ -34,6 +35,7 @@ pub(crate) const SUITES: [Suite; 9] = [
     Suite { name: "compaction", about: "clean-up by key", run: compaction::measure },
     Suite { name: "startup", about: "opening a store", run: startup::measure },
     Suite { name: "engine", about: "the embedded engine", run: engine::measure },
+    Suite { name: "services", about: "services of the SDK", run: services::measure },
     Suite { name: "seam", about: "what the engines cost", run: seam::measure },
 ];
 

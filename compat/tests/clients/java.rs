@@ -12,6 +12,7 @@ mod dump_log;
 mod dump_stored;
 mod failover;
 mod kafka;
+mod ordered;
 mod probe;
 mod recordings;
 mod secured;

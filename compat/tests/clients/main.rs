@@ -12,6 +12,7 @@ mod librdkafka;
 mod memory;
 mod node;
 mod open_files;
+mod order;
 mod python;
 mod scenarios;
 mod wire;

@@ -1,6 +1,11 @@
 //! What Rust's test harness prints, as numbers.
 
-/// Tests counted, and the names of those that failed.
+/// Lines kept of what a failed test said.
+const SAID_LINES_MAX: usize = 12;
+/// Characters kept of such a line.
+const SAID_WIDTH_MAX: usize = 300;
+
+/// Tests counted, and the names of those that failed, with what they said.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: u64,
@@ -25,7 +30,23 @@ pub(super) fn count(output: &str) -> Counts {
             counts.failures.push(name.to_owned());
         }
     }
+    for failure in &mut counts.failures {
+        for line in said(output, failure) {
+            *failure += &format!("\n      {line}");
+        }
+    }
     counts
+}
+
+/// What a failed test said, up to its backtrace: the end of a long log is what is looked at first.
+fn said(output: &str, name: &str) -> Vec<String> {
+    let begin = format!("---- {name} stdout ----");
+    let lines = output.lines().skip_while(|line| *line != begin).skip(1);
+    let said = lines.take_while(|line| {
+        !line.starts_with("---- ") && *line != "failures:" && !line.starts_with("stack backtrace:")
+    });
+    let said = said.filter(|line| !line.trim().is_empty());
+    said.take(SAID_LINES_MAX).map(|line| line.chars().take(SAID_WIDTH_MAX).collect()).collect()
 }
 
 fn number_before(line: &str, word: &str) -> u64 {
@@ -46,6 +67,15 @@ test log::tears ... FAILED
 test slow ... ignored
 
 failures:
+
+---- log::tears stdout ----
+
+thread 'log::tears' panicked at log.rs:1:
+nothing is torn
+stack backtrace:
+   0: rust_begin_unwind
+
+failures:
     log::tears
 
 test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.10s
@@ -58,7 +88,10 @@ test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fin
             failed: 1,
             ignored: 1,
             filtered_out: 4,
-            failures: vec!["log::tears".into()],
+            failures: vec![
+                "log::tears\n      thread 'log::tears' panicked at log.rs:1:\n      nothing is torn"
+                    .into(),
+            ],
         };
         assert_eq!(count(output), expected);
     }
