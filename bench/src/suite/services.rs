@@ -128,7 +128,7 @@ struct Load {
 
 impl Load {
     fn fails(&self, number: u64) -> bool {
-        self.fails && number % FAILS_ONE_IN == 0
+        self.fails && number.is_multiple_of(FAILS_ONE_IN)
     }
 }
 

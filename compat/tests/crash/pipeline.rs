@@ -307,7 +307,7 @@ impl Workers {
     pub(crate) fn abandon(self) {
         self.stop.store(true, Ordering::Relaxed);
         let all_ended = || self.threads.iter().all(JoinHandle::is_finished).then_some(());
-        let _some_wait_on = eventually(5 * CALL, all_ended);
+        let _some_wait_on = eventually(2 * CALL, all_ended);
         for thread in self.threads.into_iter().filter(JoinHandle::is_finished) {
             thread.join().expect("a worker ends well");
         }

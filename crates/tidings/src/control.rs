@@ -76,8 +76,8 @@ pub enum Act {
 pub(crate) struct Command {
     pub(crate) id: Id,
     pub(crate) by: String,
-    /// Only what died before then, in milliseconds since the epoch.
-    pub(crate) before_ms: i64,
+    /// When it was given, in milliseconds since the epoch.
+    pub(crate) at_ms: i64,
     pub(crate) of: Selection,
     pub(crate) act: Act,
 }
@@ -123,13 +123,19 @@ impl Entry {
 
 impl Command {
     /// Carries it out in one task, which has read the control topic up to `next`; none when it says nothing
-    /// to that task, or has been carried out before.
-    pub(crate) fn carry_out(&self, task: &mut Task, next: i64, now_ms: i64) -> Option<Carried> {
+    /// to that task, or has been carried out before. What died later is not meant, whatever clocks say. The
+    /// changelog takes records of so many bytes.
+    pub(crate) fn carry_out(
+        &self,
+        task: &mut Task,
+        (next, now_ms): (i64, i64),
+        bytes_max: usize,
+    ) -> Option<Carried> {
         if task.control() >= next {
             return None;
         }
         let is_meant = |dead: &Dead| {
-            dead.since_ms <= self.before_ms
+            dead.control < next
                 && match &self.of {
                     Selection::Letter(id) => dead.letters.contains(id),
                     Selection::Cause(cause) => dead.cause == *cause,
@@ -147,6 +153,9 @@ impl Command {
         for offset in meant {
             let was_done = match &self.act {
                 Act::Discard => task.discard(offset),
+                Act::Edit { value } if value.len() + limits::CHANGELOG_ROOM_BYTES > bytes_max => {
+                    false
+                }
                 Act::Edit { value } => task.redrive(offset, now_ms, |record| {
                     record.value = Some(value.clone().into());
                     record.headers.retain(|header| header.name != crate::envelope::CHECKSUM);
@@ -199,30 +208,37 @@ mod tests {
             let letters = vec![Id::from(format!("l-{offset}"))];
             task.ended(
                 work,
-                Ended::Dead(Dead { since_ms: offset * 10, letters, cause: (*cause).into() }),
+                Ended::Dead(Dead {
+                    since_ms: 0,
+                    control: offset * 10,
+                    letters,
+                    cause: (*cause).into(),
+                }),
             );
         }
         task
     }
 
-    fn command(before_ms: i64, of: Selection, act: Act) -> Command {
-        Command { id: "c-1".into(), by: "ann".into(), before_ms, of, act }
+    fn command(of: Selection, act: Act) -> Command {
+        Command { id: "c-1".into(), by: "ann".into(), at_ms: 5, of, act }
     }
 
+    const BYTES: usize = 1 << 20;
     const REDRIVE: Act = Act::Redrive { per_second: None, force: false };
 
     #[test]
     fn a_command_does_what_it_says_to_whom_it_says_once() {
-        for (of, before_ms, done) in [
-            (Selection::All, 1_000, vec![0, 1, 2]),
-            (Selection::All, 10, vec![0, 1]),
-            (Selection::Cause("no card".into()), 1_000, vec![0, 2]),
-            (Selection::Letter("l-1".into()), 1_000, vec![1]),
-            (Selection::Letter("l-9".into()), 1_000, vec![]),
+        // They died when the control topic had been read up to 0, 10 and 20.
+        for (of, next, done) in [
+            (Selection::All, 21, vec![0, 1, 2]),
+            (Selection::All, 20, vec![0, 1]),
+            (Selection::Cause("no card".into()), 21, vec![0, 2]),
+            (Selection::Letter("l-1".into()), 21, vec![1]),
+            (Selection::Letter("l-9".into()), 21, vec![]),
         ] {
             let mut task = task(&["no card", "no stock", "no card"]);
-            let command = command(before_ms, of.clone(), REDRIVE);
-            let carried = command.carry_out(&mut task, 5, 100);
+            let command = command(of.clone(), REDRIVE);
+            let carried = command.carry_out(&mut task, (next, 100), BYTES);
             let count = done.len() as u64;
             assert_eq!(
                 carried.map(|carried| (carried.done, carried.left)),
@@ -232,12 +248,17 @@ mod tests {
             let mut ready = Vec::new();
             while let Some(work) = task.next(100, 0) {
                 ready.push(work.record.offset);
-                let dead = Dead { since_ms: 0, letters: vec![], cause: "no card".into() };
+                let dead =
+                    Dead { since_ms: 0, control: 0, letters: vec![], cause: "no card".into() };
                 task.ended(work, Ended::Dead(dead));
             }
             assert_eq!(ready, done, "{of:?}");
             if count > 0 {
-                assert_eq!(command.carry_out(&mut task, 5, 100), None, "it is carried out once");
+                assert_eq!(
+                    command.carry_out(&mut task, (next, 100), BYTES),
+                    None,
+                    "it is carried out once"
+                );
             }
         }
     }
@@ -249,9 +270,10 @@ mod tests {
         let mut again = |task: &mut Task, force| {
             next += 1;
             let act = Act::Redrive { per_second: None, force };
-            let carried = command(1_000, Selection::All, act).carry_out(task, next, 0);
+            let carried = command(Selection::All, act).carry_out(task, (next, 0), BYTES);
             if let Some(work) = task.next(0, 0) {
-                let dead = Dead { since_ms: 0, letters: vec![], cause: "no card".into() };
+                let dead =
+                    Dead { since_ms: 0, control: 0, letters: vec![], cause: "no card".into() };
                 task.ended(work, Ended::Dead(dead));
             }
             carried.map(|carried| (carried.done, carried.left))
@@ -267,7 +289,7 @@ mod tests {
     fn a_rate_spreads_and_an_edit_says_something_else() {
         let mut slow = task(&["a", "b", "c"]);
         let act = Act::Redrive { per_second: Some(2), force: false };
-        command(1_000, Selection::All, act).carry_out(&mut slow, 1, 1_000).expect("it is meant");
+        command(Selection::All, act).carry_out(&mut slow, (21, 1_000), BYTES).expect("it is meant");
         let due: Vec<i64> = [1_000, 1_500, 2_000]
             .into_iter()
             .map(|now_ms| slow.next(now_ms, 0).expect("it is due").record.offset)
@@ -276,7 +298,7 @@ mod tests {
 
         let mut edited = task(&["a"]);
         let act = Act::Edit { value: "{\"pence\":1}".into() };
-        command(1_000, Selection::All, act).carry_out(&mut edited, 1, 0).expect("it is meant");
+        command(Selection::All, act).carry_out(&mut edited, (1, 0), BYTES).expect("it is meant");
         let record = edited.next(0, 0).expect("it is due").record;
         assert_eq!(
             (record.value.as_deref(), record.headers.len()),
@@ -288,7 +310,7 @@ mod tests {
     fn entries_read_back() {
         let of = Selection::Cause("no card".into());
         for entry in [
-            Entry::Command(command(5, of, Act::Edit { value: "{}".into() })),
+            Entry::Command(command(of, Act::Edit { value: "{}".into() })),
             Entry::Carried(Carried {
                 command: "c-1".into(),
                 topic: "orders".into(),

@@ -205,8 +205,8 @@ impl Desk {
         let keys = self.meant(&of).await?.len();
         let topic = control_topic(&self.service);
         make_control_topic(&self.engine, &topic).await?;
-        let (id, by, before_ms) = (Id::fresh(), by.into(), now_ms());
-        let command = Command { id: id.clone(), by, before_ms, of, act };
+        let (id, by, at_ms) = (Id::fresh(), by.into(), now_ms());
+        let command = Command { id: id.clone(), by, at_ms, of, act };
         let record = Control::Command(command).into_record(&self.service);
         let appended = self.engine.producer().await?.send(vec![record]).await?;
         let offset = appended.first().map_or(0, |position| position.offset);
@@ -252,8 +252,8 @@ impl Desk {
         }
         let mut audit: Vec<Audited> = Vec::new();
         let take = |record| match Control::from_record(&record) {
-            Some(Control::Command(Command { id, by, before_ms, of, act })) => {
-                audit.push(Audited { id, by, at_ms: before_ms, of, act, done: 0, left: 0 });
+            Some(Control::Command(Command { id, by, at_ms, of, act })) => {
+                audit.push(Audited { id, by, at_ms, of, act, done: 0, left: 0 });
             }
             Some(Control::Carried(carried)) => {
                 let its = |audited: &&mut Audited| audited.id == carried.command;

@@ -20,6 +20,12 @@ pub trait Extract: Sized + Send + 'static {
     /// Makes the value for one attempt at one event.
     fn extract(scope: &Scope) -> Self;
 
+    /// How many attempts there should be at once, if that matters: more would only wait for each other.
+    fn at_once(wiring: &Wiring) -> Option<usize> {
+        _ = wiring;
+        None
+    }
+
     /// Whether [`Extract::work`] names a unit of work; a handler takes one such value at most.
     const IS_WORK: bool = false;
     /// The unit of work that this value is a part of.

@@ -33,6 +33,8 @@ pub trait Handler<Args>: Send + Sync + 'static {
     type Extracted: Send + 'static;
     /// Says what the extractors miss, if anything.
     fn check(wiring: &Wiring) -> Result<(), String>;
+    /// How many attempts there should be at once, if that matters to an extractor.
+    fn at_once(wiring: &Wiring) -> Option<usize>;
     /// Makes what the extractors make.
     fn extract(scope: &Scope) -> Self::Extracted;
     /// The unit of work that the attempt is in, if one of the extractors is part of one.
@@ -66,6 +68,11 @@ macro_rules! handlers {
                 }
             }
 
+            fn at_once(_wiring: &Wiring) -> Option<usize> {
+                let all: &[Option<usize>] = &[$($extractor::at_once(_wiring),)*];
+                all.iter().copied().flatten().min()
+            }
+
             #[allow(clippy::unused_unit, reason = "the tuple of no extractors is a unit")]
             fn extract(_scope: &Scope) -> Self::Extracted {
                 ($($extractor::extract(_scope),)*)
@@ -97,6 +104,7 @@ pub(crate) type AnyAttempt = Pin<Box<dyn Future<Output = Outcome<Vec<Emission>>>
 /// A handler without its types.
 trait Dispatch: Send + Sync {
     fn check(&self, wiring: &Wiring) -> Result<(), String>;
+    fn at_once(&self, wiring: &Wiring) -> Option<usize>;
     fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError>;
 }
 
@@ -115,6 +123,10 @@ struct Typed<H, Args> {
 impl<Args: 'static, H: Handler<Args>> Dispatch for Typed<H, Args> {
     fn check(&self, wiring: &Wiring) -> Result<(), String> {
         H::check(wiring)
+    }
+
+    fn at_once(&self, wiring: &Wiring) -> Option<usize> {
+        H::at_once(wiring)
     }
 
     fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError> {
@@ -165,6 +177,10 @@ impl Registered {
 
     pub(crate) fn check(&self, wiring: &Wiring) -> Result<(), String> {
         self.dispatch.check(wiring)
+    }
+
+    pub(crate) fn at_once(&self, wiring: &Wiring) -> Option<usize> {
+        self.dispatch.at_once(wiring)
     }
 
     pub(crate) fn call(

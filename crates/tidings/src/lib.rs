@@ -107,7 +107,7 @@ pub use sql::{
 /// The library behind [`Outbox`], [`Inbox`] and [`Tx`]: its types are in their signatures.
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use sqlx;
-pub use task::{BreakerOptions, Outage};
+pub use task::{BreakerOptions, Outage, POSITION_TEXT};
 /// Implements [`trait@Event`] and [`Effects`] for a struct with named fields.
 pub use tidings_derive::Event;
 pub use version::Older;

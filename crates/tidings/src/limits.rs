@@ -15,8 +15,16 @@ pub const RECENT_BLOCK_MAX: usize = 1_024;
 /// Kafka takes 4,096 bytes, and one record takes up to 17.
 pub const OVERTAKEN_MAX: usize = 200;
 
-/// Records of a partition that wait for their turn in memory.
+/// Records of a partition that wait for their turn in memory; one poll's worth may come on top.
 pub const BUFFERED_RECORDS_MAX: usize = 2_000;
+/// Their bytes; one poll's worth may come on top.
+pub const BUFFERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Events that a service begins to handle before it commits what has ended, and for how long it does so, in
+/// milliseconds.
+pub const BEGUN_MAX: usize = 5_000;
+/// See [`BEGUN_MAX`].
+pub const BEGINNING_MS_MAX: u64 = 50;
 
 /// Bytes of the records of a partition that are put aside. When they are that many, the partition is not read on
 /// until some are handled, redriven or discarded.
@@ -36,7 +44,7 @@ pub const COMMANDS_QUEUED_MAX: usize = 16;
 /// The last attempts, of different keys, by which a service tells an outage from bad messages.
 pub const BREAKER_WINDOW: usize = 64;
 
-/// Most records a service takes from one poll, and so handles between two commits.
+/// Most records a service takes from one poll.
 pub const BATCH_RECORDS_MAX: usize = 500;
 
 /// Events that a service without states handles at once, unless it says otherwise.
@@ -48,6 +56,9 @@ pub const CONCURRENCY_MAX: usize = 1_000;
 /// do.
 pub const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Segments of the changelog.
+pub const CHANGELOG_SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+
 /// Bytes that go into one append of a transaction; it may all be one batch of one partition, and Kafka's default
 /// of `max.message.bytes` is 1,048,588. A single record may be larger.
 pub const APPEND_BYTES_MAX: usize = 700 * 1024;
@@ -55,7 +66,7 @@ pub const APPEND_BYTES_MAX: usize = 700 * 1024;
 /// What the changelog's records may have on top of the largest record of the input: key and headers.
 pub const CHANGELOG_ROOM_BYTES: usize = 64 * 1024;
 
-/// Bytes of all outputs of one input; more is a rejection. Leaves room below Kafka's default
+/// Bytes of all outputs of one input; more is a failed attempt. Leaves room below Kafka's default
 /// `max.message.bytes` of 1,048,588, because they may all go to one partition in one batch.
 pub const INPUT_OUTPUT_BYTES_MAX: usize = 700 * 1024;
 

@@ -33,16 +33,15 @@ use tidings_engine::{
 use tokio::sync::watch;
 
 use crate::{
-    Backoff, Error, Outcome, Service,
+    Backoff, Error, Service,
     control::{Command, control_topic},
-    event::Emission,
     figures::Counts,
     limits,
     publisher::now_ms,
     replay::Replay,
     task::{Breaker, Task},
 };
-use attempts::Attempts;
+use attempts::{AttemptEnd, Attempts};
 use commands::Commands;
 use commit::Pending;
 
@@ -79,10 +78,14 @@ pub(crate) struct Worker {
     subscription: Option<Subscription>,
     /// None before it has joined.
     commands: Option<Commands>,
+    /// The commands before this offset of the control topic have been seen.
+    commanded: i64,
     /// By partition.
     tasks: Vec<Task>,
     /// The task that is asked first for work.
     turn: usize,
+    /// Events that are handled at once, at most.
+    at_once: usize,
     attempts: Attempts,
     breaker: Breaker,
     /// The record that was the last probe of the open breaker.
@@ -98,7 +101,7 @@ pub(crate) struct Worker {
 /// What ended a wait.
 enum Happened {
     Nothing,
-    Ended((u64, Outcome<Vec<Emission>>)),
+    Ended(AttemptEnd),
     Polled(Polled),
     Commanded((i64, Command)),
 }
@@ -143,11 +146,13 @@ impl Worker {
         let mut worker = Self {
             topics,
             breaker: Breaker::new(service.breaker),
+            at_once: service.events_at_once(),
             service,
             engine,
             producer: None,
             subscription: None,
             commands: None,
+            commanded: 0,
             tasks: Vec::new(),
             turn: 0,
             attempts: Attempts::default(),
@@ -247,10 +252,13 @@ impl Worker {
 
     /// Begins what may be begun now.
     fn begin_attempts(&mut self) -> Result<(), Broken> {
-        let pause_max_ms = millis(self.service.backoff.max);
-        while self.attempts.len() < self.service.events_at_once() && !self.pending.is_full() {
+        let (pause_max_ms, begun_ms) = (millis(self.service.backoff.max), now_ms());
+        for _ in 0..limits::BEGUN_MAX {
             let now_ms = now_ms();
-            if !self.breaker.lets_through(now_ms) {
+            // Handlers that never wait are interrupted, so that what they did is committed and others hear of it.
+            let too_long = (now_ms - begun_ms).unsigned_abs() > limits::BEGINNING_MS_MAX;
+            let is_busy = self.attempts.len() >= self.at_once;
+            if is_busy || too_long || self.pending.is_full() || !self.breaker.lets_through(now_ms) {
                 break;
             }
             let Some((index, work)) = (if self.breaker.is_open() {
@@ -260,8 +268,8 @@ impl Worker {
             }) else {
                 break;
             };
-            self.breaker.begin();
-            self.begin_attempt(index, work)?;
+            let is_probe = self.breaker.begin();
+            self.begin_attempt(index, work, is_probe)?;
         }
         Ok(())
     }
@@ -270,12 +278,10 @@ impl Worker {
         let count = self.tasks.len();
         for index in (self.turn..count).chain(0..self.turn.min(count)) {
             if let Some(work) = self.tasks[index].next(now_ms, pause_max_ms) {
-                self.turn = index;
+                self.turn = (index + 1) % count;
                 return Some((index, work));
             }
         }
-        // Another partition is first the next time.
-        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
         None
     }
 
@@ -339,14 +345,19 @@ impl Worker {
     /// Until something on a shelf is due, or a probe.
     fn next_time(&self) -> Duration {
         let (now_ms, pause_max_ms) = (now_ms(), millis(self.service.backoff.max));
-        let due_ms = match self.breaker.probe_at_ms() {
-            Some(probe_at_ms) => Some(probe_at_ms),
+        let shelved =
+            || self.tasks.iter().filter_map(|task| task.due_ms(now_ms, pause_max_ms)).min();
+        let is_ready = || self.tasks.iter().any(|task| task.has_ready(now_ms, pause_max_ms));
+        let due_ms = match self.breaker.probe_at_ms(now_ms) {
+            Some(probe_at_ms) if is_ready() => Some(probe_at_ms),
+            // With what is due next.
+            Some(probe_at_ms) => shelved().map(|due_ms| due_ms.max(probe_at_ms)),
             None if self.breaker.is_open() => None,
-            None => self.tasks.iter().filter_map(|task| task.due_ms(now_ms, pause_max_ms)).min(),
+            None => shelved(),
         };
         let wait_ms = due_ms.map(|due_ms| due_ms.saturating_sub(now_ms).max(1));
         // While attempts are at their most, what is due waits for one of them to end.
-        let is_busy = self.attempts.len() >= self.service.events_at_once();
+        let is_busy = self.attempts.len() >= self.at_once;
         match wait_ms.and_then(|wait_ms| u64::try_from(wait_ms).ok()) {
             Some(wait_ms) if !is_busy => Duration::from_millis(wait_ms),
             _ => limits::POLL_WAIT,
@@ -357,7 +368,7 @@ impl Worker {
     fn pause_what_is_full(&mut self) -> Result<(), Broken> {
         let is_open = self.breaker.is_open();
         let full =
-            self.tasks.iter().filter(|task| task.is_full() || (is_open && task.is_waiting()));
+            self.tasks.iter().filter(|task| task.is_full() || (is_open && task.has_enough()));
         let full: Vec<TopicPartition> = full.map(|task| task.at().clone()).collect();
         if full != self.paused {
             let former = std::mem::replace(&mut self.paused, full.clone());
@@ -378,8 +389,11 @@ impl Worker {
         match polled {
             Polled::Records(records) => {
                 for record in records {
-                    if let Some(index) = self.task_of(&record.topic, record.partition) {
-                        self.tasks[index].deliver(record);
+                    if let Some(index) = self.task_of(&record.topic, record.partition)
+                        && self.tasks[index].deliver(record)
+                    {
+                        let (service, at) = (&self.service.name, self.tasks[index].at());
+                        tracing::error!(%service, %at, "the log begins anew: records are missing, or it was made anew");
                     }
                 }
                 Ok(())
@@ -408,6 +422,20 @@ impl Worker {
         self.breaker.give_up();
         self.tasks.retain(|task| !partitions.contains(task.at()));
         self.paused.clear();
+        if self.tasks.is_empty() {
+            // Whether it is over will be seen by who has the partitions.
+            self.breaker = Breaker::new(self.service.breaker);
+            self.counts.set_outage(None);
+        }
+        self.show_shelves();
+    }
+
+    /// Shows how much is put aside.
+    fn show_shelves(&mut self) {
+        let figures = &mut self.counts.now;
+        figures.parked = self.tasks.iter().map(|task| task.shelf().len() as u64).sum();
+        figures.dead_keys = self.tasks.iter().map(|task| task.shelf().dead_keys() as u64).sum();
+        self.counts.show();
     }
 
     /// Forgets what is in hand; it will be delivered again.

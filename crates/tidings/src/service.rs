@@ -139,7 +139,8 @@ impl Service {
     }
 
     /// How many events this instance handles at once, each of another key: 1 to
-    /// [`limits::CONCURRENCY_MAX`], [`limits::CONCURRENCY`] when not said. A service with states handles one
+    /// [`limits::CONCURRENCY_MAX`], [`limits::CONCURRENCY`] when not said, or as many as a `Tx` has connections, which
+    /// is one for SQLite. A service with states handles one
     /// at a time, because what a handler decides by a state must hold until its events change it.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.concurrency = Some(events);
@@ -170,7 +171,8 @@ impl Service {
 
     pub(crate) fn events_at_once(&self) -> usize {
         let default = if self.has_states() { 1 } else { limits::CONCURRENCY };
-        self.concurrency.unwrap_or(default)
+        let wanted = self.handlers.iter().filter_map(|handler| handler.at_once(&self.wiring));
+        self.concurrency.unwrap_or_else(|| wanted.chain([default]).min().unwrap_or(default).max(1))
     }
 
     /// Checks the wiring, makes the topics that are missing, rebuilds the state from the log and

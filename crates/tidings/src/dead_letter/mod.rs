@@ -223,7 +223,7 @@ impl Death<'_> {
 }
 
 /// The beginning of a text, up to the limit of a header.
-fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     let mut end = text.len().min(limits::CAUSE_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -15,12 +15,12 @@ use std::{
 };
 
 use tidings_engine::{Header, Record, SentRecord, TopicPartition};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{Broken, Worker, millis};
 use crate::{
     DecodeError, Envelope, Error, Id, Outcome, Scope, Service,
-    dead_letter::{DeadKind, Death},
+    dead_letter::{DeadKind, Death, cut},
     envelope::Stamp,
     event::Emission,
     handler::{AnyAttempt, Delivery},
@@ -35,11 +35,12 @@ use crate::{
 /// Records that are being attempted.
 #[derive(Default)]
 pub(super) struct Attempts {
-    futures: JoinSet<(u64, Outcome<Vec<Emission>>)>,
-    /// By number.
-    records: HashMap<u64, Attempted>,
-    number: u64,
+    futures: JoinSet<Outcome<Vec<Emission>>>,
+    records: HashMap<task::Id, Attempted>,
 }
+
+/// An attempt that was spawned, and how it ended.
+pub(super) type AttemptEnd = (task::Id, Outcome<Vec<Emission>>);
 
 /// A record that its handlers have one after the other.
 struct Attempted {
@@ -52,6 +53,9 @@ struct Attempted {
     /// The one that has it.
     now: usize,
     failures: Vec<Failure>,
+    /// A handler came to a decision.
+    is_decided: bool,
+    is_probe: bool,
     abort: Option<AbortHandle>,
 }
 
@@ -62,24 +66,43 @@ struct Failure {
     stop: Stop,
 }
 
+impl Attempted {
+    fn of(at: TopicPartition, work: Work, envelope: Option<Arc<Envelope>>, is_probe: bool) -> Self {
+        let (left, failures) = (VecDeque::new(), Vec::new());
+        let (is_decided, abort) = (false, None);
+        Self { at, work, envelope, left, now: 0, failures, is_decided, is_probe, abort }
+    }
+}
+
+impl Failure {
+    /// The heaviest decides: what may pass is waited for before anything is given up.
+    fn weight(&self) -> u8 {
+        match (self.kind, self.stop.kind) {
+            (DeadKind::Undecodable, _) => 0,
+            (_, StopKind::Outage) => 3,
+            _ if self.stop.is_own => 1,
+            _ => 2,
+        }
+    }
+}
+
 impl Attempts {
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }
 
     /// Waits for an attempt to end; none when there is none.
-    pub(super) async fn next(&mut self) -> Option<(u64, Outcome<Vec<Emission>>)> {
+    pub(super) async fn next(&mut self) -> Option<AttemptEnd> {
         loop {
-            // One that was dropped.
-            if let Ok(ended) = self.futures.join_next().await? {
+            if let Some(ended) = end_of(self.futures.join_next_with_id().await?) {
                 return Some(ended);
             }
         }
     }
 
-    pub(super) fn try_next(&mut self) -> Option<(u64, Outcome<Vec<Emission>>)> {
+    pub(super) fn try_next(&mut self) -> Option<AttemptEnd> {
         loop {
-            if let Ok(ended) = self.futures.try_join_next()? {
+            if let Some(ended) = end_of(self.futures.try_join_next_with_id()?) {
                 return Some(ended);
             }
         }
@@ -98,31 +121,42 @@ impl Attempts {
     }
 
     fn spawn(&mut self, mut record: Attempted, attempt: AnyAttempt, timeout: Duration) {
-        self.number += 1;
-        let number = self.number;
-        let guarded = async move {
-            let ended = match tokio::time::timeout(timeout, Guarded(attempt)).await {
+        let abort = self.futures.spawn(async move {
+            match tokio::time::timeout(timeout, Guarded(attempt)).await {
                 Ok(ended) => ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
                 Err(_) => Err(Stop::failed(format!("the handler took longer than {timeout:?}"))),
-            };
-            (number, ended)
-        };
-        record.abort = Some(self.futures.spawn(guarded));
-        self.records.insert(number, record);
+            }
+        });
+        let id = abort.id();
+        record.abort = Some(abort);
+        self.records.insert(id, record);
+    }
+}
+
+/// None for one that was dropped. A panic outside of the handler's polls is one of its future's end.
+fn end_of(joined: Result<AttemptEnd, JoinError>) -> Option<AttemptEnd> {
+    match joined {
+        Ok(ended) => Some(ended),
+        Err(error) if error.is_cancelled() => None,
+        Err(error) => Some((error.id(), Err(panicked(error.into_panic().as_ref())))),
     }
 }
 
 impl Worker {
     /// Begins to let every handler of the record's event have it.
-    pub(super) fn begin_attempt(&mut self, task: usize, work: Work) -> Result<(), Broken> {
+    pub(super) fn begin_attempt(
+        &mut self,
+        task: usize,
+        mut work: Work,
+        is_probe: bool,
+    ) -> Result<(), Broken> {
         let at = self.tasks[task].at().clone();
         let envelope = match Envelope::from_record(&work.record) {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => {
                 let failure = undecodable(None, &error);
-                let (left, failures) = (VecDeque::new(), vec![failure]);
-                let record =
-                    Attempted { at, work, envelope: None, left, now: 0, failures, abort: None };
+                let mut record = Attempted::of(at, work, None, is_probe);
+                record.failures.push(failure);
                 self.conclude(record);
                 return Ok(());
             }
@@ -138,12 +172,13 @@ impl Worker {
             let input = Input::of(envelope.id.as_str(), &handler.name);
             if self.tasks[task].recent().has(input) {
                 self.counts.now.duplicates += 1;
+                // Also when that is remembered no more.
+                work.finished.push(handler.name.clone());
             } else {
                 left.push_back(index);
             }
         }
-        let (envelope, failures) = (Some(envelope), Vec::new());
-        self.go_on(Attempted { at, work, envelope, left, now: 0, failures, abort: None })
+        self.go_on(Attempted { left, ..Attempted::of(at, work, Some(envelope), is_probe) })
     }
 
     /// The next handler has the record; after the last one it is over.
@@ -180,11 +215,8 @@ impl Worker {
     }
 
     /// An attempt that was spawned is over.
-    pub(super) fn attempt_ended(
-        &mut self,
-        (number, ended): (u64, Outcome<Vec<Emission>>),
-    ) -> Result<(), Broken> {
-        let Some(mut record) = self.attempts.records.remove(&number) else { return Ok(()) };
+    pub(super) fn attempt_ended(&mut self, (id, ended): AttemptEnd) -> Result<(), Broken> {
+        let Some(mut record) = self.attempts.records.remove(&id) else { return Ok(()) };
         self.attempted(&mut record, ended)?;
         self.go_on(record)
     }
@@ -226,6 +258,7 @@ impl Worker {
                     self.pending.emitted += 1;
                 }
                 self.counts.now.processed += 1;
+                record.is_decided = true;
                 self.finish(&record.at, Input::of(envelope.id.as_str(), &name));
                 record.work.finished.push(name);
             }
@@ -243,6 +276,7 @@ impl Worker {
                     let attempts = record.work.attempts + 1;
                     self.bury(&record.work.record, Some(&name), Some(&id), kind, &stop, attempts);
                     self.counts.now.processed += 1;
+                    record.is_decided = true;
                     self.finish(&record.at, Input::of(id.as_str(), &name));
                     record.work.finished.push(name);
                 } else {
@@ -261,33 +295,34 @@ impl Worker {
 
     /// Every handler has had the record.
     fn conclude(&mut self, record: Attempted) {
-        let Attempted { at, work, envelope, failures, .. } = record;
-        let ended = self.verdict(&work, envelope.as_deref(), &failures);
+        let ended = self.verdict(&record);
+        let Attempted { at, work, .. } = record;
         if let Some(task) = self.task_of(&at.topic, at.partition) {
             self.tasks[task].ended(work, ended);
         }
     }
 
     /// What becomes of a record.
-    fn verdict(&mut self, work: &Work, envelope: Option<&Envelope>, failures: &[Failure]) -> Ended {
+    fn verdict(&mut self, record: &Attempted) -> Ended {
+        let Attempted { work, envelope, failures, is_decided, is_probe, .. } = record;
         let (key, now) = (Key::of(&work.record), now_ms());
-        let worst = failures.iter().max_by_key(|failure| failure.stop.kind == StopKind::Outage);
-        let Some(worst) = worst else {
-            self.note(&key, Sign::Works, "", now);
-            return Ended::Done;
-        };
-        let cause = worst.stop.cause.clone();
         let last = work.attempts + 1 >= self.service.backoff.attempts;
-        let sign = match worst.stop.kind {
-            _ if worst.stop.is_own => None,
-            StopKind::Outage => Some(Sign::Down),
-            _ => Some(Sign::Fails { last }),
+        let worst = failures.iter().max_by_key(|failure| failure.weight());
+        let sign = match worst {
+            None => is_decided.then_some(Sign::Works),
+            // It lies in the event or the code, and says nothing about the outside.
+            Some(Failure { stop, .. }) if stop.is_own => None,
+            Some(Failure { stop, .. }) if stop.kind == StopKind::Outage => Some(Sign::Down),
+            Some(_) => Some(Sign::Fails { last }),
         };
+        let cause = worst.map(|failure| cut(&failure.stop.cause).to_owned()).unwrap_or_default();
         match sign {
-            Some(sign) if self.note(&key, sign, &cause, now) => return Ended::Again,
+            Some(sign) if self.note(&key, (sign, *is_probe), &cause, now) => return Ended::Again,
             Some(_) => {}
-            None => self.breaker.give_up(),
+            None if *is_probe => self.breaker.give_up(),
+            None => {}
         }
+        let Some(worst) = worst else { return Ended::Done };
         if !last && worst.kind != DeadKind::Undecodable {
             self.counts.now.retried += 1;
             let pause = self.service.backoff.jittered(work.attempts + 1, work.record.offset);
@@ -295,17 +330,18 @@ impl Worker {
             tracing::debug!(%service, cause, ?pause, "tries again");
             return Ended::Failed { due_ms: now.saturating_add(millis(pause)) };
         }
-        let id = envelope.map(|envelope| &envelope.id);
+        let id = envelope.as_deref().map(|envelope| &envelope.id);
         let letters = failures.iter().map(|Failure { handler, kind, stop }| {
             let attempts = if *kind == DeadKind::Undecodable { 0 } else { work.attempts + 1 };
             self.counts.now.processed += u64::from(*kind != DeadKind::Undecodable);
             self.bury(&work.record, handler.as_deref(), id, *kind, stop, attempts)
         });
-        Ended::Dead(Dead { since_ms: now, letters: letters.collect(), cause })
+        let letters = letters.collect();
+        Ended::Dead(Dead { since_ms: now, control: self.commanded, letters, cause })
     }
 
     /// Tells the breaker; true when the attempt counts for nothing.
-    fn note(&mut self, key: &Key, sign: Sign, cause: &str, now_ms: i64) -> bool {
+    fn note(&mut self, key: &Key, sign: (Sign, bool), cause: &str, now_ms: i64) -> bool {
         let was_open = self.breaker.is_open();
         let is_nothing = self.breaker.judge(key, sign, cause, now_ms);
         if was_open != self.breaker.is_open() {

@@ -15,6 +15,8 @@ use crate::{
 
 /// New commands, each with the offset behind it.
 pub(super) struct Commands {
+    /// Where the topic ended when it began to be read.
+    pub(super) from: i64,
     queue: mpsc::Receiver<(i64, Command)>,
     /// Ends with what holds this.
     _reading: JoinSet<()>,
@@ -28,7 +30,7 @@ impl Commands {
         let (sender, queue) = mpsc::channel(limits::COMMANDS_QUEUED_MAX);
         let mut reading = JoinSet::new();
         reading.spawn(read(engine.clone(), topic.to_owned(), next, sender));
-        Ok(Self { queue, _reading: reading })
+        Ok(Self { from: next, queue, _reading: reading })
     }
 
     /// Waits for one.
@@ -41,6 +43,11 @@ async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<
     loop {
         let read = match engine.read(&topic, 0, next, CONTROL_READ).await {
             Ok(read) => read,
+            Err(tidings_engine::Error::OffsetOutOfRange { first, .. }) => {
+                tracing::warn!(topic, next, first, "the commands were made anew");
+                next = first;
+                continue;
+            }
             Err(error) => {
                 tracing::debug!(topic, %error, "commands are asked for again");
                 tokio::time::sleep(limits::RESUBSCRIBE_MAX).await;
@@ -61,8 +68,10 @@ async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<
 impl Worker {
     /// Lets every task carry a command out.
     pub(super) fn carry_out(&mut self, next: i64, command: &Command) {
+        self.commanded = next;
+        let bytes_max = self.topics.most_in(&self.topics.changelog);
         for task in &mut self.tasks {
-            if let Some(carried) = command.carry_out(task, next, now_ms()) {
+            if let Some(carried) = command.carry_out(task, (next, now_ms()), bytes_max) {
                 let service = &self.service.name;
                 let (at, done) = (task.at(), carried.done);
                 tracing::info!(%service, by = command.by, %at, done, "a command about dead events");
@@ -77,11 +86,17 @@ impl Worker {
             return Ok(());
         }
         let topic = self.topics.control.clone();
+        let bytes_max = self.topics.most_in(&self.topics.changelog);
+        let end = self.engine.offset(&topic, 0, Offset::Latest).await?;
+        for task in tasks.iter_mut().filter(|task| task.control() > end) {
+            task.reset_control();
+        }
         let (service, pending) = (&self.service.name, &mut self.pending);
         let take = |record: tidings_engine::Record| {
             let Some(Entry::Command(command)) = Entry::from_record(&record) else { return };
             for task in &mut *tasks {
-                if let Some(carried) = command.carry_out(task, record.offset + 1, now_ms()) {
+                let when = (record.offset + 1, now_ms());
+                if let Some(carried) = command.carry_out(task, when, bytes_max) {
                     pending.add(Entry::Carried(carried).into_record(service));
                 }
             }

@@ -71,9 +71,7 @@ impl Worker {
         let figures = &mut self.counts.now;
         figures.emitted += pending.emitted;
         figures.dead += pending.dead;
-        figures.parked = self.tasks.iter().map(|task| task.shelf().len() as u64).sum();
-        figures.dead_keys = self.tasks.iter().map(|task| task.shelf().dead_keys() as u64).sum();
-        self.counts.show();
+        self.show_shelves();
         #[cfg(test)]
         self.service.crash.here()?;
         if self.replay.is_full() {

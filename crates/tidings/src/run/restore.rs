@@ -24,7 +24,9 @@ impl Worker {
             self.topics.record_bytes_max.insert(topic, bytes);
         }
         if self.commands.is_none() {
-            self.commands = Some(Commands::of(&self.engine, &self.topics.control).await?);
+            let commands = Commands::of(&self.engine, &self.topics.control).await?;
+            self.commanded = commands.from;
+            self.commands = Some(commands);
         }
         let dead = &self.topics.dead;
         let (most, least) = (self.topics.most_in(dead), limits::DEAD_TOPIC_RECORD_BYTES_MIN);
@@ -49,15 +51,21 @@ impl Worker {
         }
         let name = self.topics.changelog.clone();
         let bytes = bytes.saturating_add(limits::CHANGELOG_ROOM_BYTES).min(i32::MAX as usize);
-        let config = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let configs = vec![
-            config("cleanup.policy", "compact"),
-            config("max.message.bytes", &bytes.to_string()),
+        let configs = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("max.message.bytes", bytes.to_string()),
+            // It is read at each assignment, and the newest segment is never compacted.
+            ("segment.bytes", limits::CHANGELOG_SEGMENT_BYTES.to_string()),
+            ("min.cleanable.dirty.ratio", "0.1".to_owned()),
         ];
         let there = match self.engine.topic(&name).await {
             Ok(topic) => topic,
             Err(tidings_engine::Error::UnknownTopic(_)) => {
-                let topic = NewTopic { name: name.clone(), partitions: Some(partitions), configs };
+                self.tell_of_a_new_changelog().await;
+                let configs =
+                    configs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+                let (partitions, configs) = (Some(partitions), configs.collect());
+                let topic = NewTopic { name: name.clone(), partitions, configs };
                 match self.engine.create_topic(topic).await {
                     Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
                     Err(error) => return Err(error.into()),
@@ -69,9 +77,41 @@ impl Worker {
         if there.partitions.len() < usize::try_from(partitions).unwrap_or_default() {
             self.engine.grow_topic(&name, partitions).await?;
         }
+        self.mend_configs(&name, bytes).await?;
+        self.topics.record_bytes_max.insert(name.clone(), bytes);
         self.topics.changelog_partitions = partitions;
         self.engine.can_append(&name).await?;
         Ok(())
+    }
+
+    /// A changelog that deletes would lose what is put aside, and one that takes less than the input would not take it.
+    async fn mend_configs(&self, name: &str, bytes: usize) -> Result<(), Broken> {
+        let held = self.engine.topic_configs(name).await?;
+        let value = |name: &str| {
+            let config = held.iter().find(|config| config.name == name);
+            config.and_then(|config| config.value.clone()).unwrap_or_default()
+        };
+        let mut changes = Vec::new();
+        if value("cleanup.policy") != "compact" {
+            changes.push(("cleanup.policy".to_owned(), Some("compact".to_owned())));
+        }
+        if value("max.message.bytes").parse::<usize>().is_ok_and(|held| held < bytes) {
+            changes.push(("max.message.bytes".to_owned(), Some(bytes.to_string())));
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(topic = name, ?changes, "a changelog must have them");
+        Ok(self.engine.configure_topic(name, &changes).await?)
+    }
+
+    /// A group that has positions had a changelog, unless the service is older than these.
+    async fn tell_of_a_new_changelog(&self) {
+        let group = self.engine.group(&self.service.name).await;
+        if group.is_ok_and(|group| group.offsets.iter().any(|at| at.committed.is_some())) {
+            let (service, topic) = (&self.service.name, &self.topics.changelog);
+            tracing::error!(%service, %topic, "is not there, and made anew: what was put aside is gone");
+        }
     }
 
     /// Makes these partitions its own.
@@ -93,6 +133,7 @@ impl Worker {
         self.tasks.extend(new);
         self.tasks.sort_by(|one, other| one.at().cmp(other.at()));
         self.turn = 0;
+        self.show_shelves();
         self.own().await?;
         self.catch_up(Until::Settled).await
     }

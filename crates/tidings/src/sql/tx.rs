@@ -130,6 +130,15 @@ impl<Db: Database> Extract for Tx<Db> {
         }
     }
 
+    /// Each attempt holds a connection to its end; of SQLite's, one can write.
+    fn at_once(wiring: &Wiring) -> Option<usize> {
+        if Db::DIALECT == Dialect::Sqlite {
+            return Some(1);
+        }
+        let inbox = wiring.dependencies.get::<Inbox<Db>>()?;
+        usize::try_from(inbox.pool.options().get_max_connections()).ok()
+    }
+
     fn extract(scope: &Scope) -> Self {
         let inbox = scope.wiring.dependencies.get().expect("checked when the service started");
         let entry = Entry {

@@ -81,20 +81,25 @@ impl Breaker {
 
     /// Whether an attempt may be made now: any while closed, one at a time when it is time to probe.
     pub(crate) fn lets_through(&self, now_ms: i64) -> bool {
-        let due = |open: &Open| !open.probing && now_ms >= open.probe_at_ms;
+        let due = |open: &Open| !open.probing && now_ms >= self.due_ms(open, now_ms);
         self.open.as_ref().is_none_or(due)
     }
 
-    /// When the next probe is due.
-    pub(crate) fn probe_at_ms(&self) -> Option<i64> {
-        self.open.as_ref().filter(|open| !open.probing).map(|open| open.probe_at_ms)
+    /// A time further away than any pause is a clock that was set back.
+    fn due_ms(&self, open: &Open, now_ms: i64) -> i64 {
+        let longest = i64::try_from(self.options.probe.max.as_millis()).unwrap_or(i64::MAX);
+        if open.probe_at_ms.saturating_sub(now_ms) > longest { now_ms } else { open.probe_at_ms }
     }
 
-    /// An attempt that was let through begins.
-    pub(crate) fn begin(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.probing = true;
-        }
+    /// When the next probe is due.
+    pub(crate) fn probe_at_ms(&self, now_ms: i64) -> Option<i64> {
+        self.open.as_ref().filter(|open| !open.probing).map(|open| self.due_ms(open, now_ms))
+    }
+
+    /// An attempt that was let through begins; true when it is a probe.
+    pub(crate) fn begin(&mut self) -> bool {
+        let open = self.open.as_mut();
+        open.map(|open| open.probing = true).is_some()
     }
 
     /// The attempt that was a probe will not end.
@@ -104,8 +109,15 @@ impl Breaker {
         }
     }
 
-    /// Takes an attempt in; true when it counts for nothing, because the breaker is open.
-    pub(crate) fn judge(&mut self, key: &Key, sign: Sign, cause: &str, now_ms: i64) -> bool {
+    /// Takes an attempt in; true when it counts for nothing, because the breaker is open. What was begun before it
+    /// opened is no probe.
+    pub(crate) fn judge(
+        &mut self,
+        key: &Key,
+        (sign, is_probe): (Sign, bool),
+        cause: &str,
+        now_ms: i64,
+    ) -> bool {
         match sign {
             Sign::Works => {
                 self.failing.clear();
@@ -118,6 +130,7 @@ impl Breaker {
                 }
                 return false;
             }
+            Sign::Fails { .. } | Sign::Down if self.open.is_some() && !is_probe => return true,
             Sign::Fails { .. } | Sign::Down if self.open.is_some() => {}
             Sign::Down => {}
             Sign::Fails { last } => {
@@ -179,7 +192,7 @@ mod tests {
         let mut breaker = Breaker::new(BreakerOptions::default());
         for (number, (key, sign)) in signs.iter().enumerate() {
             let now_ms = i64::try_from(number).expect("small");
-            breaker.judge(&Key::Of(vec![*key].into()), *sign, "no answer", now_ms);
+            breaker.judge(&Key::Of(vec![*key].into()), (*sign, false), "no answer", now_ms);
         }
         breaker
     }
@@ -214,9 +227,9 @@ mod tests {
         let options = BreakerOptions { keys: usize::MAX, ..BreakerOptions::default() };
         let mut breaker = Breaker::new(options);
         for key in 0..200_u8 {
-            assert!(!breaker.judge(&Key::Of(vec![key].into()), LAST, "no answer", 0));
+            assert!(!breaker.judge(&Key::Of(vec![key].into()), (LAST, false), "no answer", 0));
         }
-        assert!(breaker.judge(&Key::At(0), Down, "closed", 0) && breaker.is_open());
+        assert!(breaker.judge(&Key::At(0), (Down, false), "closed", 0) && breaker.is_open());
     }
 
     #[test]
@@ -224,19 +237,24 @@ mod tests {
         let mut breaker = after(&[]);
         let key = Key::Of("k".into());
         assert!(breaker.lets_through(0));
-        assert!(breaker.judge(&key, Down, "closed for today", 1_000));
+        assert!(breaker.judge(&key, (Down, false), "closed for today", 1_000));
         assert_eq!((breaker.lets_through(1_199), breaker.lets_through(1_200)), (false, true));
-        breaker.begin();
-        assert_eq!((breaker.lets_through(9_999), breaker.probe_at_ms()), (false, None));
-        assert!(breaker.judge(&key, LAST, "still closed", 1_300), "a probe is no attempt");
-        assert_eq!(breaker.probe_at_ms(), Some(1_700));
+        assert!(breaker.judge(&key, (LAST, false), "begun before", 1_200), "it counts for nothing");
+        assert!(breaker.begin());
+        assert_eq!((breaker.lets_through(9_999), breaker.probe_at_ms(9_999)), (false, None));
+        assert!(breaker.judge(&key, (LAST, true), "still closed", 1_300), "a probe is no attempt");
+        assert_eq!(breaker.probe_at_ms(1_300), Some(1_700));
         let outage = Outage { cause: "still closed".into(), since_ms: 1_000, probes: 1 };
         assert_eq!(breaker.outage(), Some(&outage));
         breaker.begin();
         breaker.give_up();
-        assert!(breaker.lets_through(1_700));
+        assert!(breaker.lets_through(1_700) && !breaker.lets_through(1_699));
+        assert!(breaker.lets_through(-1_000_000), "the clock was set back");
         breaker.begin();
-        assert!(!breaker.judge(&key, Works, "", 1_800));
-        assert_eq!((breaker.is_open(), breaker.lets_through(1_800)), (false, true));
+        assert!(!breaker.judge(&key, (Works, true), "", 1_800));
+        assert_eq!(
+            (breaker.is_open(), breaker.lets_through(1_800), breaker.begin()),
+            (false, true, false)
+        );
     }
 }

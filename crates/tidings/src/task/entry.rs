@@ -20,6 +20,7 @@ const TIMESTAMP: &str = "tidings-parked-timestamp";
 const ATTEMPTS: &str = "tidings-parked-attempts";
 const DUE: &str = "tidings-parked-due";
 const DEAD_SINCE: &str = "tidings-parked-dead-since";
+const CONTROL: &str = "tidings-parked-control";
 const LETTER: &str = "tidings-parked-letter";
 const CAUSE: &str = "tidings-parked-cause";
 const FINISHED: &str = "tidings-parked-finished";
@@ -101,6 +102,7 @@ fn headers_of(parked: &Parked) -> Vec<Header> {
         State::Waiting { due_ms } => headers.push(Header::text(DUE, due_ms.to_string())),
         State::Dead(dead) => {
             headers.push(Header::text(DEAD_SINCE, dead.since_ms.to_string()));
+            headers.push(Header::text(CONTROL, dead.control.to_string()));
             headers.extend(dead.letters.iter().map(|id| Header::text(LETTER, id)));
             headers.push(Header::text(CAUSE, &dead.cause));
         }
@@ -125,6 +127,7 @@ fn parked_of(record: &Record, at: &TopicPartition, offset: i64, value: &Bytes) -
     let state = match number(DEAD_SINCE) {
         Some(since_ms) => State::Dead(Dead {
             since_ms,
+            control: number(CONTROL).unwrap_or_default(),
             letters: texts(LETTER).into_iter().map(Id::from).collect(),
             cause: texts(CAUSE).pop().unwrap_or_default(),
         }),
@@ -181,6 +184,7 @@ mod tests {
         let waiting = State::Waiting { due_ms: 77 };
         let dead = State::Dead(Dead {
             since_ms: 1_700_000_000_000,
+            control: 41,
             letters: vec!["l-1".into(), "l-2".into()],
             cause: "no card, no goods".into(),
         });

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::Bytes;
 use tidings_engine::{Record, SentRecord, TopicPartition};
 
-use crate::limits;
+use crate::{limits, publisher::record_bytes_of};
 
 pub(crate) use breaker::{Breaker, Sign};
 pub use breaker::{BreakerOptions, Outage};
@@ -34,6 +34,8 @@ pub(crate) use entry::Entry;
 pub(crate) use recent::{Input, Recent};
 pub(crate) use shelf::{Dead, Parked, Shelf, State};
 use watermark::Watermark;
+
+pub use watermark::POSITION_TEXT;
 
 /// What keeps its order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +64,8 @@ pub(crate) struct Work {
     pub(crate) finished: Vec<String>,
     redrives: u32,
     from: From,
+    /// Of which life of the log it is.
+    life: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,7 @@ pub(crate) struct Task {
     /// The first record of each lane that is not being attempted.
     ready: BTreeMap<i64, Key>,
     buffered: usize,
+    buffered_bytes: usize,
     shelf: Shelf,
     recent: Recent,
     /// Since the last commit.
@@ -112,6 +117,8 @@ pub(crate) struct Task {
     control: i64,
     /// Records of a key that failed let those after them pass.
     unordered: bool,
+    /// How often the partition's log was found to have begun anew.
+    life: u32,
 }
 
 /// The records of a key, in order.
@@ -135,18 +142,21 @@ impl Task {
             lanes: HashMap::new(),
             ready: BTreeMap::new(),
             buffered: 0,
+            buffered_bytes: 0,
             shelf: Shelf::default(),
             recent: Recent::default(),
             changes: Vec::new(),
             committed,
             control: 0,
             unordered: false,
+            life: 0,
         }
     }
 
     /// Gives up the order of a key when one of its records fails.
     pub(crate) fn unordered(mut self, unordered: bool) -> Self {
         self.unordered = unordered;
+        self.shelf = Shelf::of(unordered);
         self
     }
 
@@ -179,35 +189,72 @@ impl Task {
 
     /// No more records should be delivered until some are done.
     pub(crate) fn is_full(&self) -> bool {
-        self.buffered >= limits::BUFFERED_RECORDS_MAX || self.shelf.is_full()
+        self.buffered >= limits::BUFFERED_RECORDS_MAX
+            || self.buffered_bytes >= limits::BUFFERED_BYTES_MAX
+            || self.shelf.is_full()
     }
 
-    /// It has records in memory, whether their turn has come or not.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.buffered > 0
+    /// It has enough records in memory to probe with.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.buffered >= limits::BATCH_RECORDS_MAX
     }
 
-    /// Takes the next record of the partition.
-    pub(crate) fn deliver(&mut self, record: Record) {
+    /// Something could be attempted now.
+    pub(crate) fn has_ready(&self, now_ms: i64, pause_max_ms: i64) -> bool {
+        !self.ready.is_empty() || self.due_ms(now_ms, pause_max_ms).is_some_and(|due| due <= now_ms)
+    }
+
+    /// Takes the next record of the partition; true when it shows that the partition's log is not the one that was
+    /// read before: it was made anew, or has lost its end.
+    pub(crate) fn deliver(&mut self, record: Record) -> bool {
         let offset = record.offset;
-        if !self.watermark.deliver(offset) {
-            return;
+        let is_anew = self.watermark.is_behind(offset);
+        if is_anew {
+            self.begin_anew(offset);
         }
-        if self.shelf.get(offset).is_some() {
-            // The group was set back.
-            return self.watermark.finish(offset);
+        if !self.watermark.deliver(offset) {
+            return is_anew;
+        }
+        if let Some(parked) = self.shelf.get(offset) {
+            if is_same(&parked.record, &record) {
+                // The group was set back.
+                self.watermark.finish(offset);
+                return is_anew;
+            }
+            self.make_room(offset);
         }
         let key = Key::of(&record);
         if !self.unordered && self.shelf.has(&key) {
             self.park_behind(record);
-            return;
+            return is_anew;
         }
         self.buffered += 1;
+        self.buffered_bytes += record_bytes_of(&record);
         let lane = self.lanes.entry(key.clone()).or_default();
         if lane.waiting.is_empty() && !lane.busy {
             self.ready.insert(offset, key);
         }
         lane.waiting.push_back(record);
+        is_anew
+    }
+
+    /// Positions of the former log say nothing of this one. What is attempted of it has no say any more.
+    fn begin_anew(&mut self, offset: i64) {
+        self.watermark = Watermark::at(offset, None);
+        self.committed = (-1, None);
+        self.lanes.clear();
+        self.ready.clear();
+        (self.buffered, self.buffered_bytes) = (0, 0);
+        self.life += 1;
+    }
+
+    /// Another record has the place of one on the shelf, which keeps its order, before all that are to come, under a
+    /// number of its own.
+    fn make_room(&mut self, offset: i64) {
+        let Some(mut parked) = self.shelf.take(offset) else { return };
+        self.change(Entry::Parked(offset, None));
+        parked.record.offset = i64::MIN.saturating_add(offset);
+        self.park(parked.record.offset, parked);
     }
 
     /// Up to there the partition has been read; what is not a record is done.
@@ -218,8 +265,11 @@ impl Task {
     /// When something on the shelf is due. A time further away than any pause, or than a slow redrive is spread, is
     /// a clock that was set back: then it is due now.
     pub(crate) fn due_ms(&self, now_ms: i64, pause_max_ms: i64) -> Option<i64> {
-        let (due_ms, _) = self.shelf.next_due()?;
-        let longest = pause_max_ms.max(limits::REDRIVE_SPREAD_MAX.as_millis() as i64);
+        let (due_ms, offset) = self.shelf.next_due()?;
+        let is_spread = |parked: &Parked| parked.redrives > 0 && parked.attempts == 0;
+        let spread_ms = i64::try_from(limits::REDRIVE_SPREAD_MAX.as_millis()).unwrap_or(i64::MAX);
+        let is_spread = self.shelf.get(offset).is_some_and(is_spread);
+        let longest = if is_spread { pause_max_ms.max(spread_ms) } else { pause_max_ms };
         Some(if due_ms.saturating_sub(now_ms) > longest { now_ms } else { due_ms })
     }
 
@@ -256,19 +306,22 @@ impl Task {
         lane.busy = true;
         let record = lane.waiting.pop_front()?;
         self.watermark.begin(offset);
-        Some(Work { record, attempts: 0, finished: Vec::new(), redrives: 0, from: From::Input })
+        let (finished, from, life) = (Vec::new(), From::Input, self.life);
+        Some(Work { record, attempts: 0, finished, redrives: 0, from, life })
     }
 
     fn take_due(&mut self) -> Option<Work> {
         let (_, offset) = self.shelf.next_due()?;
         self.shelf.set_busy(offset, true);
         let Parked { record, attempts, finished, redrives, .. } = self.shelf.get(offset)?.clone();
-        Some(Work { record, attempts, finished, redrives, from: From::Shelf })
+        let (from, life) = (From::Shelf, self.life);
+        Some(Work { record, attempts, finished, redrives, from, life })
     }
 
     /// An attempt is over.
     pub(crate) fn ended(&mut self, work: Work, ended: Ended) {
         match work.from {
+            From::Input if work.life != self.life => {}
             From::Input => self.ended_input(work, ended),
             From::Shelf => self.ended_shelf(work, ended),
         }
@@ -289,6 +342,7 @@ impl Task {
             Ended::Dead(dead) => Some((State::Dead(dead), work.attempts + 1)),
         };
         self.buffered -= 1;
+        self.buffered_bytes -= record_bytes_of(&work.record);
         self.watermark.finish(offset);
         let Some((state, attempts)) = state else { return self.go_on(key) };
         let Work { record, finished, redrives, .. } = work;
@@ -299,6 +353,7 @@ impl Task {
         let followers = self.lanes.remove(&key).map(|lane| lane.waiting).unwrap_or_default();
         self.buffered -= followers.len();
         for follower in followers {
+            self.buffered_bytes -= record_bytes_of(&follower);
             self.park_behind(follower);
         }
     }
@@ -366,6 +421,12 @@ impl Task {
         true
     }
 
+    /// The control topic was made anew: every command in it is new.
+    pub(crate) fn reset_control(&mut self) {
+        self.control = 0;
+        self.shelf.reset_control();
+    }
+
     /// The commands before this one are carried out, or not for this task.
     pub(crate) fn set_control(&mut self, next: i64) {
         self.control = next;
@@ -403,4 +464,11 @@ impl Task {
         }
         Commit { position: changed.then_some(position), changelog }
     }
+}
+
+/// Whether it is the record that was put aside, and not another that has its place.
+fn is_same(one: &Record, other: &Record) -> bool {
+    one.timestamp == other.timestamp
+        && one.key == other.key
+        && one.header("ce_id") == other.header("ce_id")
 }

@@ -38,6 +38,8 @@ pub(crate) enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dead {
     pub(crate) since_ms: i64,
+    /// How far the control topic had been read: the commands before are not for it.
+    pub(crate) control: i64,
     /// Its letters in the dead-letter topic, one for each handler that gave up.
     pub(crate) letters: Vec<Id>,
     pub(crate) cause: String,
@@ -53,9 +55,19 @@ pub(crate) struct Shelf {
     busy: BTreeSet<i64>,
     bytes: usize,
     dead: usize,
+    /// Each record is a key of its own.
+    unordered: bool,
 }
 
 impl Shelf {
+    pub(crate) fn of(unordered: bool) -> Self {
+        Self { unordered, ..Self::default() }
+    }
+
+    fn key_of(&self, record: &Record) -> Key {
+        if self.unordered { Key::At(record.offset) } else { Key::of(record) }
+    }
+
     pub(crate) fn has(&self, key: &Key) -> bool {
         !self.keys.is_empty() && self.keys.contains_key(key)
     }
@@ -78,25 +90,33 @@ impl Shelf {
         self.records.get(&offset)
     }
 
-    /// The first record of each key that is dead.
+    /// Records that are dead, in order: the first one of its key each, unless keys have no order.
     pub(crate) fn dead(&self) -> impl Iterator<Item = (i64, &Dead)> {
-        let first = self.keys.values().filter_map(|offsets| offsets.first());
-        first.filter_map(|offset| match &self.records.get(offset)?.state {
+        self.records.iter().filter_map(|(offset, parked)| match &parked.state {
             State::Dead(dead) => Some((*offset, dead)),
             State::Waiting { .. } => None,
         })
     }
 
+    /// Whatever the control topic holds is for all that are dead.
+    pub(crate) fn reset_control(&mut self) {
+        for parked in self.records.values_mut() {
+            if let State::Dead(dead) = &mut parked.state {
+                dead.control = 0;
+            }
+        }
+    }
+
     /// Records of the same key that come after it.
     pub(crate) fn followers(&self, offset: i64) -> usize {
-        let key = self.records.get(&offset).map(|parked| Key::of(&parked.record));
+        let key = self.records.get(&offset).map(|parked| self.key_of(&parked.record));
         let offsets = key.and_then(|key| self.keys.get(&key));
         offsets.map_or(0, |offsets| offsets.range(offset + 1..).count())
     }
 
     /// Puts a record there, or in the place of what was there.
     pub(crate) fn put(&mut self, offset: i64, parked: Parked) {
-        let key = Key::of(&parked.record);
+        let key = self.key_of(&parked.record);
         self.unlist(&key);
         self.bytes += bytes_of(&parked);
         self.keys.entry(key.clone()).or_default().insert(offset);
@@ -108,7 +128,7 @@ impl Shelf {
 
     /// Takes a record off the shelf.
     pub(crate) fn take(&mut self, offset: i64) -> Option<Parked> {
-        let key = Key::of(&self.records.get(&offset)?.record);
+        let key = self.key_of(&self.records.get(&offset)?.record);
         self.unlist(&key);
         self.busy.remove(&offset);
         let taken = self.records.remove(&offset);
@@ -131,7 +151,7 @@ impl Shelf {
     /// A record is tried from now on, or no more.
     pub(crate) fn set_busy(&mut self, offset: i64, busy: bool) {
         let Some(parked) = self.records.get(&offset) else { return };
-        let key = Key::of(&parked.record);
+        let key = self.key_of(&parked.record);
         self.unlist(&key);
         if busy {
             self.busy.insert(offset);
@@ -168,7 +188,11 @@ impl Shelf {
 }
 
 fn bytes_of(parked: &Parked) -> usize {
-    record_bytes_of(&parked.record) + limits::PARKED_OVERHEAD_BYTES
+    let cause = match &parked.state {
+        State::Dead(dead) => dead.cause.len(),
+        State::Waiting { .. } => 0,
+    };
+    record_bytes_of(&parked.record) + cause + limits::PARKED_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -193,7 +217,12 @@ mod tests {
     }
 
     fn dead() -> State {
-        State::Dead(Dead { since_ms: 9, letters: vec!["l-1".into()], cause: "no".into() })
+        State::Dead(Dead {
+            since_ms: 9,
+            control: 0,
+            letters: vec!["l-1".into()],
+            cause: "no".into(),
+        })
     }
 
     #[test]
@@ -228,6 +257,17 @@ mod tests {
         assert_eq!(shelf.dead().map(|(offset, _)| offset).collect::<Vec<_>>(), [10]);
         shelf.put(10, parked("a", 10, waiting(7)));
         assert_eq!((shelf.next_due(), shelf.dead_keys()), (Some((7, 10)), 0));
+    }
+
+    #[test]
+    fn without_order_each_record_waits_for_itself() {
+        let mut shelf = Shelf::of(true);
+        shelf.put(10, parked("a", 10, dead()));
+        shelf.put(11, parked("a", 11, waiting(7)));
+        shelf.put(12, parked("a", 12, dead()));
+        assert_eq!((shelf.next_due(), shelf.dead_keys()), (Some((7, 11)), 2));
+        assert_eq!(shelf.dead().map(|(offset, _)| offset).collect::<Vec<_>>(), [10, 12]);
+        assert_eq!(shelf.followers(10), 0);
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn task(committed: (i64, Option<String>)) -> Task {
 }
 
 fn dead() -> Ended {
-    Ended::Dead(Dead { since_ms: 0, letters: Vec::new(), cause: "no".into() })
+    Ended::Dead(Dead { since_ms: 0, control: 0, letters: Vec::new(), cause: "no".into() })
 }
 
 fn offsets(task: &mut Task, now_ms: i64) -> Vec<i64> {
@@ -115,7 +115,32 @@ fn a_clock_that_was_set_back_does_not_keep_a_key() {
     let work = task.next(1_000_000, PAUSE_MAX_MS).expect("the first");
     task.ended(work, Ended::Failed { due_ms: 1_000_100 });
     assert_eq!(task.due_ms(999_999, PAUSE_MAX_MS), Some(1_000_100));
-    assert_eq!(offsets(&mut task, -100_000_000), [0]);
+    assert_eq!(offsets(&mut task, 500_000), [0]);
+}
+
+#[test]
+fn a_log_that_begins_anew_is_handled_from_its_beginning() {
+    let mut task = task((100, None));
+    assert!(!task.deliver(record(100, Some("a"))) && !task.deliver(record(101, Some("b"))));
+    let (dies, stays) = (task.next(0, 0).expect("a"), task.next(0, 0).expect("b"));
+    task.ended(dies, dead());
+    task.commit();
+    assert!(task.deliver(record(0, Some("c"))), "it was made anew");
+    task.ended(stays, Ended::Done);
+    assert_eq!(offsets(&mut task, 0), [0]);
+    assert_eq!(task.commit().position, Some((1, None)));
+    for offset in 1..100 {
+        task.deliver(record(offset, None));
+    }
+    // Another record has the place of the dead one, which stays.
+    task.deliver(Record { timestamp: 7, ..record(100, Some("a")) });
+    assert_eq!(offsets(&mut task, 0), (1..100).collect::<Vec<_>>());
+    let former = i64::MIN + 100;
+    assert_eq!(task.shelf().dead().map(|(offset, _)| offset).collect::<Vec<_>>(), [former]);
+    assert_eq!(task.shelf().followers(former), 1);
+    assert!(task.discard(former));
+    assert_eq!(offsets(&mut task, 0), [100]);
+    assert_eq!(task.commit().position, Some((101, None)));
 }
 
 /// What the log holds: what was committed, and nothing else.
@@ -162,7 +187,7 @@ impl History {
         match self.random.below(if self.unkind { 12 } else { 10 }) {
             0 | 1 => {
                 if let Some(record) = self.input.get(self.delivered) {
-                    self.task.deliver(record.clone());
+                    assert!(!self.task.deliver(record.clone()));
                     self.delivered += 1;
                 }
             }

@@ -8,9 +8,13 @@
 //! into Kafka's `offset.metadata.max.bytes` of 4,096 whatever the offsets are.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use crate::limits;
 
+/// What a service writes beside a committed position begins with this; what follows counts in offsets of the
+/// partition, and means nothing where offsets are others.
+pub const POSITION_TEXT: &str = "done1;";
 const FORMAT: &str = "done1";
 
 /// How far a partition is done.
@@ -73,9 +77,13 @@ impl Watermark {
         }
     }
 
-    /// Whether the record may be begun now, however long those before it take.
+    /// Whether the record may be begun now, however long those before it take. The first one always may.
     pub(crate) fn may_begin(&self, offset: i64) -> bool {
-        offset <= self.begun || self.overtaken < limits::OVERTAKEN_MAX
+        let passed = || self.open.range(self.begun + 1..=offset).take(limits::OVERTAKEN_MAX + 1);
+        let is_first = || self.open.first() == Some(&offset);
+        offset <= self.begun
+            || self.overtaken + passed().count() <= limits::OVERTAKEN_MAX
+            || is_first()
     }
 
     pub(crate) fn begin(&mut self, offset: i64) {
@@ -90,6 +98,11 @@ impl Watermark {
             self.overtaken -= 1;
         }
         self.done = self.done.max(offset + 1);
+    }
+
+    /// Whether the record comes before those that were delivered: the log is not what it was.
+    pub(crate) fn is_behind(&self, offset: i64) -> bool {
+        offset < self.end
     }
 
     /// The position to commit.
@@ -111,7 +124,7 @@ impl Watermark {
             if number > 0 {
                 text.push(',');
             }
-            text += &format!("{:x}", offset - last);
+            let (Ok(()) | Err(_)) = write!(text, "{:x}", offset - last);
             last = offset;
         }
         Some(text)
@@ -198,6 +211,11 @@ mod tests {
         mark.finish(offsets[begun]);
         let text = mark.metadata().expect("something is done");
         assert!(text.len() <= 4_096, "{}", text.len());
+        // A jump over all of them is as many at once.
+        let mut jump = Watermark::at(0, None);
+        offsets.iter().for_each(|&offset| _ = jump.deliver(offset));
+        assert!(jump.may_begin(offsets[limits::OVERTAKEN_MAX - 1]));
+        assert!(!jump.may_begin(offsets[limits::OVERTAKEN_MAX]));
         // Nor do lives add up.
         let mut heir = Watermark::at(0, Some(&text));
         offsets.iter().for_each(|&offset| _ = heir.deliver(offset));

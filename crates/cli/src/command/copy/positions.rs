@@ -85,7 +85,11 @@ async fn one(
         match there.get(&at) {
             Some(is) if *is == offset => copied.same += 1,
             Some(is) if *is > offset => copied.further += 1,
-            _ => wanted.push((at, offset, held.metadata.clone())),
+            _ => wanted.push((
+                at,
+                offset,
+                held.metadata.clone().filter(|text| is_the_same_there(text)),
+            )),
         }
     }
     if wanted.is_empty() && copied.same + copied.further == 0 {
@@ -100,6 +104,12 @@ async fn one(
         }
     }
     Ok(Some(copied))
+}
+
+/// What a service of the SDK says beside its position counts in offsets of the source; without it the service handles
+/// again what it does not remember otherwise.
+fn is_the_same_there(metadata: &str) -> bool {
+    !metadata.starts_with(tidings::POSITION_TEXT)
 }
 
 /// Where who has read everything that was copied goes on: behind the marker of the last transaction, so that

@@ -128,8 +128,7 @@ async fn what_is_not_done_is_rolled_back() {
     let inbox = Inbox::open(&pool).await.expect("an inbox");
     let service = Service::new("payment").retry(QUICK).with(inbox).on(unsure);
     let by_word = BreakerOptions { keys: usize::MAX, probe: QUICK };
-    // SQLite has one writer, whom a slow handler keeps waiting.
-    let service = service.timeout(Duration::from_secs(2)).breaker(by_word).concurrency(1);
+    let service = service.timeout(Duration::from_secs(2)).breaker(by_word);
     let running = service.start(&engine).await.expect("started");
     until(&running, |f| f.processed == 8).await;
     running.stop().await.expect("stopped");
