@@ -155,11 +155,17 @@ impl Kafka {
     }
 }
 
+/// Calls what blocks in a thread of its own, which nobody waits for at the end: librdkafka (2.12.1) may keep a call,
+/// or the end of a client, for ever, and the end of a runtime waits for its own threads.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|stop| Error::Unavailable(stop.to_string()))
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let name = "tidings-kafka".to_owned();
+    // Whoever has given up waiting does not want to know.
+    let started = std::thread::Builder::new().name(name).spawn(move || drop(tell.send(work())));
+    started.map_err(|error| Error::Unavailable(format!("no thread for a call: {error}")))?;
+    told.await.map_err(|_| Error::Unavailable("a call of librdkafka panicked".to_owned()))
 }
 
 /// A client that asks, and what serves it.
