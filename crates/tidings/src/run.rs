@@ -94,6 +94,10 @@ pub(crate) struct Worker {
     replay: Replay,
     /// Not fetched from.
     paused: Vec<TopicPartition>,
+    /// Records that were taken since the last commit.
+    taken: usize,
+    /// The last poll brought all that it may, so there is more.
+    is_more_there: bool,
     counts: Counts,
     stop: watch::Receiver<bool>,
 }
@@ -160,6 +164,8 @@ impl Worker {
             pending: Pending::default(),
             replay: Replay::default(),
             paused: Vec::new(),
+            taken: 0,
+            is_more_there: false,
             counts,
             stop,
         };
@@ -228,7 +234,10 @@ impl Worker {
         }
         while !self.stopping() {
             self.begin_attempts()?;
-            if self.is_something_to_commit() {
+            if self.is_more_there && self.taken < limits::BEGUN_MAX && !self.pending.is_half_full()
+            {
+                self.take_more().await?;
+            } else if self.is_something_to_commit() {
                 self.commit().await?;
                 *failures = 0;
             } else {
@@ -298,6 +307,14 @@ impl Worker {
             self.probed = (*index, work.record.offset);
         }
         found
+    }
+
+    /// Takes what is there already: one commit for more of it costs less than two.
+    async fn take_more(&mut self) -> Result<(), Broken> {
+        self.pause_what_is_full()?;
+        let member = self.member()?;
+        let polled = member.poll(limits::BATCH_RECORDS_MAX, Duration::ZERO).await?;
+        self.take(polled).await
     }
 
     /// Waits until something happens.
@@ -388,6 +405,8 @@ impl Worker {
     async fn take(&mut self, polled: Polled) -> Result<(), Broken> {
         match polled {
             Polled::Records(records) => {
+                self.taken += records.len();
+                self.is_more_there = records.len() == limits::BATCH_RECORDS_MAX;
                 for record in records {
                     if let Some(index) = self.task_of(&record.topic, record.partition)
                         && self.tasks[index].deliver(record)
@@ -446,6 +465,7 @@ impl Worker {
         self.breaker.give_up();
         self.tasks.clear();
         self.paused.clear();
+        self.is_more_there = false;
         let unsent = !std::mem::take(&mut self.pending).is_empty();
         if in_doubt || unsent {
             self.service.wiring.states.begin_again();

@@ -24,6 +24,10 @@ impl Pending {
         self.bytes >= limits::PENDING_BYTES_MAX
     }
 
+    pub(super) fn is_half_full(&self) -> bool {
+        self.bytes >= limits::PENDING_BYTES_MAX / 2
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -51,6 +55,7 @@ impl Worker {
     /// Commits what has ended: effects and positions in one transaction, positions alone without one.
     pub(super) async fn commit(&mut self) -> Result<(), Broken> {
         self.pass_markers();
+        self.taken = 0;
         let pending = std::mem::take(&mut self.pending);
         let (mut records, mut offsets) = (pending.records, Vec::new());
         for task in &mut self.tasks {
