@@ -56,10 +56,13 @@ async fn take(event: Received<Step>, world: Dep<Arc<World>>) -> Outcome<Taken> {
         *attempts += 1;
         *attempts
     };
-    if *number == 1 && hash(key) % DIES_ONE_IN == 0 && !*world.healed.lock().expect("whole") {
+    if *number == 1
+        && hash(key).is_multiple_of(DIES_ONE_IN)
+        && !*world.healed.lock().expect("whole")
+    {
         return retry("it cannot be handled yet");
     }
-    if fate % FAILS_ONE_IN == 0 && attempt <= 1 + u32::from(fate % 3 == 0) {
+    if fate.is_multiple_of(FAILS_ONE_IN) && attempt <= 1 + u32::from(fate.is_multiple_of(3)) {
         match fate / FAILS_ONE_IN % 3 {
             0 => return retry("not now"),
             1 => panic!("a bug"),
@@ -67,7 +70,7 @@ async fn take(event: Received<Step>, world: Dep<Arc<World>>) -> Outcome<Taken> {
             _ => _ = "many".parse::<u32>()?,
         }
     }
-    if fate % 7 == 0 {
+    if fate.is_multiple_of(7) {
         tokio::time::sleep(Duration::from_millis(fate % 5)).await;
     }
     done(Taken { key: key.clone(), number: *number })
@@ -128,7 +131,7 @@ pub(crate) async fn drill(engine: &Engine, keys: u32, each: u32, crashes: u32) {
         instances.push(start(engine, &world).await);
     }
 
-    let dying = names.iter().filter(|key| hash(key) % DIES_ONE_IN == 0).count();
+    let dying = names.iter().filter(|key| hash(key).is_multiple_of(DIES_ONE_IN)).count();
     assert!(dying > 0, "no key dies");
     let begun = Instant::now();
     let desk = Desk::of(engine, "drill");
