@@ -28,6 +28,7 @@ mod url;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -166,6 +167,16 @@ async fn blocking<T: Send + 'static>(
     let started = std::thread::Builder::new().name(name).spawn(move || drop(tell.send(work())));
     started.map_err(|error| Error::Unavailable(format!("no thread for a call: {error}")))?;
     told.await.map_err(|_| Error::Unavailable("a call of librdkafka panicked".to_owned()))
+}
+
+/// The same, and no answer after that time is an answer. The call goes on in its thread.
+async fn blocking_within<T: Send + 'static>(
+    limit: Duration,
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let silent = |_| Error::Unavailable(format!("{what}: no answer within {limit:?}"));
+    tokio::time::timeout(limit, blocking(work)).await.map_err(silent)?
 }
 
 /// A client that asks, and what serves it.

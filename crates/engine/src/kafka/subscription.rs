@@ -20,7 +20,7 @@ use super::native::{self, ConsumerQueue, News};
 use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level};
 use super::topics::{add, ends_of};
 use super::transactions::KafkaTransactions;
-use super::{Kafka, Looker, blocking, refusals};
+use super::{Kafka, Looker, blocking, blocking_within, refusals};
 use crate::limits::{
     CLUSTER_FENCES_AT_ONCE, CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL,
     CLUSTER_POLL_INTERVAL_MAX, COMMIT_RETRY_PAUSE, FETCHED_AHEAD_KILOBYTES_MAX, POLL_RECORDS_MAX,
@@ -241,8 +241,10 @@ impl KafkaSubscription {
 
     async fn give_up(&mut self) -> Result<(), Error> {
         let consumer = Arc::clone(self.consumer());
-        let gone = blocking(move || consumer.unassign()).await?;
-        gone.map_err(|error| refusals::of_error(&format!("group {}", self.group), &error))?;
+        let (what, limit) =
+            (format!("group {}", self.group), self.kafka.settings().request_timeout);
+        let gone = blocking_within(limit, &what, move || consumer.unassign()).await?;
+        gone.map_err(|error| refusals::of_error(&what, &error))?;
         self.partitions.clear();
         self.step = Step::Read;
         Ok(())
@@ -298,8 +300,10 @@ impl KafkaSubscription {
         let deadline = Instant::now() + self.kafka.settings().request_timeout;
         loop {
             let (consumer, list) = (Arc::clone(self.consumer()), list.clone());
-            let Err(error) = blocking(move || consumer.commit(&list, CommitMode::Sync)).await?
-            else {
+            let what = format!("group {}, positions", self.group);
+            let limit = self.kafka.settings().request_timeout;
+            let commit = move || consumer.commit(&list, CommitMode::Sync);
+            let Err(error) = blocking_within(limit, &what, commit).await? else {
                 return Ok(());
             };
             // A group whose coordinator is gone gets another, which takes the same positions from the same

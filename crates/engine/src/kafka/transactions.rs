@@ -9,7 +9,7 @@ use rdkafka::producer::Producer as _;
 
 use super::refusals::{TRANSACTIONAL_ID, is_denial};
 use super::sending::{Client, Sender};
-use super::{Kafka, KafkaSubscription, blocking, refusals};
+use super::{Kafka, KafkaSubscription, blocking, blocking_within, refusals};
 use crate::limits::TRANSACTION_OPEN_WAIT;
 use crate::{Error, Position, SentRecord, TopicPartition};
 
@@ -65,11 +65,13 @@ impl KafkaTransactions {
     ) -> Result<(), Error> {
         let (list, group) = subscription.commit_request(offsets)?;
         // librdkafka (2.12.1) may keep a broker that is gone for the group's coordinator, for minutes: whoever is
-        // refused here opens the id anew, and so another client that looks for it itself.
+        // refused here opens the id anew, and so another client that looks for it itself. Now and then it does
+        // not keep to the timeout, and waits without end.
         let timeout = (self.answer_timeout * OFFSETS_ANSWERS).min(self.timeout);
         let sender = Arc::clone(&self.sender);
-        let sent =
-            blocking(move || sender.client().send_offsets_to_transaction(&list, &group, timeout));
+        let what = format!("{TRANSACTIONAL_ID}{}, positions", self.id);
+        let send = move || sender.client().send_offsets_to_transaction(&list, &group, timeout);
+        let sent = blocking_within(timeout + OFFSETS_GRACE, &what, send);
         sent.await?.map_err(|error| self.refused(&error))
     }
 
@@ -134,5 +136,7 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const SMALLER_BY: Duration = Duration::from_millis(200);
 /// How often the group's coordinator may be silent while positions are on their way to it.
 const OFFSETS_ANSWERS: u32 = 3;
+/// By how much librdkafka may be late with giving that up.
+const OFFSETS_GRACE: Duration = Duration::from_secs(1);
 /// Attempts at one step, each of which takes up to the transaction's timeout.
 const ATTEMPTS_MAX: u32 = 3;
