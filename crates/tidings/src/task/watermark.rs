@@ -116,11 +116,15 @@ impl Watermark {
         if self.done <= position {
             return None;
         }
-        let mut text = format!("{FORMAT};{:x};", self.done - position);
-        let mut last = position;
         // What was left open and has not been delivered again still is.
         let inherited = self.inherited.iter().flat_map(|its| &its.open);
-        for (number, &offset) in self.open.range(..self.done).chain(inherited).enumerate() {
+        let mut open = self.open.range(..self.done).chain(inherited).copied();
+        let told: Vec<i64> = open.by_ref().take(limits::OVERTAKEN_MAX).collect();
+        // What is done behind so many was put aside when it came, and is found on the shelf when it comes again.
+        let done = open.next().unwrap_or(self.done);
+        let mut text = format!("{FORMAT};{:x};", done - position);
+        let mut last = position;
+        for (number, offset) in told.into_iter().enumerate() {
             if number > 0 {
                 text.push(',');
             }
@@ -223,6 +227,20 @@ mod tests {
         assert!(!heir.may_begin(offsets[begun + 2]));
         heir.finish(offsets[0]);
         assert!(heir.may_begin(offsets[begun + 2]));
+    }
+
+    #[test]
+    fn what_is_put_aside_far_ahead_does_not_make_the_text_long() {
+        let mut mark = Watermark::at(0, None);
+        (0..2_000).for_each(|offset| _ = mark.deliver(offset));
+        mark.begin(7);
+        mark.finish(7);
+        mark.finish(1_999);
+        let text = mark.metadata().expect("something is done");
+        assert!(text.len() <= 4_096, "{}", text.len());
+        let mut heir = Watermark::at(mark.position(), Some(&text));
+        let again = (0..2_000).filter(|offset| heir.deliver(*offset)).collect::<Vec<_>>();
+        assert_eq!((again.len(), again.contains(&7)), (1_999, false));
     }
 
     #[test]
