@@ -50,6 +50,17 @@ pub enum Selection {
     All,
 }
 
+impl Selection {
+    /// Whether it means a dead key with these letters and this cause.
+    pub(crate) fn means(&self, letters: &[Id], its_cause: &str) -> bool {
+        match self {
+            Self::Letter(id) => letters.contains(id),
+            Self::Cause(cause) => cause == its_cause,
+            Self::All => true,
+        }
+    }
+}
+
 /// What to do with a dead key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,14 +145,8 @@ impl Command {
         if task.control() >= next {
             return None;
         }
-        let is_meant = |dead: &Dead| {
-            dead.control < next
-                && match &self.of {
-                    Selection::Letter(id) => dead.letters.contains(id),
-                    Selection::Cause(cause) => dead.cause == *cause,
-                    Selection::All => true,
-                }
-        };
+        let is_meant =
+            |dead: &Dead| dead.control < next && self.of.means(&dead.letters, &dead.cause);
         let dead = task.shelf().dead().filter(|(_, dead)| is_meant(dead));
         let mut meant: Vec<i64> = dead.map(|(offset, _)| offset).collect();
         meant.sort_unstable();

@@ -186,11 +186,7 @@ impl Desk {
     /// The keys that a selection means now: what a command would do, without doing it.
     pub async fn meant(&self, of: &Selection) -> Result<Vec<DeadKey>, Error> {
         let mut keys = self.dead().await?;
-        keys.retain(|key| match of {
-            Selection::Letter(id) => key.letters.contains(id),
-            Selection::Cause(cause) => key.cause == *cause,
-            Selection::All => true,
-        });
+        keys.retain(|key| of.means(&key.letters, &key.cause));
         Ok(keys)
     }
 

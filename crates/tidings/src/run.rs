@@ -322,8 +322,6 @@ impl Worker {
         self.pause_what_is_full()?;
         let wake = self.next_time();
         let mut stop = self.stop.clone();
-        let not_a_member =
-            || tidings_engine::Error::Unavailable("not a member of the group".into());
         let Self { attempts, subscription, commands, .. } = self;
         let command = async {
             match commands {
@@ -397,9 +395,7 @@ impl Worker {
     }
 
     fn member(&mut self) -> Result<&mut Subscription, tidings_engine::Error> {
-        self.subscription
-            .as_mut()
-            .ok_or_else(|| tidings_engine::Error::Unavailable("not a member of the group".into()))
+        self.subscription.as_mut().ok_or_else(not_a_member)
     }
 
     async fn take(&mut self, polled: Polled) -> Result<(), Broken> {
@@ -480,6 +476,10 @@ impl Worker {
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
     }
+}
+
+fn not_a_member() -> tidings_engine::Error {
+    tidings_engine::Error::Unavailable("not a member of the group".to_owned())
 }
 
 fn millis(time: Duration) -> i64 {

@@ -48,10 +48,10 @@ struct Attempted {
     work: Work,
     /// None when the record is no event.
     envelope: Option<Arc<Envelope>>,
-    /// Handlers that will have it.
-    left: VecDeque<usize>,
+    /// Handlers that will have it, and what the record is to each.
+    left: VecDeque<(usize, Input)>,
     /// The one that has it.
-    now: usize,
+    now: Option<(usize, Input)>,
     failures: Vec<Failure>,
     /// A handler came to a decision.
     is_decided: bool,
@@ -70,7 +70,7 @@ impl Attempted {
     fn of(at: TopicPartition, work: Work, envelope: Option<Arc<Envelope>>, is_probe: bool) -> Self {
         let (left, failures) = (VecDeque::new(), Vec::new());
         let (is_decided, abort) = (false, None);
-        Self { at, work, envelope, left, now: 0, failures, is_decided, is_probe, abort }
+        Self { at, work, envelope, left, now: None, failures, is_decided, is_probe, abort }
     }
 }
 
@@ -175,7 +175,7 @@ impl Worker {
                 // Also when that is remembered no more.
                 work.finished.push(handler.name.clone());
             } else {
-                left.push_back(index);
+                left.push_back((index, input));
             }
         }
         self.go_on(Attempted { left, ..Attempted::of(at, work, Some(envelope), is_probe) })
@@ -183,8 +183,8 @@ impl Worker {
 
     /// The next handler has the record; after the last one it is over.
     fn go_on(&mut self, mut record: Attempted) -> Result<(), Broken> {
-        while let Some(index) = record.left.pop_front() {
-            record.now = index;
+        while let Some((index, input)) = record.left.pop_front() {
+            record.now = Some((index, input));
             let mut attempt = match self.attempt(&record) {
                 Ok(Ok(attempt)) => attempt,
                 Ok(Err(stop)) => {
@@ -224,7 +224,7 @@ impl Worker {
     /// Begins an attempt. Outer error: the record is not the event. Inner error: the handler
     /// panicked before its first await.
     fn attempt(&self, record: &Attempted) -> Result<Result<AnyAttempt, Stop>, DecodeError> {
-        let Attempted { work, envelope: Some(envelope), now, .. } = record else {
+        let Attempted { work, envelope: Some(envelope), now: Some((now, _)), .. } = record else {
             return Err(DecodeError::NoValue);
         };
         let payload = envelope.payload(&work.record)?;
@@ -248,8 +248,10 @@ impl Worker {
         record: &mut Attempted,
         ended: Outcome<Vec<Emission>>,
     ) -> Result<(), Broken> {
-        let name = self.service.handlers[record.now].name.clone();
-        let Some(envelope) = &record.envelope else { return Ok(()) };
+        let (Some((index, input)), Some(envelope)) = (record.now, &record.envelope) else {
+            return Ok(());
+        };
+        let name = self.service.handlers[index].name.clone();
         match ended.and_then(|emissions| self.outputs(&name, envelope, emissions)) {
             Ok(outputs) => {
                 for (emission, output) in outputs {
@@ -257,10 +259,7 @@ impl Worker {
                     self.pending.add(output);
                     self.pending.emitted += 1;
                 }
-                self.counts.now.processed += 1;
-                record.is_decided = true;
-                self.finish(&record.at, Input::of(envelope.id.as_str(), &name));
-                record.work.finished.push(name);
+                self.decided(record, name, input);
             }
             Err(stop) => {
                 let figures = &mut self.counts.now;
@@ -272,13 +271,9 @@ impl Worker {
                     StopKind::Failed | StopKind::Outage => DeadKind::Failed,
                 };
                 if kind == DeadKind::Rejected {
-                    let id = envelope.id.clone();
-                    let attempts = record.work.attempts + 1;
-                    self.bury(&record.work.record, Some(&name), Some(&id), kind, &stop, attempts);
-                    self.counts.now.processed += 1;
-                    record.is_decided = true;
-                    self.finish(&record.at, Input::of(id.as_str(), &name));
-                    record.work.finished.push(name);
+                    let (id, attempts) = (Some(&envelope.id), record.work.attempts + 1);
+                    self.bury(&record.work.record, Some(&name), id, kind, &stop, attempts);
+                    self.decided(record, name, input);
                 } else {
                     record.failures.push(Failure { handler: Some(name), kind, stop });
                 }
@@ -287,8 +282,12 @@ impl Worker {
         Ok(())
     }
 
-    fn finish(&mut self, at: &TopicPartition, input: Input) {
-        if let Some(task) = self.task_of(&at.topic, at.partition) {
+    /// A handler is done with the record.
+    fn decided(&mut self, record: &mut Attempted, name: String, input: Input) {
+        self.counts.now.processed += 1;
+        record.is_decided = true;
+        record.work.finished.push(name);
+        if let Some(task) = self.task_of(&record.at.topic, record.at.partition) {
             self.tasks[task].recent().finish(input);
         }
     }

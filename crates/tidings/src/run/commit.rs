@@ -2,7 +2,7 @@
 
 use tidings_engine::{Position, SentRecord, TopicPartition};
 
-use super::{Broken, Worker};
+use super::{Broken, Worker, not_a_member};
 use crate::{limits, publisher::record_bytes, replay::Until};
 
 /// Effects not yet in the log.
@@ -92,9 +92,8 @@ impl Worker {
         offsets: &Offsets,
     ) -> Result<Vec<Position>, Broken> {
         let in_doubt = |error| Broken::Engine { error, in_doubt: true };
-        let nobody = || tidings_engine::Error::Unavailable("not a member of the group".into());
         let (Some(producer), Some(member)) = (&self.producer, &self.subscription) else {
-            return Err(in_doubt(nobody()));
+            return Err(in_doubt(not_a_member()));
         };
         #[cfg(test)]
         self.service.crash.here()?;

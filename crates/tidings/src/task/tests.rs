@@ -4,19 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-
-/// SplitMix64: one seed, one history.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
+use crate::tests::Seeded;
 
 const PAUSE_MAX_MS: i64 = 1_000;
 

@@ -5,19 +5,6 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{Outcome, Received, Service, State, done, reject, run::Crash};
 
-/// SplitMix64: one seed, one run.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 struct Seen(BTreeSet<String>);
 

@@ -5,6 +5,7 @@ mod delivery;
 mod failures;
 mod instances;
 mod order;
+mod seeded;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod state;
@@ -14,6 +15,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidings_engine::{Engine, NewTopic, Offset, ReadLimit, Record};
+
+pub(crate) use seeded::Seeded;
 
 use crate::{
     Backoff, BreakerOptions, DeadLetter, Event, Figures, Id, Outgoing, Publisher, Running,
