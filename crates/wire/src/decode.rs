@@ -61,6 +61,9 @@ pub struct Reader {
     flexible: bool,
     elements_left: usize,
     tags_left: usize,
+    /// The least that the elements still to come of the lists being read take up. It is behind
+    /// whatever is read now, so a list within an element cannot claim it a second time.
+    promised: usize,
 }
 
 impl Reader {
@@ -74,6 +77,7 @@ impl Reader {
             flexible,
             elements_left: ELEMENTS_PER_MESSAGE_MAX,
             tags_left: TAGS_PER_MESSAGE_MAX,
+            promised: 0,
         }
     }
 
@@ -234,15 +238,17 @@ impl Reader {
     pub fn nullable_list<T: Wire>(&mut self, version: i16) -> Result<Option<Vec<T>>, DecodeError> {
         let Some(count) = self.length(false)? else { return Ok(None) };
         let wanted = count.saturating_mul(T::BYTES_MIN);
-        if wanted > self.remaining() {
+        if wanted > self.remaining().saturating_sub(self.promised) {
             return Err(self.truncated(wanted));
         }
         let Some(left) = self.elements_left.checked_sub(count) else {
             return Err(self.error(Problem::TooMany));
         };
         self.elements_left = left;
+        self.promised += wanted;
         let mut list = Vec::with_capacity(count);
         for _ in 0..count {
+            self.promised -= T::BYTES_MIN;
             list.push(T::decode(self, version)?);
         }
         Ok(Some(list))
@@ -289,6 +295,7 @@ impl Reader {
                 return Err(self.truncated(size));
             }
             let outer = std::mem::replace(&mut self.end, self.at + size);
+            let promised = std::mem::take(&mut self.promised);
             if field(self, tag)? {
                 if self.remaining() > 0 {
                     return Err(self.error(Problem::LeftOver(self.remaining())));
@@ -297,6 +304,7 @@ impl Reader {
                 self.at = self.end;
             }
             self.end = outer;
+            self.promised = promised;
         }
         Ok(())
     }

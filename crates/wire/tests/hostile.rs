@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use tidings_wire::sample::{Sample, Source};
 use tidings_wire::{Problem, Request, RequestHeader};
 
-/// Bytes allocated per byte of a frame, at most. The worst struct is a joining member's protocol:
-/// 56 bytes from 3, then the two allocations that share the frame's memory.
+/// Bytes allocated per byte of a frame, at most. The worst struct is a topic whose offsets are
+/// fetched: 64 bytes from 2.
 const MULTIPLE_MAX: usize = 32;
 /// What a decoder may allocate whatever it is given.
 const CONSTANT_BYTES: usize = 256;
@@ -181,6 +181,23 @@ fn the_densest_lists_stay_within_the_multiple() {
                 each_decoder(&body);
             }
         }
+    }
+}
+
+/// A list within a list claims only what the outer list's elements leave over.
+#[test]
+fn nested_lists_do_not_claim_the_same_bytes_twice() {
+    let mut body = vec![101, 1];
+    for version in [8, 9] {
+        if version == 9 {
+            body.extend_from_slice(&[0, 0, 0, 0, 0]);
+        }
+        let mut nested = body.clone();
+        nested.push(121);
+        nested.resize(320, 0);
+        let frame = with_body::<tidings_wire::offset_fetch::Request>(version, &nested);
+        let problem = decode::<tidings_wire::offset_fetch::Request>(&frame).unwrap_err();
+        assert!(matches!(problem, Problem::Truncated { wanted: 240, .. }), "{problem:?}");
     }
 }
 
