@@ -218,6 +218,7 @@ mod tests {
                     control: offset * 10,
                     letters,
                     cause: (*cause).into(),
+                    awaits: None,
                 }),
             );
         }
@@ -253,8 +254,13 @@ mod tests {
             let mut ready = Vec::new();
             while let Some(work) = task.next(100, 0) {
                 ready.push(work.record.offset);
-                let dead =
-                    Dead { since_ms: 0, control: 0, letters: vec![], cause: "no card".into() };
+                let dead = Dead {
+                    since_ms: 0,
+                    control: 0,
+                    letters: vec![],
+                    cause: "no card".into(),
+                    awaits: None,
+                };
                 task.ended(work, Ended::Dead(dead));
             }
             assert_eq!(ready, done, "{of:?}");
@@ -277,8 +283,13 @@ mod tests {
             let act = Act::Redrive { per_second: None, force };
             let carried = command(Selection::All, act).carry_out(task, (next, 0), BYTES);
             if let Some(work) = task.next(0, 0) {
-                let dead =
-                    Dead { since_ms: 0, control: 0, letters: vec![], cause: "no card".into() };
+                let dead = Dead {
+                    since_ms: 0,
+                    control: 0,
+                    letters: vec![],
+                    cause: "no card".into(),
+                    awaits: None,
+                };
                 task.ended(work, Ended::Dead(dead));
             }
             carried.map(|carried| (carried.done, carried.left))

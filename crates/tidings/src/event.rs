@@ -5,6 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     DecodeError, Error, Kind, Older,
+    keyed::Change,
     shape::{EventShape, Type},
 };
 
@@ -98,10 +99,11 @@ pub enum Either<A, B> {
     Right(B),
 }
 
-/// The events of one handler's effects, encoded, in order.
+/// One handler's effects: events, encoded, in order, and what is kept by key.
 #[derive(Debug, Default)]
 pub struct Emissions {
     pub(crate) emitted: Vec<Emission>,
+    pub(crate) changes: Vec<Change>,
     pub(crate) error: Option<Error>,
 }
 

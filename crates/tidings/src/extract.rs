@@ -1,24 +1,41 @@
-//! What a handler may ask for besides its event: [`State`], [`Dep`], [`Once`], and `Tx` of a database.
+//! What a handler may ask for besides its event: [`State`], [`Keyed`](crate::Keyed), [`Dep`], [`Once`], and `Tx` of a database.
 //!
 //! Whether a service has what its handlers ask for is decided when it starts, not at the first event.
 
-use std::{any::type_name, fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    any::{TypeId, type_name},
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
 
 use tidings_engine::Record;
 
-use crate::{Id, handler::AnyAttempt, state::States};
+use crate::{
+    Id, Outcome,
+    handler::AnyAttempt,
+    keyed::{KeyedStates, Store},
+    state::States,
+};
 
 /// A handler's parameter after the event.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something a handler can ask for",
     label = "not an extractor",
-    note = "a handler takes `Received<E>` first, then `State<S>`, `Dep<T>`, `Once` or `Tx<Db>`"
+    note = "a handler takes `Received<E>` first, then `State<S>`, `Keyed<S, M>`, `Dep<T>`, `Once` \
+            or `Tx<Db>`"
 )]
 pub trait Extract: Sized + Send + 'static {
     /// Says what is missing, if anything: the service then refuses to start.
     fn check(wiring: &Wiring) -> Result<(), String>;
-    /// Makes the value for one attempt at one event.
-    fn extract(scope: &Scope) -> Self;
+    /// Makes the value for one attempt at one event, or says why the handler is not called.
+    fn extract(scope: &Scope) -> Outcome<Self>;
+
+    /// The states by key that it is a value of.
+    fn keyed(into: &mut Vec<TypeId>) {
+        _ = into;
+    }
 
     /// How many attempts there should be at once, if that matters: more would only wait for each other.
     fn at_once(wiring: &Wiring) -> Option<usize> {
@@ -55,6 +72,7 @@ pub(crate) trait UnitOfWork: Send + Sync {
 #[derive(Debug)]
 pub struct Wiring {
     pub(crate) states: States,
+    pub(crate) keyed: KeyedStates,
     pub(crate) dependencies: crate::state::Dependencies,
     /// How long an attempt may take.
     pub(crate) timeout: Duration,
@@ -67,6 +85,9 @@ pub struct Scope<'a> {
     pub(crate) service: &'a str,
     pub(crate) handler: &'a str,
     pub(crate) input_id: &'a Id,
+    pub(crate) record: &'a Record,
+    /// The values by key of the record's partition.
+    pub(crate) store: &'a Store,
 }
 
 /// The service's state as it was when the event's turn came; read-only.
@@ -92,8 +113,8 @@ impl<S: Clone + Send + Sync + 'static> Extract for State<S> {
         }
     }
 
-    fn extract(scope: &Scope) -> Self {
-        Self(scope.wiring.states.get().expect("checked when the service started"))
+    fn extract(scope: &Scope) -> Outcome<Self> {
+        Ok(Self(scope.wiring.states.get().expect("checked when the service started")))
     }
 }
 
@@ -122,8 +143,8 @@ impl<T: Send + Sync + 'static> Extract for Dep<T> {
         }
     }
 
-    fn extract(scope: &Scope) -> Self {
-        Self(scope.wiring.dependencies.get().expect("checked when the service started"))
+    fn extract(scope: &Scope) -> Outcome<Self> {
+        Ok(Self(scope.wiring.dependencies.get().expect("checked when the service started")))
     }
 }
 
@@ -144,13 +165,13 @@ impl Extract for Once {
         Ok(())
     }
 
-    fn extract(scope: &Scope) -> Self {
+    fn extract(scope: &Scope) -> Outcome<Self> {
         let parts = ["once", scope.input_id.as_str(), scope.service, scope.handler];
-        Self(Id::derived(&parts))
+        Ok(Self(Id::derived(&parts)))
     }
 }
 
 /// A type's name without the path, for messages.
-fn short(name: &str) -> &str {
+pub(crate) fn short(name: &str) -> &str {
     if name.contains('<') { name } else { name.rsplit("::").next().unwrap_or(name) }
 }

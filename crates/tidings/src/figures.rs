@@ -15,6 +15,8 @@ pub struct Figures {
     pub emitted: u64,
     /// Events rejected by a handler.
     pub rejected: u64,
+    /// Events that a handler wants nothing of because their key has no value ([`OrDrop`](crate::OrDrop)).
+    pub dropped: u64,
     /// Attempts after the first, of failed events.
     pub retried: u64,
     /// Times that a handler reported an outage.

@@ -4,13 +4,13 @@
 //! and so survives moves between modules and builds; renaming the function makes it another handler,
 //! which has processed nothing yet. [`Service::on_named`](crate::Service::on_named) keeps a name.
 
-use std::{fmt, marker::PhantomData, pin::Pin, sync::Arc};
+use std::{any::TypeId, fmt, marker::PhantomData, pin::Pin, sync::Arc};
 
 use tidings_engine::Record;
 
 use crate::{
     DecodeError, Effects, Emissions, Envelope, Event, Extract, Kind, Outcome, Received, Scope,
-    Wiring, Work, event::Emission, trace::Processing,
+    Wiring, Work, trace::Processing,
 };
 
 /// An async function that a service can call: `Received<E>` first, then up to four extractors.
@@ -19,8 +19,9 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not a handler",
-    note = "a handler is `async fn(Received<E>, …) -> Outcome<F>`: up to four of State<S>, Dep<T>, \
-            Once, Tx<Db> after the event; E derives Event; F is made of events"
+    note = "a handler is `async fn(Received<E>, …) -> Outcome<F>`: up to four of State<S>, \
+            Keyed<S, M>, Dep<T>, Once, Tx<Db> after the event; E derives Event; F is made of events and \
+            of what is kept"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
     /// What it handles.
@@ -35,8 +36,10 @@ pub trait Handler<Args>: Send + Sync + 'static {
     fn check(wiring: &Wiring) -> Result<(), String>;
     /// How many attempts there should be at once, if that matters to an extractor.
     fn at_once(wiring: &Wiring) -> Option<usize>;
-    /// Makes what the extractors make.
-    fn extract(scope: &Scope) -> Self::Extracted;
+    /// The states by key that its extractors are values of.
+    fn keyed() -> Vec<TypeId>;
+    /// Makes what the extractors make, or says why the handler is not called.
+    fn extract(scope: &Scope) -> Outcome<Self::Extracted>;
     /// The unit of work that the attempt is in, if one of the extractors is part of one.
     fn work(extracted: &Self::Extracted) -> Option<Work>;
     /// Begins an attempt.
@@ -63,7 +66,10 @@ macro_rules! handlers {
                 $($extractor::check(_wiring)?;)*
                 let works: &[bool] = &[$($extractor::IS_WORK,)*];
                 match works.iter().filter(|is_work| **is_work).count() {
-                    0 | 1 => Ok(()),
+                    0 => Ok(()),
+                    // The inbox knows of the outputs only, and a database that commits first would lose what is kept.
+                    1 if !Self::keyed().is_empty() => Err("a handler takes a Tx or a Keyed".into()),
+                    1 => Ok(()),
                     _ => Err("a handler takes one Tx".into()),
                 }
             }
@@ -73,9 +79,15 @@ macro_rules! handlers {
                 all.iter().copied().flatten().min()
             }
 
-            #[allow(clippy::unused_unit, reason = "the tuple of no extractors is a unit")]
-            fn extract(_scope: &Scope) -> Self::Extracted {
-                ($($extractor::extract(_scope),)*)
+            fn keyed() -> Vec<TypeId> {
+                #[allow(unused_mut, reason = "there may be no extractors")]
+                let mut keyed = Vec::new();
+                $($extractor::keyed(&mut keyed);)*
+                keyed
+            }
+
+            fn extract(_scope: &Scope) -> Outcome<Self::Extracted> {
+                Ok(($($extractor::extract(_scope)?,)*))
             }
 
             fn work(extracted: &Self::Extracted) -> Option<Work> {
@@ -99,13 +111,13 @@ handlers!(A a B b C c);
 handlers!(A a B b C c D d);
 
 /// One attempt of any handler; its effects are encoded already.
-pub(crate) type AnyAttempt = Pin<Box<dyn Future<Output = Outcome<Vec<Emission>>> + Send>>;
+pub(crate) type AnyAttempt = Pin<Box<dyn Future<Output = Outcome<Emissions>> + Send>>;
 
 /// A handler without its types.
 trait Dispatch: Send + Sync {
     fn check(&self, wiring: &Wiring) -> Result<(), String>;
     fn at_once(&self, wiring: &Wiring) -> Option<usize>;
-    fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError>;
+    fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<Outcome<AnyAttempt>, DecodeError>;
 }
 
 /// A record that is an event for this service; the checksum has been compared.
@@ -129,25 +141,28 @@ impl<Args: 'static, H: Handler<Args>> Dispatch for Typed<H, Args> {
         H::at_once(wiring)
     }
 
-    fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<AnyAttempt, DecodeError> {
+    fn call(&self, delivery: &Delivery, scope: &Scope) -> Result<Outcome<AnyAttempt>, DecodeError> {
         let event = delivery.envelope.event(delivery.record, delivery.payload)?;
         let received = Received::new(event, Arc::clone(delivery.envelope), delivery.record);
-        let extracted = H::extract(scope);
+        let extracted = match H::extract(scope) {
+            Ok(extracted) => extracted,
+            Err(stop) => return Ok(Err(stop)),
+        };
         let work = H::work(&extracted);
         let handler = Arc::clone(&self.handler);
         let attempt = Box::pin(Processing::of(delivery, scope).run(async move {
             let effects = handler.call(received, extracted).await?;
             let mut emissions = Emissions::default();
             effects.emit(&mut emissions);
-            match emissions.error {
+            match emissions.error.take() {
                 Some(error) => Err(error.into()),
-                None => Ok(emissions.emitted),
+                None => Ok(emissions),
             }
         }));
-        Ok(match work {
+        Ok(Ok(match work {
             Some(work) => work.0.run(delivery.record, attempt),
             None => attempt,
-        })
+        }))
     }
 }
 
@@ -158,6 +173,8 @@ pub(crate) struct Registered {
     pub(crate) event_type: &'static str,
     pub(crate) kind: Kind,
     pub(crate) outputs: Vec<&'static str>,
+    /// The states by key that it asks for.
+    pub(crate) keyed: Vec<TypeId>,
     dispatch: Box<dyn Dispatch>,
 }
 
@@ -171,6 +188,7 @@ impl Registered {
             event_type: H::Event::TYPE,
             kind: H::Event::KIND,
             outputs,
+            keyed: H::keyed(),
             dispatch: Box::new(Typed { handler: Arc::new(handler), args: PhantomData }),
         }
     }
@@ -187,7 +205,7 @@ impl Registered {
         &self,
         delivery: &Delivery,
         scope: &Scope,
-    ) -> Result<AnyAttempt, DecodeError> {
+    ) -> Result<Outcome<AnyAttempt>, DecodeError> {
         self.dispatch.call(delivery, scope)
     }
 }

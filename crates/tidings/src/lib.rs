@@ -45,7 +45,8 @@
 //!   every error that `?` returns is a failed attempt, as with `retry`.
 //! - **Events of every version are read** as the event of today, by upcasters ([`Event::upcast`]), and a
 //!   [`golden`](mod@golden) file makes `cargo test` fail on a change that others could not read.
-//! - **State is a fold of the service's own outputs** ([`Service::fold`]), rebuilt from the log.
+//! - **State by key** is kept in the same transaction ([`Keyed`]), in a compacted topic that others can read as a table.
+//!   What spans keys is a fold of the service's own outputs ([`Service::fold`]), rebuilt from the log.
 //!
 //! What it does not promise: effects outside the log (a call to a bank) happen *at least* once, so
 //! hand them [`Once::key`]. `docs/guarantees.md` has the whole table.
@@ -66,6 +67,7 @@ mod figures;
 pub mod golden;
 mod handler;
 mod id;
+mod keyed;
 mod kind;
 pub mod limits;
 mod outcome;
@@ -95,6 +97,7 @@ pub use extract::{Dep, Extract, Once, Scope, State, Wiring, Work};
 pub use figures::Figures;
 pub use handler::Handler;
 pub use id::Id;
+pub use keyed::{Absent, Kept, Keyed, Missing, OrCreate, OrDrop, OrPark};
 pub use kind::Kind;
 pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
 pub use publisher::{Outgoing, Publisher};

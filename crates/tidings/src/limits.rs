@@ -59,6 +59,13 @@ pub const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Segments of the changelog.
 pub const CHANGELOG_SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes of the values by key that a partition's owner has in memory, for each state.
+pub const KEYED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a value takes beside its own bytes and its key's, about.
+pub const KEYED_OVERHEAD_BYTES: usize = 128;
+/// Longest name of a state by key: its topic is named after it and the service.
+pub const KEYED_NAME_MAX: usize = 40;
+
 /// Bytes that go into one append of a transaction; it may all be one batch of one partition, and Kafka's default
 /// of `max.message.bytes` is 1,048,588. A single record may be larger.
 pub const APPEND_BYTES_MAX: usize = 700 * 1024;

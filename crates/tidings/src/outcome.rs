@@ -13,6 +13,8 @@ pub struct Stop {
     /// The error's type and the chain of its sources, when there was an error.
     pub(crate) error: Option<(String, String)>,
     pub(crate) panicked: bool,
+    /// The state of which the key has no value, where that is the cause.
+    pub(crate) awaits: Option<String>,
     /// It lies in the event or in the code: it says nothing of the outside.
     pub(crate) is_own: bool,
 }
@@ -22,6 +24,10 @@ pub(crate) enum StopKind {
     Rejected,
     Failed,
     Outage,
+    /// Its key has no value, and the handler waits for one.
+    Absent,
+    /// Its key has no value, and the handler wants none of it.
+    Dropped,
 }
 
 impl Stop {
@@ -31,7 +37,8 @@ impl Stop {
     }
 
     fn new(kind: StopKind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: cause.into(), error: None, panicked: false, is_own: false }
+        let (cause, error, awaits) = (cause.into(), None, None);
+        Self { kind, cause, error, panicked: false, awaits, is_own: false }
     }
 
     pub(crate) fn rejected(cause: impl Into<String>) -> Self {
@@ -40,6 +47,15 @@ impl Stop {
 
     pub(crate) fn failed(cause: impl Into<String>) -> Self {
         Self::new(StopKind::Failed, cause)
+    }
+
+    pub(crate) fn absent(state: impl Into<String>, cause: impl Into<String>) -> Self {
+        let awaits = Some(state.into());
+        Self { awaits, is_own: true, ..Self::new(StopKind::Absent, cause) }
+    }
+
+    pub(crate) fn dropped() -> Self {
+        Self { is_own: true, ..Self::new(StopKind::Dropped, "its key has no value") }
     }
 
     pub(crate) fn of_panic(cause: String) -> Self {

@@ -202,7 +202,7 @@ pub(crate) fn record_bytes_of(record: &Record) -> usize {
     parts_bytes(record.key.as_ref(), record.value.as_ref(), &record.headers)
 }
 
-fn parts_bytes(key: Option<&Bytes>, value: Option<&Bytes>, headers: &[Header]) -> usize {
+pub(crate) fn parts_bytes(key: Option<&Bytes>, value: Option<&Bytes>, headers: &[Header]) -> usize {
     let part = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
     let headers: usize = headers.iter().map(|h| h.name.len() + part(h.value.as_ref()) + 8).sum();
     32 + part(key) + part(value) + headers

@@ -24,6 +24,7 @@ mod commit;
 #[cfg(test)]
 mod crash;
 mod restore;
+mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -2,6 +2,7 @@
 
 use std::{any::TypeId, collections::BTreeSet, fmt, time::Duration};
 
+use serde::{Serialize, de::DeserializeOwned};
 use tidings_engine::Engine;
 use tokio::{
     sync::watch,
@@ -12,6 +13,7 @@ use crate::{
     Backoff, BreakerOptions, Error, Event, Figures, Handler, Kind, Outage, Wiring,
     figures::{Counts, Shown},
     handler::{Registered, function_name},
+    keyed::KeyedStates,
     limits,
     publisher::make_topic,
     run::Worker,
@@ -51,6 +53,7 @@ impl Service {
             name: name.into(),
             wiring: Wiring {
                 states: States::default(),
+                keyed: KeyedStates::default(),
                 dependencies: Dependencies::default(),
                 timeout: limits::HANDLER_TIMEOUT,
             },
@@ -73,6 +76,18 @@ impl Service {
             self.problems.push(format!("two states of type {}", std::any::type_name::<S>()));
         }
         self.wiring.states.add(first);
+        self
+    }
+
+    /// A state with a value for each key of the input, for handlers that ask for [`Keyed<S, _>`](crate::Keyed). Its values are in
+    /// the topic `<service>.state.<name>`: another name begins anew. One per type.
+    pub fn keyed<S: Serialize + DeserializeOwned + Send + Sync + 'static>(
+        mut self,
+        name: impl Into<String>,
+    ) -> Self {
+        if let Err(problem) = self.wiring.keyed.add::<S>(name.into()) {
+            self.problems.push(problem);
+        }
         self
     }
 
@@ -224,6 +239,41 @@ impl Service {
         format!("{}.changelog", self.name)
     }
 
+    /// The topic of the events whose keys have values of that state; none while no handler asks for it.
+    pub(crate) fn keyed_topic(&self, state: usize) -> Option<&'static str> {
+        let asks =
+            |h: &&Registered| h.keyed.iter().any(|t| self.wiring.keyed.index_of(*t) == Some(state));
+        self.handlers.iter().find(asks).map(|handler| handler.topic)
+    }
+
+    /// Why the states by key do not fit the handlers.
+    fn keyed_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (index, state) in self.wiring.keyed.states.iter().enumerate() {
+            let (name, type_name) = (&state.name, state.type_name);
+            let Some(topic) = self.keyed_topic(index) else {
+                problems.push(format!("no handler asks for Keyed<{type_name}, _>"));
+                continue;
+            };
+            for handler in &self.handlers {
+                let asks =
+                    handler.keyed.iter().any(|t| self.wiring.keyed.index_of(*t) == Some(index));
+                if asks && handler.topic != topic {
+                    let other = handler.topic;
+                    problems.push(format!(
+                        "handlers of {topic} and of {other} ask for the state {name}: its values belong \
+                         to the partitions of one topic"
+                    ));
+                }
+            }
+        }
+        if self.unordered && !self.wiring.keyed.states.is_empty() {
+            problems
+                .push("a state by key needs the order of its key: leave .unordered() out".into());
+        }
+        problems
+    }
+
     /// Why a handler's command is not its to carry out; see [`Kind`].
     fn command_problem(&self, handler: &Registered) -> Option<String> {
         let Registered { kind, topic, event_type, .. } = handler;
@@ -275,6 +325,7 @@ impl Service {
                 problems.push(format!("handler {}: {missing}", handler.name));
             }
         }
+        problems.extend(self.keyed_problems());
         for fold in self.folds.iter().filter(|f| !self.wiring.states.has(f.state)) {
             problems
                 .push(format!("the fold of {} needs .state({})", fold.event_type, fold.state_name));

@@ -160,6 +160,8 @@ impl Processing {
             Some(StopKind::Rejected) => "rejected",
             Some(StopKind::Failed) => "failed",
             Some(StopKind::Outage) => "outage",
+            Some(StopKind::Absent) => "absent",
+            Some(StopKind::Dropped) => "dropped",
         };
         self.span.record("tidings.outcome", said);
         if let Some(stop) = stop.filter(|stop| stop.kind != StopKind::Rejected) {

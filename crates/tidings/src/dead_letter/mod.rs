@@ -30,10 +30,12 @@ pub enum DeadKind {
     Failed,
     /// It is not the event that it should be.
     Undecodable,
+    /// Its key has no value of a state yet; it is handled when there is one.
+    Absent,
 }
 
 impl DeadKind {
-    const ALL: [Self; 3] = [Self::Rejected, Self::Failed, Self::Undecodable];
+    const ALL: [Self; 4] = [Self::Rejected, Self::Failed, Self::Undecodable, Self::Absent];
 
     /// As in `tidings-dead-kind`.
     pub fn as_str(self) -> &'static str {
@@ -41,13 +43,14 @@ impl DeadKind {
             Self::Rejected => "rejected",
             Self::Failed => "failed",
             Self::Undecodable => "undecodable",
+            Self::Absent => "absent",
         }
     }
 
     /// As Kafka Connect calls where a record failed.
     fn stage(self) -> &'static str {
         match self {
-            Self::Rejected | Self::Failed => "TASK_PUT",
+            Self::Rejected | Self::Failed | Self::Absent => "TASK_PUT",
             Self::Undecodable => "VALUE_CONVERTER",
         }
     }
@@ -57,6 +60,7 @@ impl DeadKind {
             Self::Rejected => "tidings.Rejected",
             Self::Failed => "tidings.Failed",
             Self::Undecodable => "tidings.Undecodable",
+            Self::Absent => "tidings.Absent",
         }
     }
 }
@@ -181,7 +185,9 @@ impl Death<'_> {
         let position = position_id(topic, *partition, *offset);
         let known_by = match self.kind {
             DeadKind::Undecodable => &position,
-            DeadKind::Rejected | DeadKind::Failed => self.event_id.unwrap_or(&position),
+            DeadKind::Rejected | DeadKind::Failed | DeadKind::Absent => {
+                self.event_id.unwrap_or(&position)
+            }
         };
         let handler = self.handler.unwrap_or_default();
         Id::derived(&[known_by.as_str(), self.service, handler, "dead"])

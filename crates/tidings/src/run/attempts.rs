@@ -22,7 +22,7 @@ use crate::{
     DecodeError, Envelope, Error, Id, Outcome, Scope, Service,
     dead_letter::{DeadKind, Death, cut},
     envelope::Stamp,
-    event::Emission,
+    event::{Emission, Emissions},
     handler::{AnyAttempt, Delivery},
     limits,
     outcome::{Stop, StopKind},
@@ -35,12 +35,12 @@ use crate::{
 /// Records that are being attempted.
 #[derive(Default)]
 pub(super) struct Attempts {
-    futures: JoinSet<Outcome<Vec<Emission>>>,
+    futures: JoinSet<Outcome<Emissions>>,
     records: HashMap<task::Id, Attempted>,
 }
 
 /// An attempt that was spawned, and how it ended.
-pub(super) type AttemptEnd = (task::Id, Outcome<Vec<Emission>>);
+pub(super) type AttemptEnd = (task::Id, Outcome<Emissions>);
 
 /// A record that its handlers have one after the other.
 struct Attempted {
@@ -79,9 +79,10 @@ impl Failure {
     fn weight(&self) -> u8 {
         match (self.kind, self.stop.kind) {
             (DeadKind::Undecodable, _) => 0,
-            (_, StopKind::Outage) => 3,
-            _ if self.stop.is_own => 1,
-            _ => 2,
+            (DeadKind::Absent, _) => 1,
+            (_, StopKind::Outage) => 4,
+            _ if self.stop.is_own => 2,
+            _ => 3,
         }
     }
 }
@@ -230,14 +231,19 @@ impl Worker {
         let payload = envelope.payload(&work.record)?;
         let delivery = Delivery { envelope, payload, record: &work.record };
         let handler = &self.service.handlers[*now];
+        let Some(task) = self.task_of(&record.at.topic, record.at.partition) else {
+            return Ok(Err(Stop::failed("the partition is somebody else's")));
+        };
         let scope = Scope {
             wiring: &self.service.wiring,
             service: &self.service.name,
             handler: &handler.name,
             input_id: &envelope.id,
+            record: &work.record,
+            store: self.tasks[task].store(),
         };
         match std::panic::catch_unwind(AssertUnwindSafe(|| handler.call(&delivery, &scope))) {
-            Ok(attempt) => attempt.map(Ok),
+            Ok(attempt) => attempt,
             Err(panic) => Ok(Err(panicked(panic.as_ref()))),
         }
     }
@@ -246,14 +252,19 @@ impl Worker {
     fn attempted(
         &mut self,
         record: &mut Attempted,
-        ended: Outcome<Vec<Emission>>,
+        ended: Outcome<Emissions>,
     ) -> Result<(), Broken> {
         let (Some((index, input)), Some(envelope)) = (record.now, &record.envelope) else {
             return Ok(());
         };
         let name = self.service.handlers[index].name.clone();
-        match ended.and_then(|emissions| self.outputs(&name, envelope, emissions)) {
-            Ok(outputs) => {
+        let key = record.work.record.key.as_ref();
+        let ended = ended.and_then(|Emissions { emitted, changes, .. }| {
+            Ok((self.outputs(&name, envelope, emitted)?, self.values(&record.at, key, changes)?))
+        });
+        match ended {
+            Ok((outputs, values)) => {
+                self.keep(&record.at, values);
                 for (emission, output) in outputs {
                     fold_emitted(&mut self.service, &emission).map_err(Broken::Fatal)?;
                     self.pending.add(output);
@@ -263,14 +274,18 @@ impl Worker {
             }
             Err(stop) => {
                 let figures = &mut self.counts.now;
+                figures.dropped += u64::from(stop.kind == StopKind::Dropped);
                 figures.outages += u64::from(stop.kind == StopKind::Outage);
                 figures.rejected += u64::from(stop.kind == StopKind::Rejected);
                 figures.panics += u64::from(stop.panicked);
                 let kind = match stop.kind {
                     StopKind::Rejected => DeadKind::Rejected,
-                    StopKind::Failed | StopKind::Outage => DeadKind::Failed,
+                    StopKind::Absent => DeadKind::Absent,
+                    StopKind::Failed | StopKind::Outage | StopKind::Dropped => DeadKind::Failed,
                 };
-                if kind == DeadKind::Rejected {
+                if stop.kind == StopKind::Dropped {
+                    self.decided(record, name, input);
+                } else if kind == DeadKind::Rejected {
                     let (id, attempts) = (Some(&envelope.id), record.work.attempts + 1);
                     self.bury(&record.work.record, Some(&name), id, kind, &stop, attempts);
                     self.decided(record, name, input);
@@ -322,7 +337,8 @@ impl Worker {
             None => {}
         }
         let Some(worst) = worst else { return Ended::Done };
-        if !last && worst.kind != DeadKind::Undecodable {
+        let is_hopeless = matches!(worst.kind, DeadKind::Undecodable | DeadKind::Absent);
+        if !last && !is_hopeless {
             self.counts.now.retried += 1;
             let pause = self.service.backoff.jittered(work.attempts + 1, work.record.offset);
             let service = &self.service.name;
@@ -335,8 +351,8 @@ impl Worker {
             self.counts.now.processed += u64::from(*kind != DeadKind::Undecodable);
             self.bury(&work.record, handler.as_deref(), id, *kind, stop, attempts)
         });
-        let letters = letters.collect();
-        Ended::Dead(Dead { since_ms: now, control: self.commanded, letters, cause })
+        let (letters, awaits) = (letters.collect(), worst.stop.awaits.clone());
+        Ended::Dead(Dead { since_ms: now, control: self.commanded, letters, cause, awaits })
     }
 
     /// Tells the breaker; true when the attempt counts for nothing.
@@ -442,7 +458,7 @@ type Panic = Box<dyn Any + Send>;
 struct Guarded(AnyAttempt);
 
 impl Future for Guarded {
-    type Output = Result<Outcome<Vec<Emission>>, Panic>;
+    type Output = Result<Outcome<Emissions>, Panic>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         poll_guarded(&mut self.0, context)
@@ -452,7 +468,7 @@ impl Future for Guarded {
 fn poll_guarded(
     attempt: &mut AnyAttempt,
     context: &mut Context<'_>,
-) -> Poll<Result<Outcome<Vec<Emission>>, Panic>> {
+) -> Poll<Result<Outcome<Emissions>, Panic>> {
     match std::panic::catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context))) {
         Ok(Poll::Ready(outcome)) => Poll::Ready(Ok(outcome)),
         Ok(Poll::Pending) => Poll::Pending,

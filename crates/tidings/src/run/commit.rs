@@ -20,6 +20,11 @@ impl Pending {
         self.records.push(record);
     }
 
+    /// Something else is to be committed with them.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= limits::PENDING_BYTES_MAX
     }

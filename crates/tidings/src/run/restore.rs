@@ -17,6 +17,7 @@ impl Worker {
     /// its states are made of.
     pub(super) async fn take_stock(&mut self) -> Result<(), Broken> {
         self.make_changelog().await?;
+        self.make_state_topics().await?;
         let written = self.topics.outputs.iter().chain([&self.topics.dead]);
         for topic in written.cloned().collect::<Vec<_>>() {
             make_topic(&self.engine, &topic).await?;
@@ -122,10 +123,12 @@ impl Worker {
         let most = partitions.iter().map(|(at, ..)| at.partition).max();
         if most.is_some_and(|most| most >= self.topics.changelog_partitions) {
             self.make_changelog().await?;
+            self.make_state_topics().await?;
         }
         let mut new = Vec::with_capacity(partitions.len());
         for (at, offset, metadata) in partitions {
-            let task = Task::new(at, &self.topics.changelog, (offset, metadata));
+            let states = self.states_of(&at.topic);
+            let task = Task::new(at, &self.topics.changelog, (offset, metadata)).keeping(states);
             new.push(task.unordered(self.service.unordered));
         }
         self.restore(&mut new).await?;
@@ -150,7 +153,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads the tasks' entries of the changelog.
+    /// Reads the tasks' entries of the changelog and their values by key.
     async fn restore(&self, tasks: &mut [Task]) -> Result<(), Broken> {
         let mut numbers: Vec<i32> = tasks.iter().map(|task| task.at().partition).collect();
         numbers.sort_unstable();
@@ -164,7 +167,13 @@ impl Worker {
                 task.restore(entry);
             }
         };
-        Ok(read_all(&self.engine, &partitions, restore).await?)
+        read_all(&self.engine, &partitions, restore).await?;
+        for task in tasks {
+            let values = task.value_partitions();
+            read_all(&self.engine, &values, |record| task.restore_value(&record)).await?;
+            task.settle();
+        }
+        Ok(())
     }
 
     /// Reads what this service has written and this instance has not seen, for its states.

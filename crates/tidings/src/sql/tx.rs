@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Envelope, Extract, OutageOn, Outcome, Scope, Wiring, Work,
-    event::Emission,
+    event::Emissions,
     extract::UnitOfWork,
     handler::AnyAttempt,
     limits,
@@ -139,7 +139,7 @@ impl<Db: Database> Extract for Tx<Db> {
         usize::try_from(inbox.pool.options().get_max_connections()).ok()
     }
 
-    fn extract(scope: &Scope) -> Self {
+    fn extract(scope: &Scope) -> Outcome<Self> {
         let inbox = scope.wiring.dependencies.get().expect("checked when the service started");
         let entry = Entry {
             service: scope.service.to_owned(),
@@ -148,7 +148,7 @@ impl<Db: Database> Extract for Tx<Db> {
         };
         let times = Times::of(scope.wiring.timeout);
         let turn = Turn { inbox, entry, times, transaction: Mutex::new(None) };
-        Self { transaction: OnceLock::new(), turn: Arc::new(turn) }
+        Ok(Self { transaction: OnceLock::new(), turn: Arc::new(turn) })
     }
 
     fn work(&self) -> Option<Work> {
@@ -183,7 +183,9 @@ impl<Db: Database> UnitOfWork for Turn<Db> {
             match timeout(times.begun, self.begin(&place)).await {
                 Ok(begun) => match begun.outage_on(|_| true)? {
                     Known::New => {}
-                    Known::Handled(outputs) => return Ok(outputs),
+                    Known::Handled(outputs) => {
+                        return Ok(Emissions { emitted: outputs, ..Emissions::default() });
+                    }
                     Known::HalfDone => return Err(self.ended_by_handler()),
                 },
                 Err(_elapsed) => {
@@ -197,7 +199,7 @@ impl<Db: Database> UnitOfWork for Turn<Db> {
             let handled = timeout_at(start + times.handled, attempt).await;
             let outcome = handled.unwrap_or_else(took_longer);
             let outcome = outcome.and_then(|outputs| {
-                self.entry.fits(&cause?, &outputs)?;
+                self.entry.fits(&cause?, &outputs.emitted)?;
                 Ok(outputs)
             });
             let Some(transaction) = self.take() else {
@@ -244,9 +246,9 @@ impl<Db: Database> Turn<Db> {
     async fn commit(
         &self,
         mut transaction: Transaction<'static, Db>,
-        outputs: Vec<Emission>,
-    ) -> Outcome<Vec<Emission>> {
-        let finished = self.entry.finish::<Db>(&mut transaction, &outputs).await;
+        outputs: Emissions,
+    ) -> Outcome<Emissions> {
+        let finished = self.entry.finish::<Db>(&mut transaction, &outputs.emitted).await;
         if !finished.outage_on(is_outage)? {
             let until = Instant::now() + self.times.begun;
             return Err(self.roll_back(transaction, self.ended_by_handler(), until).await);

@@ -22,6 +22,7 @@ const DUE: &str = "tidings-parked-due";
 const DEAD_SINCE: &str = "tidings-parked-dead-since";
 const CONTROL: &str = "tidings-parked-control";
 const LETTER: &str = "tidings-parked-letter";
+const AWAITS: &str = "tidings-parked-awaits";
 const CAUSE: &str = "tidings-parked-cause";
 const FINISHED: &str = "tidings-parked-finished";
 const REDRIVES: &str = "tidings-parked-redrives";
@@ -105,6 +106,7 @@ fn headers_of(parked: &Parked) -> Vec<Header> {
             headers.push(Header::text(CONTROL, dead.control.to_string()));
             headers.extend(dead.letters.iter().map(|id| Header::text(LETTER, id)));
             headers.push(Header::text(CAUSE, &dead.cause));
+            headers.extend(dead.awaits.as_ref().map(|state| Header::text(AWAITS, state)));
         }
     }
     headers.extend(finished.iter().map(|handler| Header::text(FINISHED, handler)));
@@ -130,6 +132,7 @@ fn parked_of(record: &Record, at: &TopicPartition, offset: i64, value: &Bytes) -
             control: number(CONTROL).unwrap_or_default(),
             letters: texts(LETTER).into_iter().map(Id::from).collect(),
             cause: texts(CAUSE).pop().unwrap_or_default(),
+            awaits: texts(AWAITS).pop(),
         }),
         None => State::Waiting { due_ms: number(DUE).unwrap_or_default() },
     };
@@ -187,6 +190,7 @@ mod tests {
             control: 41,
             letters: vec!["l-1".into(), "l-2".into()],
             cause: "no card, no goods".into(),
+            awaits: Some("account".into()),
         });
         let parked = |record: Record, state: &State| {
             let (finished, redrives) = (vec!["charge".to_owned(), "note".to_owned()], 2);

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::Bytes;
 use tidings_engine::{Record, SentRecord, TopicPartition};
 
-use crate::{limits, publisher::record_bytes_of};
+use crate::{keyed::Store, limits, publisher::record_bytes_of};
 
 pub(crate) use breaker::{Breaker, Sign};
 pub use breaker::{BreakerOptions, Outage};
@@ -92,7 +92,7 @@ pub(crate) enum Ended {
 pub(crate) struct Commit {
     /// Position and metadata, unless they are as committed before.
     pub(crate) position: Option<(i64, Option<String>)>,
-    /// What to write into the changelog.
+    /// What to write into the changelog and into the topics of states.
     pub(crate) changelog: Vec<SentRecord>,
 }
 
@@ -110,6 +110,13 @@ pub(crate) struct Task {
     buffered_bytes: usize,
     shelf: Shelf,
     recent: Recent,
+    /// The service's states by key, as name and topic; no topic where the partition has none of its values.
+    states: Vec<(String, String)>,
+    store: Store,
+    /// Values since the last commit: the last one of each key.
+    kept: BTreeMap<(usize, Bytes), Option<Bytes>>,
+    /// Values that there were none of before, of keys whose attempt goes on.
+    made: Vec<(usize, Key)>,
     /// Since the last commit.
     changes: Vec<Entry>,
     committed: (i64, Option<String>),
@@ -145,6 +152,10 @@ impl Task {
             buffered_bytes: 0,
             shelf: Shelf::default(),
             recent: Recent::default(),
+            states: Vec::new(),
+            store: Store::default(),
+            kept: BTreeMap::new(),
+            made: Vec::new(),
             changes: Vec::new(),
             committed,
             control: 0,
@@ -158,6 +169,53 @@ impl Task {
         self.unordered = unordered;
         self.shelf = Shelf::of(unordered);
         self
+    }
+
+    /// It keeps values of these states, given as name and topic.
+    pub(crate) fn keeping(mut self, states: Vec<(String, String)>) -> Self {
+        self.store = Store::of(states.len());
+        self.states = states;
+        self
+    }
+
+    /// Where its values are.
+    pub(crate) fn value_partitions(&self) -> Vec<TopicPartition> {
+        let topics = self.states.iter().map(|(_, topic)| topic).filter(|topic| !topic.is_empty());
+        let place = |topic: &String| TopicPartition { topic: topic.clone(), ..self.at };
+        topics.map(place).collect()
+    }
+
+    /// Takes in a record of a state's topic, in the log's order.
+    pub(crate) fn restore_value(&mut self, record: &Record) {
+        let of = self.states.iter().position(|(_, topic)| **topic == *record.topic);
+        if let (Some(state), Some(key)) = (of, &record.key) {
+            self.store.set(state, key, record.value.as_ref());
+        }
+    }
+
+    /// All has been restored: what awaits a value that is there goes on.
+    pub(crate) fn settle(&mut self) {
+        for (state, key) in self.shelf.all_awaiting(&self.states) {
+            if let Key::Of(bytes) = &key
+                && self.store.get(state, bytes).is_some()
+            {
+                self.made.push((state, key));
+            }
+        }
+        self.release_made();
+    }
+
+    /// The values by key.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// An attempt that ends has made this the key's value.
+    pub(crate) fn keep(&mut self, state: usize, key: Bytes, value: Option<Bytes>) {
+        if self.store.set(state, &key, value.as_ref()) && value.is_some() {
+            self.made.push((state, Key::Of(key.clone())));
+        }
+        self.kept.insert((state, key), value);
     }
 
     /// Takes in an entry of the changelog, in the log's order.
@@ -325,6 +383,34 @@ impl Task {
             From::Input => self.ended_input(work, ended),
             From::Shelf => self.ended_shelf(work, ended),
         }
+        self.release_made();
+    }
+
+    /// Lets what awaited the values that were made since go on, of keys of which nothing is being attempted.
+    fn release_made(&mut self) {
+        for (state, key) in std::mem::take(&mut self.made) {
+            let is_busy = self.lanes.get(&key).is_some_and(|lane| lane.busy);
+            if is_busy || self.shelf.is_busy(&key) {
+                self.made.push((state, key));
+            } else {
+                self.release(state, &key);
+            }
+        }
+    }
+
+    /// What has awaited a value of that key is next, and what follows it comes after it.
+    fn release(&mut self, state: usize, key: &Key) {
+        let Some((name, _)) = self.states.get(state) else { return };
+        let awaiting = self.shelf.awaiting(key, name);
+        if awaiting.is_empty() {
+            return;
+        }
+        for offset in awaiting {
+            let Some(parked) = self.shelf.get(offset).cloned() else { continue };
+            let state = State::Waiting { due_ms: 0 };
+            self.park(offset, Parked { attempts: 0, state, ..parked });
+        }
+        self.park_followers(key);
     }
 
     fn ended_input(&mut self, work: Work, ended: Ended) {
@@ -350,9 +436,22 @@ impl Task {
         if self.unordered {
             return self.go_on(key);
         }
-        let followers = self.lanes.remove(&key).map(|lane| lane.waiting).unwrap_or_default();
-        self.buffered -= followers.len();
-        for follower in followers {
+        if self.shelf.has(&key) {
+            self.park_followers(&key);
+        } else {
+            // It is alone.
+            self.go_on(key);
+        }
+    }
+
+    /// What waits in memory joins its key on the shelf.
+    fn park_followers(&mut self, key: &Key) {
+        let Some(lane) = self.lanes.remove(key) else { return };
+        if let Some(first) = lane.waiting.front() {
+            self.ready.remove(&first.offset);
+        }
+        self.buffered -= lane.waiting.len();
+        for follower in lane.waiting {
             self.buffered_bytes -= record_bytes_of(&follower);
             self.park_behind(follower);
         }
@@ -400,7 +499,8 @@ impl Task {
         edit: impl FnOnce(&mut Record),
     ) -> bool {
         let Some(parked) = self.shelf.get(offset) else { return false };
-        if matches!(parked.state, State::Waiting { .. }) {
+        // What awaits a value would find none either.
+        if !matches!(&parked.state, State::Dead(dead) if dead.awaits.is_none()) {
             return false;
         }
         let mut parked = parked.clone();
@@ -445,6 +545,7 @@ impl Task {
     /// Whether a commit would say anything new.
     pub(crate) fn has_changes(&self) -> bool {
         !self.changes.is_empty()
+            || !self.kept.is_empty()
             || self.recent.has_new()
             || self.watermark.position() != self.committed.0
     }
@@ -456,6 +557,12 @@ impl Task {
         let recent = recent.into_iter().map(|(slot, block)| Entry::Recent(slot, block));
         for entry in self.changes.drain(..).chain(recent) {
             changelog.push(entry.into_record(&self.at, &self.changelog));
+        }
+        for ((state, key), value) in std::mem::take(&mut self.kept) {
+            let Some((_, topic)) = self.states.get(state) else { continue };
+            let (topic, partition) = (topic.clone(), Some(self.at.partition));
+            let key = Some(key);
+            changelog.push(SentRecord { topic, partition, key, value, ..SentRecord::default() });
         }
         let position = (self.watermark.position(), self.watermark.metadata());
         let changed = position != self.committed;

@@ -4,6 +4,9 @@
 //! record waits for its time, or is dead and waits for a person; what is on the shelf is in the changelog.
 //! When to try again is derived from what is on the shelf; there is no timer beside it.
 //!
+//! A dead record that awaits a value of its key ([`Dead::awaits`]) is alone: what follows it is not held up, since one of
+//! those makes the value.
+//!
 //! Limit: [`limits::PARKED_BYTES_MAX`] per partition. A partition whose shelf is full is not read on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,6 +46,17 @@ pub(crate) struct Dead {
     /// Its letters in the dead-letter topic, one for each handler that gave up.
     pub(crate) letters: Vec<Id>,
     pub(crate) cause: String,
+    /// The state that its key has no value of. It is tried again when there is one.
+    pub(crate) awaits: Option<String>,
+}
+
+impl Parked {
+    fn awaits(&self) -> Option<&str> {
+        match &self.state {
+            State::Dead(dead) => dead.awaits.as_deref(),
+            State::Waiting { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +69,8 @@ pub(crate) struct Shelf {
     busy: BTreeSet<i64>,
     bytes: usize,
     dead: usize,
+    /// Records that await a value of their key.
+    awaiting: BTreeMap<Key, BTreeSet<i64>>,
     /// Each record is a key of its own.
     unordered: bool,
 }
@@ -64,12 +80,26 @@ impl Shelf {
         Self { unordered, ..Self::default() }
     }
 
-    fn key_of(&self, record: &Record) -> Key {
-        if self.unordered { Key::At(record.offset) } else { Key::of(record) }
+    fn key_of(&self, parked: &Parked) -> Key {
+        let is_alone = self.unordered || parked.awaits().is_some();
+        if is_alone { Key::At(parked.record.offset) } else { Key::of(&parked.record) }
+    }
+
+    /// The records of a key that await a value of that state, in order.
+    pub(crate) fn awaiting(&self, key: &Key, state: &str) -> Vec<i64> {
+        let Some(offsets) = self.awaiting.get(key) else { return Vec::new() };
+        let awaits = |offset: &&i64| self.get(**offset).and_then(Parked::awaits) == Some(state);
+        offsets.iter().filter(awaits).copied().collect()
     }
 
     pub(crate) fn has(&self, key: &Key) -> bool {
         !self.keys.is_empty() && self.keys.contains_key(key)
+    }
+
+    /// Something of the key is being tried.
+    pub(crate) fn is_busy(&self, key: &Key) -> bool {
+        let offsets = self.keys.get(key);
+        offsets.is_some_and(|offsets| offsets.iter().any(|offset| self.busy.contains(offset)))
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -109,26 +139,33 @@ impl Shelf {
 
     /// Records of the same key that come after it.
     pub(crate) fn followers(&self, offset: i64) -> usize {
-        let key = self.records.get(&offset).map(|parked| self.key_of(&parked.record));
+        let key = self.records.get(&offset).map(|parked| self.key_of(parked));
         let offsets = key.and_then(|key| self.keys.get(&key));
         offsets.map_or(0, |offsets| offsets.range(offset + 1..).count())
     }
 
     /// Puts a record there, or in the place of what was there.
     pub(crate) fn put(&mut self, offset: i64, parked: Parked) {
-        let key = self.key_of(&parked.record);
+        let is_busy = self.busy.contains(&offset);
+        self.take(offset);
+        if is_busy {
+            self.busy.insert(offset);
+        }
+        let key = self.key_of(&parked);
         self.unlist(&key);
         self.bytes += bytes_of(&parked);
         self.keys.entry(key.clone()).or_default().insert(offset);
-        if let Some(former) = self.records.insert(offset, parked) {
-            self.bytes -= bytes_of(&former);
+        if parked.awaits().is_some() {
+            self.awaiting.entry(Key::of(&parked.record)).or_default().insert(offset);
         }
+        self.records.insert(offset, parked);
         self.list(&key);
     }
 
     /// Takes a record off the shelf.
     pub(crate) fn take(&mut self, offset: i64) -> Option<Parked> {
-        let key = self.key_of(&self.records.get(&offset)?.record);
+        let parked = self.records.get(&offset)?;
+        let (key, awaited) = (self.key_of(parked), Key::of(&parked.record));
         self.unlist(&key);
         self.busy.remove(&offset);
         let taken = self.records.remove(&offset);
@@ -137,6 +174,12 @@ impl Shelf {
             offsets.remove(&offset);
             if offsets.is_empty() {
                 self.keys.remove(&key);
+            }
+        }
+        if let Some(offsets) = self.awaiting.get_mut(&awaited) {
+            offsets.remove(&offset);
+            if offsets.is_empty() {
+                self.awaiting.remove(&awaited);
             }
         }
         self.list(&key);
@@ -151,7 +194,7 @@ impl Shelf {
     /// A record is tried from now on, or no more.
     pub(crate) fn set_busy(&mut self, offset: i64, busy: bool) {
         let Some(parked) = self.records.get(&offset) else { return };
-        let key = self.key_of(&parked.record);
+        let key = self.key_of(parked);
         self.unlist(&key);
         if busy {
             self.busy.insert(offset);
@@ -159,6 +202,18 @@ impl Shelf {
             self.busy.remove(&offset);
         }
         self.list(&key);
+    }
+
+    /// The keys of which something awaits a value, with the number of its state.
+    pub(crate) fn all_awaiting(&self, states: &[(String, String)]) -> Vec<(usize, Key)> {
+        let number = |offset: &i64| {
+            let awaits = self.get(*offset)?.awaits()?;
+            states.iter().position(|(name, _)| name == awaits)
+        };
+        let of = |(key, offsets): (&Key, &BTreeSet<i64>)| {
+            offsets.iter().filter_map(number).map(|state| (state, key.clone())).collect::<Vec<_>>()
+        };
+        self.awaiting.iter().flat_map(of).collect()
     }
 
     fn first(&self, key: &Key) -> Option<(i64, &State)> {
@@ -222,6 +277,7 @@ mod tests {
             control: 0,
             letters: vec!["l-1".into()],
             cause: "no".into(),
+            awaits: None,
         })
     }
 

@@ -29,7 +29,13 @@ fn task(committed: (i64, Option<String>)) -> Task {
 }
 
 fn dead() -> Ended {
-    Ended::Dead(Dead { since_ms: 0, control: 0, letters: Vec::new(), cause: "no".into() })
+    Ended::Dead(Dead {
+        since_ms: 0,
+        control: 0,
+        letters: Vec::new(),
+        cause: "no".into(),
+        awaits: None,
+    })
 }
 
 fn offsets(task: &mut Task, now_ms: i64) -> Vec<i64> {
@@ -94,6 +100,89 @@ fn a_dead_key_waits_for_a_person() {
     task.ended(again, dead());
     assert!(task.discard(0));
     assert_eq!(offsets(&mut task, 0), [1, 2]);
+}
+
+fn absent() -> Ended {
+    let awaits = Some("account".to_owned());
+    Ended::Dead(Dead { since_ms: 0, control: 0, letters: Vec::new(), cause: "no".into(), awaits })
+}
+
+fn keeping(committed: (i64, Option<String>)) -> Task {
+    task(committed).keeping(vec![("account".into(), "service.state.account".into())])
+}
+
+#[test]
+fn what_awaits_a_value_does_not_hold_its_key_and_comes_before_what_follows_the_value() {
+    let mut task = keeping((0, None));
+    for offset in 0..4 {
+        task.deliver(record(offset, Some("a")));
+    }
+    let early = task.next(0, PAUSE_MAX_MS).expect("the first");
+    task.ended(early, absent());
+    assert!(!task.redrive(0, 0, |_| {}), "there is no value to try it with");
+    let makes = task.next(0, PAUSE_MAX_MS).expect("the key goes on");
+    assert_eq!(makes.record.offset, 1);
+    task.keep(0, "a".into(), Some("1".into()));
+    task.deliver(record(4, Some("b")));
+    let other = task.next(0, PAUSE_MAX_MS).expect("another key");
+    task.ended(other, Ended::Done);
+    assert!(task.next(0, PAUSE_MAX_MS).is_none(), "the key is still being handled");
+    task.ended(makes, Ended::Done);
+    task.deliver(record(5, Some("a")));
+    assert_eq!(offsets(&mut task, 0), [0, 2, 3, 5]);
+    let commit = task.commit();
+    assert_eq!(commit.position, Some((6, None)));
+    let values: Vec<_> = commit.changelog.iter().filter(|r| r.topic.contains("state")).collect();
+    assert_eq!(values.len(), 1);
+    assert_eq!((values[0].partition, values[0].value.as_deref()), (Some(0), Some(&b"1"[..])));
+}
+
+#[test]
+fn what_awaits_a_value_that_is_made_by_a_record_from_the_shelf_waits_for_its_end() {
+    let mut task = keeping((0, None));
+    for offset in 0..3 {
+        task.deliver(record(offset, Some("a")));
+    }
+    let early = task.next(0, PAUSE_MAX_MS).expect("the first");
+    task.ended(early, absent());
+    let makes = task.next(0, PAUSE_MAX_MS).expect("the second");
+    task.ended(makes, Ended::Failed { due_ms: 10 });
+    let again = task.next(10, PAUSE_MAX_MS).expect("it is due");
+    task.keep(0, "a".into(), Some("1".into()));
+    task.deliver(record(3, Some("b")));
+    assert_eq!(offsets(&mut task, 10), [3], "of the key one at a time");
+    task.ended(again, Ended::Failed { due_ms: 20 });
+    assert_eq!(offsets(&mut task, 20), [0, 1, 2]);
+}
+
+#[test]
+fn a_restored_task_lets_go_on_what_has_its_value() {
+    for has_value in [false, true] {
+        let mut task = keeping((1, None));
+        let dead = Dead {
+            since_ms: 0,
+            control: 0,
+            letters: vec![],
+            cause: "no".into(),
+            awaits: Some("account".into()),
+        };
+        let parked = Parked {
+            record: record(0, Some("a")),
+            attempts: 1,
+            state: State::Dead(dead),
+            finished: Vec::new(),
+            redrives: 0,
+        };
+        task.restore(Entry::Parked(0, Some(Box::new(parked))));
+        if has_value {
+            let value = Record { topic: "service.state.account".into(), ..record(7, Some("a")) };
+            task.restore_value(&value);
+        }
+        task.settle();
+        task.deliver(record(1, Some("a")));
+        assert_eq!(offsets(&mut task, 0), if has_value { vec![0, 1] } else { vec![1] });
+        assert_eq!(task.shelf().dead_keys(), usize::from(!has_value));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod crashes;
 mod delivery;
 mod failures;
 mod instances;
+mod keyed;
 mod order;
 mod seeded;
 #[cfg(feature = "sqlite")]

@@ -1,0 +1,142 @@
+//! Values by key: what a handler returns of them, and the topics that they are in.
+
+use bytes::Bytes;
+use tidings_engine::{NewTopic, TopicPartition};
+
+use super::{Broken, Worker};
+use crate::{
+    Error,
+    keyed::{Change, state_topic},
+    limits,
+    outcome::Stop,
+    publisher::{parts_bytes, record_bytes_max},
+};
+
+/// A new value: the state's number, the key, the value.
+pub(super) type Value = (usize, Bytes, Option<Bytes>);
+
+impl Worker {
+    /// What a handler keeps of a record's key. Refuses what the state's topic or its memory would not take.
+    pub(super) fn values(
+        &self,
+        at: &TopicPartition,
+        record_key: Option<&Bytes>,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Value>, Stop> {
+        let mut values = Vec::with_capacity(changes.len());
+        for Change { state, key, value } in changes {
+            let keyed = &self.service.wiring.keyed;
+            let task = self.task_of(&at.topic, at.partition);
+            let (Some(index), Some(task)) = (keyed.index_of(state), task) else {
+                return Err(Stop::own(
+                    "a value is kept of a state that the service does not declare",
+                ));
+            };
+            let name = &keyed.states[index].name;
+            if record_key != Some(&key) {
+                return Err(Stop::own(format!(
+                    "the {name} of another key than the event's is kept"
+                )));
+            }
+            let most = self.topics.most_in(&state_topic(&self.service.name, name));
+            let size = parts_bytes(Some(&key), value.as_ref(), &[]);
+            if size > most {
+                let key = String::from_utf8_lossy(&key);
+                return Err(Stop::own(format!(
+                    "the {name} of {key} takes {size} bytes and its topic {most}: raise its \
+                     max.message.bytes"
+                )));
+            }
+            if let Some(wanted) = self.tasks[task].store().too_much(index, &key, value.as_deref()) {
+                let most = limits::KEYED_BYTES_MAX;
+                return Err(Stop::own(format!(
+                    "the state {name} would take {wanted} bytes for {at} and may take {most}: forget \
+                     what has ended, or spread it over more partitions"
+                )));
+            }
+            values.push((index, key, value));
+        }
+        Ok(values)
+    }
+
+    /// They are the keys' values from now on, and in the next commit.
+    pub(super) fn keep(&mut self, at: &TopicPartition, values: Vec<Value>) {
+        let Some(task) = self.task_of(&at.topic, at.partition) else { return };
+        for (state, key, value) in values {
+            self.pending.count(parts_bytes(Some(&key), value.as_ref(), &[]));
+            self.tasks[task].keep(state, key, value);
+        }
+    }
+
+    /// The states whose values belong to a partition of this topic, as name and topic.
+    pub(super) fn states_of(&self, input: &str) -> Vec<(String, String)> {
+        let service = &self.service;
+        let is_of = |index: usize| service.keyed_topic(index) == Some(input);
+        // A task numbers all states alike; of those of other topics it has no values.
+        let topic = |(index, name): (usize, &String)| match is_of(index) {
+            true => state_topic(&service.name, name),
+            false => String::new(),
+        };
+        let names = service.wiring.keyed.states.iter().map(|state| &state.name);
+        names.enumerate().map(|(index, name)| (name.clone(), topic((index, name)))).collect()
+    }
+
+    /// Makes the topics of states that are missing, each with as many partitions as the topic of its events.
+    pub(super) async fn make_state_topics(&mut self) -> Result<(), Broken> {
+        for index in 0..self.service.wiring.keyed.states.len() {
+            let Some(input) = self.service.keyed_topic(index) else { continue };
+            let partitions = self.engine.topic(input).await?.partitions.len();
+            let state = &self.service.wiring.keyed.states[index].name;
+            let name = state_topic(&self.service.name, state);
+            let there = match self.engine.topic(&name).await {
+                Err(tidings_engine::Error::UnknownTopic(_)) => {
+                    let count = i32::try_from(partitions).unwrap_or(i32::MAX);
+                    let partitions = Some(count);
+                    let topic = NewTopic { name: name.clone(), partitions, configs: configs() };
+                    match self.engine.create_topic(topic).await {
+                        Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                    self.engine.topic(&name).await?.partitions.len()
+                }
+                there => there?.partitions.len(),
+            };
+            if there != partitions {
+                let problem = format!(
+                    "{name} has {there} partitions and {input} has {partitions}: keys are in other \
+                     partitions than their values; give the state a new name, or rebuild {name}"
+                );
+                let service = self.service.name.clone();
+                return Err(Broken::Fatal(Error::Wiring { service, problem }));
+            }
+            self.keep_compacted(&name).await?;
+            let bytes = record_bytes_max(&self.engine, &name).await?;
+            self.engine.can_append(&name).await?;
+            self.topics.record_bytes_max.insert(name, bytes);
+        }
+        Ok(())
+    }
+
+    /// A topic that deletes would lose values.
+    async fn keep_compacted(&self, name: &str) -> Result<(), Broken> {
+        let held = self.engine.topic_configs(name).await?;
+        let policy = held.into_iter().find(|config| config.name == "cleanup.policy");
+        if policy.is_some_and(|policy| policy.value.as_deref() == Some("compact")) {
+            return Ok(());
+        }
+        tracing::warn!(topic = name, "the topic of a state must be compacted, and is so now");
+        let changes = [("cleanup.policy".to_owned(), Some("compact".to_owned()))];
+        Ok(self.engine.configure_topic(name, &changes).await?)
+    }
+}
+
+fn configs() -> Vec<(String, String)> {
+    let segment = limits::CHANGELOG_SEGMENT_BYTES.to_string();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        // It is read at each assignment, and the newest segment is never compacted.
+        ("segment.bytes", &segment),
+        ("min.cleanable.dirty.ratio", "0.1"),
+    ];
+    configs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
