@@ -226,6 +226,8 @@ pub struct ListConfigResources;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acks {
+    /// As soon as it is decided. What follows it in the journal is durable after it, so who waits for that need
+    /// not wait twice.
     None,
     /// One and all mean the same here: on disk.
     Durable,

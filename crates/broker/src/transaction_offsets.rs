@@ -7,8 +7,8 @@ use tidings_log::NewRecord;
 use crate::broker::{Broker, Now, Ticket};
 use crate::topic_name::CONSUMER_OFFSETS;
 use crate::{
-    AddOffsets, CommitInTransaction, CommitInTransactionRefused, CommittedPartition, GroupRefused,
-    GroupTrouble, Reply,
+    Acks, AddOffsets, CommitInTransaction, CommitInTransactionRefused, CommittedPartition,
+    GroupRefused, GroupTrouble, Reply,
 };
 
 /// The one partition of `__consumer_offsets`.
@@ -39,7 +39,10 @@ impl Broker {
         request: &CommitInTransaction,
     ) {
         let answer = self.append_in_transaction(now, request);
-        let waits = if answer.is_ok() { self.wait_for_offsets(0) } else { Vec::new() };
+        let waits = match request.acks {
+            Acks::Durable if answer.is_ok() => self.wait_for_offsets(0),
+            Acks::Durable | Acks::None => Vec::new(),
+        };
         self.answer(ticket, Reply::CommitInTransaction(answer), &waits);
     }
 
@@ -50,7 +53,8 @@ impl Broker {
     ) -> Result<Vec<CommittedPartition>, CommitInTransactionRefused> {
         let log = self.offsets_for_use(now)?;
         self.transactions_for_use(now)?;
-        let CommitInTransaction { transactional_id, producer_id, epoch, adds, commit } = request;
+        let CommitInTransaction { transactional_id, producer_id, epoch, adds, commit, .. } =
+            request;
         let (producer_id, epoch) = (*producer_id, *epoch);
         let producer = TransactionProducer { transactional_id, producer_id, epoch };
         let (topic, partition) = OFFSETS_PARTITION;

@@ -8,7 +8,7 @@ pub use tidings_coordinator::{
 };
 use tidings_log::ProducerEntry;
 
-use crate::{CommitOffsets, FetchRefused, GroupRefused};
+use crate::{Acks, CommitOffsets, FetchRefused, GroupRefused};
 
 /// Makes partitions part of a producer's transaction.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct CommitInTransaction {
     pub epoch: i16,
     /// Without an [`AddOffsets`] before it.
     pub adds: bool,
+    /// [`Acks::None`] leaves it to the transaction's end to wait for the disk.
+    pub acks: Acks,
     pub commit: CommitOffsets,
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidings_broker::log::{EndMarker, Ending, split};
 use tidings_broker::{
-    AddMode, AddOffsets, AddPartitions, AddRefused, CommitInTransaction, CommitOffsets,
+    Acks, AddMode, AddOffsets, AddPartitions, AddRefused, CommitInTransaction, CommitOffsets,
     DeleteTopics, DescribeProducers, DescribeTransactions, EndTransaction, Fetch, FetchOffsets,
     InitTransactions, Isolation, ListTransactions, MarkerRefused, Produce, ProduceRefused,
     ProduceTransaction, ProducerIdentity, TopicName, TransactionEnd, TransactionRefused,
@@ -59,7 +59,14 @@ pub(crate) fn commit_in(
     adds: bool,
 ) -> CommitInTransaction {
     let (producer_id, epoch) = (who.id, who.epoch);
-    CommitInTransaction { transactional_id: id.into(), producer_id, epoch, adds, commit }
+    CommitInTransaction {
+        transactional_id: id.into(),
+        producer_id,
+        epoch,
+        adds,
+        acks: Acks::Durable,
+        commit,
+    }
 }
 
 /// What a reader of committed records sees, filtering as Kafka's consumer does.
@@ -109,6 +116,26 @@ fn offset(rig: &mut Rig) -> (i64, bool) {
 fn state(rig: &mut Rig, id: &str) -> TransactionState {
     let asked = DescribeTransactions { transactional_ids: vec![id.into()] };
     rig.call(asked).remove(0).outcome.expect("it is known").state
+}
+
+#[test]
+fn only_the_end_of_a_transaction_waits_for_the_disk_when_its_parts_need_not() {
+    let mut rig = Rig::new();
+    rig.topic("a");
+    let who = rig.call(init("t")).expect("a new id");
+    rig.call(commit("g", 0, 1));
+    let batch = transactional(who, 0, &["x"]);
+    let sent = rig.submit(Produce { acks: Acks::None, ..send("t", "a", 0, batch, true) });
+    let offsets = commit_in("t", who, commit("g", 0, 9), true);
+    let offsets = rig.submit(CommitInTransaction { acks: Acks::None, ..offsets });
+    assert!(rig.is_answered(sent) && rig.is_answered(offsets));
+    let ended = rig.submit(end("t", who, TransactionEnd::Commit, TransactionVersion::Two));
+    assert!(!rig.is_answered(ended));
+    rig.settle();
+    assert!(rig.is_answered(ended));
+    let mut rig = rig.restart();
+    assert_eq!(committed_values(&mut rig, "a", 0), ["x"]);
+    assert_eq!(offset(&mut rig), (9, false));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! becomes part of the transaction with its first batch, and each end raises the producer's epoch.
 //!
 //! Invariants: sequences begin at 0 in each transaction, as its epoch is new to every log; after a
-//! refusal the caller aborts, so no sequence is ever skipped and used later.
+//! refusal the caller aborts, so no sequence is ever skipped and used later. Only the end waits for the disk: it is in
+//! the journal behind all that the transaction holds, so nothing of that is less durable than it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl EmbeddedTransactions {
             let partitions = round.iter().map(|(at, batch)| self.next_batch(at, batch)).collect();
             let adds = ProduceTransaction { transactional_id: self.id.clone(), adds: true };
             let produce = Produce {
-                acks: Acks::Durable,
+                acks: Acks::None,
                 transaction: Some(adds),
                 zstd_allowed: true,
                 partitions,
@@ -144,6 +145,7 @@ impl EmbeddedTransactions {
             producer_id: self.identity.id,
             epoch: self.identity.epoch,
             adds: true,
+            acks: Acks::None,
             commit: CommitOffsets { knows_epochs: true, ..commit },
         };
         self.begun = true;

@@ -8,8 +8,8 @@
 //! before version 4 INVALID_TXN_STATE.
 
 use tidings_broker::{
-    CommitInTransaction, CommitInTransactionRefused, CommitOffsets, CommitPartition, TopicName,
-    TransactionRefused,
+    Acks, CommitInTransaction, CommitInTransactionRefused, CommitOffsets, CommitPartition,
+    TopicName, TransactionRefused,
 };
 use tidings_wire::RequestHeader;
 use tidings_wire::txn_offset_commit::{
@@ -35,6 +35,7 @@ impl Handler for Request {
         let partitions = partitions_of(self.topics);
         let asked: Vec<_> = partitions.iter().map(|p| (p.topic.clone(), p.partition)).collect();
         let commit = CommitInTransaction {
+            acks: Acks::Durable,
             transactional_id: self.transactional_id,
             producer_id: self.producer_id,
             epoch: self.producer_epoch,
