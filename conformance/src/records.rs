@@ -10,7 +10,7 @@ use crate::stage::{AT_ONCE, PATIENT, Stage, offsets, text, texts, to};
 pub async fn records_come_back_as_they_were_sent(stage: Stage) {
     let topic = stage.kept_topic("t", 1).await;
     let bytes = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
-    let header = |name: &str, value| Header { name: name.to_owned(), value };
+    let header = |name: &str, value| Header { name: name.to_owned().into(), value };
     let sent = [
         (None, None, vec![]),
         (bytes(""), bytes(""), vec![]),
@@ -134,8 +134,8 @@ pub async fn headers_of_any_bytes_come_back(stage: Stage) {
     let topic = stage.topic("t", 1).await;
     let every_byte = Bytes::from((0..=u8::MAX).collect::<Vec<_>>());
     let headers = vec![
-        Header { name: "ünïcode".to_owned(), value: Some(every_byte.clone()) },
-        Header { name: "empty".to_owned(), value: Some(Bytes::new()) },
+        Header { name: "ünïcode".into(), value: Some(every_byte.clone()) },
+        Header { name: "empty".into(), value: Some(Bytes::new()) },
         Header::text("long", "x".repeat(10_000)),
     ];
     let record = SentRecord {

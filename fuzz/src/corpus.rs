@@ -73,7 +73,7 @@ fn records() -> [NewRecord; 3] {
         value: value.map(Bytes::from_static),
         headers: Vec::new(),
     };
-    let headers = vec![Header { name: "trace".to_owned(), value: Some(Bytes::from_static(b"1")) }];
+    let headers = vec![Header { name: "trace".into(), value: Some(Bytes::from_static(b"1")) }];
     [
         record(Some(b"a"), Some(b"one")),
         NewRecord { headers, ..record(Some(b"b"), Some(b"two two two two two two")) },

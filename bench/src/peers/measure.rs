@@ -10,6 +10,7 @@ use super::generator::{self, Ending};
 use super::light::{Light, batch};
 use super::peer::{Kind, Peer, Programs};
 use super::report::{Column, Report, Row, Unit};
+use super::services::services;
 use super::{crowd, sink};
 use crate::physical;
 
@@ -28,7 +29,7 @@ pub(super) struct Measurement {
     pub(super) peer: fn(&mut Round<'_>, Kind) -> anyhow::Result<()>,
 }
 
-pub(super) const MEASUREMENTS: [Measurement; 7] = [
+pub(super) const MEASUREMENTS: [Measurement; 8] = [
     Measurement { name: "start", limit: none, peer: start },
     Measurement { name: "produce", limit: client, peer: produce },
     Measurement { name: "latency", limit: flush, peer: latency },
@@ -36,6 +37,7 @@ pub(super) const MEASUREMENTS: [Measurement; 7] = [
     Measurement { name: "waiting", limit: none, peer: waiting },
     Measurement { name: "idle", limit: none, peer: idle },
     Measurement { name: "transactions", limit: none, peer: transactions },
+    Measurement { name: "services", limit: none, peer: services },
 ];
 
 const START: Row =
@@ -113,11 +115,11 @@ const RATE: u32 = 10_000;
 const LIVE_FOR: Duration = Duration::from_secs(12);
 
 impl Round<'_> {
-    fn start(&self, kind: Kind) -> anyhow::Result<Peer> {
+    pub(super) fn start(&self, kind: Kind) -> anyhow::Result<Peer> {
         Peer::start(kind, self.programs, self.dir.join("peer"))
     }
 
-    fn put(&mut self, row: Row, kind: Kind, figure: f64) {
+    pub(super) fn put(&mut self, row: Row, kind: Kind, figure: f64) {
         self.report.put(row, Column::Peer(kind), figure);
     }
 

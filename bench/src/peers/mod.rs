@@ -12,6 +12,7 @@ mod measure;
 mod peer;
 mod process;
 mod report;
+mod services;
 mod sink;
 
 use std::path::PathBuf;

@@ -117,12 +117,13 @@ fn tidings(programs: &Programs, folder: &Path, address: &str) -> Command {
 }
 
 /// With the settings of Kafka's own start script.
-fn java(programs: &Programs, heap: &str, class: &str) -> anyhow::Result<Command> {
+pub(super) fn java(programs: &Programs, heap: &str, class: &str) -> anyhow::Result<Command> {
     let jars = programs.jars.as_ref().context("there are no jars of Apache Kafka")?;
     let mut command = Command::new("java");
     command.args(["-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]);
     command.args(["-XX:InitiatingHeapOccupancyPercent=35", heap, "-cp"]);
-    command.arg(jars.join("*")).arg(class);
+    let jars = [jars.join("*"), jars.join("classes")].map(|path| path.display().to_string());
+    command.arg(jars.join(":")).arg(class);
     Ok(command)
 }
 

@@ -1,22 +1,23 @@
 //! The nouns of the seam.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A record header; values may be null.
+/// A record header; values may be null. Names that the program knows are not copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Not unique within a record.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Null or bytes.
     pub value: Option<Bytes>,
 }
 
 impl Header {
     /// A header with a text value.
-    pub fn text(name: impl Into<String>, value: impl AsRef<str>) -> Self {
+    pub fn text(name: impl Into<Cow<'static, str>>, value: impl AsRef<str>) -> Self {
         Self { name: name.into(), value: Some(Bytes::copy_from_slice(value.as_ref().as_bytes())) }
     }
 }

@@ -7,7 +7,11 @@
 //!
 //! Source: CloudEvents 1.0, Kafka protocol binding, section 3.2; W3C Trace Context, section 3.2.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    ops::Deref,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -176,7 +180,7 @@ impl Envelope {
     pub(crate) fn payload<'r>(&self, record: &'r Record) -> Result<&'r [u8], DecodeError> {
         let payload = record.value.as_deref().ok_or(DecodeError::NoValue)?;
         match &self.checksum {
-            Some(said) if !said.eq_ignore_ascii_case(&checksum(payload)) => {
+            Some(said) if !is_hex_of(said, &Sha256::digest(payload)) => {
                 Err(DecodeError::Checksum { said: said.clone(), found: checksum(payload) })
             }
             _ => Ok(payload),
@@ -263,34 +267,85 @@ impl Emission {
     pub(crate) fn into_record(self, stamp: &Stamp) -> SentRecord {
         let trace = TraceParent::of(stamp);
         trace::create(&self, stamp, trace);
-        let trace = trace.to_string();
-        let mut headers = vec![
-            Header::text(SPEC_VERSION, "1.0"),
-            Header::text(ID, stamp.id),
-            Header::text(TYPE, self.event_type),
-            Header::text(SOURCE, stamp.source),
-            Header::text(SUBJECT, &self.key),
-            Header::text(TIME, rfc3339::format(stamp.time_ms)),
-            Header::text(CONTENT_TYPE, JSON),
-            Header::text(DATA_VERSION, self.version.to_string()),
-            Header::text(KIND, self.kind.as_str()),
-            Header::text(CORRELATION, stamp.correlation),
-        ];
-        headers.extend(stamp.causation.map(|id| Header::text(CAUSATION, id)));
+        let key = Bytes::from(self.key);
+        let fixed = |name: &'static str, value: &'static str| {
+            let value = Some(Bytes::from_static(value.as_bytes()));
+            Header { name: name.into(), value }
+        };
+        let mut texts = Texts::default();
+        texts.add(ID, format_args!("{}", stamp.id));
+        texts.add(SOURCE, format_args!("{}", stamp.source));
+        texts.add(TIME, format_args!("{}", rfc3339::format(stamp.time_ms)));
+        texts.add(DATA_VERSION, format_args!("{}", self.version));
+        texts.add(CORRELATION, format_args!("{}", stamp.correlation));
+        if let Some(causation) = stamp.causation {
+            texts.add(CAUSATION, format_args!("{causation}"));
+        }
+        texts.add(TRACE_PARENT, format_args!("{trace}"));
+        texts.add(CHECKSUM, format_args!("{:x}", Sha256::digest(&self.payload)));
+        let mut headers = Vec::with_capacity(HEADERS_EXPECTED);
         headers.extend([
-            Header::text(TRACE_PARENT, &trace),
-            Header::text(TRACE_PARENT_PLAIN, &trace),
-            Header::text(CHECKSUM, checksum(&self.payload)),
+            fixed(SPEC_VERSION, "1.0"),
+            fixed(TYPE, self.event_type),
+            fixed(CONTENT_TYPE, JSON),
+            fixed(KIND, self.kind.as_str()),
+            Header { name: SUBJECT.into(), value: Some(key.clone()) },
         ]);
+        texts.into_headers(&mut headers);
+        let plain = headers.iter().find(|header| header.name == TRACE_PARENT);
+        let plain = plain.and_then(|header| header.value.clone());
+        headers.push(Header { name: TRACE_PARENT_PLAIN.into(), value: plain });
         SentRecord {
             topic: self.topic.to_owned(),
             partition: None,
-            key: Some(Bytes::from(self.key)),
+            key: Some(key),
             value: Some(self.payload),
             headers,
             timestamp: None,
         }
     }
+}
+
+/// What an event has, and what a service adds.
+const HEADERS_EXPECTED: usize = 16;
+/// Their texts, about.
+const TEXT_BYTES_EXPECTED: usize = 384;
+
+/// Texts of a record's headers, in one piece of memory.
+struct Texts {
+    all: String,
+    /// Where each ends.
+    ends: Vec<(&'static str, usize)>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        let all = String::with_capacity(TEXT_BYTES_EXPECTED);
+        Self { all, ends: Vec::with_capacity(HEADERS_EXPECTED) }
+    }
+}
+
+impl Texts {
+    fn add(&mut self, name: &'static str, text: fmt::Arguments) {
+        self.all.write_fmt(text).expect("writing into a string does not fail");
+        self.ends.push((name, self.all.len()));
+    }
+
+    fn into_headers(self, headers: &mut Vec<Header>) {
+        let (mut all, mut from) = (Bytes::from(self.all), 0);
+        for (name, end) in self.ends {
+            let value = Some(all.split_to(end - from));
+            from = end;
+            headers.push(Header { name: name.into(), value });
+        }
+    }
+}
+
+/// Whether the text is these bytes in hexadecimal, of either case.
+fn is_hex_of(text: &str, bytes: &[u8]) -> bool {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.eq(text.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 /// SHA-256 in lower-case hexadecimal.
@@ -385,9 +440,9 @@ mod tests {
     #[test]
     fn records_of_other_producers_need_four_attributes() {
         let mut record = read(sent(None, None));
-        record.headers.retain(|h| {
-            ["ce_specversion", "ce_id", "ce_type", "ce_source"].contains(&h.name.as_str())
-        });
+        record
+            .headers
+            .retain(|h| ["ce_specversion", "ce_id", "ce_type", "ce_source"].contains(&&*h.name));
         let received = decode::<OrderPlaced>(&record).expect("decodes");
         let envelope = received.envelope();
         assert_eq!((envelope.version, envelope.kind, envelope.time_ms), (1, Kind::Domain, 5));

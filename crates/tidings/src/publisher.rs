@@ -70,7 +70,7 @@ impl Outgoing {
     /// One more header, after those of the envelope.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
-        self.headers.push(Header::text(name, value));
+        self.headers.push(Header::text(name.into(), value));
         self
     }
 

@@ -114,8 +114,8 @@ async fn fill(engine: &Engine) {
         timestamp: Some(1_290_000_000_123),
         headers: vec![
             Header::text("a", "ä"),
-            Header { name: "a".to_owned(), value: None },
-            Header { name: String::new(), value: Some("".into()) },
+            Header { name: "a".into(), value: None },
+            Header { name: "".into(), value: Some("".into()) },
         ],
         ..record("orders", 1, "")
     };

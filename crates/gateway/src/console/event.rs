@@ -150,7 +150,7 @@ impl RecordView {
             value_payload: Payload::of(record.value.as_deref()),
             headers: headers
                 .map(|h| HeaderView {
-                    name: h.name.clone(),
+                    name: h.name.to_string(),
                     value: Payload::of(h.value.as_deref()),
                 })
                 .collect(),

@@ -5,7 +5,7 @@
 use bytes::{Buf, Bytes};
 
 use super::{BatchError, BatchHeader, HEADER_BYTES, varint};
-use crate::{Compression, Header, NewRecord, Record, limits};
+use crate::{Compression, Header, NewRecord, Record, limits, record::header_name};
 
 /// The smallest record: seven one-byte fields.
 pub(super) const RECORD_BYTES_MIN: usize = 7;
@@ -124,8 +124,7 @@ fn take_headers(body: &mut Bytes) -> Option<Vec<Header>> {
     }
     let mut headers = Vec::with_capacity(count);
     for _ in 0..count {
-        // Java decodes names leniently too: a client's odd byte must not make a batch unreadable.
-        let name = String::from_utf8_lossy(&take_nullable(body)??).into_owned();
+        let name = header_name(&take_nullable(body)??);
         headers.push(Header { name, value: take_nullable(body)? });
     }
     Some(headers)

@@ -215,7 +215,7 @@ mod tests {
                 timestamp: 3000 - at * 300,
                 key: (at != 1).then(|| Bytes::from(vec![b'k'; at as usize * 50])),
                 value: (at != 2).then(|| Bytes::from(vec![b'v'; at as usize])),
-                headers: vec![Header { name: "h".to_owned(), value: None }],
+                headers: vec![Header { name: "h".into(), value: None }],
             });
         }
         let (_, bytes) = builder.build().placed(500, 4, None);

@@ -23,7 +23,7 @@ fn unhex(hex: &str) -> Bytes {
 }
 
 fn record(offset: i64, timestamp: i64, value: &str) -> Record {
-    let header = Header { name: "foo".to_owned(), value: Some(Bytes::from_static(b"bar")) };
+    let header = Header { name: "foo".into(), value: Some(Bytes::from_static(b"bar")) };
     Record {
         offset,
         timestamp,
@@ -284,8 +284,10 @@ fn splitting_ends_at_a_partial_batch_and_at_damage() {
 
 fn any_record() -> impl Strategy<Value = NewRecord> {
     let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
-    let header = ("[a-z]{0,8}", bytes())
-        .prop_map(|(name, value)| Header { name, value: value.map(Bytes::from) });
+    let header = ("[a-z]{0,8}", bytes()).prop_map(|(name, value): (String, _)| Header {
+        name: name.into(),
+        value: value.map(Bytes::from),
+    });
     let headers = proptest::collection::vec(header, 0..3);
     (0..2_000_000_000_000_i64, bytes(), bytes(), headers).prop_map(
         |(timestamp, key, value, headers)| NewRecord {

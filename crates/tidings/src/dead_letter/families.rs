@@ -36,7 +36,7 @@ impl Said<'_> {
         let Said { topic, partition, offset, timestamp, group, .. } = *self;
         let Said { exception, message, stacktrace, stage, .. } = *self;
         let bytes = |name: &str, value: &[u8]| Header {
-            name: name.to_owned(),
+            name: name.to_owned().into(),
             value: Some(Bytes::copy_from_slice(value)),
         };
         let (partition_text, offset_text) = (partition.to_string(), offset.to_string());

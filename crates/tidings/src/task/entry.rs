@@ -93,7 +93,7 @@ impl Entry {
 fn headers_of(parked: &Parked) -> Vec<Header> {
     let Parked { record, attempts, state, finished, redrives } = parked;
     let mut headers = record.headers.clone();
-    headers.extend(record.key.clone().map(|key| Header { name: KEY.to_owned(), value: Some(key) }));
+    headers.extend(record.key.clone().map(|key| Header { name: KEY.into(), value: Some(key) }));
     if record.value.is_none() {
         headers.push(Header::text(NULL, ""));
     }

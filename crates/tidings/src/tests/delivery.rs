@@ -60,7 +60,7 @@ async fn what_says_nothing_of_correlation_and_trace_begins_both() {
     place(&engine, &["a"]).await;
     let mut foreign = records(&engine, "orders").await.remove(0);
     let needed = ["ce_specversion", "ce_id", "ce_type", "ce_source"];
-    foreign.headers.retain(|header| needed.contains(&header.name.as_str()));
+    foreign.headers.retain(|header| needed.contains(&&*header.name));
     foreign
         .headers
         .iter_mut()

@@ -262,7 +262,7 @@ unsafe fn headers(message: *const c::rd_kafka_message_t) -> Vec<Header> {
             if code(found).is_some() {
                 break;
             }
-            all.push(Header { name: text(name), value: bytes(value, size) });
+            all.push(Header { name: text(name).into(), value: bytes(value, size) });
         }
     }
     all

@@ -71,7 +71,7 @@ fn the_last_record_of_each_key_stays_in_its_place() {
 #[test]
 fn records_keep_their_timestamps_headers_and_bytes() {
     let disk = disk();
-    let header = crate::Header { name: "h".to_owned(), value: None };
+    let header = crate::Header { name: "h".into(), value: None };
     let kept = NewRecord { headers: vec![header], ..record(i64::MAX - 7, "b", Some("2")) };
     let tombstone = NewRecord { timestamp: 3, ..record(3, "t", None) };
     let before = batch(plain(), 0, &[record(7, "a", Some("1")), kept, tombstone]);

@@ -81,7 +81,8 @@ fn own_row(cells: &Cells) -> Row {
         Ok(stored) => (stored, None),
         Err(error) => (Vec::new(), Some(format!("its headers are not those of an event: {error}"))),
     };
-    let header = |(name, value): StoredHeader| Header { name, value: value.map(Bytes::from) };
+    let header =
+        |(name, value): StoredHeader| Header { name: name.into(), value: value.map(Bytes::from) };
     let record = SentRecord {
         topic: text(cells.get(1)),
         key: cell(2),
@@ -130,7 +131,7 @@ pub(super) fn insert(name: &str, id: &Id, event_type: &str, record: SentRecord) 
         .headers
         .into_iter()
         .map(|Header { name, value }| {
-            (name, value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+            (name.into_owned(), value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
         })
         .collect();
     let headers = serde_json::to_string(&headers).expect("texts have a JSON form");

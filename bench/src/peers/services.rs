@@ -1,0 +1,96 @@
+//! A service's work, exactly once: of each order a payment. Ours is two instances of the SDK on the embedded engine, in this
+//! process; theirs is two threads of Kafka Streams with `exactly_once_v2` on a broker of its own, in a process of its own, without the envelopes that ours reads,
+//! checks and writes.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+use tidings::{Event, Outcome, Outgoing, Publisher, Received, Service, done};
+use tidings_engine::{Engine, NewTopic};
+
+use super::crowd;
+use super::measure::Round;
+use super::peer::{Kind, java};
+use super::report::{Row, Unit};
+
+const EVENTS: u64 = 500_000;
+const PARTITIONS: i32 = 2;
+const KEYS: u64 = 1_000;
+
+const HANDLED: Row = Row {
+    name: "a service's events, exactly once",
+    unit: Unit::PerSecond,
+    wanted: ">= 200,000/s, >= 3 x kafka",
+};
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(topic = "orders", key = "key")]
+struct Order {
+    key: String,
+    number: u64,
+    at: u64,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(topic = "payments", key = "key")]
+struct Payment {
+    key: String,
+    number: u64,
+}
+
+async fn pay(event: Received<Order>) -> Outcome<Payment> {
+    done(Payment { key: event.key.clone(), number: event.number })
+}
+
+pub(super) fn services(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> {
+    let took = match kind {
+        Kind::Tidings => crowd::runtime()?.block_on(ours(round))?,
+        Kind::Kafka | Kind::KafkaFlushing => streams(round, kind)?,
+    };
+    round.put(HANDLED, kind, EVENTS as f64 / took.as_secs_f64());
+    Ok(())
+}
+
+async fn ours(round: &Round<'_>) -> anyhow::Result<Duration> {
+    let engine = Engine::open(round.dir.join("services")).await?;
+    for name in ["orders", "payments"] {
+        let topic = NewTopic { partitions: Some(PARTITIONS), ..NewTopic::kept(name) };
+        engine.create_topic(topic).await?;
+    }
+    let till = Publisher::open(&engine, "till").await?;
+    let order = |number| {
+        let key = format!("key-{}", number % KEYS);
+        Outgoing::new(&Order { key, number, at: 0 })
+    };
+    for first in (0..EVENTS).step_by(1_000) {
+        till.publish((first..first + 1_000).map(order).collect()).await?;
+    }
+    let begun = Instant::now();
+    let mut instances = Vec::new();
+    for _ in 0..PARTITIONS {
+        instances.push(Service::new("payment").on(pay).start(&engine).await?);
+    }
+    while instances.iter().map(|instance| instance.figures().emitted).sum::<u64>() < EVENTS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let took = begun.elapsed();
+    for instance in instances {
+        instance.stop().await?;
+    }
+    engine.close().await?;
+    Ok(took)
+}
+
+/// What `compat/java/streams/Payments.java` says.
+fn streams(round: &Round<'_>, kind: Kind) -> anyhow::Result<Duration> {
+    let peer = round.start(kind)?;
+    let mut command = java(round.programs, "-Xmx1g", "streams.Payments")?;
+    command.arg(&peer.address).arg(round.dir.join("streams")).arg(EVENTS.to_string());
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "Kafka Streams ended with {}", output.status);
+    let said = String::from_utf8(output.stdout)?;
+    let millis = said.trim().parse().with_context(|| format!("Kafka Streams said {said:?}"))?;
+    Ok(Duration::from_millis(millis))
+}
