@@ -74,6 +74,13 @@ enum From {
     Shelf,
 }
 
+impl Work {
+    /// It was not put aside before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.from == From::Input
+    }
+}
+
 /// What became of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -83,6 +90,8 @@ pub(crate) enum Ended {
     Failed { due_ms: i64 },
     /// It failed for the last time.
     Dead(Dead),
+    /// It had no turn at a dependency: that was no attempt, and it is next when it is due.
+    Later { due_ms: i64 },
     /// It counts for nothing: the record is next again.
     Again,
 }
@@ -250,6 +259,17 @@ impl Task {
         self.buffered >= limits::BUFFERED_RECORDS_MAX
             || self.buffered_bytes >= limits::BUFFERED_BYTES_MAX
             || self.shelf.is_full()
+    }
+
+    /// Records that were delivered and are not done; those on the shelf are not among them.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.watermark.unfinished()
+    }
+
+    /// The timestamp of the oldest of them, unless that one is being attempted.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        let (_, key) = self.ready.first_key_value()?;
+        Some(self.lanes.get(key)?.waiting.front()?.timestamp)
     }
 
     /// It has enough records in memory to probe with.
@@ -425,6 +445,7 @@ impl Task {
             }
             Ended::Done => None,
             Ended::Failed { due_ms } => Some((State::Waiting { due_ms }, work.attempts + 1)),
+            Ended::Later { due_ms } => Some((State::Waiting { due_ms }, work.attempts)),
             Ended::Dead(dead) => Some((State::Dead(dead), work.attempts + 1)),
         };
         self.buffered -= 1;
@@ -476,11 +497,27 @@ impl Task {
                 return;
             }
             Ended::Again => return,
+            Ended::Later { due_ms } => return self.put_off(work, due_ms),
             Ended::Failed { due_ms } => State::Waiting { due_ms },
             Ended::Dead(dead) => State::Dead(dead),
         };
         let Work { record, attempts, finished, redrives, .. } = work;
         self.park(offset, Parked { record, attempts: attempts + 1, state, finished, redrives });
+    }
+
+    /// What is on the shelf waits longer there. When it is due again is in memory only: it is tried sooner by whoever
+    /// has the partition next.
+    fn put_off(&mut self, work: Work, due_ms: i64) {
+        let Work { record, attempts, finished, redrives, .. } = work;
+        let offset = record.offset;
+        let before = self.shelf.get(offset).map_or(0, |parked| parked.finished.len());
+        let (state, is_news) = (State::Waiting { due_ms }, finished.len() > before);
+        let parked = Parked { record, attempts, state, finished, redrives };
+        if is_news {
+            self.park(offset, parked);
+        } else {
+            self.shelf.put(offset, parked);
+        }
     }
 
     /// A record of a key that is on the shelf joins it.
