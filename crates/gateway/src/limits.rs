@@ -67,6 +67,19 @@ pub const LETTER_TEXT_CHARS_MAX: usize = 8 * 1024;
 /// Things to look at that are named beside the section that lists them all.
 pub const BADGE_PROBLEMS: usize = 5;
 
+/// Reports of services read in one sample.
+pub const REPORTS_PER_SAMPLE: usize = 2_000;
+/// Bytes of reports read at once, and how often in one sample.
+pub const REPORT_READ_BYTES: usize = 1024 * 1024;
+/// See [`REPORT_READ_BYTES`].
+pub const REPORT_READS_PER_SAMPLE: usize = 4;
+/// Instances of services whose last report is kept; the one that reported longest ago makes room.
+pub const REPORTS_KEPT: usize = 1_000;
+/// Bytes of their reports, as they were written.
+pub const REPORTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// An instance that has reported nothing for this long is gone.
+pub const REPORT_STALE_AFTER: Duration = Duration::from_secs(90);
+
 /// Records on one page of a topic.
 pub const PAGE_RECORDS: usize = 50;
 /// Partitions whose records are merged on one page; a larger topic is shown one by one.
@@ -92,3 +105,7 @@ const _: () = assert!(LIVE_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
 const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);
 const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);
+const _: () =
+    assert!(REPORT_STALE_AFTER.as_secs() == 3 * tidings::limits::REPORT_EVERY_MAX.as_secs());
+const _: () = assert!(tidings::limits::REPORT_BYTES_MAX < REPORT_READ_BYTES);
+const _: () = assert!(REPORT_READ_BYTES < REPORTS_BYTES_MAX);

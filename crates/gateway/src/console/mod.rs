@@ -18,6 +18,7 @@ mod observe;
 mod pages;
 mod payload;
 mod quantity;
+mod services;
 mod snapshot;
 mod trouble;
 
@@ -128,7 +129,7 @@ impl Console {
     pub fn router(&self) -> Router {
         Router::new()
             .merge(pages::routes())
-            .nest("/api", api::routes())
+            .nest("/api", api::routes().merge(services::routes()))
             .merge(assets::routes())
             .route("/live", get(live::stream))
             .route("/livez", get(|| async { "ok\n" }))
