@@ -510,8 +510,10 @@ impl Task {
     fn put_off(&mut self, work: Work, due_ms: i64) {
         let Work { record, attempts, finished, redrives, .. } = work;
         let offset = record.offset;
-        let before = self.shelf.get(offset).map_or(0, |parked| parked.finished.len());
-        let (state, is_news) = (State::Waiting { due_ms }, finished.len() > before);
+        let parked = self.shelf.get(offset).filter(|parked| is_same(&parked.record, &record));
+        // Another record has its place since the log was made anew, and it has been given one of its own.
+        let Some(parked) = parked else { return };
+        let (state, is_news) = (State::Waiting { due_ms }, finished.len() > parked.finished.len());
         let parked = Parked { record, attempts, state, finished, redrives };
         if is_news {
             self.park(offset, parked);
