@@ -75,8 +75,10 @@ pub const REPORT_READ_BYTES: usize = 1024 * 1024;
 pub const REPORT_READS_PER_SAMPLE: usize = 4;
 /// Instances of services whose last report is kept; the one that reported longest ago makes room.
 pub const REPORTS_KEPT: usize = 1_000;
-/// Bytes of their reports, as they were written.
-pub const REPORTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of their reports, and of the metrics that are made of them: as large as `/metrics` gets by them.
+pub const REPORTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same of one report; a larger one is not shown. A handler takes about 6 KiB.
+pub const REPORT_SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// An instance that has reported nothing for this long is gone.
 pub const REPORT_STALE_AFTER: Duration = Duration::from_secs(90);
 
@@ -108,4 +110,4 @@ const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);
 const _: () =
     assert!(REPORT_STALE_AFTER.as_secs() == 3 * tidings::limits::REPORT_EVERY_MAX.as_secs());
 const _: () = assert!(tidings::limits::REPORT_BYTES_MAX < REPORT_READ_BYTES);
-const _: () = assert!(REPORT_READ_BYTES < REPORTS_BYTES_MAX);
+const _: () = assert!(REPORT_SHOWN_BYTES_MAX < REPORTS_BYTES_MAX);

@@ -74,6 +74,10 @@ pub const REPORT_EVERY: Duration = Duration::from_secs(5);
 pub const REPORT_EVERY_MAX: Duration = Duration::from_secs(30);
 /// The largest report that is written, and read: 64 handlers take about 40 KiB.
 pub const REPORT_BYTES_MAX: usize = 256 * 1024;
+/// Handlers in a report; a service with more writes none. Protects who shows them: a handler is 45 lines of metrics.
+pub const REPORT_HANDLERS_MAX: usize = 200;
+/// Bytes of the name of a service, of an instance or of a handler in a report.
+pub const REPORT_NAME_BYTES_MAX: usize = 256;
 /// Most bytes of an outage's cause in a report.
 pub const REPORT_CAUSE_BYTES_MAX: usize = 1024;
 /// How long a clean stop waits until its report is taken back.

@@ -8,7 +8,7 @@
 //! It is off the service's path: a task of its own looks at what the loop shows ([`figures`](crate::figures)) and makes plain appends,
 //! in no transaction. Where they fail (no permission, no engine) the service knows nothing of it; it is said once and tried again.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidings_engine::{Engine, Error as EngineError, NewTopic, Producer, Record, SentRecord};
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    HandlerMetrics, Id, Kind, Metrics, Outage, Service,
+    HandlerMetrics, Id, Metrics, Outage, Service,
     figures::{Shown, View},
     limits,
     publisher::now_ms,
@@ -69,8 +69,8 @@ pub struct ReportedHandler {
     pub name: String,
     /// The type of the events that it handles.
     pub event: String,
-    /// Their kind.
-    pub kind: Kind,
+    /// Their kind, as in `ce_kind`.
+    pub kind: String,
     /// Their topic.
     pub topic: String,
     /// The topics of the events that it may write.
@@ -78,8 +78,8 @@ pub struct ReportedHandler {
 }
 
 impl Report {
-    /// The report that a record of [`REPORTS_TOPIC`] holds; none when it is a tombstone, too large
-    /// ([`limits::REPORT_BYTES_MAX`]), no report, or one whose key is another's.
+    /// The report that a record of [`REPORTS_TOPIC`] holds; none when it is a tombstone, larger than a report is
+    /// ([`limits::REPORT_BYTES_MAX`], [`limits::REPORT_HANDLERS_MAX`]), no report, or one whose key is another's.
     pub fn from_record(record: &Record) -> Option<Self> {
         let value = record.value.as_deref()?;
         if value.len() > limits::REPORT_BYTES_MAX {
@@ -87,8 +87,24 @@ impl Report {
         }
         let report: Self = serde_json::from_slice(value).ok()?;
         let is_its_key = record.key.as_deref() == Some(report.key().as_bytes());
-        let is_sound = report.report >= VERSION && report.metrics.lag_seconds.is_finite();
+        let is_sound = report.report >= VERSION && report.problem().is_none();
         (is_its_key && is_sound).then_some(report)
+    }
+
+    /// Why nobody could show it: its metrics would be too many, or not its own.
+    fn problem(&self) -> Option<String> {
+        let (most, longest) = (limits::REPORT_HANDLERS_MAX, limits::REPORT_NAME_BYTES_MAX);
+        let Metrics { service, handlers, lag_seconds, .. } = &self.metrics;
+        if self.handlers.len().max(handlers.len()) > most {
+            return Some(format!("more than {most} handlers"));
+        }
+        let names: BTreeSet<&str> = handlers.iter().map(|handler| handler.name.as_str()).collect();
+        let all = [self.service.as_str(), &self.instance].into_iter().chain(names.iter().copied());
+        if let Some(name) = all.into_iter().find(|name| name.len() > longest) {
+            return Some(format!("a name of {} bytes, at most {longest} are shown", name.len()));
+        }
+        let is_its_own = *service == self.service && names.len() == handlers.len();
+        (!is_its_own || !lag_seconds.is_finite()).then(|| "metrics that are not its own".to_owned())
     }
 
     fn key(&self) -> String {
@@ -110,7 +126,7 @@ impl About {
         let handlers = service.handlers.iter().map(|handler| ReportedHandler {
             name: handler.name.clone(),
             event: handler.event_type.to_owned(),
-            kind: handler.kind,
+            kind: handler.kind.as_str().to_owned(),
             topic: handler.topic.to_owned(),
             outputs: owned(&handler.outputs),
         });
@@ -197,11 +213,8 @@ async fn report(mut writer: Writer, about: About, shown: Shown, mut stop: watch:
     let mut last: Option<((View, Option<Outage>), Instant)> = None;
     loop {
         let now = (shown.view.borrow().clone(), shown.outage.borrow().clone());
-        let is_due = last.as_ref().is_none_or(|(before, at)| {
-            let is_news = *before != now && !writer.is_failing;
-            is_news || at.elapsed() >= limits::REPORT_EVERY_MAX
-        });
-        if is_due {
+        let before = last.as_ref().map(|(before, at)| (*before != now, at.elapsed()));
+        if is_due(before, writer.is_failing) {
             writer.write(Some(about.report(&now.0, now.1.clone(), now_ms()))).await;
             last = Some((now, Instant::now()));
         }
@@ -216,6 +229,12 @@ async fn report(mut writer: Writer, about: About, shown: Shown, mut stop: watch:
     if writer.has_written && !writer.is_failing {
         writer.write(None).await;
     }
+}
+
+/// Whether to write a report: of the last try, whether something has changed since, and how long ago it was.
+fn is_due(last: Option<(bool, Duration)>, is_failing: bool) -> bool {
+    let Some((is_news, ago)) = last else { return true };
+    ago >= limits::REPORT_EVERY_MAX || (is_news && !is_failing && ago >= limits::REPORT_EVERY)
 }
 
 struct Writer {
@@ -236,13 +255,14 @@ impl Writer {
 
     /// Writes a report, or takes it back. Failures end here.
     async fn write(&mut self, report: Option<Report>) {
+        let problem = report.as_ref().and_then(Report::problem);
         let value = report.map(|report| serde_json::to_vec(&report).expect("plain data is JSON"));
-        let bytes = value.as_ref().map_or(0, Vec::len);
-        let written = if bytes > limits::REPORT_BYTES_MAX {
-            let most = limits::REPORT_BYTES_MAX;
-            Err(EngineError::Invalid(format!("a report of {bytes} bytes exceeds {most}")))
-        } else {
-            self.append(value).await
+        let (bytes, most) = (value.as_ref().map_or(0, Vec::len), limits::REPORT_BYTES_MAX);
+        let too_large =
+            || (bytes > most).then(|| format!("{bytes} bytes, at most {most} are read"));
+        let written = match problem.or_else(too_large) {
+            Some(problem) => Err(EngineError::Invalid(format!("a report has {problem}"))),
+            None => self.append(value).await,
         };
         let Err(error) = written else {
             (self.has_written, self.is_failing) = (true, false);
@@ -292,5 +312,28 @@ async fn make_reports_topic(engine: &Engine) -> Result<(), EngineError> {
     match engine.create_topic(topic).await {
         Ok(()) | Err(EngineError::TopicExists(_)) => engine.can_append(REPORTS_TOPIC).await,
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_due_when_there_is_news_and_now_and_then_without() {
+        let (soon, later) = (limits::REPORT_EVERY, limits::REPORT_EVERY_MAX);
+        let little = Duration::from_millis(1);
+        for (last, is_failing, due) in [
+            (None, false, true),
+            (Some((true, soon)), false, true),
+            (Some((true, soon - little)), false, false),
+            (Some((false, soon)), false, false),
+            (Some((false, later)), false, true),
+            // What cannot be written is tried again now and then.
+            (Some((true, later - little)), true, false),
+            (Some((true, later)), true, true),
+        ] {
+            assert_eq!(is_due(last, is_failing), due, "{last:?} {is_failing}");
+        }
     }
 }

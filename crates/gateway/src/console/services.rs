@@ -18,8 +18,8 @@ use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
 use super::Shared;
 use super::quantity::Moment;
 use crate::limits::{
-    REPORT_READ_BYTES, REPORT_READS_PER_SAMPLE, REPORT_STALE_AFTER, REPORTS_BYTES_MAX,
-    REPORTS_KEPT, REPORTS_PER_SAMPLE,
+    REPORT_READ_BYTES, REPORT_READS_PER_SAMPLE, REPORT_SHOWN_BYTES_MAX, REPORT_STALE_AFTER,
+    REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE,
 };
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -114,7 +114,11 @@ impl Services {
         }
         let Some(report) = Report::from_record(record) else { return };
         self.forget(key);
-        let bytes = record.value.as_ref().map_or(0, Bytes::len) + key.len();
+        let shown = tidings::exposition(&[(&report.instance, &report.metrics)]).len();
+        let bytes = record.value.as_ref().map_or(0, Bytes::len) + key.len() + shown;
+        if bytes > REPORT_SHOWN_BYTES_MAX {
+            return;
+        }
         // A clock that is ahead makes nothing younger.
         let reported =
             Reported { report: Arc::new(report), at_ms: record.timestamp.min(now.0), bytes };
@@ -165,7 +169,10 @@ mod tests {
     }
 
     fn report(instance: &str, ago_ms: i64) -> Record {
-        let value = format!("{{\"report\":1,\"service\":\"pay\",\"instance\":\"{instance}\"}}");
+        let value = format!(
+            "{{\"report\":1,\"service\":\"pay\",\"instance\":\"{instance}\",\
+             \"metrics\":{{\"service\":\"pay\"}}}}"
+        );
         record(&format!("pay/{instance}"), Some(value), NOW.0 - ago_ms)
     }
 
@@ -202,12 +209,22 @@ mod tests {
         let mut services = after(&records.collect::<Vec<_>>());
         let names = names(&mut services, NOW.0);
         assert_eq!((names.len(), names[0].as_str()), (REPORTS_KEPT, "0500"));
-        let large = (0..100).map(|n| {
-            let instance = format!("{n:04}{}", "x".repeat(200 * 1024));
-            report(&instance, 100 - n)
-        });
-        let services = after(&large.collect::<Vec<_>>());
+        let of = |n: usize, handlers: usize, width: usize| {
+            let handlers = (0..handlers).map(|n| format!("{{\"name\":\"{n:0width$}\"}}"));
+            let handlers = handlers.collect::<Vec<_>>().join(",");
+            let value = format!(
+                "{{\"report\":1,\"service\":\"pay\",\"instance\":\"{n}\",\
+                 \"metrics\":{{\"service\":\"pay\",\"handlers\":[{handlers}]}}}}"
+            );
+            record(&format!("pay/{n}"), Some(value), NOW.0)
+        };
+        let services = after(&(0..150).map(|n| of(n, 160, 3)).collect::<Vec<_>>());
         assert!(services.bytes <= REPORTS_BYTES_MAX);
-        assert!(services.reports.len() > 30 && services.reports.len() < 100);
+        let text = exposition(
+            &services.reports.values().map(|of| Arc::clone(&of.report)).collect::<Vec<_>>(),
+        );
+        assert!(text.len() < REPORTS_BYTES_MAX && text.len() > REPORTS_BYTES_MAX / 2);
+        assert!(services.reports.len() < 150);
+        assert!(after(&[of(0, 200, 100)]).reports.is_empty(), "one is too large to be shown");
     }
 }

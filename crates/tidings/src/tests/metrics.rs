@@ -213,6 +213,22 @@ async fn what_is_no_report_of_its_key_is_none() {
         value("{}"),
         value("no JSON"),
         value(&json.replace("\"report\":1", "\"report\":0")),
+        // Metrics of another service, a handler twice, and names that are too long.
+        value(
+            &json.replace("\"metrics\":{\"service\":\"payment\"", "\"metrics\":{\"service\":\"x\""),
+        ),
+        value(&json.replace(
+            "\"handlers\":[{\"name\":\"moody\",\"proc",
+            "\"handlers\":[{\"name\":\"moody\"},{\"name\":\"moody\",\"proc",
+        )),
+        value(&json.replace("moody", &"x".repeat(257))),
+        value(&json.replace(
+            "\"handlers\":[{\"name\":\"moody\",\"proc",
+            &format!(
+                "\"handlers\":[{}{{\"name\":\"moody\",\"proc",
+                (0..200).map(|n| format!("{{\"name\":\"{n}\"}},")).collect::<String>()
+            ),
+        )),
         value(&format!("{json}{}", " ".repeat(crate::limits::REPORT_BYTES_MAX))),
     ] {
         assert_eq!(Report::from_record(&record), None, "{record:?}");
