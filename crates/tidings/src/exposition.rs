@@ -132,7 +132,7 @@ const FAMILIES: [Family; 19] = [
     ),
     gauge(
         "tidings_service_lag_seconds",
-        "Age of the oldest of these that the instance has read, by the record's timestamp; 0 when there is none.",
+        "Age of the oldest record that the instance has read and not done, also of one that waits to be tried again; not of dead keys. 0 when there is none.",
         |of| of.lag_seconds,
     ),
     gauge(

@@ -81,8 +81,9 @@ pub struct HandlerFigures {
 /// What has been delivered, or is known to be there, and is not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Behind {
+    /// Without those that are put aside.
     pub(crate) records: u64,
-    /// The timestamp of the oldest that was delivered, in milliseconds since the epoch.
+    /// The timestamp of the oldest that was delivered and waits for no person, in milliseconds since the epoch.
     pub(crate) oldest_ms: Option<i64>,
 }
 

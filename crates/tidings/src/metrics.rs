@@ -19,7 +19,8 @@ pub struct Metrics {
     /// Records that are there and not done, in the partitions that this instance has: those it has not read as of its last
     /// fetch, markers of transactions among them, and those it has. What is put aside is [`Figures::parked`].
     pub lag_records: u64,
-    /// The age of the oldest of them that it has read, by the record's timestamp; 0 when there is none.
+    /// The age of the oldest record that it has read and not done, by its timestamp; 0 when there is none. One that is put aside and comes
+    /// again counts, one that waits for a person does not.
     pub lag_seconds: f64,
     /// It takes its failures for those of a dependency, and handles nothing.
     pub breaker_open: bool,

@@ -122,7 +122,10 @@ pub(crate) struct About(Arc<Report>);
 
 impl About {
     pub(crate) fn of(service: &Service) -> Self {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let owned = |names: &[&str]| {
+            let names: BTreeSet<&str> = names.iter().copied().collect();
+            names.into_iter().map(str::to_owned).collect()
+        };
         let handlers = service.handlers.iter().map(|handler| ReportedHandler {
             name: handler.name.clone(),
             event: handler.event_type.to_owned(),

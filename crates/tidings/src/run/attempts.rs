@@ -98,10 +98,9 @@ impl Attempts {
         self.records.len()
     }
 
-    /// Timestamps of those records that were not put aside before.
+    /// When the records were written.
     pub(super) fn timestamps(&self) -> impl Iterator<Item = i64> {
-        let new = self.records.values().filter(|attempted| attempted.work.is_new());
-        new.map(|attempted| attempted.work.record.timestamp)
+        self.records.values().map(|attempted| attempted.work.record.timestamp)
     }
 
     /// Waits for an attempt to end; none when there is none.

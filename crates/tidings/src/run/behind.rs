@@ -20,7 +20,6 @@ impl Worker {
         self.looked = Some(now);
         let unread = self.subscription.as_ref().map_or(0, Subscription::lag);
         let unfinished: usize = self.tasks.iter().map(Task::unfinished).sum();
-        // The oldest record of a partition that is not done is either the first one of its key or being attempted.
         let waiting = self.tasks.iter().filter_map(Task::oldest_ms);
         let oldest_ms = waiting.chain(self.attempts.timestamps()).filter(|ms| *ms >= 0).min();
         let records = u64::try_from(unread).unwrap_or_default().saturating_add(unfinished as u64);

@@ -19,6 +19,7 @@ mod recent;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watermark;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -72,13 +73,6 @@ pub(crate) struct Work {
 enum From {
     Input,
     Shelf,
-}
-
-impl Work {
-    /// It was not put aside before.
-    pub(crate) fn is_new(&self) -> bool {
-        self.from == From::Input
-    }
 }
 
 /// What became of an attempt.
@@ -259,17 +253,6 @@ impl Task {
         self.buffered >= limits::BUFFERED_RECORDS_MAX
             || self.buffered_bytes >= limits::BUFFERED_BYTES_MAX
             || self.shelf.is_full()
-    }
-
-    /// Records that were delivered and are not done; those on the shelf are not among them.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.watermark.unfinished()
-    }
-
-    /// The timestamp of the oldest of them, unless that one is being attempted.
-    pub(crate) fn oldest_ms(&self) -> Option<i64> {
-        let (_, key) = self.ready.first_key_value()?;
-        Some(self.lanes.get(key)?.waiting.front()?.timestamp)
     }
 
     /// It has enough records in memory to probe with.
@@ -503,23 +486,6 @@ impl Task {
         };
         let Work { record, attempts, finished, redrives, .. } = work;
         self.park(offset, Parked { record, attempts: attempts + 1, state, finished, redrives });
-    }
-
-    /// What is on the shelf waits longer there. When it is due again is in memory only: it is tried sooner by whoever
-    /// has the partition next.
-    fn put_off(&mut self, work: Work, due_ms: i64) {
-        let Work { record, attempts, finished, redrives, .. } = work;
-        let offset = record.offset;
-        let parked = self.shelf.get(offset).filter(|parked| is_same(&parked.record, &record));
-        // Another record has its place since the log was made anew, and it has been given one of its own.
-        let Some(parked) = parked else { return };
-        let (state, is_news) = (State::Waiting { due_ms }, finished.len() > parked.finished.len());
-        let parked = Parked { record, attempts, state, finished, redrives };
-        if is_news {
-            self.park(offset, parked);
-        } else {
-            self.shelf.put(offset, parked);
-        }
     }
 
     /// A record of a key that is on the shelf joins it.

@@ -83,11 +83,13 @@ async fn a_dependency_that_hangs_holds_up_its_own_handler_only() {
     assert!(records(&engine, "payments").await.is_empty());
     let figures = running.figures();
     assert!(figures.turned_away > 0 && figures.parked > 0, "{figures:?}");
+    eventually(async || running.metrics().lag_seconds > 0.0).await;
 
     bank.open.add_permits(3_000);
     let figures = until(&running, |f| f.emitted == 6_000).await;
     assert_eq!((figures.failed, figures.retried, figures.dead, figures.outages), (0, 0, 0, 0));
     assert_eq!((figures.processed, figures.parked), (6_000, 0));
+    eventually(async || running.metrics().lag_seconds == 0.0).await;
     assert_eq!(bank.most.load(Ordering::SeqCst), 3);
     eventually(async || all_committed(&engine, "payment").await).await;
     running.stop().await.expect("stopped");
