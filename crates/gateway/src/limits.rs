@@ -67,6 +67,19 @@ pub const LETTER_TEXT_CHARS_MAX: usize = 8 * 1024;
 /// Things to look at that are named beside the section that lists them all.
 pub const BADGE_PROBLEMS: usize = 5;
 
+/// Records on one page of a topic.
+pub const PAGE_RECORDS: usize = 50;
+/// Partitions whose records are merged on one page; a larger topic is shown one by one.
+pub const MERGED_PARTITIONS_MAX: usize = 16;
+/// Bytes of a payload that are shown; the rest is said to be there.
+pub const PAYLOAD_SHOWN_BYTES: usize = 64 * 1024;
+/// Characters of a key or value in a table.
+pub const PREVIEW_CHARS: usize = 160;
+/// Rows of topics and of groups on the overview.
+pub const OVERVIEW_ROWS: usize = 30;
+/// Events on the overview.
+pub const OVERVIEW_EVENTS: usize = 24;
+
 /// Reports of services read in one sample.
 pub const REPORTS_PER_SAMPLE: usize = 2_000;
 /// Bytes of reports read at once, and how often in one sample.
@@ -81,19 +94,6 @@ pub const REPORTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const REPORT_SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// An instance that has reported nothing for this long is gone.
 pub const REPORT_STALE_AFTER: Duration = Duration::from_secs(90);
-
-/// Records on one page of a topic.
-pub const PAGE_RECORDS: usize = 50;
-/// Partitions whose records are merged on one page; a larger topic is shown one by one.
-pub const MERGED_PARTITIONS_MAX: usize = 16;
-/// Bytes of a payload that are shown; the rest is said to be there.
-pub const PAYLOAD_SHOWN_BYTES: usize = 64 * 1024;
-/// Characters of a key or value in a table.
-pub const PREVIEW_CHARS: usize = 160;
-/// Rows of topics and of groups on the overview.
-pub const OVERVIEW_ROWS: usize = 30;
-/// Events on the overview.
-pub const OVERVIEW_EVENTS: usize = 24;
 
 /// How long a sample may take before the engine counts as not answering.
 pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
