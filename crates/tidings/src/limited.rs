@@ -7,7 +7,8 @@
 //! What keeps the other handlers flowing while a dependency hangs:
 //! 1. Attempts that have a turn or wait for one are at most [`Limits::at_once`] + [`Limits::waiting`] of each dependency, and
 //!    a service does not start unless all of these together leave at least one of the events that it handles at
-//!    once ([`Service::concurrency`](crate::Service::concurrency), which grows by them when it is not said).
+//!    once ([`Service::concurrency`](crate::Service::concurrency), which grows by them when it is not said), and are less than
+//!    what later events of a partition may overtake ([`limits::OVERTAKEN_MAX`]).
 //! 2. Whoever would be one more is turned away at once, and so is who has waited for half of the handler's time. That is
 //!    no failed attempt: its event is put aside with its key, as after a failure, and comes again; nothing dies of it, and
 //!    no outage is seen in it.

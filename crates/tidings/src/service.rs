@@ -352,18 +352,25 @@ impl Service {
 
     /// Why a dependency that hangs could hold up handlers that do not need it. With one event at a time it always does.
     fn bulkhead_problem(&self, events: usize) -> Option<String> {
-        let held = self.held();
-        if events <= 1 || held < events {
+        let (held, overtaken) = (self.held(), limits::OVERTAKEN_MAX);
+        if events <= 1 || held < events.min(overtaken) {
             return None;
         }
         let each: Vec<String> =
             self.seats.iter().map(|(name, seats)| format!("{name} {seats}")).collect();
-        Some(format!(
-            "limited dependencies can hold {held} of the {events} events that are handled at once ({}): \
-             write .concurrency({}) or let fewer wait",
-            each.join(", "),
-            held.saturating_add(1)
-        ))
+        let each = each.join(", ");
+        Some(if held < overtaken {
+            format!(
+                "limited dependencies can hold {held} of the {events} events that are handled at once \
+                 ({each}): write .concurrency({}) or let fewer wait",
+                held + 1
+            )
+        } else {
+            format!(
+                "limited dependencies can hold {held} events ({each}), and later ones of a partition \
+                 overtake fewer than {overtaken}: let fewer wait"
+            )
+        })
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -209,6 +209,12 @@ async fn limits_that_bound_nothing_keep_a_service_from_starting() {
         ),
         (with(Limits::new()).concurrency(16), held.into()),
         (
+            with(Limits::new().at_once(100).waiting(100)),
+            "limited dependencies can hold 200 events (Arc<Bank> 200), and later ones of a partition \
+             overtake fewer than 200: let fewer wait"
+                .into(),
+        ),
+        (
             with(Limits::new()).rate(0),
             "a rate of 0 events a second begins none: leave it out".into(),
         ),
@@ -218,6 +224,7 @@ async fn limits_that_bound_nothing_keep_a_service_from_starting() {
     }
     for service in [
         with(Limits::new()),
+        with(Limits::new().at_once(100).waiting(99)),
         with(Limits::new()).concurrency(17),
         with(Limits::new()).concurrency(1),
     ] {
