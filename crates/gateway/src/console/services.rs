@@ -12,14 +12,16 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Serialize;
-use tidings::{REPORTS_TOPIC, Report};
+use tidings::{Outage, REPORTS_TOPIC, Report};
 use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
 
-use super::Shared;
+use super::payload::shortened;
 use super::quantity::Moment;
+use super::snapshot::{Problem, Severity};
+use super::{Shared, url_encoded};
 use crate::limits::{
-    REPORT_READ_BYTES, REPORT_READS_PER_SAMPLE, REPORT_SHOWN_BYTES_MAX, REPORT_STALE_AFTER,
-    REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE,
+    CAUSE_CHARS_MAX, REPORT_READ_BYTES, REPORT_READS_PER_SAMPLE, REPORT_SHOWN_BYTES_MAX,
+    REPORT_STALE_AFTER, REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE,
 };
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -43,6 +45,19 @@ pub(super) fn exposition(reports: &[Arc<Report>]) -> String {
     }
     let metrics = reports.iter().map(|of| (of.instance.as_str(), &of.metrics));
     tidings::exposition(&metrics.collect::<Vec<_>>())
+}
+
+/// Services that wait for a dependency, one problem for each however many instances say so.
+pub(super) fn problems(reports: &[Arc<Report>]) -> Vec<Problem> {
+    let waiting = reports.iter().filter_map(|of| Some((of.service.as_str(), of.outage.as_ref()?)));
+    let waiting: BTreeMap<&str, &Outage> = waiting.collect();
+    let problem = |(service, outage): (&str, &Outage)| Problem {
+        severity: Severity::Bad,
+        what: format!("Service {service} takes a dependency for down, and waits"),
+        detail: shortened(&outage.cause, CAUSE_CHARS_MAX),
+        href: format!("/groups/{}", url_encoded(service)),
+    };
+    waiting.into_iter().map(problem).collect()
 }
 
 /// See the [module](self).
@@ -201,6 +216,27 @@ mod tests {
         assert_eq!(names(&mut services, NOW.0 + 90_000), ["a"]);
         assert!(names(&mut services, NOW.0 + 90_001).is_empty(), "of a clock that is ahead");
         assert_eq!((services.reports.len(), services.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_service_that_waits_is_one_problem() {
+        let waiting = |instance: &str| {
+            let value = format!(
+                "{{\"report\":1,\"service\":\"pay\",\"instance\":\"{instance}\",\
+                 \"outage\":{{\"cause\":\"the bank is closed\",\"since_ms\":1,\"probes\":2}},\
+                 \"metrics\":{{\"service\":\"pay\"}}}}"
+            );
+            record(&format!("pay/{instance}"), Some(value), NOW.0)
+        };
+        let mut services = after(&[waiting("a"), report("b", 0), waiting("c")]);
+        let problems = problems(&services.lately(NOW));
+        let said = problems.iter().map(|p| (p.what.as_str(), p.detail.as_str(), p.href.as_str()));
+        let wanted = (
+            "Service pay takes a dependency for down, and waits",
+            "the bank is closed",
+            "/groups/pay",
+        );
+        assert_eq!(said.collect::<Vec<_>>(), [wanted]);
     }
 
     #[test]

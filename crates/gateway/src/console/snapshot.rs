@@ -186,6 +186,7 @@ impl Snapshot {
                 href: "/dead".to_owned(),
             });
         }
+        problems.extend(super::services::problems(&self.services));
         problems.sort_by_key(|problem| problem.severity);
         problems
     }
