@@ -240,7 +240,7 @@ async fn note(_: Received<OrderPlaced>, times: Dep<Times>) -> Outcome<()> {
     done(())
 }
 
-/// Of 100 or 200 a second ten or twenty are begun at once, and the others no earlier than the rate brings them.
+/// A tenth of a second's worth is begun at once, and the others no earlier than the rate brings them.
 fn keep_to_the_rate(times: &Times, begun: Instant, per_second: u32) {
     let times = times.lock().expect("no panic");
     for (number, time) in (1..).zip(times.iter()) {
@@ -273,11 +273,11 @@ async fn retries_count_into_the_rate() {
     let engine = engine(1).await;
     place(&engine, &["a"]).await;
     let times = Times::default();
-    let backoff = Backoff { attempts: 40, ..QUICK };
-    let service = Service::new("payment").with(Arc::clone(&times)).on(never).rate(200);
+    let backoff = Backoff { attempts: 30, ..QUICK };
+    let service = Service::new("payment").with(Arc::clone(&times)).on(never).rate(50);
     let begun = Instant::now();
     let running = service.retry(backoff).start(&engine).await.expect("started");
     until(&running, |f| f.dead == 1).await;
     running.stop().await.expect("stopped");
-    keep_to_the_rate(&times, begun, 200);
+    keep_to_the_rate(&times, begun, 50);
 }
