@@ -128,8 +128,9 @@ impl Console {
     /// The routes, to be served.
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/api/services", get(services::services))
             .merge(pages::routes())
-            .nest("/api", api::routes().merge(services::routes()))
+            .nest("/api", api::routes())
             .merge(assets::routes())
             .route("/live", get(live::stream))
             .route("/livez", get(|| async { "ok\n" }))

@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Serialize;
 use tidings::{Outage, REPORTS_TOPIC, Report};
@@ -24,16 +23,13 @@ use crate::limits::{
     REPORT_STALE_AFTER, REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE,
 };
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/services", get(services))
-}
-
 #[derive(Serialize)]
-struct Listed {
+pub(super) struct Listed {
     services: Vec<Report>,
 }
 
-async fn services(State(shared): State<Arc<Shared>>) -> Json<Listed> {
+/// `/api/services`: the last report of each instance that is there.
+pub(super) async fn services(State(shared): State<Arc<Shared>>) -> Json<Listed> {
     let frame = shared.frame();
     Json(Listed { services: frame.snapshot.services.iter().map(|of| Report::clone(of)).collect() })
 }
