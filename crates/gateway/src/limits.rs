@@ -80,6 +80,21 @@ pub const OVERVIEW_ROWS: usize = 30;
 /// Events on the overview.
 pub const OVERVIEW_EVENTS: usize = 24;
 
+/// Reports of services read in one sample.
+pub const REPORTS_PER_SAMPLE: usize = 2_000;
+/// Bytes of reports read at once, and how often in one sample.
+pub const REPORT_READ_BYTES: usize = 1024 * 1024;
+/// See [`REPORT_READ_BYTES`].
+pub const REPORT_READS_PER_SAMPLE: usize = 4;
+/// Instances of services whose last report is kept; the one that reported longest ago makes room.
+pub const REPORTS_KEPT: usize = 1_000;
+/// Bytes of their reports, and of the metrics that are made of them: as large as `/metrics` gets by them.
+pub const REPORTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same of one report; a larger one is not shown. A handler takes about 6 KiB.
+pub const REPORT_SHOWN_BYTES_MAX: usize = 1024 * 1024;
+/// An instance that has reported nothing for this long is gone.
+pub const REPORT_STALE_AFTER: Duration = Duration::from_secs(90);
+
 /// How long a sample may take before the engine counts as not answering.
 pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -92,3 +107,7 @@ const _: () = assert!(LIVE_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
 const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);
 const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);
+const _: () =
+    assert!(REPORT_STALE_AFTER.as_secs() == 3 * tidings::limits::REPORT_EVERY_MAX.as_secs());
+const _: () = assert!(tidings::limits::REPORT_BYTES_MAX < REPORT_READ_BYTES);
+const _: () = assert!(REPORT_SHOWN_BYTES_MAX < REPORTS_BYTES_MAX);

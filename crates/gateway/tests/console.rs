@@ -461,3 +461,50 @@ async fn live_streams_are_counted() {
     }
     assert_eq!(open().await, 503);
 }
+
+#[derive(tidings::Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "shop.orders", key = "order")]
+struct OrderPlaced {
+    order: String,
+}
+
+async fn charge(_: tidings::Received<OrderPlaced>) -> tidings::Outcome<()> {
+    tidings::done(())
+}
+
+#[tokio::test]
+async fn services_that_report_are_in_the_metrics_and_the_api_until_they_stop() {
+    let shown = Shown::new().await;
+    assert_eq!(shown.json("/api/services").await, serde_json::json!({ "services": [] }));
+    assert!(!shown.get("/metrics").await.body.contains("tidings_service_"));
+    let service = tidings::Service::new("payment").on(charge);
+    let running = service.start(&shown.engine).await.unwrap();
+    let listed = loop {
+        shown.console.sampled().await;
+        let listed = shown.json("/api/services").await;
+        if listed["services"] != serde_json::json!([]) {
+            break listed;
+        }
+    };
+    let report = &listed["services"][0];
+    assert_eq!(
+        (&report["service"], &report["instance"]),
+        (&"payment".into(), &running.instance().into())
+    );
+    assert_eq!(report["handlers"][0]["event"], "OrderPlaced");
+    assert_eq!(report["metrics"]["lag_seconds"], 0.0);
+    let metrics = shown.get("/metrics").await.body;
+    let instance = running.instance();
+    for line in [
+        format!("tidings_service_breaker_open{{service=\"payment\",instance=\"{instance}\"}} 0\n"),
+        format!(
+            "tidings_service_processed_total{{service=\"payment\",instance=\"{instance}\",handler=\"charge\"}} 0\n"
+        ),
+    ] {
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    assert!(!shown.get("/events").await.body.contains("tidings.services"));
+    running.stop().await.unwrap();
+    shown.console.sampled().await;
+    assert_eq!(shown.json("/api/services").await["services"], serde_json::json!([]));
+}

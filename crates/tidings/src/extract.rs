@@ -1,4 +1,5 @@
-//! What a handler may ask for besides its event: [`State`], [`Keyed`](crate::Keyed), [`Dep`], [`Once`], and `Tx` of a database.
+//! What a handler may ask for besides its event: [`State`], [`Keyed`](crate::Keyed), [`Dep`], [`Limited`](crate::Limited), [`Once`],
+//! and `Tx` of a database.
 //!
 //! Whether a service has what its handlers ask for is decided when it starts, not at the first event.
 
@@ -23,7 +24,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something a handler can ask for",
     label = "not an extractor",
-    note = "a handler takes `Received<E>` first, then `State<S>`, `Keyed<S, M>`, `Dep<T>`, `Once` \
+    note = "a handler takes `Received<E>` first, then `State<S>`, `Keyed<S, M>`, `Dep<T>`, `Limited<T>`, `Once` \
             or `Tx<Db>`"
 )]
 pub trait Extract: Sized + Send + 'static {
@@ -171,7 +172,26 @@ impl Extract for Once {
     }
 }
 
-/// A type's name without the path, for messages.
-pub(crate) fn short(name: &str) -> &str {
-    if name.contains('<') { name } else { name.rsplit("::").next().unwrap_or(name) }
+/// A type's name without the paths, for messages.
+pub(crate) fn short(name: &str) -> String {
+    let joins = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':');
+    let parts = name.split_inclusive(|c| !joins(c));
+    parts.map(|part| part.rsplit("::").next().unwrap_or(part)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_types_lose_their_paths() {
+        for (name, wanted) in [
+            ("shop::bank::Bank", "Bank"),
+            ("u8", "u8"),
+            ("alloc::sync::Arc<shop::Bank>", "Arc<Bank>"),
+            ("alloc::sync::Arc<std::sync::mutex::Mutex<(a::B, &str)>>", "Arc<Mutex<(B, &str)>>"),
+        ] {
+            assert_eq!(short(name), wanted);
+        }
+    }
 }

@@ -20,8 +20,8 @@ use crate::{
     message = "`{Self}` is not a handler",
     label = "not a handler",
     note = "a handler is `async fn(Received<E>, …) -> Outcome<F>`: up to four of State<S>, \
-            Keyed<S, M>, Dep<T>, Once, Tx<Db> after the event; E derives Event; F is made of events and \
-            of what is kept"
+            Keyed<S, M>, Dep<T>, Limited<T>, Once, Tx<Db> after the event; E derives Event; F is made of \
+            events and of what is kept"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
     /// What it handles.

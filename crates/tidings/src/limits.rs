@@ -52,6 +52,41 @@ pub const CONCURRENCY: usize = 32;
 /// The most that it may say.
 pub const CONCURRENCY_MAX: usize = 1_000;
 
+/// Attempts that have a turn at a limited dependency at once, unless its [`Limits`](crate::Limits) say otherwise.
+pub const TURNS_AT_ONCE: usize = 8;
+/// Attempts that wait for one.
+pub const TURNS_WAITING: usize = 8;
+/// A bucket of tokens whose burst nobody said holds what comes in this part of a second.
+pub const BURST_PARTS: u32 = 10;
+/// How soon an event that had no turn comes again, at the soonest and at the latest.
+pub const TURNED_AWAY_FIRST: Duration = Duration::from_millis(50);
+/// See [`TURNED_AWAY_FIRST`].
+pub const TURNED_AWAY_MAX: Duration = Duration::from_secs(10);
+/// Between two of them, where the dependency has no rate: what asking in vain costs at most, also those who ask nothing.
+pub const TURNED_AWAY_EVERY: Duration = Duration::from_millis(1);
+
+/// How often a service looks how far behind it is, at most.
+pub const BEHIND_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a service's instance writes a report, at most; when nothing has changed, see [`REPORT_EVERY_MAX`].
+pub const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How often it writes one at least. Readers take one that is three times as old for that of an instance that is gone.
+pub const REPORT_EVERY_MAX: Duration = Duration::from_secs(30);
+/// The largest report that is written, and read: 64 handlers take about 40 KiB.
+pub const REPORT_BYTES_MAX: usize = 256 * 1024;
+/// Handlers in a report; a service with more writes none. Protects who shows them: a handler is 45 lines of metrics.
+pub const REPORT_HANDLERS_MAX: usize = 200;
+/// Bytes of the name of a service, of an instance or of a handler in a report.
+pub const REPORT_NAME_BYTES_MAX: usize = 256;
+/// Most bytes of an outage's cause in a report.
+pub const REPORT_CAUSE_BYTES_MAX: usize = 1024;
+/// How long a clean stop waits until its report is taken back.
+pub const REPORT_STOP_WITHIN: Duration = Duration::from_secs(2);
+/// How long reports stay in their topic: those of instances that died are never taken back.
+pub const REPORT_RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// Segments of the topic of reports.
+pub const REPORT_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+
 /// Bytes of outputs and dead letters that a service holds before it commits them, even when there is more to
 /// do.
 pub const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -171,3 +206,7 @@ const _: () = assert!(HANDLER_TIMEOUT.as_secs() <= HANDLER_TIMEOUT_MAX.as_secs()
 const _: () = assert!(BATCH_RECORDS_MAX <= tidings_engine::limits::POLL_RECORDS_MAX);
 const _: () = assert!(OVERTAKEN_MAX * 17 + 32 <= 4_096);
 const _: () = assert!(RECENT_BLOCK_MIN < RECENT_BLOCK_MAX);
+const _: () = assert!(TURNS_AT_ONCE + TURNS_WAITING < CONCURRENCY_MAX);
+const _: () = assert!(TURNED_AWAY_FIRST.as_millis() < TURNED_AWAY_MAX.as_millis());
+const _: () = assert!(REPORT_EVERY.as_secs() < REPORT_EVERY_MAX.as_secs());
+const _: () = assert!(REPORT_BYTES_MAX < 1_048_588 && REPORT_BYTES_MAX < REPORT_SEGMENT_BYTES);

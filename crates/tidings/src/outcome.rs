@@ -1,6 +1,6 @@
 //! What a handler decides: effects, or one of three ways not to have any.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 /// What a handler returns: its effects, or why there are none.
 pub type Outcome<T> = Result<T, Stop>;
@@ -28,6 +28,10 @@ pub(crate) enum StopKind {
     Absent,
     /// Its key has no value, and the handler wants none of it.
     Dropped,
+    /// It had no turn at a limited dependency, and is to come again after so long.
+    TurnedAway {
+        after: Duration,
+    },
 }
 
 impl Stop {
@@ -74,6 +78,10 @@ impl Stop {
         Self { kind, cause: error.to_string(), error: Some((name, chain)), ..Self::new(kind, "") }
     }
 
+    pub(crate) fn is_turned_away(&self) -> bool {
+        matches!(self.kind, StopKind::TurnedAway { .. })
+    }
+
     /// The cause in words.
     pub fn cause(&self) -> &str {
         &self.cause
@@ -107,6 +115,11 @@ pub fn retry<T>(cause: impl Into<String>) -> Outcome<T> {
 /// A dependency is down: nothing is committed or dead-lettered, the event waits until it works.
 pub fn outage<T>(cause: impl Into<String>) -> Outcome<T> {
     Err(Stop::new(StopKind::Outage, cause))
+}
+
+/// There is no turn at a dependency: it is no attempt, and comes again.
+pub(crate) fn turned_away(cause: String, after: Duration) -> Stop {
+    Stop::new(StopKind::TurnedAway { after }, cause)
 }
 
 /// Tells an outage from a failure of this event.

@@ -19,6 +19,7 @@
 //! A commit takes what has ended when nothing more can be begun, so it is as large as the load makes it.
 
 mod attempts;
+mod behind;
 mod commands;
 mod commit;
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod crash;
 mod restore;
 mod values;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration, time::Instant};
 
 use tidings_engine::{
     Engine, Polled, SubscribeOptions, Subscription, TopicPartition, TransactionalProducer,
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 
 use crate::{
     Backoff, Error, Service,
+    bucket::Bucket,
     control::{Command, control_topic},
     figures::Counts,
     limits,
@@ -88,6 +90,8 @@ pub(crate) struct Worker {
     /// Events that are handled at once, at most.
     at_once: usize,
     attempts: Attempts,
+    /// Of events that are begun.
+    rate: Option<Bucket>,
     breaker: Breaker,
     /// The record that was the last probe of the open breaker.
     probed: (usize, i64),
@@ -100,6 +104,8 @@ pub(crate) struct Worker {
     /// The last poll brought all that it may, so there is more.
     is_more_there: bool,
     counts: Counts,
+    /// When it was last looked how far behind it is.
+    looked: Option<Instant>,
     stop: watch::Receiver<bool>,
 }
 
@@ -152,6 +158,7 @@ impl Worker {
             topics,
             breaker: Breaker::new(service.breaker),
             at_once: service.events_at_once(),
+            rate: service.bucket(),
             service,
             engine,
             producer: None,
@@ -168,6 +175,7 @@ impl Worker {
             taken: 0,
             is_more_there: false,
             counts,
+            looked: None,
             stop,
         };
         match worker.take_stock().await {
@@ -262,13 +270,16 @@ impl Worker {
 
     /// Begins what may be begun now.
     fn begin_attempts(&mut self) -> Result<(), Broken> {
-        let (pause_max_ms, begun_ms) = (millis(self.service.backoff.max), now_ms());
+        let (pause_max_ms, begun_ms) = (millis(self.service.pause_max()), now_ms());
         for _ in 0..limits::BEGUN_MAX {
             let now_ms = now_ms();
             // Handlers that never wait are interrupted, so that what they did is committed and others hear of it.
             let too_long = (now_ms - begun_ms).unsigned_abs() > limits::BEGINNING_MS_MAX;
             let is_busy = self.attempts.len() >= self.at_once;
             if is_busy || too_long || self.pending.is_full() || !self.breaker.lets_through(now_ms) {
+                break;
+            }
+            if !self.rate_wait().is_zero() {
                 break;
             }
             let Some((index, work)) = (if self.breaker.is_open() {
@@ -278,6 +289,9 @@ impl Worker {
             }) else {
                 break;
             };
+            if let Some(rate) = &mut self.rate {
+                rate.take(tokio::time::Instant::now());
+            }
             let is_probe = self.breaker.begin();
             self.begin_attempt(index, work, is_probe)?;
         }
@@ -320,6 +334,7 @@ impl Worker {
 
     /// Waits until something happens.
     async fn wait(&mut self) -> Result<(), Broken> {
+        self.show_behind();
         self.pause_what_is_full()?;
         let wake = self.next_time();
         let mut stop = self.stop.clone();
@@ -358,9 +373,16 @@ impl Worker {
         }
     }
 
-    /// Until something on a shelf is due, or a probe.
+    /// How long until one more event may be begun.
+    fn rate_wait(&self) -> Duration {
+        let now = tokio::time::Instant::now;
+        self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now()))
+    }
+
+    /// Until something on a shelf is due, or a probe, and the rate lets it through.
     fn next_time(&self) -> Duration {
-        let (now_ms, pause_max_ms) = (now_ms(), millis(self.service.backoff.max));
+        let (now_ms, pause_max_ms) = (now_ms(), millis(self.service.pause_max()));
+        let rate_wait = self.rate_wait();
         let shelved =
             || self.tasks.iter().filter_map(|task| task.due_ms(now_ms, pause_max_ms)).min();
         let is_ready = || self.tasks.iter().any(|task| task.has_ready(now_ms, pause_max_ms));
@@ -369,13 +391,15 @@ impl Worker {
             // With what is due next.
             Some(probe_at_ms) => shelved().map(|due_ms| due_ms.max(probe_at_ms)),
             None if self.breaker.is_open() => None,
+            // What is there waits for the rate only.
+            None if !rate_wait.is_zero() && is_ready() => Some(now_ms),
             None => shelved(),
         };
         let wait_ms = due_ms.map(|due_ms| due_ms.saturating_sub(now_ms).max(1));
         // While attempts are at their most, what is due waits for one of them to end.
         let is_busy = self.attempts.len() >= self.at_once;
         match wait_ms.and_then(|wait_ms| u64::try_from(wait_ms).ok()) {
-            Some(wait_ms) if !is_busy => Duration::from_millis(wait_ms),
+            Some(wait_ms) if !is_busy => Duration::from_millis(wait_ms).max(rate_wait),
             _ => limits::POLL_WAIT,
         }
     }

@@ -10,12 +10,16 @@ use tokio::{
 };
 
 use crate::{
-    Backoff, BreakerOptions, Error, Event, Figures, Handler, Kind, Outage, Wiring,
+    Backoff, BreakerOptions, Error, Event, Figures, Handler, Kind, Limits, Metrics, Outage, Wiring,
+    bucket::Bucket,
+    extract::short,
     figures::{Counts, Shown},
     handler::{Registered, function_name},
     keyed::KeyedStates,
+    limited::{Held, burst_of},
     limits,
     publisher::make_topic,
+    report::{About, Reporter},
     run::Worker,
     state::{Dependencies, Fold, States},
 };
@@ -40,6 +44,10 @@ pub struct Service {
     pub(crate) concurrency: Option<usize>,
     pub(crate) unordered: bool,
     pub(crate) breaker: BreakerOptions,
+    /// The names of limited dependencies, and the attempts that each can hold.
+    seats: Vec<(String, usize)>,
+    rate: Option<u32>,
+    reports: bool,
     problems: Vec<String>,
     #[cfg(test)]
     pub(crate) crash: crate::run::Crash,
@@ -64,6 +72,9 @@ impl Service {
             concurrency: None,
             unordered: false,
             breaker: BreakerOptions::default(),
+            seats: Vec::new(),
+            rate: None,
+            reports: true,
             problems: Vec::new(),
             #[cfg(test)]
             crash: crate::run::Crash::never(),
@@ -113,6 +124,20 @@ impl Service {
         self
     }
 
+    /// A dependency with limits, for handlers that ask for [`Limited<T>`](crate::Limited): so many calls at once and in a
+    /// second, whatever there is to do, and one that hangs cannot hold up the handlers that do not need it. One
+    /// per type.
+    pub fn with_limited<T: Send + Sync + 'static>(mut self, dependency: T, limits: Limits) -> Self {
+        let name = short(std::any::type_name::<T>());
+        if self.wiring.dependencies.get::<Held<T>>().is_some() {
+            self.problems.push(format!("two limited dependencies of type {name}"));
+        }
+        self.problems.extend(limits.problem().map(|problem| format!("{name}: {problem}")));
+        self.seats.push((name, limits.seats()));
+        self.wiring.dependencies.add(Held::new(dependency, limits));
+        self
+    }
+
     /// A handler, named as its function. Several may handle the same event; each for itself.
     pub fn on<Args: 'static, H: Handler<Args>>(mut self, handler: H) -> Self {
         match function_name::<H>() {
@@ -154,8 +179,8 @@ impl Service {
     }
 
     /// How many events this instance handles at once, each of another key: 1 to
-    /// [`limits::CONCURRENCY_MAX`], [`limits::CONCURRENCY`] when not said, or as many as a `Tx` has connections, which
-    /// is one for SQLite. A service with states handles one
+    /// [`limits::CONCURRENCY_MAX`], [`limits::CONCURRENCY`] when not said and those that limited dependencies can hold, or as
+    /// many as a `Tx` has connections, which is one for SQLite. A service with states handles one
     /// at a time, because what a handler decides by a state must hold until its events change it.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.concurrency = Some(events);
@@ -166,6 +191,22 @@ impl Service {
     /// are handled.
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
+        self
+    }
+
+    /// How many events this instance begins in a second, retries and probes among them, with bursts of a tenth of that;
+    /// what comes faster waits in the log. As many as there are when not said.
+    pub fn rate(mut self, per_second: u32) -> Self {
+        if per_second == 0 {
+            self.problems.push("a rate of 0 events a second begins none: leave it out".into());
+        }
+        self.rate = Some(per_second);
+        self
+    }
+
+    /// Writes no [`Report`](crate::Report)s: nobody but this process knows how the service does.
+    pub fn without_reports(mut self) -> Self {
+        self.reports = false;
         self
     }
 
@@ -185,9 +226,27 @@ impl Service {
     }
 
     pub(crate) fn events_at_once(&self) -> usize {
-        let default = if self.has_states() { 1 } else { limits::CONCURRENCY };
+        let others = limits::CONCURRENCY.saturating_add(self.held()).min(limits::CONCURRENCY_MAX);
+        let default = if self.has_states() { 1 } else { others };
         let wanted = self.handlers.iter().filter_map(|handler| handler.at_once(&self.wiring));
         self.concurrency.unwrap_or_else(|| wanted.chain([default]).min().unwrap_or(default).max(1))
+    }
+
+    /// Attempts that limited dependencies can hold, all of them together.
+    fn held(&self) -> usize {
+        self.seats.iter().fold(0, |sum, (_, seats)| sum.saturating_add(*seats))
+    }
+
+    /// The longest that an event waits for its next attempt.
+    pub(crate) fn pause_max(&self) -> Duration {
+        let limited = !self.seats.is_empty();
+        if limited { self.backoff.max.max(limits::TURNED_AWAY_MAX) } else { self.backoff.max }
+    }
+
+    /// The rate of events that are begun.
+    pub(crate) fn bucket(&self) -> Option<Bucket> {
+        let now = tokio::time::Instant::now();
+        self.rate.map(|rate| Bucket::new(rate, burst_of(rate), now))
     }
 
     /// Checks the wiring, makes the topics that are missing, rebuilds the state from the log and
@@ -199,9 +258,13 @@ impl Service {
         }
         let name = self.name.clone();
         let (stop, stopped) = watch::channel(false);
-        let (counts, shown) = Counts::new();
+        let (counts, shown) = Counts::of(self.handlers.len());
+        let (about, reports) = (About::of(&self), self.reports);
         let worker = Worker::begin(self, engine.clone(), counts, stopped).await?;
-        Ok(Running { name, stop, shown, task: tokio::spawn(worker.run()) })
+        let task = tokio::spawn(worker.run());
+        let reporter =
+            reports.then(|| Reporter::start(engine.clone(), about.clone(), shown.clone()));
+        Ok(Running { name, stop, shown, task, about, reporter })
     }
 
     /// Starts the service and stops it on ctrl-c.
@@ -287,6 +350,29 @@ impl Service {
         kind.handled_by(&self.name, topic, event_type)
     }
 
+    /// Why a dependency that hangs could hold up handlers that do not need it. With one event at a time it always does.
+    fn bulkhead_problem(&self, events: usize) -> Option<String> {
+        let (held, overtaken) = (self.held(), limits::OVERTAKEN_MAX);
+        if events <= 1 || held < events.min(overtaken) {
+            return None;
+        }
+        let each: Vec<String> =
+            self.seats.iter().map(|(name, seats)| format!("{name} {seats}")).collect();
+        let each = each.join(", ");
+        Some(if held < overtaken {
+            format!(
+                "limited dependencies can hold {held} of the {events} events that are handled at once \
+                 ({each}): write .concurrency({}) or let fewer wait",
+                held + 1
+            )
+        } else {
+            format!(
+                "limited dependencies can hold {held} events ({each}), and later ones of a partition \
+                 overtake fewer than {overtaken}: let fewer wait"
+            )
+        })
+    }
+
     fn check(&self) -> Result<(), Error> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let mut problems = self.problems.clone();
@@ -309,6 +395,7 @@ impl Service {
         if events == 0 || events > most {
             problems.push(format!("a concurrency of {events} is not in 1..={most}"));
         }
+        problems.extend(self.bulkhead_problem(events));
         if events > 1 && self.has_states() {
             problems.push(format!("{events} events at once would decide by the same state"));
         }
@@ -346,6 +433,9 @@ pub struct Running {
     stop: watch::Sender<bool>,
     shown: Shown,
     task: JoinHandle<Result<(), Error>>,
+    about: About,
+    /// None without reports.
+    reporter: Option<Reporter>,
 }
 
 impl Running {
@@ -355,12 +445,32 @@ impl Running {
     pub async fn stop(mut self) -> Result<(), Error> {
         self.stop.send_replace(true);
         let ended = (&mut self.task).await;
+        if let Some(reporter) = self.reporter.take() {
+            reporter.stop().await;
+        }
         self.ended(ended)
     }
 
     /// What it has done so far, as of the last append.
     pub fn figures(&self) -> Figures {
-        *self.shown.figures.borrow()
+        self.shown.view.borrow().figures
+    }
+
+    /// What it has done so far, by handler and with times, and how far behind it is; as of the last append.
+    ///
+    /// ```
+    /// # async fn f(payment: tidings::Running) {
+    /// // The body of a `/metrics` of your own.
+    /// let body = payment.metrics().to_string();
+    /// # }
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        self.about.metrics(&self.shown)
+    }
+
+    /// The id of this instance, new each time that the service starts; part of its [`Report`](crate::Report)s.
+    pub fn instance(&self) -> &str {
+        self.about.instance()
     }
 
     /// Why it handles nothing, if it takes its failures for those of a dependency.
@@ -369,10 +479,10 @@ impl Running {
     }
 
     /// Waits until the figures are as wanted, and returns them; also when the service has ended.
-    pub async fn until(&self, wanted: impl FnMut(&Figures) -> bool) -> Figures {
-        let mut figures = self.shown.figures.clone();
-        match figures.wait_for(wanted).await {
-            Ok(figures) => *figures,
+    pub async fn until(&self, mut wanted: impl FnMut(&Figures) -> bool) -> Figures {
+        let mut view = self.shown.view.clone();
+        match view.wait_for(|view| wanted(&view.figures)).await {
+            Ok(view) => view.figures,
             Err(_ended) => self.figures(),
         }
     }

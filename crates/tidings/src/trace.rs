@@ -162,9 +162,11 @@ impl Processing {
             Some(StopKind::Outage) => "outage",
             Some(StopKind::Absent) => "absent",
             Some(StopKind::Dropped) => "dropped",
+            Some(StopKind::TurnedAway { .. }) => "turned away",
         };
         self.span.record("tidings.outcome", said);
-        if let Some(stop) = stop.filter(|stop| stop.kind != StopKind::Rejected) {
+        let is_none = |kind| matches!(kind, StopKind::Rejected | StopKind::TurnedAway { .. });
+        if let Some(stop) = stop.filter(|stop| !is_none(stop.kind)) {
             let class = stop.error.as_ref().map_or(said, |(name, _)| name.as_str());
             self.failed(class);
         }

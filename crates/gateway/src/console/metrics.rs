@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 
 use super::Shared;
 use super::figure::{Figure, FigureKind};
+use super::services;
 use super::snapshot::Snapshot;
 
 /// Ready as long as the engine answers.
@@ -23,7 +24,8 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoRespons
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let mut figures = of_snapshot(&shared.frame().snapshot, shared.options.version);
     figures.extend(shared.options.figures.read());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], exposition(&figures))
+    let text = exposition(&figures) + &services::exposition(&shared.frame().snapshot.services);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 fn of_snapshot(snapshot: &Snapshot, version: &str) -> Vec<Figure> {

@@ -18,6 +18,7 @@ mod observe;
 mod pages;
 mod payload;
 mod quantity;
+mod services;
 mod snapshot;
 mod trouble;
 
@@ -127,6 +128,7 @@ impl Console {
     /// The routes, to be served.
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/api/services", get(services::services))
             .merge(pages::routes())
             .nest("/api", api::routes())
             .merge(assets::routes())

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tidings::REPORTS_TOPIC;
 use tidings_engine::{Engine, Error, GroupDescription, ReadLimit, Record, Topic};
 
 use super::chart::Spark;
@@ -14,6 +15,7 @@ use super::dead::{DeadLetters, DeadLine, is_dead_topic};
 use super::event::EventLine;
 use super::history::{GroupHistory, GroupSample, TopicHistory, TopicSample};
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
+use super::services::Services;
 use super::snapshot::{Dead, GroupLine, Snapshot, TopicLine, Totals};
 use crate::limits::{
     DEAD_PER_SAMPLE, EVENT_PARTITIONS_PER_SAMPLE, EVENT_READ_BYTES, EVENTS_KEPT,
@@ -34,6 +36,7 @@ pub(super) struct Observer {
     /// First dead letter not read, by partition.
     dead_next: BTreeMap<(String, i32), i64>,
     dead: DeadLetters,
+    services: Services,
     /// Records per second of all topics.
     throughput: VecDeque<f32>,
 }
@@ -57,6 +60,7 @@ impl Observer {
             events: VecDeque::new(),
             dead_next: BTreeMap::new(),
             dead: DeadLetters::default(),
+            services: Services::default(),
             throughput: VecDeque::new(),
         }
     }
@@ -69,6 +73,7 @@ impl Observer {
         self.sample_groups().await?;
         self.read_events(&topics).await?;
         let unread = self.read_dead(&topics).await?;
+        self.services.read(&self.engine, &topics, now()).await?;
         let topic_lines: Vec<_> = topics.iter().map(|topic| self.topic_line(topic)).collect();
         let groups: Vec<_> = self.groups.values().filter_map(|g| g.line.clone()).collect();
         let dead = self.dead_lines(&topics, unread);
@@ -81,6 +86,7 @@ impl Observer {
             groups,
             events: self.events.iter().rev().cloned().collect(),
             dead,
+            services: self.services.lately(now()),
         };
         snapshot.problems = snapshot.find_problems();
         Ok(snapshot)
@@ -119,7 +125,7 @@ impl Observer {
         let records = topic.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
         TopicLine {
             name: topic.name.clone(),
-            internal: topic.internal || topic.name.starts_with('_'),
+            internal: topic.internal || topic.name.starts_with('_') || topic.name == REPORTS_TOPIC,
             dead_letters: is_dead_topic(&topic.name),
             partitions: Count::of(topic.partitions.len()),
             records: Count(records),
@@ -285,7 +291,10 @@ pub(super) fn size_of(topic: &Topic) -> Option<u64> {
 }
 
 fn shows_events(topic: &Topic) -> bool {
-    !topic.internal && !topic.name.starts_with('_') && !is_dead_topic(&topic.name)
+    !topic.internal
+        && !topic.name.starts_with('_')
+        && !is_dead_topic(&topic.name)
+        && topic.name != REPORTS_TOPIC
 }
 
 fn limit(records: usize) -> ReadLimit {

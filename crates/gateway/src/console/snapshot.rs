@@ -1,7 +1,10 @@
 //! What the console shows, as plain values: made once a second, shown by pages, the API and the
 //! live stream alike.
 
+use std::sync::Arc;
+
 use serde::Serialize;
+use tidings::Report;
 
 use super::chart::Spark;
 use super::dead::{DeadCause, DeadLine};
@@ -23,6 +26,9 @@ pub(crate) struct Snapshot {
     /// Newest first.
     pub(crate) events: Vec<EventLine>,
     pub(crate) dead: Dead,
+    /// By name and instance; [`services`](super::services) shows them.
+    #[serde(skip)]
+    pub(crate) services: Vec<Arc<Report>>,
 }
 
 /// Something that a person should look at.
@@ -180,6 +186,7 @@ impl Snapshot {
                 href: "/dead".to_owned(),
             });
         }
+        problems.extend(super::services::problems(&self.services));
         problems.sort_by_key(|problem| problem.severity);
         problems
     }

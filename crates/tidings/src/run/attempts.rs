@@ -11,13 +11,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidings_engine::{Header, Record, SentRecord, TopicPartition};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
-use super::{Broken, Worker, millis};
+use super::{Broken, Worker, commit::Decided, millis};
 use crate::{
     DecodeError, Envelope, Error, Id, Outcome, Scope, Service,
     dead_letter::{DeadKind, Death, cut},
@@ -35,12 +35,15 @@ use crate::{
 /// Records that are being attempted.
 #[derive(Default)]
 pub(super) struct Attempts {
-    futures: JoinSet<Outcome<Emissions>>,
+    futures: JoinSet<Timed>,
     records: HashMap<task::Id, Attempted>,
 }
 
-/// An attempt that was spawned, and how it ended.
-pub(super) type AttemptEnd = (task::Id, Outcome<Emissions>);
+/// How an attempt ended, and when.
+type Timed = (Outcome<Emissions>, Instant);
+
+/// An attempt that was spawned, and its end.
+pub(super) type AttemptEnd = (task::Id, Timed);
 
 /// A record that its handlers have one after the other.
 struct Attempted {
@@ -52,6 +55,8 @@ struct Attempted {
     left: VecDeque<(usize, Input)>,
     /// The one that has it.
     now: Option<(usize, Input)>,
+    /// Since when.
+    begun: Instant,
     failures: Vec<Failure>,
     /// A handler came to a decision.
     is_decided: bool,
@@ -69,8 +74,8 @@ struct Failure {
 impl Attempted {
     fn of(at: TopicPartition, work: Work, envelope: Option<Arc<Envelope>>, is_probe: bool) -> Self {
         let (left, failures) = (VecDeque::new(), Vec::new());
-        let (is_decided, abort) = (false, None);
-        Self { at, work, envelope, left, now: None, failures, is_decided, is_probe, abort }
+        let (now, begun, is_decided, abort) = (None, Instant::now(), false, None);
+        Self { at, work, envelope, left, now, begun, failures, is_decided, is_probe, abort }
     }
 }
 
@@ -80,7 +85,8 @@ impl Failure {
         match (self.kind, self.stop.kind) {
             (DeadKind::Undecodable, _) => 0,
             (DeadKind::Absent, _) => 1,
-            (_, StopKind::Outage) => 4,
+            (_, StopKind::Outage) => 5,
+            (_, StopKind::TurnedAway { .. }) => 4,
             _ if self.stop.is_own => 2,
             _ => 3,
         }
@@ -90,6 +96,11 @@ impl Failure {
 impl Attempts {
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// When the records were written.
+    pub(super) fn timestamps(&self) -> impl Iterator<Item = i64> {
+        self.records.values().map(|attempted| attempted.work.record.timestamp)
     }
 
     /// Waits for an attempt to end; none when there is none.
@@ -123,10 +134,11 @@ impl Attempts {
 
     fn spawn(&mut self, mut record: Attempted, attempt: AnyAttempt, timeout: Duration) {
         let abort = self.futures.spawn(async move {
-            match tokio::time::timeout(timeout, Guarded(attempt)).await {
+            let ended = match tokio::time::timeout(timeout, Guarded(attempt)).await {
                 Ok(ended) => ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
                 Err(_) => Err(Stop::failed(format!("the handler took longer than {timeout:?}"))),
-            }
+            };
+            (ended, Instant::now())
         });
         let id = abort.id();
         record.abort = Some(abort);
@@ -139,7 +151,10 @@ fn end_of(joined: Result<AttemptEnd, JoinError>) -> Option<AttemptEnd> {
     match joined {
         Ok(ended) => Some(ended),
         Err(error) if error.is_cancelled() => None,
-        Err(error) => Some((error.id(), Err(panicked(error.into_panic().as_ref())))),
+        Err(error) => {
+            let id = error.id();
+            Some((id, (Err(panicked(error.into_panic().as_ref())), Instant::now())))
+        }
     }
 }
 
@@ -173,6 +188,7 @@ impl Worker {
             let input = Input::of(envelope.id.as_str(), &handler.name);
             if self.tasks[task].recent().has(input) {
                 self.counts.now.duplicates += 1;
+                self.counts.handlers[index].duplicates += 1;
                 // Also when that is remembered no more.
                 work.finished.push(handler.name.clone());
             } else {
@@ -185,11 +201,11 @@ impl Worker {
     /// The next handler has the record; after the last one it is over.
     fn go_on(&mut self, mut record: Attempted) -> Result<(), Broken> {
         while let Some((index, input)) = record.left.pop_front() {
-            record.now = Some((index, input));
+            (record.now, record.begun) = (Some((index, input)), Instant::now());
             let mut attempt = match self.attempt(&record) {
                 Ok(Ok(attempt)) => attempt,
                 Ok(Err(stop)) => {
-                    self.attempted(&mut record, Err(stop))?;
+                    self.attempted(&mut record, (Err(stop), Instant::now()))?;
                     continue;
                 }
                 Err(error) => {
@@ -203,7 +219,7 @@ impl Worker {
             match poll_guarded(&mut attempt, &mut context) {
                 Poll::Ready(ended) => {
                     let ended = ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-                    self.attempted(&mut record, ended)?;
+                    self.attempted(&mut record, (ended, Instant::now()))?;
                 }
                 Poll::Pending => {
                     self.attempts.spawn(record, attempt, self.service.timeout);
@@ -249,15 +265,13 @@ impl Worker {
     }
 
     /// A handler has had the record: its outputs go into the state and among the pending ones.
-    fn attempted(
-        &mut self,
-        record: &mut Attempted,
-        ended: Outcome<Emissions>,
-    ) -> Result<(), Broken> {
+    fn attempted(&mut self, record: &mut Attempted, (ended, at): Timed) -> Result<(), Broken> {
         let (Some((index, input)), Some(envelope)) = (record.now, &record.envelope) else {
             return Ok(());
         };
         let name = self.service.handlers[index].name.clone();
+        let (took, time_ms) = (at.saturating_duration_since(record.begun), envelope.time_ms);
+        self.counts.handlers[index].processing.add(took);
         let key = record.work.record.key.as_ref();
         let ended = ended.and_then(|Emissions { emitted, changes, .. }| {
             Ok((self.outputs(&name, envelope, emitted)?, self.values(&record.at, key, changes)?))
@@ -265,6 +279,7 @@ impl Worker {
         match ended {
             Ok((outputs, values)) => {
                 self.keep(&record.at, values);
+                self.pending.decided.push(Decided::of(index, time_ms, outputs.len()));
                 for (emission, output) in outputs {
                     fold_emitted(&mut self.service, &emission).map_err(Broken::Fatal)?;
                     self.pending.add(output);
@@ -273,21 +288,22 @@ impl Worker {
                 self.decided(record, name, input);
             }
             Err(stop) => {
-                let figures = &mut self.counts.now;
-                figures.dropped += u64::from(stop.kind == StopKind::Dropped);
-                figures.outages += u64::from(stop.kind == StopKind::Outage);
-                figures.rejected += u64::from(stop.kind == StopKind::Rejected);
-                figures.panics += u64::from(stop.panicked);
+                self.counts.stopped(index, &stop);
                 let kind = match stop.kind {
                     StopKind::Rejected => DeadKind::Rejected,
                     StopKind::Absent => DeadKind::Absent,
-                    StopKind::Failed | StopKind::Outage | StopKind::Dropped => DeadKind::Failed,
+                    StopKind::Failed
+                    | StopKind::Outage
+                    | StopKind::Dropped
+                    | StopKind::TurnedAway { .. } => DeadKind::Failed,
                 };
                 if stop.kind == StopKind::Dropped {
+                    self.pending.decided.push(Decided::of(index, time_ms, 0));
                     self.decided(record, name, input);
                 } else if kind == DeadKind::Rejected {
                     let (id, attempts) = (Some(&envelope.id), record.work.attempts + 1);
                     self.bury(&record.work.record, Some(&name), id, kind, &stop, attempts);
+                    self.pending.decided.push(Decided::of(index, time_ms, 0));
                     self.decided(record, name, input);
                 } else {
                     record.failures.push(Failure { handler: Some(name), kind, stop });
@@ -299,11 +315,20 @@ impl Worker {
 
     /// A handler is done with the record.
     fn decided(&mut self, record: &mut Attempted, name: String, input: Input) {
-        self.counts.now.processed += 1;
+        self.processed(&name);
         record.is_decided = true;
         record.work.finished.push(name);
         if let Some(task) = self.task_of(&record.at.topic, record.at.partition) {
             self.tasks[task].recent().finish(input);
+        }
+    }
+
+    /// Counts an event that a handler need not have again.
+    fn processed(&mut self, handler: &str) {
+        self.counts.now.processed += 1;
+        let index = self.service.handlers.iter().position(|its| its.name == handler);
+        if let Some(index) = index {
+            self.counts.handlers[index].processed += 1;
         }
     }
 
@@ -327,6 +352,10 @@ impl Worker {
             // It lies in the event or the code, and says nothing about the outside.
             Some(Failure { stop, .. }) if stop.is_own => None,
             Some(Failure { stop, .. }) if stop.kind == StopKind::Outage => Some(Sign::Down),
+            // A probe that did not get through; else it says nothing, as nobody was called.
+            Some(Failure { stop, .. }) if stop.is_turned_away() => {
+                (*is_probe && self.breaker.is_open()).then_some(Sign::Down)
+            }
             Some(_) => Some(Sign::Fails { last }),
         };
         let cause = worst.map(|failure| cut(&failure.stop.cause).to_owned()).unwrap_or_default();
@@ -337,6 +366,9 @@ impl Worker {
             None => {}
         }
         let Some(worst) = worst else { return Ended::Done };
+        if let StopKind::TurnedAway { after } = worst.stop.kind {
+            return Ended::Later { due_ms: now.saturating_add(millis(after)) };
+        }
         let is_hopeless = matches!(worst.kind, DeadKind::Undecodable | DeadKind::Absent);
         if !last && !is_hopeless {
             self.counts.now.retried += 1;
@@ -348,7 +380,9 @@ impl Worker {
         let id = envelope.as_deref().map(|envelope| &envelope.id);
         let letters = failures.iter().map(|Failure { handler, kind, stop }| {
             let attempts = if *kind == DeadKind::Undecodable { 0 } else { work.attempts + 1 };
-            self.counts.now.processed += u64::from(*kind != DeadKind::Undecodable);
+            if let Some(name) = handler.as_deref().filter(|_| *kind != DeadKind::Undecodable) {
+                self.processed(name);
+            }
             self.bury(&work.record, handler.as_deref(), id, *kind, stop, attempts)
         });
         let (letters, awaits) = (letters.collect(), worst.stop.awaits.clone());

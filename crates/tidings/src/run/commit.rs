@@ -1,9 +1,15 @@
 //! One transaction for everything that has ended.
 
+use std::time::Duration;
+
 use tidings_engine::{Position, SentRecord, TopicPartition};
 
 use super::{Broken, Worker, not_a_member};
-use crate::{limits, publisher::record_bytes, replay::Until};
+use crate::{
+    limits,
+    publisher::{now_ms, record_bytes},
+    replay::Until,
+};
 
 /// Effects not yet in the log.
 #[derive(Default)]
@@ -12,6 +18,22 @@ pub(super) struct Pending {
     bytes: usize,
     pub(super) emitted: u64,
     pub(super) dead: u64,
+    pub(super) decided: Vec<Decided>,
+}
+
+/// What a handler decided on an event, for its figures.
+#[derive(Clone, Copy)]
+pub(super) struct Decided {
+    handler: usize,
+    /// When the event happened.
+    time_ms: i64,
+    outputs: usize,
+}
+
+impl Decided {
+    pub(super) fn of(handler: usize, time_ms: i64, outputs: usize) -> Self {
+        Self { handler, time_ms, outputs }
+    }
 }
 
 impl Pending {
@@ -81,13 +103,27 @@ impl Worker {
         let figures = &mut self.counts.now;
         figures.emitted += pending.emitted;
         figures.dead += pending.dead;
+        self.count_decided(&pending.decided);
         self.show_shelves();
+        self.show_behind();
         #[cfg(test)]
         self.service.crash.here()?;
         if self.replay.is_full() {
             self.catch_up(Until::Readable).await?;
         }
         Ok(())
+    }
+
+    /// What was decided is in the log from now on.
+    fn count_decided(&mut self, decided: &[Decided]) {
+        let now_ms = now_ms();
+        for Decided { handler, time_ms, outputs } in decided {
+            let its = &mut self.counts.handlers[*handler];
+            its.emitted += *outputs as u64;
+            // An event of a clock that is ahead has taken no time.
+            let took_ms = u64::try_from(now_ms.saturating_sub(*time_ms)).unwrap_or_default();
+            its.end_to_end.add(Duration::from_millis(took_ms));
+        }
     }
 
     /// One transaction; where its records went.

@@ -7,6 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Key;
 use crate::{Backoff, limits};
 
@@ -28,7 +30,7 @@ impl Default for BreakerOptions {
 }
 
 /// Why and since when a service handles nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// What the last attempt said.
     pub cause: String,

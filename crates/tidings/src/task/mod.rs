@@ -19,6 +19,7 @@ mod recent;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watermark;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -83,6 +84,8 @@ pub(crate) enum Ended {
     Failed { due_ms: i64 },
     /// It failed for the last time.
     Dead(Dead),
+    /// It had no turn at a dependency: that was no attempt, and it is next when it is due.
+    Later { due_ms: i64 },
     /// It counts for nothing: the record is next again.
     Again,
 }
@@ -425,6 +428,7 @@ impl Task {
             }
             Ended::Done => None,
             Ended::Failed { due_ms } => Some((State::Waiting { due_ms }, work.attempts + 1)),
+            Ended::Later { due_ms } => Some((State::Waiting { due_ms }, work.attempts)),
             Ended::Dead(dead) => Some((State::Dead(dead), work.attempts + 1)),
         };
         self.buffered -= 1;
@@ -476,6 +480,7 @@ impl Task {
                 return;
             }
             Ended::Again => return,
+            Ended::Later { due_ms } => return self.put_off(work, due_ms),
             Ended::Failed { due_ms } => State::Waiting { due_ms },
             Ended::Dead(dead) => State::Dead(dead),
         };

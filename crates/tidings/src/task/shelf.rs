@@ -65,6 +65,8 @@ pub(crate) struct Shelf {
     keys: HashMap<Key, BTreeSet<i64>>,
     /// First records that wait and are not being tried, by their time.
     due: BTreeSet<(i64, i64)>,
+    /// The same records, by their place.
+    waiting: BTreeSet<i64>,
     /// Records that are being tried.
     busy: BTreeSet<i64>,
     bytes: usize,
@@ -191,6 +193,11 @@ impl Shelf {
         self.due.first().copied()
     }
 
+    /// The timestamp of the first of those that wait for their time and not for a person.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        Some(self.records.get(self.waiting.first()?)?.record.timestamp)
+    }
+
     /// A record is tried from now on, or no more.
     pub(crate) fn set_busy(&mut self, offset: i64, busy: bool) {
         let Some(parked) = self.records.get(&offset) else { return };
@@ -225,7 +232,10 @@ impl Shelf {
     fn unlist(&mut self, key: &Key) {
         match self.first(key) {
             Some((_, State::Dead(_))) => self.dead -= 1,
-            Some((offset, &State::Waiting { due_ms })) => _ = self.due.remove(&(due_ms, offset)),
+            Some((offset, &State::Waiting { due_ms })) => {
+                self.due.remove(&(due_ms, offset));
+                self.waiting.remove(&offset);
+            }
             None => {}
         }
     }
@@ -236,6 +246,7 @@ impl Shelf {
             Some((_, State::Dead(_))) => self.dead += 1,
             Some((offset, &State::Waiting { due_ms })) if !self.busy.contains(&offset) => {
                 self.due.insert((due_ms, offset));
+                self.waiting.insert(offset);
             }
             Some(_) | None => {}
         }
@@ -259,7 +270,7 @@ mod tests {
             topic: "orders".into(),
             partition: 3,
             offset,
-            timestamp: 5,
+            timestamp: offset,
             key: Some(key.into()),
             value: Some("{}".into()),
             headers: Vec::new(),
@@ -290,6 +301,7 @@ mod tests {
             shelf.put(offset, parked(key, offset, state));
         }
         assert_eq!((shelf.len(), shelf.next_due()), (3, Some((40, 11))));
+        assert_eq!(shelf.oldest_ms(), Some(10));
         shelf.set_busy(11, true);
         assert_eq!(shelf.next_due(), Some((50, 10)));
         shelf.put(11, parked("b", 11, waiting(90)));
@@ -302,6 +314,7 @@ mod tests {
         assert_eq!(shelf.take(12), None);
         shelf.take(11).expect("it is there");
         assert_eq!((shelf.bytes, shelf.len(), shelf.next_due()), (0, 0, None));
+        assert_eq!(shelf.oldest_ms(), None);
     }
 
     #[test]
@@ -309,7 +322,7 @@ mod tests {
         let mut shelf = Shelf::default();
         shelf.put(10, parked("a", 10, dead()));
         shelf.put(11, parked("a", 11, waiting(0)));
-        assert_eq!((shelf.next_due(), shelf.dead_keys()), (None, 1));
+        assert_eq!((shelf.next_due(), shelf.oldest_ms(), shelf.dead_keys()), (None, None, 1));
         assert_eq!(shelf.dead().map(|(offset, _)| offset).collect::<Vec<_>>(), [10]);
         shelf.put(10, parked("a", 10, waiting(7)));
         assert_eq!((shelf.next_due(), shelf.dead_keys()), (Some((7, 10)), 0));

@@ -102,6 +102,33 @@ fn a_dead_key_waits_for_a_person() {
     assert_eq!(offsets(&mut task, 0), [1, 2]);
 }
 
+#[test]
+fn what_had_no_turn_is_put_aside_once_and_counts_no_attempt() {
+    let mut task = task((0, None));
+    for (offset, key) in [(0, "a"), (1, "b"), (2, "a")] {
+        task.deliver(record(offset, Some(key)));
+    }
+    let first = task.next(0, PAUSE_MAX_MS).expect("the first");
+    task.ended(first, Ended::Later { due_ms: 50 });
+    assert_eq!(offsets(&mut task, 49), [1], "other keys flow");
+    let commit = task.commit();
+    assert_eq!((commit.position, commit.changelog.len()), (Some((3, None)), 2));
+    for now_ms in [50, 90] {
+        let again = task.next(now_ms, PAUSE_MAX_MS).expect("it is due");
+        assert_eq!((again.record.offset, again.attempts), (0, 0));
+        assert!(task.next(now_ms, PAUSE_MAX_MS).is_none(), "what follows it waits");
+        task.ended(again, Ended::Later { due_ms: now_ms + 40 });
+        assert!(!task.has_changes(), "that it waits longer is in memory only");
+        assert_eq!(task.due_ms(now_ms, PAUSE_MAX_MS), Some(now_ms + 40));
+    }
+    // One of two handlers is done with it, which is news.
+    let mut again = task.next(130, PAUSE_MAX_MS).expect("it is due");
+    again.finished.push("mail".into());
+    task.ended(again, Ended::Later { due_ms: 140 });
+    assert_eq!(task.commit().changelog.len(), 1);
+    assert_eq!(offsets(&mut task, 140), [0, 2]);
+}
+
 fn absent() -> Ended {
     let awaits = Some("account".to_owned());
     Ended::Dead(Dead { since_ms: 0, control: 0, letters: Vec::new(), cause: "no".into(), awaits })
@@ -288,6 +315,7 @@ impl History {
             0 | 1 => Ended::Failed { due_ms: self.now_ms + 30 },
             2 => dead(),
             3 => Ended::Again,
+            4 => Ended::Later { due_ms: self.now_ms + 30 },
             _ => {
                 self.effects.push((work.record.key.clone(), work.record.offset));
                 Ended::Done

@@ -105,6 +105,11 @@ impl Watermark {
         offset < self.end
     }
 
+    /// Records that were delivered and are not done.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.open.len()
+    }
+
     /// The position to commit.
     pub(crate) fn position(&self) -> i64 {
         self.open.first().copied().unwrap_or(self.end)

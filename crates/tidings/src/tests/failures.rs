@@ -64,6 +64,7 @@ async fn what_cannot_be_handled_ends_as_a_dead_letter_and_the_rest_flows() {
             parked: u64::from(kind == DeadKind::Failed),
             dead_keys: u64::from(kind == DeadKind::Failed),
             emitted: 2,
+            failed: if kind == DeadKind::Failed { 3 } else { 0 },
             dead: 1,
             rejected: u64::from(kind == DeadKind::Rejected),
             retried: u64::from(attempts - 1),

@@ -5,6 +5,8 @@ mod delivery;
 mod failures;
 mod instances;
 mod keyed;
+mod limits;
+mod metrics;
 mod order;
 mod seeded;
 #[cfg(feature = "sqlite")]

@@ -117,7 +117,7 @@ async fn a_service_that_lacks_something_does_not_start() {
 async fn a_service_makes_the_topics_it_needs() {
     let engine = Engine::in_memory().await.expect("an engine");
     let service = Service::new("s").with(Bank).state(Stock).on(needy);
-    let service = service.fold(|_: &mut Stock, _: &PaymentCompleted| ());
+    let service = service.fold(|_: &mut Stock, _: &PaymentCompleted| ()).without_reports();
     let running = service.start(&engine).await.expect("started");
     let topics = engine.topics().await.expect("topics");
     let names: Vec<&str> = topics.iter().filter(|t| !t.internal).map(|t| t.name.as_str()).collect();

@@ -1,0 +1,262 @@
+//! Services as their instances report themselves in [`REPORTS_TOPIC`]: kept for `/api/services` and `/metrics`.
+//!
+//! Of each instance the last report is kept, as long as it is not older than [`REPORT_STALE_AFTER`] by the record's timestamp
+//! and has not been taken back. Bounded by [`REPORTS_KEPT`] and [`REPORTS_BYTES_MAX`]: whoever may write to the topic may
+//! fill it with whatever it likes, and gets the oldest reports forgotten by it at most.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use bytes::Bytes;
+use serde::Serialize;
+use tidings::{Outage, REPORTS_TOPIC, Report};
+use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
+
+use super::payload::shortened;
+use super::quantity::Moment;
+use super::snapshot::{Problem, Severity};
+use super::{Shared, url_encoded};
+use crate::limits::{
+    CAUSE_CHARS_MAX, REPORT_READ_BYTES, REPORT_READS_PER_SAMPLE, REPORT_SHOWN_BYTES_MAX,
+    REPORT_STALE_AFTER, REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE,
+};
+
+#[derive(Serialize)]
+pub(super) struct Listed {
+    services: Vec<Report>,
+}
+
+/// `/api/services`: the last report of each instance that is there.
+pub(super) async fn services(State(shared): State<Arc<Shared>>) -> Json<Listed> {
+    let frame = shared.frame();
+    Json(Listed { services: frame.snapshot.services.iter().map(|of| Report::clone(of)).collect() })
+}
+
+/// The metrics of all instances in Prometheus' text format.
+pub(super) fn exposition(reports: &[Arc<Report>]) -> String {
+    if reports.is_empty() {
+        return String::new();
+    }
+    let metrics = reports.iter().map(|of| (of.instance.as_str(), &of.metrics));
+    tidings::exposition(&metrics.collect::<Vec<_>>())
+}
+
+/// Services that wait for a dependency, one problem for each however many instances say so.
+pub(super) fn problems(reports: &[Arc<Report>]) -> Vec<Problem> {
+    let waiting = reports.iter().filter_map(|of| Some((of.service.as_str(), of.outage.as_ref()?)));
+    let waiting: BTreeMap<&str, &Outage> = waiting.collect();
+    let problem = |(service, outage): (&str, &Outage)| Problem {
+        severity: Severity::Bad,
+        what: format!("Service {service} takes a dependency for down, and waits"),
+        detail: shortened(&outage.cause, CAUSE_CHARS_MAX),
+        href: format!("/groups/{}", url_encoded(service)),
+    };
+    waiting.into_iter().map(problem).collect()
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    /// The first record not read.
+    next: i64,
+    /// By the record's key.
+    reports: BTreeMap<Bytes, Reported>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Reported {
+    report: Arc<Report>,
+    at_ms: i64,
+    bytes: usize,
+}
+
+impl Services {
+    /// Reads on; what does not fit into one sample has its turn in the next.
+    pub(super) async fn read(
+        &mut self,
+        engine: &Engine,
+        topics: &[Topic],
+        now: Moment,
+    ) -> Result<(), Error> {
+        let topic = topics.iter().find(|topic| topic.name == REPORTS_TOPIC);
+        let Some(partition) = topic.and_then(|topic| topic.partitions.first()) else {
+            *self = Self::default();
+            return Ok(());
+        };
+        if self.next > partition.end_offset {
+            // It was made anew.
+            *self = Self::default();
+        }
+        self.next = self.next.max(partition.start_offset);
+        let mut room = REPORTS_PER_SAMPLE;
+        for _ in 0..REPORT_READS_PER_SAMPLE {
+            if self.next >= partition.end_offset || room == 0 {
+                break;
+            }
+            let wait = std::time::Duration::ZERO;
+            let limit = ReadLimit { records: room, bytes: REPORT_READ_BYTES, wait };
+            let read = match engine.read(REPORTS_TOPIC, 0, self.next, limit).await {
+                Ok(read) => read,
+                // It has gone or moved on meanwhile, or cannot be read.
+                Err(
+                    Error::UnknownTopic(_) | Error::OffsetOutOfRange { .. } | Error::Corrupt(_),
+                ) => {
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            if read.next <= self.next {
+                break;
+            }
+            self.next = read.next;
+            room = room.saturating_sub(read.records.len());
+            read.records.iter().for_each(|record| self.apply(record, now));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, record: &Record, now: Moment) {
+        let Some(key) = &record.key else { return };
+        if record.value.is_none() {
+            self.forget(key);
+        }
+        let Some(report) = Report::from_record(record) else { return };
+        self.forget(key);
+        let shown = tidings::exposition(&[(&report.instance, &report.metrics)]).len();
+        let bytes = record.value.as_ref().map_or(0, Bytes::len) + key.len() + shown;
+        if bytes > REPORT_SHOWN_BYTES_MAX {
+            return;
+        }
+        // A clock that is ahead makes nothing younger.
+        let reported =
+            Reported { report: Arc::new(report), at_ms: record.timestamp.min(now.0), bytes };
+        self.bytes += bytes;
+        // Not a part of the batch that it came in, which would be kept whole.
+        self.reports.insert(Bytes::copy_from_slice(key), reported);
+        while self.reports.len() > REPORTS_KEPT || self.bytes > REPORTS_BYTES_MAX {
+            let oldest = self.reports.iter().min_by_key(|(_, reported)| reported.at_ms);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, key: &Bytes) {
+        if let Some(reported) = self.reports.remove(key) {
+            self.bytes -= reported.bytes;
+        }
+    }
+
+    /// The reports of those that are there, by service and instance.
+    pub(super) fn lately(&mut self, now: Moment) -> Vec<Arc<Report>> {
+        let stale_ms = i64::try_from(REPORT_STALE_AFTER.as_millis()).unwrap_or(i64::MAX);
+        let is_stale = |of: &Reported| now.0.saturating_sub(of.at_ms) > stale_ms;
+        let stale = self.reports.iter().filter(|(_, of)| is_stale(of)).map(|(key, _)| key.clone());
+        for key in stale.collect::<Vec<_>>() {
+            self.forget(&key);
+        }
+        self.reports.values().map(|reported| Arc::clone(&reported.report)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(1_000_000);
+
+    fn record(key: &str, value: Option<String>, timestamp: i64) -> Record {
+        Record {
+            topic: REPORTS_TOPIC.into(),
+            partition: 0,
+            offset: 0,
+            timestamp,
+            key: Some(key.to_owned().into()),
+            value: value.map(Into::into),
+            headers: Vec::new(),
+        }
+    }
+
+    fn report(instance: &str, ago_ms: i64) -> Record {
+        let value = format!(
+            "{{\"report\":1,\"service\":\"pay\",\"instance\":\"{instance}\",\
+             \"metrics\":{{\"service\":\"pay\"}}}}"
+        );
+        record(&format!("pay/{instance}"), Some(value), NOW.0 - ago_ms)
+    }
+
+    fn after(records: &[Record]) -> Services {
+        let mut services = Services::default();
+        records.iter().for_each(|record| services.apply(record, NOW));
+        services
+    }
+
+    fn names(services: &mut Services, now_ms: i64) -> Vec<String> {
+        services.lately(Moment(now_ms)).iter().map(|report| report.instance.clone()).collect()
+    }
+
+    #[test]
+    fn the_last_report_of_each_instance_that_is_there_is_shown() {
+        for (records, shown) in [
+            (vec![report("b", 0), report("a", 0), report("b", 0)], vec!["a", "b"]),
+            (vec![report("a", 0), record("pay/a", None, NOW.0), report("b", 0)], vec!["b"]),
+            (vec![report("a", 90_000), report("b", 90_001)], vec!["a"]),
+            (vec![report("a", 0), record("pay/a", Some("no JSON".into()), NOW.0)], vec!["a"]),
+            (vec![record("pay/a", Some("{\"report\":1}".into()), NOW.0)], vec![]),
+        ] {
+            assert_eq!(names(&mut after(&records), NOW.0), shown);
+        }
+        let mut services = after(&[report("a", -3_600_000)]);
+        assert_eq!(names(&mut services, NOW.0 + 90_000), ["a"]);
+        assert!(names(&mut services, NOW.0 + 90_001).is_empty(), "of a clock that is ahead");
+        assert_eq!((services.reports.len(), services.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_service_that_waits_is_one_problem() {
+        let waiting = |instance: &str| {
+            let value = format!(
+                "{{\"report\":1,\"service\":\"pay\",\"instance\":\"{instance}\",\
+                 \"outage\":{{\"cause\":\"the bank is closed\",\"since_ms\":1,\"probes\":2}},\
+                 \"metrics\":{{\"service\":\"pay\"}}}}"
+            );
+            record(&format!("pay/{instance}"), Some(value), NOW.0)
+        };
+        let mut services = after(&[waiting("a"), report("b", 0), waiting("c")]);
+        let problems = problems(&services.lately(NOW));
+        let said = problems.iter().map(|p| (p.what.as_str(), p.detail.as_str(), p.href.as_str()));
+        let wanted = (
+            "Service pay takes a dependency for down, and waits",
+            "the bank is closed",
+            "/groups/pay",
+        );
+        assert_eq!(said.collect::<Vec<_>>(), [wanted]);
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let records = (0..1_500).map(|n| report(&format!("{n:04}"), 1_500 - n));
+        let mut services = after(&records.collect::<Vec<_>>());
+        let names = names(&mut services, NOW.0);
+        assert_eq!((names.len(), names[0].as_str()), (REPORTS_KEPT, "0500"));
+        let of = |n: usize, handlers: usize, width: usize| {
+            let handlers = (0..handlers).map(|n| format!("{{\"name\":\"{n:0width$}\"}}"));
+            let handlers = handlers.collect::<Vec<_>>().join(",");
+            let value = format!(
+                "{{\"report\":1,\"service\":\"pay\",\"instance\":\"{n}\",\
+                 \"metrics\":{{\"service\":\"pay\",\"handlers\":[{handlers}]}}}}"
+            );
+            record(&format!("pay/{n}"), Some(value), NOW.0)
+        };
+        let services = after(&(0..150).map(|n| of(n, 160, 3)).collect::<Vec<_>>());
+        assert!(services.bytes <= REPORTS_BYTES_MAX);
+        let text = exposition(
+            &services.reports.values().map(|of| Arc::clone(&of.report)).collect::<Vec<_>>(),
+        );
+        assert!(text.len() < REPORTS_BYTES_MAX && text.len() > REPORTS_BYTES_MAX / 2);
+        assert!(services.reports.len() < 150);
+        assert!(after(&[of(0, 200, 100)]).reports.is_empty(), "one is too large to be shown");
+    }
+}

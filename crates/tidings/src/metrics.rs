@@ -1,0 +1,41 @@
+//! What a service's instance says about itself, as a value: [`Metrics`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Figures, HandlerFigures};
+
+/// How an instance of a service does: what it has done since it started, how long that took, how far behind it is.
+///
+/// [`Display`](std::fmt::Display) is Prometheus' text format; several services of one process go into one text with
+/// [`exposition`](crate::exposition()). The names, each with its meaning, are in `docs/operations.md`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// The service's name.
+    pub service: String,
+    /// Of all handlers together.
+    pub figures: Figures,
+    /// Records that are there and not done, in the partitions that this instance has: those it has not read as of its last
+    /// fetch, markers of transactions among them, and those it has. What is put aside is [`Figures::parked`].
+    pub lag_records: u64,
+    /// The age of the oldest record that it has read and not done, by its timestamp; 0 when there is none. One that is put aside and comes
+    /// again counts, one that waits for a person does not.
+    pub lag_seconds: f64,
+    /// It takes its failures for those of a dependency, and handles nothing.
+    pub breaker_open: bool,
+    /// In the order in which the service has them.
+    pub handlers: Vec<HandlerMetrics>,
+}
+
+/// How one handler does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct HandlerMetrics {
+    /// Its name.
+    pub name: String,
+    /// What it has done.
+    #[serde(flatten)]
+    pub figures: HandlerFigures,
+}
