@@ -239,7 +239,7 @@ async fn the_page_of_a_dead_letter_says_why_it_died_and_where_it_was() {
     shown.topic("shop.orders", 1).await;
     shown.topic("order.dead", 1).await;
     let original = |offset: i64| {
-        let raw = |name: &str, value: &[u8]| Header {
+        let raw = |name: &'static str, value: &[u8]| Header {
             name: name.into(),
             value: Some(value.to_vec().into()),
         };

@@ -386,7 +386,7 @@ mod tests {
         Record { topic: topic.into(), partition: 1, offset: 7, timestamp: 5, key, value, headers }
     }
 
-    fn with(mut record: Record, name: &str, value: Option<&str>) -> Record {
+    fn with(mut record: Record, name: &'static str, value: Option<&str>) -> Record {
         record.headers.retain(|h| h.name != name);
         record.headers.extend(value.map(|v| Header::text(name, v)));
         record

@@ -170,7 +170,7 @@ fn record(said: &Produce, line: Vec<u8>) -> Result<NewRecord, Failure> {
         }
     };
     let headers = said.header.iter().map(|(name, value)| Header {
-        name: name.clone(),
+        name: name.clone().into(),
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
     });
     Ok(NewRecord {

@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_letter_says_where_it_was_whoever_wrote_it() {
         let spring = |name: &str, bytes: &'static [u8]| Header {
-            name: format!("kafka_dlt-{name}"),
+            name: format!("kafka_dlt-{name}").into(),
             value: Some(Bytes::from_static(bytes)),
         };
         let text = |name: &str, value: &str| Header::text(name, value);

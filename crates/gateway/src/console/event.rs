@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    fn record(headers: &[(&str, &str)]) -> Record {
+    fn record(headers: &[(&'static str, &str)]) -> Record {
         Record {
             topic: "shop.orders".into(),
             partition: 1,

@@ -187,7 +187,7 @@ mod tests {
             let headers = SAID.headers().into_iter().filter(|h| !h.name.ends_with(missing));
             assert_eq!(Read::of(&record(headers.collect())), None, "{missing}");
         }
-        let odd = |name: &str| Header::text(name, "seven");
+        let odd = |name: &str| Header::text(name.to_owned(), "seven");
         let topic = |prefix: &str| Header::text(format!("{prefix}topic"), "t");
         for prefix in ["__connect.errors.", "__streams.errors."] {
             let (partition, offset) = (format!("{prefix}partition"), format!("{prefix}offset"));

@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_letter_of_spring_is_read() {
-        let header = |name: &str, value: &[u8]| Header {
+        let header = |name: &'static str, value: &[u8]| Header {
             name: name.into(),
             value: Some(Bytes::copy_from_slice(value)),
         };
