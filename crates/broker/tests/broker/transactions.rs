@@ -123,7 +123,7 @@ fn only_the_end_of_a_transaction_waits_for_the_disk_when_its_parts_need_not() {
     let mut rig = Rig::new();
     rig.topic("a");
     let who = rig.call(init("t")).expect("a new id");
-    rig.call(commit("g", 0, 1));
+    rig.call(commit("g", 0, 1)).expect("committed");
     let batch = transactional(who, 0, &["x"]);
     let sent = rig.submit(Produce { acks: Acks::None, ..send("t", "a", 0, batch, true) });
     let offsets = commit_in("t", who, commit("g", 0, 9), true);

@@ -225,10 +225,10 @@ mod tests {
         let sent = SentRecord {
             key: key.clone(),
             value: value.clone(),
-            headers: vec![crate::Header { name: header.0.clone(), value: header.1.clone() }],
+            headers: vec![crate::Header { name: header.0.clone().into(), value: header.1.clone() }],
             ..SentRecord::default()
         };
-        let headers = vec![tidings_node::Header { name: header.0, value: header.1 }];
+        let headers = vec![tidings_node::Header { name: header.0.into(), value: header.1 }];
         let record = NewRecord { timestamp: i64::MAX, key, value, headers };
         let encoded = encode_batch([&record], None).len() - BATCH_HEADER_BYTES;
         assert!(encoded <= encoded_size_max(&sent), "{encoded}");

@@ -272,7 +272,7 @@ mod tests {
             name: format!("kafka_dlt-{name}").into(),
             value: Some(Bytes::from_static(bytes)),
         };
-        let text = |name: &str, value: &str| Header::text(name, value);
+        let text = |name: &'static str, value: &str| Header::text(name, value);
         let of_spring = vec![
             spring("original-topic", b"orders"),
             spring("exception-message", b"boom"),
