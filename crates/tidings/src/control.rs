@@ -82,6 +82,13 @@ pub enum Act {
     Discard,
 }
 
+impl Act {
+    /// Whether it leaves a key alone that was redriven so often.
+    pub(crate) fn spares(&self, redrives: u32) -> bool {
+        matches!(self, Self::Redrive { force: false, .. }) && redrives >= limits::REDRIVES_MAX
+    }
+}
+
 /// A command as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Command {
@@ -91,6 +98,11 @@ pub(crate) struct Command {
     pub(crate) at_ms: i64,
     pub(crate) of: Selection,
     pub(crate) act: Act,
+    /// Only what was dead by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_by_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// What a task did.
@@ -145,8 +157,11 @@ impl Command {
         if task.control() >= next {
             return None;
         }
-        let is_meant =
-            |dead: &Dead| dead.control < next && self.of.means(&dead.letters, &dead.cause);
+        let is_meant = |dead: &Dead| {
+            dead.control < next
+                && self.dead_by_ms.is_none_or(|by_ms| dead.since_ms <= by_ms)
+                && self.of.means(&dead.letters, &dead.cause)
+        };
         let dead = task.shelf().dead().filter(|(_, dead)| is_meant(dead));
         let mut meant: Vec<i64> = dead.map(|(offset, _)| offset).collect();
         meant.sort_unstable();
@@ -165,9 +180,9 @@ impl Command {
                     record.value = Some(value.clone().into());
                     record.headers.retain(|header| header.name != crate::envelope::CHECKSUM);
                 }),
-                Act::Redrive { per_second, force } => {
+                Act::Redrive { per_second, .. } => {
                     let redrives = task.shelf().get(offset).map_or(0, |parked| parked.redrives);
-                    if !force && redrives >= limits::REDRIVES_MAX {
+                    if self.act.spares(redrives) {
                         false
                     } else {
                         let due_ms = spread(now_ms, carried.done, *per_second);
@@ -214,7 +229,7 @@ mod tests {
             task.ended(
                 work,
                 Ended::Dead(Dead {
-                    since_ms: 0,
+                    since_ms: offset * 100,
                     control: offset * 10,
                     letters,
                     cause: (*cause).into(),
@@ -226,7 +241,8 @@ mod tests {
     }
 
     fn command(of: Selection, act: Act) -> Command {
-        Command { id: "c-1".into(), by: "ann".into(), at_ms: 5, of, act }
+        let (id, by) = ("c-1".into(), "ann".into());
+        Command { id, by, at_ms: 5, of, act, dead_by_ms: None, reason: None }
     }
 
     const BYTES: usize = 1 << 20;
@@ -272,6 +288,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_died_after_the_cut_off_is_left_dead() {
+        // They died at 0, 100 and 200.
+        for (dead_by_ms, done) in
+            [(Some(-1), None), (Some(0), Some(1)), (Some(199), Some(2)), (None, Some(3))]
+        {
+            let command = Command { dead_by_ms, ..command(Selection::All, REDRIVE) };
+            let carried = command.carry_out(&mut task(&["a", "b", "c"]), (21, 300), BYTES);
+            assert_eq!(carried.map(|carried| carried.done), done, "{dead_by_ms:?}");
+        }
+    }
+
+    #[test]
+    fn commands_without_a_reason_read_back_as_those_of_before() {
+        let written = r#"{"command":{"id":"c-1","by":"ann","at_ms":5,"of":"all","act":"discard"}}"#;
+        let entry = Entry::Command(command(Selection::All, Act::Discard));
+        assert_eq!(serde_json::to_string(&entry).expect("plain data"), written);
+        assert_eq!(serde_json::from_str::<Entry>(written).expect("it is one"), entry);
     }
 
     #[test]
@@ -326,7 +362,11 @@ mod tests {
     fn entries_read_back() {
         let of = Selection::Cause("no card".into());
         for entry in [
-            Entry::Command(command(of, Act::Edit { value: "{}".into() })),
+            Entry::Command(Command {
+                dead_by_ms: Some(7),
+                reason: Some("the card reader is mended".into()),
+                ..command(of, Act::Edit { value: "{}".into() })
+            }),
             Entry::Carried(Carried {
                 command: "c-1".into(),
                 topic: "orders".into(),

@@ -1,6 +1,6 @@
 //! Where a person looks at what a service has put aside, and says what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +16,10 @@ use crate::{
     replay::read_all,
     task::{Entry, Shelf},
 };
+
+/// What a service's name has behind it in the topic that holds its letters, and in the one that holds its shelf.
+const DEAD_SUFFIX: &str = ".dead";
+const CHANGELOG_SUFFIX: &str = ".changelog";
 
 /// What a service has put aside, and commands about it; the service need not run on this machine, nor now.
 ///
@@ -67,6 +71,78 @@ pub struct DeadKey {
     pub followers: usize,
 }
 
+/// Dead keys that share a cause, word for word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadCause {
+    /// Why, in words.
+    pub cause: String,
+    /// How many they are.
+    pub keys: usize,
+    /// Their first events and what waits behind them.
+    pub events: usize,
+    /// When the first of them died, in milliseconds since the epoch.
+    pub oldest_ms: i64,
+    /// When the last of them died.
+    pub newest_ms: i64,
+}
+
+impl DeadCause {
+    /// The causes of these keys, that of the most keys first.
+    pub fn of(keys: &[DeadKey]) -> Vec<Self> {
+        let mut causes: BTreeMap<&str, Self> = BTreeMap::new();
+        for key in keys {
+            let known = causes.entry(&key.cause).or_insert_with(|| Self {
+                cause: key.cause.clone(),
+                keys: 0,
+                events: 0,
+                oldest_ms: key.since_ms,
+                newest_ms: key.since_ms,
+            });
+            known.keys += 1;
+            known.events += 1 + key.followers;
+            known.oldest_ms = known.oldest_ms.min(key.since_ms);
+            known.newest_ms = known.newest_ms.max(key.since_ms);
+        }
+        let mut causes: Vec<_> = causes.into_values().collect();
+        causes.sort_by_key(|cause| std::cmp::Reverse(cause.keys));
+        causes
+    }
+}
+
+/// A command to be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCommand {
+    /// Who gives it.
+    pub by: String,
+    /// For which keys.
+    pub of: Selection,
+    /// What becomes of them.
+    pub act: Act,
+    /// Only keys that were dead by then, in milliseconds since the epoch: what a person has seen, when more may
+    /// have died since. It is held against [`DeadKey::since_ms`].
+    pub dead_by_ms: Option<i64>,
+    /// Why, for the audit.
+    pub reason: Option<String>,
+}
+
+impl NewCommand {
+    /// For all that is dead when it is given, without a reason.
+    pub fn new(by: impl Into<String>, of: Selection, act: Act) -> Self {
+        Self { by: by.into(), of, act, dead_by_ms: None, reason: None }
+    }
+
+    /// Whether it is for this key.
+    pub fn means(&self, key: &DeadKey) -> bool {
+        self.dead_by_ms.is_none_or(|by_ms| key.since_ms <= by_ms)
+            && self.of.means(&key.letters, &key.cause)
+    }
+
+    /// Whether it would leave the key alone, which was redriven [`limits::REDRIVES_MAX`] times.
+    pub fn spares(&self, key: &DeadKey) -> bool {
+        self.act.spares(key.redrives)
+    }
+}
+
 /// A command that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
@@ -101,6 +177,10 @@ pub struct Audited {
     pub of: Selection,
     /// What.
     pub act: Act,
+    /// Only what was dead by then.
+    pub dead_by_ms: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
     /// Keys that were redriven, edited or discarded.
     pub done: u64,
     /// Keys that were left alone.
@@ -118,6 +198,34 @@ impl Desk {
     /// The desk of a service.
     pub fn of(engine: &Engine, service: impl Into<String>) -> Self {
         Self { engine: engine.clone(), service: service.into() }
+    }
+
+    /// The services that have ever given a key up, by name: those with a record in `<service>.dead` and a
+    /// changelog.
+    pub async fn services(engine: &Engine) -> Result<Vec<String>, Error> {
+        let topics = engine.topics().await?;
+        let names: BTreeSet<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let services = topics.iter().filter_map(|topic| {
+            let service = topic.name.strip_suffix(DEAD_SUFFIX)?;
+            let ever = topic.partitions.iter().any(|partition| partition.end_offset > 0);
+            let kept = names.contains(format!("{service}{CHANGELOG_SUFFIX}").as_str());
+            (ever && kept).then(|| service.to_owned())
+        });
+        let services: BTreeSet<String> = services.collect();
+        Ok(services.into_iter().collect())
+    }
+
+    /// Whether there is a service of this name, or was: one that has a changelog.
+    pub async fn exists(&self) -> Result<bool, Error> {
+        match self.engine.topic(&self.changelog()).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::UnknownTopic(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn changelog(&self) -> String {
+        format!("{}{CHANGELOG_SUFFIX}", self.service)
     }
 
     /// The keys that are dead, the longest dead first. What a running service is about to do is not in it.
@@ -158,7 +266,7 @@ impl Desk {
     }
 
     async fn shelves(&self) -> Result<BTreeMap<TopicPartition, Shelf>, Error> {
-        let changelog = format!("{}.changelog", self.service);
+        let changelog = self.changelog();
         let partitions = match self.engine.topic(&changelog).await {
             Ok(topic) => topic.partitions,
             Err(EngineError::UnknownTopic(_)) => return Ok(BTreeMap::new()),
@@ -183,26 +291,39 @@ impl Desk {
         Ok(shelves)
     }
 
-    /// The keys that a selection means now: what a command would do, without doing it.
+    /// The keys that a selection means now.
     pub async fn meant(&self, of: &Selection) -> Result<Vec<DeadKey>, Error> {
         let mut keys = self.dead().await?;
         keys.retain(|key| of.means(&key.letters, &key.cause));
         Ok(keys)
     }
 
-    /// Gives a command, in the name of whoever gives it; durable when this returns. It is for what is dead
-    /// now: what dies later is not redriven by it.
+    /// The keys that a command is for now: what it would do, without doing it.
+    pub async fn would(&self, command: &NewCommand) -> Result<Vec<DeadKey>, Error> {
+        let mut keys = self.dead().await?;
+        keys.retain(|key| command.means(key));
+        Ok(keys)
+    }
+
+    /// [`Desk::give`] for all that is dead now, without a reason.
     pub async fn command(
         &self,
         by: impl Into<String>,
         of: Selection,
         act: Act,
     ) -> Result<Given, Error> {
-        let keys = self.meant(&of).await?.len();
+        self.give(NewCommand::new(by, of, act)).await
+    }
+
+    /// Gives a command, in the name of whoever gives it; durable when this returns. It is for what is dead
+    /// now: what dies later is not redriven by it.
+    pub async fn give(&self, command: NewCommand) -> Result<Given, Error> {
+        let keys = self.would(&command).await?.len();
         let topic = control_topic(&self.service);
         make_control_topic(&self.engine, &topic).await?;
-        let (id, by, at_ms) = (Id::fresh(), by.into(), now_ms());
-        let command = Command { id: id.clone(), by, at_ms, of, act };
+        let (id, at_ms) = (Id::fresh(), now_ms());
+        let NewCommand { by, of, act, dead_by_ms, reason } = command;
+        let command = Command { id: id.clone(), by, at_ms, of, act, dead_by_ms, reason };
         let record = Control::Command(command).into_record(&self.service);
         let appended = self.engine.producer().await?.send(vec![record]).await?;
         let offset = appended.first().map_or(0, |position| position.offset);
@@ -248,8 +369,9 @@ impl Desk {
         }
         let mut audit: Vec<Audited> = Vec::new();
         let take = |record| match Control::from_record(&record) {
-            Some(Control::Command(Command { id, by, at_ms, of, act })) => {
-                audit.push(Audited { id, by, at_ms, of, act, done: 0, left: 0 });
+            Some(Control::Command(Command { id, by, at_ms, of, act, dead_by_ms, reason })) => {
+                let (done, left) = (0, 0);
+                audit.push(Audited { id, by, at_ms, of, act, dead_by_ms, reason, done, left });
             }
             Some(Control::Carried(carried)) => {
                 let its = |audited: &&mut Audited| audited.id == carried.command;
@@ -271,3 +393,53 @@ pub(crate) const CONTROL_READ: ReadLimit = ReadLimit {
     bytes: limits::REPLAY_BYTES,
     wait: limits::CONTROL_WAIT,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(cause: &str, since_ms: i64, followers: usize, redrives: u32) -> DeadKey {
+        DeadKey {
+            topic: "orders".into(),
+            partition: 0,
+            offset: since_ms,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            letters: vec![Id::from(format!("l-{since_ms}"))],
+            cause: cause.into(),
+            since_ms,
+            attempts: 3,
+            redrives,
+            followers,
+        }
+    }
+
+    #[test]
+    fn causes_are_counted_the_most_frequent_first() {
+        let keys = [key("no card", 5, 0, 0), key("no stock", 1, 2, 0), key("no stock", 9, 0, 0)];
+        let causes = DeadCause::of(&keys);
+        let told: Vec<_> = causes
+            .iter()
+            .map(|c| (&*c.cause, c.keys, c.events, c.oldest_ms, c.newest_ms))
+            .collect();
+        assert_eq!(told, [("no stock", 2, 4, 1, 9), ("no card", 1, 1, 5, 5)]);
+    }
+
+    #[test]
+    fn a_command_says_whom_it_means_and_whom_it_would_leave_alone() {
+        let redrive = |force| Act::Redrive { per_second: None, force };
+        let max = limits::REDRIVES_MAX;
+        for (of, act, dead_by_ms, means, spares) in [
+            (Selection::All, redrive(false), None, true, true),
+            (Selection::All, redrive(false), Some(4), false, true),
+            (Selection::All, redrive(true), Some(5), true, false),
+            (Selection::Cause("no".into()), Act::Discard, None, false, false),
+            (Selection::Letter("l-5".into()), Act::Discard, Some(5), true, false),
+        ] {
+            let command = NewCommand { dead_by_ms, ..NewCommand::new("ann", of, act) };
+            let key = key("no card", 5, 0, max);
+            assert_eq!((command.means(&key), command.spares(&key)), (means, spares), "{command:?}");
+        }
+    }
+}

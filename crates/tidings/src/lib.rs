@@ -95,7 +95,7 @@ mod version;
 pub use backoff::Backoff;
 pub use control::{Act, Selection};
 pub use dead_letter::{DeadKind, DeadLetter};
-pub use desk::{Audited, CommandOutcome, DeadKey, Desk, Given};
+pub use desk::{Audited, CommandOutcome, DeadCause, DeadKey, Desk, Given, NewCommand};
 pub use envelope::{DecodeError, Envelope, Received, decode};
 pub use error::Error;
 pub use event::{Effects, Either, Emissions, Event};

@@ -3,13 +3,12 @@
 //! Commands are records that the service carries out itself, once; this only writes them and listens for what
 //! became of them.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tidings::{Act, Audited, CommandOutcome, DeadKey, Desk, Error, Selection};
+use tidings::{Act, Audited, CommandOutcome, DeadCause, DeadKey, Desk, Error, Selection};
 
 use crate::args::{Dead, DeadAct, DeadPlace, Form, Meant};
 use crate::failure::{Exit, Failure};
@@ -169,18 +168,10 @@ fn read_value(from: &str) -> Result<String, Failure> {
 
 /// One row for each cause, the one with the most keys first.
 fn by_cause(dead: &[DeadKey]) -> String {
-    let mut causes: BTreeMap<&str, (u64, usize, i64)> = BTreeMap::new();
-    for key in dead {
-        let (keys, events, since) = causes.entry(&key.cause).or_insert((0, 0, key.since_ms));
-        (*keys, *events, *since) =
-            (*keys + 1, *events + 1 + key.followers, (*since).min(key.since_ms));
-    }
-    let mut causes: Vec<_> = causes.into_iter().collect();
-    causes.sort_by_key(|(_, (keys, ..))| std::cmp::Reverse(*keys));
-    let row = |(cause, (keys, events, since)): &(&str, (u64, usize, i64))| {
-        [keys.to_string(), events.to_string(), age(*since), short(cause)]
+    let row = |one: &DeadCause| {
+        [one.keys.to_string(), one.events.to_string(), age(one.oldest_ms), short(&one.cause)]
     };
-    let rows: Vec<_> = causes.iter().map(row).collect();
+    let rows: Vec<_> = DeadCause::of(dead).iter().map(row).collect();
     let columns = [
         ("KEYS", Align::Right),
         ("EVENTS", Align::Right),
@@ -296,9 +287,10 @@ fn audit_table(audit: &[Audited]) -> String {
 }
 
 fn audited(one: &Audited) -> Value {
-    let Audited { id, by, at_ms, of, act, done, left } = one;
+    let Audited { id, by, at_ms, of, act, dead_by_ms, reason, done, left } = one;
     json!({
-        "id": id.as_str(), "by": by, "at_ms": at_ms, "of": of, "act": act, "done": done, "left": left,
+        "id": id.as_str(), "by": by, "at_ms": at_ms, "of": of, "act": act, "dead_by_ms": dead_by_ms,
+        "reason": reason, "done": done, "left": left,
     })
 }
 
