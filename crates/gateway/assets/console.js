@@ -64,6 +64,13 @@ filter?.addEventListener("input", () => {
   }
 });
 
+// Who gives a command is the same person as last time.
+const by = document.querySelector("[data-by]");
+if (by) {
+  by.value ||= localStorage.getItem("by") ?? "";
+  by.form.addEventListener("submit", () => localStorage.setItem("by", by.value));
+}
+
 const help = document.getElementById("help");
 document.querySelector("[data-help]")?.addEventListener("click", () => help.showModal());
 help?.addEventListener("click", (event) => event.target === help && help.close());

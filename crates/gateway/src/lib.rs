@@ -6,6 +6,7 @@
 
 mod console;
 pub mod limits;
+mod origin;
 mod registry;
 mod serve;
 

@@ -67,6 +67,34 @@ pub const LETTER_TEXT_CHARS_MAX: usize = 8 * 1024;
 /// Things to look at that are named beside the section that lists them all.
 pub const BADGE_PROBLEMS: usize = 5;
 
+/// Services of which one page lists what they have put aside.
+pub const DESK_SERVICES: usize = 30;
+/// Causes of one service that are listed; keys with further causes are counted together.
+pub const DESK_CAUSES: usize = 100;
+/// Dead keys on one page.
+pub const DESK_KEYS: usize = 50;
+/// Commands on one page of the audit.
+pub const DESK_COMMANDS: usize = 50;
+/// Keys named by a dry run; all are counted.
+pub const DRY_RUN_KEYS: usize = 20;
+/// Changelogs that are read at once; whoever comes then waits. Each takes up to
+/// [`tidings::limits::PARKED_BYTES_MAX`] of memory for every partition.
+pub const DESK_READS_MAX: usize = 2;
+/// How long one look at what a service has put aside may take, waiting for its turn included.
+pub const DESK_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer waits for what becomes of a command.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
+/// Records of `<service>.dead` that are looked through for the letter of a key.
+pub const LETTER_SCAN_RECORDS: usize = 1_000;
+/// By how much the clock of a letter may be behind that of its key's death.
+pub const LETTER_CLOCK_SKEW: Duration = Duration::from_secs(5);
+/// Characters of who gives a command.
+pub const BY_CHARS_MAX: usize = 100;
+/// Characters of why.
+pub const REASON_CHARS_MAX: usize = 500;
+/// Keys a second and partition that a command may say.
+pub const REDRIVE_RATE_MAX: u32 = 100_000;
+
 /// Records on one page of a topic.
 pub const PAGE_RECORDS: usize = 50;
 /// Partitions whose records are merged on one page; a larger topic is shown one by one.
@@ -104,6 +132,7 @@ pub const LIVE_STREAMS_MAX: usize = 64;
 pub const LIVE_STALL_MAX: Duration = Duration::from_secs(20);
 
 const _: () = assert!(LIVE_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(DRY_RUN_KEYS <= DESK_KEYS);
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
 const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);
 const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::desk::{self, ServiceLine};
 use super::event::{EventLine, RecordView};
 use super::load::{self, GroupView, Place, TopicView};
 use super::snapshot::{Dead, GroupLine, TopicLine};
@@ -29,6 +30,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/groups/{group}", get(group))
         .route("/events", get(events))
         .route("/dead", get(dead))
+        .merge(desk::api::routes())
         .fallback(|| async { ApiTrouble::from(Trouble::not_found("there is no such resource")) })
 }
 
@@ -37,18 +39,6 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 pub(super) struct Search {
     #[serde(default)]
     pub(super) q: String,
-}
-
-impl From<PathRejection> for Trouble {
-    fn from(rejection: PathRejection) -> Self {
-        Self { status: rejection.status(), detail: rejection.body_text() }
-    }
-}
-
-impl From<QueryRejection> for Trouble {
-    fn from(rejection: QueryRejection) -> Self {
-        Self { status: rejection.status(), detail: rejection.body_text() }
-    }
 }
 
 /// What the overview shows: of many topics and groups those that matter most.
@@ -130,6 +120,27 @@ async fn events(
     Ok(Json(Events { events: found.cloned().collect() }))
 }
 
-async fn dead(State(shared): Console) -> Json<Dead> {
-    Json(shared.frame().snapshot.dead.clone())
+/// What services of the SDK have put aside, and letters of whatever topic.
+#[derive(Serialize)]
+struct DeadView {
+    services: Vec<ServiceLine>,
+    /// The `after` of the next page of services.
+    next: Option<String>,
+    #[serde(flatten)]
+    letters: Dead,
+}
+
+/// Which page of services is wanted.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct After {
+    pub(super) after: Option<String>,
+}
+
+async fn dead(
+    State(shared): Console,
+    after: Result<Query<After>, QueryRejection>,
+) -> Answered<DeadView> {
+    let Query(After { after }) = after?;
+    let (services, next) = desk::api::services(&shared, after.as_deref()).await?;
+    Ok(Json(DeadView { services, next, letters: shared.frame().snapshot.dead.clone() }))
 }

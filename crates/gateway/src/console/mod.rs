@@ -8,6 +8,7 @@ mod api;
 mod assets;
 mod chart;
 mod dead;
+mod desk;
 mod event;
 mod figure;
 mod history;
@@ -26,8 +27,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
 use axum::routing::get;
 use tidings_engine::{Engine, Error};
@@ -39,8 +41,12 @@ use tracing::warn;
 pub use figure::{Figure, FigureKind, FigureSource};
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
+pub(crate) use trouble::{ApiTrouble, Trouble};
 
-use crate::limits::{LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT};
+use crate::limits::{
+    BODY_BYTES_MAX, DESK_READS_MAX, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT,
+};
+use crate::origin::only_own_pages;
 
 /// What the console stands on and where the registry beside it is, to be shown.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +100,8 @@ struct Shared {
     engine: Engine,
     options: ConsoleOptions,
     frames: watch::Receiver<Arc<Frame>>,
+    /// Turns for reading what a service has put aside.
+    desk_reads: Semaphore,
     /// Permits for live streams.
     streams: Arc<Semaphore>,
 }
@@ -122,7 +130,9 @@ impl Console {
         // The sampler sends a frame whether or not the engine answers.
         let _first_frame = frames.changed().await;
         let streams = Arc::new(Semaphore::new(LIVE_STREAMS_MAX));
-        Self { shared: Arc::new(Shared { engine, options, frames, streams }), sampler }
+        let desk_reads = Semaphore::new(DESK_READS_MAX);
+        let shared = Shared { engine, options, frames, desk_reads, streams };
+        Self { shared: Arc::new(shared), sampler }
     }
 
     /// The routes, to be served.
@@ -137,6 +147,8 @@ impl Console {
             .route("/readyz", get(metrics::ready))
             .route("/metrics", get(metrics::metrics))
             .fallback(pages::not_found)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(from_fn(only_own_pages))
             .layer(map_response(with_policy))
             .with_state(self.shared.clone())
     }
@@ -200,7 +212,8 @@ fn engine_problem(error: &Error) -> Problem {
     }
 }
 
-/// Nothing on a page may come from elsewhere, and no page may be put into another.
+/// Nothing on a page may come from elsewhere, and no page may be put into another. Pages of ours may say where
+/// a request comes from, as a form's `Origin` is "null" otherwise.
 async fn with_policy(mut response: Response) -> Response {
     const POLICY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -208,7 +221,7 @@ async fn with_policy(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

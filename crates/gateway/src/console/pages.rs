@@ -6,7 +6,6 @@ use askama::Template;
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
@@ -15,11 +14,11 @@ use super::event::{EventLine, RecordView, contains_ignoring_case};
 use super::load::{self, GroupView, Place, TopicView};
 use super::snapshot::{GroupLine, Problem, Snapshot, TopicLine};
 use super::trouble::{PageTrouble, Trouble};
-use super::{ConsoleOptions, LogAddress, Shared};
+use super::{ConsoleOptions, LogAddress, Shared, desk};
 use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
 
 type Console = State<Arc<Shared>>;
-type Page = Result<Response, PageTrouble>;
+pub(super) type Page = Result<Response, PageTrouble>;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -30,31 +29,28 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/groups", get(groups))
         .route("/groups/{group}", get(group))
         .route("/events", get(events))
-        .route("/dead", get(dead))
+        .merge(desk::pages::routes())
 }
 
 pub(super) async fn not_found() -> PageTrouble {
     PageTrouble::from(Trouble::not_found("there is no such page"))
 }
 
-fn page(template: &impl Template) -> Page {
-    let rendered = template.render().map_err(|e| Trouble {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        detail: e.to_string(),
-    })?;
+pub(super) fn page(template: &impl Template) -> Page {
+    let rendered = template.render().map_err(|e| Trouble::internal(e.to_string()))?;
     Ok(Html(rendered).into_response())
 }
 
 /// What surrounds every page.
-struct Frame<'a> {
-    title: &'a str,
-    section: &'static str,
-    options: &'a ConsoleOptions,
-    problems: &'a [Problem],
+pub(super) struct Frame<'a> {
+    pub(super) title: &'a str,
+    pub(super) section: &'static str,
+    pub(super) options: &'a ConsoleOptions,
+    pub(super) problems: &'a [Problem],
 }
 
 impl<'a> Frame<'a> {
-    fn new(
+    pub(super) fn new(
         shared: &'a Shared,
         snapshot: &'a Snapshot,
         section: &'static str,
@@ -64,7 +60,7 @@ impl<'a> Frame<'a> {
     }
 
     /// What the number beside the overview counts.
-    fn to_look_at(&self) -> String {
+    pub(super) fn to_look_at(&self) -> String {
         let count = self.problems.len();
         let named: Vec<_> =
             self.problems.iter().take(BADGE_PROBLEMS).map(|p| p.what.as_str()).collect();
@@ -192,17 +188,4 @@ async fn events(State(shared): Console, search: Result<Query<Search>, QueryRejec
     let events = events.filter(|event| event.mentions(&search)).collect();
     let frame = Frame::new(&shared, &sampled.snapshot, "events", "Events");
     page(&EventsPage { frame, search: &search, events })
-}
-
-#[derive(Template)]
-#[template(path = "dead.html")]
-struct DeadPage<'a> {
-    frame: Frame<'a>,
-    snapshot: &'a Snapshot,
-}
-
-async fn dead(State(shared): Console) -> Page {
-    let sampled = shared.frame();
-    let snapshot = &sampled.snapshot;
-    page(&DeadPage { frame: Frame::new(&shared, snapshot, "dead", "Dead letters"), snapshot })
 }

@@ -1,29 +1,77 @@
 //! Unsuccessful answers: a page for people, `application/problem+json` (RFC 9457) under `/api`.
 
 use askama::Template;
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tidings_engine::Error;
+use tokio::time::timeout;
 
-/// Why something cannot be shown.
+use crate::limits::HTTP_BODY_TIMEOUT;
+
+/// Why something cannot be shown or done.
 #[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) status: StatusCode,
-    pub(super) detail: String,
+pub(crate) struct Trouble {
+    pub(crate) status: StatusCode,
+    /// What; the status says it when there is none.
+    pub(crate) title: Option<&'static str>,
+    /// Why.
+    pub(crate) detail: String,
+    /// What to try.
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl Trouble {
-    pub(super) fn not_found(detail: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, detail: detail.into() }
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, title: None, detail: detail.into(), hint: None }
     }
 
-    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, detail: detail.into() }
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    pub(crate) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
+    pub(crate) fn titled(self, title: &'static str) -> Self {
+        Self { title: Some(title), ..self }
+    }
+
+    pub(crate) fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
     }
 
     fn title(&self) -> &'static str {
-        self.status.canonical_reason().unwrap_or("Error")
+        self.title.or(self.status.canonical_reason()).unwrap_or("Error")
+    }
+}
+
+impl From<PathRejection> for Trouble {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Trouble {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
     }
 }
 
@@ -37,13 +85,13 @@ impl From<Error> for Trouble {
             Error::Unavailable(_) | Error::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Storage(_) | Error::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self { status, detail: error.to_string() }
+        Self::new(status, error.to_string())
     }
 }
 
 /// Trouble under `/api`.
 #[derive(Debug)]
-pub(super) struct ApiTrouble(Trouble);
+pub(crate) struct ApiTrouble(pub(crate) Trouble);
 
 impl<E: Into<Trouble>> From<E> for ApiTrouble {
     fn from(trouble: E) -> Self {
@@ -53,8 +101,12 @@ impl<E: Into<Trouble>> From<E> for ApiTrouble {
 
 impl IntoResponse for ApiTrouble {
     fn into_response(self) -> Response {
-        let Trouble { status, detail } = &self.0;
-        let body = json!({ "title": self.0.title(), "status": status.as_u16(), "detail": detail });
+        let Trouble { status, detail, hint, .. } = &self.0;
+        let mut body =
+            json!({ "title": self.0.title(), "status": status.as_u16(), "detail": detail });
+        if let Some(hint) = hint {
+            body["try"] = Value::from(*hint);
+        }
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         (*status, kind, body.to_string()).into_response()
     }
@@ -62,7 +114,7 @@ impl IntoResponse for ApiTrouble {
 
 /// Trouble on a page.
 #[derive(Debug)]
-pub(super) struct PageTrouble(Trouble);
+pub(crate) struct PageTrouble(Trouble);
 
 impl<E: Into<Trouble>> From<E> for PageTrouble {
     fn from(trouble: E) -> Self {
@@ -76,15 +128,61 @@ struct TroublePage<'a> {
     status: u16,
     title: &'a str,
     detail: &'a str,
+    hint: &'a str,
 }
 
 impl IntoResponse for PageTrouble {
     fn into_response(self) -> Response {
-        let Trouble { status, detail } = &self.0;
-        let page = TroublePage { status: status.as_u16(), title: self.0.title(), detail };
+        let Trouble { status, detail, hint, .. } = &self.0;
+        let (title, hint) = (self.0.title(), hint.unwrap_or_default());
+        let page = TroublePage { status: status.as_u16(), title, detail, hint };
         match page.render() {
             Ok(page) => (*status, Html(page)).into_response(),
             Err(_) => (*status, detail.clone()).into_response(),
         }
     }
+}
+
+/// A JSON body. Another content type is refused, which also keeps a foreign web page from sending one
+/// through a visitor's browser without being asked first.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiTrouble;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiTrouble> {
+        let said = media_type(request.headers());
+        if said != "application/json" {
+            let why = format!("the content type is {said:?}");
+            let trouble = Trouble::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+            return Err(ApiTrouble(trouble.hint("send JSON, with content-type: application/json")));
+        }
+        let body = body_bytes(request, state).await?;
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            let why = format!("the body is not as expected: {error}");
+            ApiTrouble(Trouble::bad_request(why).hint("/openapi.json says what is expected"))
+        })
+    }
+}
+
+/// The content type without its parameters, in lower case; empty when none is said.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = said.and_then(|said| said.split(';').next()).unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// All of a body that is not too large and comes in time.
+pub(crate) async fn body_bytes<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Bytes, Trouble> {
+    let body = timeout(HTTP_BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+    let body = body.map_err(|_elapsed| {
+        let why = format!("the body did not come within {HTTP_BODY_TIMEOUT:?}");
+        Trouble::new(StatusCode::REQUEST_TIMEOUT, why)
+    })?;
+    body.map_err(|rejection: BytesRejection| {
+        Trouble::new(rejection.status(), rejection.body_text())
+    })
 }

@@ -1,0 +1,237 @@
+//! `/api/dead/…`: the twins of the desk's pages, and commands as JSON.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidings::{CommandOutcome, DeadKey, Desk, NewCommand, Selection};
+
+use super::super::Shared;
+use super::super::quantity::{Count, Moment};
+use super::super::trouble::{ApiTrouble, Body, Trouble};
+use super::command::{Asked, Form, check_edit};
+use super::view::{AuditView, Death, KeyLine, KeyView, KeysView, ServiceLine, ServiceView, page};
+use super::{dead_keys, desk, give, letter, look};
+use crate::limits::{DESK_SERVICES, DRY_RUN_KEYS};
+
+type Console = State<Arc<Shared>>;
+type Answered<T> = Result<Json<T>, ApiTrouble>;
+
+pub(in super::super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/dead/{service}", get(service))
+        .route("/dead/{service}/keys", get(keys))
+        .route("/dead/{service}/keys/{letter}", get(key))
+        .route("/dead/{service}/command", get(preview))
+        .route("/dead/{service}/commands", get(audit).post(command))
+}
+
+/// Services that have ever given a key up, a page of them by name.
+pub(in super::super) async fn services(
+    shared: &Shared,
+    after: Option<&str>,
+) -> Result<(Vec<ServiceLine>, Option<String>), Trouble> {
+    let all = look(shared, Desk::services(&shared.engine)).await?;
+    let first = after.map_or(0, |after| all.partition_point(|name| name.as_str() <= after));
+    let more = all.len() > first + DESK_SERVICES;
+    let mut lines = Vec::new();
+    for name in all.into_iter().skip(first).take(DESK_SERVICES) {
+        let keys = look(shared, Desk::of(&shared.engine, &name).dead()).await?;
+        lines.push(ServiceLine::of(name, &keys));
+    }
+    let next = lines.last().filter(|_| more).map(|line| line.service.clone());
+    Ok((lines, next))
+}
+
+pub(super) async fn view_service(shared: &Shared, name: String) -> Result<ServiceView, Trouble> {
+    let keys = dead_keys(shared, &desk(shared, &name).await?).await?;
+    Ok(ServiceView::of(name, &keys))
+}
+
+async fn service(
+    State(shared): Console,
+    path: Result<Path<String>, PathRejection>,
+) -> Answered<ServiceView> {
+    let Path(name) = path?;
+    Ok(Json(view_service(&shared, name).await?))
+}
+
+/// Which keys of a service are wanted.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    pub(super) cause: Option<String>,
+    pub(super) after: Option<String>,
+    /// The letter of the key that is shown in full.
+    pub(super) open: Option<String>,
+}
+
+pub(super) async fn view_keys(
+    shared: &Shared,
+    service: String,
+    wanted: Wanted,
+) -> Result<KeysView, Trouble> {
+    let Wanted { cause, after, open } = wanted;
+    let dead = dead_keys(shared, &desk(shared, &service).await?).await?;
+    let meant = |key: &&DeadKey| cause.as_ref().is_none_or(|cause| key.cause == *cause);
+    let meant: Vec<&DeadKey> = dead.iter().filter(meant).collect();
+    let (shown, next) = page(&meant, after.as_deref()).ok_or_else(|| {
+        Trouble::bad_request("`after` is no cursor that was given here")
+            .hint("leave it out for the first page")
+    })?;
+    let opened = match &open {
+        None => None,
+        Some(id) => Some(Box::new(whole(shared, &service, find(&service, &dead, id)?).await?)),
+    };
+    let (total, keys) = (Count::of(meant.len()), shown.into_iter().map(KeyLine::of).collect());
+    Ok(KeysView { service, cause, total, keys, next, open: opened })
+}
+
+async fn keys(
+    State(shared): Console,
+    path: Result<Path<String>, PathRejection>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answered<KeysView> {
+    let (Path(service), Query(wanted)) = (path?, wanted?);
+    Ok(Json(view_keys(&shared, service, wanted).await?))
+}
+
+fn find<'k>(service: &str, dead: &'k [DeadKey], id: &str) -> Result<&'k DeadKey, Trouble> {
+    let found = dead.iter().find(|key| key.letters.iter().any(|letter| *letter == *id));
+    found.ok_or_else(|| {
+        Trouble::not_found(format!("{service} has no dead key with letter {id}"))
+            .titled("There is no such key")
+            .hint("it may have been redriven or discarded: look at the audit")
+    })
+}
+
+async fn whole(shared: &Shared, service: &str, key: &DeadKey) -> Result<KeyView, Trouble> {
+    let mut death = None;
+    for id in &key.letters {
+        death = letter(&shared.engine, service, id, key.since_ms).await?;
+        if death.is_some() {
+            break;
+        }
+    }
+    Ok(KeyView::of(service, key, death.map(|(letter, at)| Death::of(letter, &at))))
+}
+
+pub(super) async fn view_key(shared: &Shared, service: &str, id: &str) -> Result<KeyView, Trouble> {
+    let dead = dead_keys(shared, &desk(shared, service).await?).await?;
+    whole(shared, service, find(service, &dead, id)?).await
+}
+
+async fn key(
+    State(shared): Console,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Answered<KeyView> {
+    let Path((service, id)) = path?;
+    Ok(Json(view_key(&shared, &service, &id).await?))
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Older {
+    pub(super) before: Option<usize>,
+}
+
+pub(super) async fn view_audit(
+    shared: &Shared,
+    service: String,
+    older: &Older,
+) -> Result<AuditView, Trouble> {
+    let desk = desk(shared, &service).await?;
+    Ok(AuditView::of(service, look(shared, desk.audit()).await?, older.before))
+}
+
+async fn audit(
+    State(shared): Console,
+    path: Result<Path<String>, PathRejection>,
+    older: Result<Query<Older>, QueryRejection>,
+) -> Answered<AuditView> {
+    let (Path(service), Query(older)) = (path?, older?);
+    Ok(Json(view_audit(&shared, service, &older).await?))
+}
+
+/// What a command would do.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DryRun {
+    pub(crate) keys: Count,
+    /// Their first events, and what waits behind them.
+    pub(crate) events: Count,
+    /// Keys that would be left alone, as they were redriven too often.
+    pub(crate) left: Count,
+    /// When the last of them died: with this as `cut_off_ms`, a command is for these keys and none that die later.
+    #[serde(rename = "cut_off_ms")]
+    pub(crate) cut_off: Moment,
+    /// The first of them.
+    pub(crate) would: Vec<KeyLine>,
+}
+
+/// What a command would do now, and for which key when it is for one; refused when there is nothing for it.
+pub(super) async fn dry_run(
+    shared: &Shared,
+    service: &str,
+    command: &NewCommand,
+) -> Result<DryRun, Trouble> {
+    let desk = desk(shared, service).await?;
+    let mut keys = look(shared, desk.would(command)).await?;
+    keys.sort_by(|a, b| super::place_of(a).cmp(&super::place_of(b)));
+    let Some(newest) = keys.iter().map(|key| key.since_ms).max() else {
+        return Err(Trouble::not_found(format!("{service} has no {}", said(&command.of)))
+            .titled("The command is for nothing")
+            .hint("it may have been redriven or discarded: look at the keys and the audit"));
+    };
+    for key in &keys {
+        check_edit(&command.act, key)?;
+    }
+    Ok(DryRun {
+        keys: Count::of(keys.len()),
+        events: Count::of(keys.iter().map(|key| 1 + key.followers).sum()),
+        left: Count::of(keys.iter().filter(|key| command.spares(key)).count()),
+        cut_off: Moment(newest),
+        would: keys.iter().take(DRY_RUN_KEYS).map(KeyLine::of).collect(),
+    })
+}
+
+fn said(of: &Selection) -> String {
+    match of {
+        Selection::Letter(id) => format!("dead key with letter {id}"),
+        Selection::Cause(cause) => format!("dead key of cause {cause:?}"),
+        _ => "dead key".to_owned(),
+    }
+}
+
+async fn preview(
+    State(shared): Console,
+    path: Result<Path<String>, PathRejection>,
+    form: Result<Query<Form>, QueryRejection>,
+) -> Answered<DryRun> {
+    let (Path(service), Query(form)) = (path?, form?);
+    Ok(Json(dry_run(&shared, &service, &form.asked()?.previewed()?).await?))
+}
+
+async fn command(
+    State(shared): Console,
+    path: Result<Path<String>, PathRejection>,
+    Body(asked): Body<Asked>,
+) -> Result<(StatusCode, Json<Value>), ApiTrouble> {
+    let Path(service) = path?;
+    if asked.dry_run {
+        let would = dry_run(&shared, &service, &asked.previewed()?).await?;
+        return Ok((StatusCode::OK, Json(json!(would))));
+    }
+    let command = asked.meant()?;
+    dry_run(&shared, &service, &command).await?;
+    let (given, outcome) = give(&shared, &desk(&shared, &service).await?, command).await?;
+    let CommandOutcome { done, left, unheard } = outcome;
+    let status = if unheard == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let answer = json!({
+        "command": given.id.as_str(), "keys": given.keys, "done": done, "left": left,
+        "unheard": unheard,
+    });
+    Ok((status, Json(answer)))
+}
