@@ -5,10 +5,14 @@
 //! anything of the network, and pages load nothing from anywhere else.
 
 mod console;
+mod events;
 pub mod limits;
+mod openapi;
 mod origin;
 mod registry;
+mod route;
 mod serve;
+mod stall;
 
 pub use axum::Router;
 pub use console::{

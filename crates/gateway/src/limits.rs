@@ -10,6 +10,9 @@ pub const HTTP_CONNECTIONS_MAX: usize = 512;
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may leave what it was sent unread, before its connection is closed. Longer than the same
+/// of streams, whose client is then told why if it can be.
+pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Pause after a failed accept (too many open files): the listener stays ready, the loop must not
 /// spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -95,6 +98,33 @@ pub const REASON_CHARS_MAX: usize = 500;
 /// Keys a second and partition that a command may say.
 pub const REDRIVE_RATE_MAX: u32 = 100_000;
 
+/// Requests that publish events at once, each with a body of up to [`BODY_BYTES_MAX`]; more wait.
+pub const PUBLISHERS_MAX: usize = 64;
+/// How long one waits; then it is answered 503.
+pub const PUBLISHER_WAIT: Duration = Duration::from_secs(10);
+/// Events of one batch.
+pub const EVENTS_BATCH_MAX: usize = 1_000;
+/// Attributes of one event.
+pub const ATTRIBUTES_MAX: usize = 64;
+/// Bytes of a record's key that comes by HTTP.
+pub const EVENT_KEY_BYTES_MAX: usize = 8 * 1024;
+/// Streams of events at once, server-sent and over WebSockets together; one more is answered 503.
+pub const EVENT_STREAMS_MAX: usize = 64;
+/// Partitions of one stream, each of which has a read of its own while it waits.
+pub const EVENT_STREAM_PARTITIONS_MAX: usize = 64;
+/// Records read of one partition before the next one has its turn.
+pub const EVENT_STREAM_RECORDS: usize = 200;
+/// Bytes of the same; a larger record comes alone. One such read is in memory for each stream.
+pub const EVENT_STREAM_BYTES: usize = 64 * 1024;
+/// Longest silence of a stream: a heartbeat says that it is there, and where.
+pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a client may leave a message unread; then its stream is closed.
+pub const EVENT_STALL_MAX: Duration = Duration::from_secs(20);
+/// After which an EventSource connects again.
+pub const EVENT_RECONNECT: Duration = Duration::from_secs(1);
+/// Bytes of a message from a WebSocket's client, who has nothing to say.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
 /// Records on one page of a topic.
 pub const PAGE_RECORDS: usize = 50;
 /// Partitions whose records are merged on one page; a larger topic is shown one by one.
@@ -131,7 +161,9 @@ pub const LIVE_STREAMS_MAX: usize = 64;
 /// How long a live stream's client may leave an event unread before it is dropped.
 pub const LIVE_STALL_MAX: Duration = Duration::from_secs(20);
 
-const _: () = assert!(LIVE_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(LIVE_STREAMS_MAX + EVENT_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(EVENT_STALL_MAX.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
+const _: () = assert!(LIVE_STALL_MAX.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
 const _: () = assert!(DRY_RUN_KEYS <= DESK_KEYS);
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
 const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);

@@ -1,7 +1,7 @@
 //! A router on a listener, until told to stop.
 //!
-//! Connections are counted and bounded, and none may keep its place without asking anything: limits
-//! in [`Limits`]. What listens on loopback is meant for this machine, and takes no changes from
+//! Connections are counted and bounded, and none may keep its place without asking anything, or without
+//! reading what it asked for: limits in [`Limits`]. What listens on loopback is meant for this machine, and takes no changes from
 //! pages of other hosts, also when their names are made to lead here (DNS rebinding).
 
 use std::io;
@@ -22,13 +22,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
-use crate::limits::{ACCEPT_PAUSE, HTTP_CONNECTIONS_MAX, HTTP_HEAD_TIMEOUT};
+use crate::limits::{ACCEPT_PAUSE, HTTP_CONNECTIONS_MAX, HTTP_HEAD_TIMEOUT, HTTP_WRITE_STALL_MAX};
+use crate::stall::Unstalled;
 
 /// What one listener's connections may take.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     connections: usize,
     head_timeout: Duration,
+    write_stall: Duration,
 }
 
 /// Serves until `stop` is ready, then lets the requests under way finish. No more than so many connections
@@ -40,7 +42,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let connections = connections_max.min(HTTP_CONNECTIONS_MAX);
-    let limits = Limits { connections, head_timeout: HTTP_HEAD_TIMEOUT };
+    let (head_timeout, write_stall) = (HTTP_HEAD_TIMEOUT, HTTP_WRITE_STALL_MAX);
+    let limits = Limits { connections, head_timeout, write_stall };
     serve_within(limits, listener, router, stop).await
 }
 
@@ -68,7 +71,7 @@ async fn serve_within(
                 }
                 Ok((socket, _)) => {
                     let (router, stopped) = (router.clone(), stopped.clone());
-                    connections.spawn(connection(socket, router, limits.head_timeout, stopped));
+                    connections.spawn(connection(socket, router, limits, stopped));
                 }
                 Err(error) => {
                     error!(%error, "cannot accept HTTP connections");
@@ -86,13 +89,14 @@ async fn serve_within(
 async fn connection(
     socket: TcpStream,
     router: Router,
-    head_timeout: Duration,
+    limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
     let service = TowerToHyperService::new(router);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    let socket = TokioIo::new(Unstalled::new(socket, limits.write_stall));
+    let mut connection = pin!(http.serve_connection(socket, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         _ = stopped.wait_for(|stopped| *stopped) => None,
@@ -153,12 +157,20 @@ mod tests {
         task: JoinHandle<io::Result<()>>,
     }
 
+    /// More than a client's and a server's kernel hold for a connection.
+    const LARGE: usize = 64 * 1024 * 1024;
+
     async fn served(connections: usize, head_timeout: Duration) -> Served {
+        served_within(Limits { connections, head_timeout, write_stall: DEADLINE }).await
+    }
+
+    async fn served_within(limits: Limits) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(|| async { "read" }).put(|| async { "changed" }));
+        let router = Router::new()
+            .route("/", get(|| async { "read" }).put(|| async { "changed" }))
+            .route("/large", get(|| async { vec![b'x'; LARGE] }));
         let (stop, stopped) = oneshot::channel();
-        let limits = Limits { connections, head_timeout };
         let stopped = async { stopped.await.unwrap() };
         let task = tokio::spawn(serve_within(limits, listener, router, stopped));
         Served { address, stop, task }
@@ -215,6 +227,21 @@ mod tests {
         let mut kept = served.connect().await;
         kept.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         assert!(until_closed(&mut kept).await.ends_with("read"));
+        served.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_read_is_closed() {
+        let write_stall = Duration::from_millis(20);
+        let limits = Limits { connections: 1, head_timeout: DEADLINE, write_stall };
+        let served = served_within(limits).await;
+        let mut unread = served.connect().await;
+        unread.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let answered = async {
+            while !ask(&mut served.connect().await, "GET", "localhost").await.ends_with("read") {}
+        };
+        timeout(DEADLINE, answered).await.unwrap();
+        drop(unread);
         served.stop().await;
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -13,25 +14,96 @@ use super::Shared;
 use super::desk::{self, ServiceLine};
 use super::event::{EventLine, RecordView};
 use super::load::{self, GroupView, Place, TopicView};
+use super::services;
 use super::snapshot::{Dead, GroupLine, TopicLine};
 use super::trouble::{ApiTrouble, Trouble};
+use crate::events::{self, Events};
 use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS};
+use crate::route::{self, Answer, Route, json as json_answer, problem, query, read};
 
 type Console = State<Arc<Shared>>;
 type Answered<T> = Result<Json<T>, ApiTrouble>;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/overview", get(overview))
-        .route("/topics", get(topics))
-        .route("/topics/{topic}", get(topic))
-        .route("/topics/{topic}/{partition}/{offset}", get(record))
-        .route("/groups", get(groups))
-        .route("/groups/{group}", get(group))
-        .route("/events", get(events))
-        .route("/dead", get(dead))
-        .merge(desk::api::routes())
-        .fallback(|| async { ApiTrouble::from(Trouble::not_found("there is no such resource")) })
+/// All below `/api`.
+pub(super) fn routes(events: &Arc<Events>) -> Router<Arc<Shared>> {
+    let of_events = route::router(events::table()).with_state(Arc::clone(events));
+    let others = || async { ApiTrouble::from(Trouble::not_found("there is no such resource")) };
+    let verbs = || async {
+        ApiTrouble(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "the resource has other methods"))
+    };
+    route::router(table()).merge(of_events).fallback(others).method_not_allowed_fallback(verbs)
+}
+
+pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
+    const LOOKED_UP: &[Answer] =
+        &[json_answer(200, "As the page shows it."), problem(404, "It is not there.")];
+    const SAMPLED: &[Answer] = &[json_answer(200, "As it was sampled last.")];
+    let mut table = vec![
+        Route {
+            said: read("/overview", "What matters most of everything.", &[], SAMPLED),
+            handler: || get(overview),
+        },
+        Route { said: read("/topics", "All topics.", &[], SAMPLED), handler: || get(topics) },
+        Route {
+            said: read(
+                "/topics/{topic}",
+                "A topic and its newest records.",
+                const {
+                    &[
+                        query("partition", "integer", "Only this partition's records."),
+                        query(
+                            "before",
+                            "string",
+                            "Records older than these: `partition:offset,…`.",
+                        ),
+                    ]
+                },
+                LOOKED_UP,
+            ),
+            handler: || get(topic),
+        },
+        Route {
+            said: read(
+                "/topics/{topic}/{partition}/{offset}",
+                "One record with everything it carries.",
+                &[],
+                LOOKED_UP,
+            ),
+            handler: || get(record),
+        },
+        Route {
+            said: read("/services", "The last report of each instance of a service.", &[], SAMPLED),
+            handler: || get(services::services),
+        },
+        Route {
+            said: read("/groups", "All consumer groups.", &[], SAMPLED),
+            handler: || get(groups),
+        },
+        Route {
+            said: read("/groups/{group}", "A group, its members and positions.", &[], LOOKED_UP),
+            handler: || get(group),
+        },
+        Route {
+            said: read(
+                "/events",
+                "The newest events of all topics.",
+                const { &[query("q", "string", "Text that they must mention.")] },
+                SAMPLED,
+            ),
+            handler: || get(events_found),
+        },
+        Route {
+            said: read(
+                "/dead",
+                "What services have put aside, and dead letters of all topics by cause.",
+                const { &[query("after", "string", "The `next` of the page of services before.")] },
+                const { &[json_answer(200, "Services as they are, letters as they were sampled last.")] },
+            ),
+            handler: || get(dead),
+        },
+    ];
+    table.extend(desk::api::table());
+    table
 }
 
 /// Text that entries must mention.
@@ -105,19 +177,19 @@ async fn group(
 }
 
 #[derive(Serialize)]
-struct Events {
+struct EventsFound {
     /// Newest first.
     events: Vec<EventLine>,
 }
 
-async fn events(
+async fn events_found(
     State(shared): Console,
     search: Result<Query<Search>, QueryRejection>,
-) -> Answered<Events> {
+) -> Answered<EventsFound> {
     let Query(search) = search?;
     let frame = shared.frame();
     let found = frame.snapshot.events.iter().filter(|event| event.mentions(&search.q));
-    Ok(Json(Events { events: found.cloned().collect() }))
+    Ok(Json(EventsFound { events: found.cloned().collect() }))
 }
 
 /// What services of the SDK have put aside, and letters of whatever topic.

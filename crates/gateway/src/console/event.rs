@@ -184,7 +184,10 @@ mod tests {
             timestamp: 1_291_191_960_000,
             key: Some(Buffer::from_static(b"536365")),
             value: Some(Buffer::from_static(b"{\"pence\":5}")),
-            headers: headers.iter().map(|(name, value)| Header::text(*name, value)).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| Header::text(name.to_string(), value))
+                .collect(),
         }
     }
 

@@ -108,9 +108,10 @@ fn partition_line(partition: &Partition) -> PartitionLine {
     }
 }
 
-type Cursor = BTreeMap<i32, i64>;
+pub(crate) type Cursor = BTreeMap<i32, i64>;
 
-fn cursor(said: &str) -> Result<Cursor, Trouble> {
+/// Offsets of partitions, as URLs write them: `partition:offset,…`.
+pub(crate) fn cursor(said: &str) -> Result<Cursor, Trouble> {
     let places = said.split(',').filter(|place| !place.is_empty());
     let parsed: Option<Cursor> = places
         .map(|place| {

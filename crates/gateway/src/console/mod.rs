@@ -4,6 +4,7 @@
 //! many readers ask for is answered from that value, so the number of readers costs the engine
 //! nothing. Only a page about one topic, record or group asks the engine itself.
 
+mod about;
 mod api;
 mod assets;
 mod chart;
@@ -31,7 +32,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
-use axum::routing::get;
 use tidings_engine::{Engine, Error};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -39,14 +39,17 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 pub use figure::{Figure, FigureKind, FigureSource};
+pub(crate) use load::cursor;
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
-pub(crate) use trouble::{ApiTrouble, Trouble};
+pub(crate) use trouble::{ApiTrouble, Trouble, body_bytes, media_type};
 
+use crate::events::Events;
 use crate::limits::{
     BODY_BYTES_MAX, DESK_READS_MAX, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT,
 };
 use crate::origin::only_own_pages;
+use crate::route;
 
 /// What the console stands on and where the registry beside it is, to be shown.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +94,9 @@ impl Default for ConsoleOptions {
 #[derive(Debug)]
 pub struct Console {
     shared: Arc<Shared>,
+    events: Arc<Events>,
     sampler: JoinHandle<()>,
+    stopping: watch::Sender<bool>,
 }
 
 /// What all requests share.
@@ -131,21 +136,19 @@ impl Console {
         let _first_frame = frames.changed().await;
         let streams = Arc::new(Semaphore::new(LIVE_STREAMS_MAX));
         let desk_reads = Semaphore::new(DESK_READS_MAX);
-        let shared = Shared { engine, options, frames, desk_reads, streams };
-        Self { shared: Arc::new(shared), sampler }
+        let (stopping, stopped) = watch::channel(false);
+        let events = Events::new(engine.clone(), stopped);
+        let shared = Arc::new(Shared { engine, options, frames, desk_reads, streams });
+        Self { shared, events, sampler, stopping }
     }
 
     /// The routes, to be served.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/api/services", get(services::services))
             .merge(pages::routes())
-            .nest("/api", api::routes())
+            .nest("/api", api::routes(&self.events))
             .merge(assets::routes())
-            .route("/live", get(live::stream))
-            .route("/livez", get(|| async { "ok\n" }))
-            .route("/readyz", get(metrics::ready))
-            .route("/metrics", get(metrics::metrics))
+            .merge(route::router(about::table()))
             .fallback(pages::not_found)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn(only_own_pages))
@@ -164,8 +167,9 @@ impl Console {
         }
     }
 
-    /// Stops sampling, which ends the live streams.
+    /// Stops sampling and ends all streams.
     pub fn stop(&self) {
+        self.stopping.send_replace(true);
         self.sampler.abort();
     }
 }

@@ -58,6 +58,17 @@ impl Trouble {
         Self { hint: Some(hint), ..self }
     }
 
+    /// As RFC 9457 says it, with what to `try`.
+    pub(crate) fn to_json(&self) -> Value {
+        let Self { status, detail, hint, .. } = self;
+        let mut body =
+            json!({ "title": self.title(), "status": status.as_u16(), "detail": detail });
+        if let Some(hint) = hint {
+            body["try"] = Value::from(*hint);
+        }
+        body
+    }
+
     fn title(&self) -> &'static str {
         self.title.or(self.status.canonical_reason()).unwrap_or("Error")
     }
@@ -101,14 +112,8 @@ impl<E: Into<Trouble>> From<E> for ApiTrouble {
 
 impl IntoResponse for ApiTrouble {
     fn into_response(self) -> Response {
-        let Trouble { status, detail, hint, .. } = &self.0;
-        let mut body =
-            json!({ "title": self.0.title(), "status": status.as_u16(), "detail": detail });
-        if let Some(hint) = hint {
-            body["try"] = Value::from(*hint);
-        }
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (*status, kind, body.to_string()).into_response()
+        (self.0.status, kind, self.0.to_json().to_string()).into_response()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings::{CommandOutcome, DeadKey, Desk, NewCommand, Selection};
@@ -18,17 +18,82 @@ use super::command::{Asked, Form, check_edit};
 use super::view::{AuditView, Death, KeyLine, KeyView, KeysView, ServiceLine, ServiceView, page};
 use super::{dead_keys, desk, give, letter, look};
 use crate::limits::{DESK_SERVICES, DRY_RUN_KEYS};
+use crate::route::{
+    Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
+};
 
 type Console = State<Arc<Shared>>;
 type Answered<T> = Result<Json<T>, ApiTrouble>;
 
-pub(in super::super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/dead/{service}", get(service))
-        .route("/dead/{service}/keys", get(keys))
-        .route("/dead/{service}/keys/{letter}", get(key))
-        .route("/dead/{service}/command", get(preview))
-        .route("/dead/{service}/commands", get(audit).post(command))
+pub(in super::super) fn table() -> Vec<Route<Arc<Shared>>> {
+    const LOOKED_UP: &[Answer] =
+        &[json_answer(200, "As it is now."), problem(404, "There is no such service or key.")];
+    const PREVIEWED: &[Parameter] = &[
+        query("act", "string", "redrive, edit or discard."),
+        query("letter", "string", "For the key with this letter,"),
+        query("cause", "string", "for all that died of this, word for word,"),
+        query("all", "string", "or, when it is not empty, for all dead keys."),
+        query("value", "string", "Of an edit: what the event would say instead."),
+        query("rate", "integer", "Of a redrive: keys a second, in each partition."),
+        query(
+            "force",
+            "string",
+            "Of a redrive, when it is not empty: also keys redriven too often.",
+        ),
+        query("cut_off_ms", "integer", "Only keys that were dead by then."),
+    ];
+    const GIVEN: Said = Said {
+        verb: Verb::Post,
+        path: "/dead/{service}/commands",
+        summary: "Gives a command, or with `dry_run` says what it would do.",
+        parameters: &[],
+        takes: &[Taken { media: "application/json", schema: "Command" }],
+        answers: &[
+            json_answer(200, "Carried out for every key, or a dry run."),
+            json_answer(202, "Given; of some keys nothing has been heard yet."),
+            problem(404, "There is no such service, or nothing for the command."),
+            problem(415, "It is not JSON."),
+        ],
+    };
+    vec![
+        Route {
+            said: read("/dead/{service}", "Dead keys by cause.", &[], LOOKED_UP),
+            handler: || get(service),
+        },
+        Route {
+            said: read(
+                "/dead/{service}/keys",
+                "Dead keys, the longest dead first.",
+                const {
+                    &[
+                        query("cause", "string", "Only those that died of this, word for word."),
+                        query("after", "string", "The `next` of the page before."),
+                        query("open", "string", "The letter of a key to be shown in full."),
+                    ]
+                },
+                LOOKED_UP,
+            ),
+            handler: || get(keys),
+        },
+        Route {
+            said: read("/dead/{service}/keys/{letter}", "One dead key in full.", &[], LOOKED_UP),
+            handler: || get(key),
+        },
+        Route {
+            said: read("/dead/{service}/command", "What a command would do.", PREVIEWED, LOOKED_UP),
+            handler: || get(preview),
+        },
+        Route {
+            said: read(
+                "/dead/{service}/commands",
+                "The audit: every command, the last one first.",
+                const { &[query("before", "integer", "The `older` of the page before.")] },
+                LOOKED_UP,
+            ),
+            handler: || get(audit),
+        },
+        Route { said: GIVEN, handler: || post(command) },
+    ]
 }
 
 /// Services that have ever given a key up, a page of them by name.
