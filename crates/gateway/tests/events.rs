@@ -474,3 +474,35 @@ async fn every_route_is_documented_and_every_documented_path_answers() {
         assert!(schemas.contains_key(name), "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_the_documentation_asks_for_is_there() {
+    let gateway = Gateway::new(1).await;
+    let document = gateway.get("/openapi.json").await.body;
+    let paths = document["paths"].as_object().unwrap();
+    let fits = |template: &str, asked: &str| {
+        let (template, asked): (Vec<_>, Vec<_>) =
+            (template.split('/').collect(), asked.split('/').collect());
+        let fits = |(said, part): (&&str, &&str)| said.starts_with('{') || said == part;
+        template.len() == asked.len() && template.iter().zip(&asked).all(fits)
+    };
+    let text = include_str!("../../../docs/http.md");
+    let mut asked = 0;
+    for line in text.lines().filter(|line| line.starts_with("curl ")) {
+        let url = line.split("localhost:8080").nth(1).and_then(|rest| rest.split(' ').next());
+        let url = url.unwrap_or_else(|| panic!("{line}")).replace('\\', "");
+        let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+        let verb = if line.contains(" -d ") { "post" } else { "get" };
+        let found = paths
+            .iter()
+            .find(|(template, verbs)| fits(template, path) && verbs.get(verb).is_some());
+        let (_, verbs) = found.unwrap_or_else(|| panic!("{verb} {path} is no route"));
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let name = pair.split('=').next().unwrap();
+            let mut told = verbs[verb]["parameters"].as_array().unwrap().iter();
+            assert!(told.any(|parameter| parameter["name"] == name), "{name} of {path}");
+        }
+        asked += 1;
+    }
+    assert!(asked >= 12, "{asked}");
+}

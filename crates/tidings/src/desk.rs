@@ -298,7 +298,7 @@ impl Desk {
         Ok(keys)
     }
 
-    /// The keys that a command is for now: what it would do, without doing it.
+    /// The keys that a command means at this moment: what it would do, without doing it.
     pub async fn would(&self, command: &NewCommand) -> Result<Vec<DeadKey>, Error> {
         let mut keys = self.dead().await?;
         keys.retain(|key| command.means(key));
