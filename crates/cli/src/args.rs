@@ -310,9 +310,15 @@ pub(crate) struct DeadAct {
     /// Only say what it would be done to
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Only to keys that were dead by then, in milliseconds since the epoch
+    #[arg(long, value_name = "MS")]
+    pub(crate) dead_by_ms: Option<i64>,
     /// In whose name, for the audit; the user's by default
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) place: DeadPlace,
 }

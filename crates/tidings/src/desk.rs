@@ -51,6 +51,8 @@ pub struct DeadKey {
     pub partition: i32,
     /// Where the event came from.
     pub offset: i64,
+    /// When the event was written, in milliseconds since the epoch.
+    pub timestamp: i64,
     /// The key; none when the event had none.
     pub key: Option<Bytes>,
     /// The event.
@@ -239,6 +241,7 @@ impl Desk {
                     topic: at.topic.clone(),
                     partition: at.partition,
                     offset,
+                    timestamp: record.timestamp,
                     key: record.key.clone(),
                     value: record.value.clone(),
                     headers: record.headers.clone(),
@@ -403,6 +406,7 @@ mod tests {
             topic: "orders".into(),
             partition: 0,
             offset: since_ms,
+            timestamp: 0,
             key: None,
             value: None,
             headers: Vec::new(),

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tidings::{Act, Audited, CommandOutcome, DeadCause, DeadKey, Desk, Error, Selection};
+use tidings::{
+    Act, Audited, CommandOutcome, DeadCause, DeadKey, Desk, Error, NewCommand, Selection,
+};
 
 use crate::args::{Dead, DeadAct, DeadPlace, Form, Meant};
 use crate::failure::{Exit, Failure};
@@ -83,23 +85,25 @@ async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Fa
         (None, None, _) => Selection::All,
     };
     let desk = open(&how.place, &service).await?;
-    let keys = desk.meant(&of).await.map_err(|error| unread(&service, &error))?;
+    let DeadAct { dry_run, dead_by_ms, by, reason, place } = how;
+    let command = NewCommand { by: who(by), of, act, dead_by_ms, reason };
+    let keys = desk.would(&command).await.map_err(|error| unread(&service, &error))?;
     if keys.is_empty() {
-        return Err(nothing(&service, &selected(&of)));
+        return Err(nothing(&service, &selected(&command.of)));
     }
-    if how.dry_run {
-        match how.place.output {
+    if dry_run {
+        match place.output {
             Form::Json => print_json(&json!({ "would": values(&keys) }))?,
             Form::Table => print(&by_key(&keys))?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     let ungiven = |error: Error| Failure::failed("the command is not given").why(error);
-    let given = desk.command(who(how.by), of, act).await.map_err(ungiven)?;
+    let given = desk.give(command).await.map_err(ungiven)?;
     let outcome = desk.outcome(&given, PATIENCE).await;
     let outcome = outcome.map_err(|error| unread(&service, &error))?;
     let CommandOutcome { done, left, unheard } = outcome;
-    match how.place.output {
+    match place.output {
         Form::Json => print_json(&json!({
             "command": given.id.as_str(), "done": done, "left": left, "unheard": unheard,
         }))?,

@@ -46,6 +46,10 @@ pub(super) async fn publish(
             if matches!(error, Error::Fenced(_)) {
                 events.forget_producer().await;
             }
+            if matches!(error, Error::UnknownTopic(_)) {
+                let trouble = Trouble::from(error);
+                return Err(ApiTrouble(trouble.hint("make it first: tidings topic create NAME")));
+            }
             let trouble = Trouble::from(error);
             let unknown = trouble.status.is_server_error() && ids.len() > 1;
             return Err(ApiTrouble(if unknown {

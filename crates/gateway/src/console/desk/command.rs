@@ -249,6 +249,7 @@ mod tests {
             topic: "orders".into(),
             partition: 0,
             offset: 0,
+            timestamp: 0,
             key: None,
             value: Some(value.into()),
             headers: Vec::new(),
