@@ -89,6 +89,8 @@ pub const DESK_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
 /// Records of `<service>.dead` that are looked through for the letter of a key.
 pub const LETTER_SCAN_RECORDS: usize = 1_000;
+/// Bytes of the same.
+pub const LETTER_SCAN_BYTES: usize = 16 * 1024 * 1024;
 /// By how much the clock of a letter may be behind that of its key's death.
 pub const LETTER_CLOCK_SKEW: Duration = Duration::from_secs(5);
 /// Characters of who gives a command.
@@ -116,6 +118,8 @@ pub const EVENT_STREAM_PARTITIONS_MAX: usize = 64;
 pub const EVENT_STREAM_RECORDS: usize = 200;
 /// Bytes of the same; a larger record comes alone. One such read is in memory for each stream.
 pub const EVENT_STREAM_BYTES: usize = 64 * 1024;
+/// Between two looks of a stream at a cluster, where a read that waits would take a client of its own.
+pub const EVENT_LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Longest silence of a stream: a heartbeat says that it is there, and where.
 pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client may leave a message unread; then its stream is closed.

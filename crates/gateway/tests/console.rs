@@ -410,6 +410,8 @@ async fn health_and_figures_are_told() {
     assert_eq!(shown.get("/readyz").await.status, 503);
     let overview = shown.json("/api/overview").await;
     assert!(overview["problems"][0]["what"].as_str().unwrap().contains("does not answer"));
+    assert!(shown.json("/api/dead").await["services_unread"].is_string());
+    assert!(shown.get("/dead").await.body.contains("cannot be read"));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::desk::{self, ServiceLine};
+use super::desk;
 use super::event::{EventLine, RecordView};
 use super::load::{self, GroupView, Place, TopicView};
 use super::services;
@@ -195,9 +195,8 @@ async fn events_found(
 /// What services of the SDK have put aside, and letters of whatever topic.
 #[derive(Serialize)]
 struct DeadView {
-    services: Vec<ServiceLine>,
-    /// The `after` of the next page of services.
-    next: Option<String>,
+    #[serde(flatten)]
+    desk: desk::api::Services,
     #[serde(flatten)]
     letters: Dead,
 }
@@ -213,6 +212,6 @@ async fn dead(
     after: Result<Query<After>, QueryRejection>,
 ) -> Answered<DeadView> {
     let Query(After { after }) = after?;
-    let (services, next) = desk::api::services(&shared, after.as_deref()).await?;
-    Ok(Json(DeadView { services, next, letters: shared.frame().snapshot.dead.clone() }))
+    let desk = desk::api::services(&shared, after.as_deref()).await;
+    Ok(Json(DeadView { desk, letters: shared.frame().snapshot.dead.clone() }))
 }

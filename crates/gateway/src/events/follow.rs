@@ -2,7 +2,8 @@
 //!
 //! 1. Each partition in turn is read up to a limit, and what was asked for is handed to the client one
 //!    message at a time, so what a client does not read is not read here either.
-//! 2. A round that found nothing waits in all partitions at once, up to a heartbeat.
+//! 2. A round that found nothing waits in all partitions at once, up to a heartbeat; on a cluster, where each such
+//!    read would take a client of its own, it looks again after a pause.
 //! 3. A client that leaves a message unread for [`EVENT_STALL_MAX`] has its stream closed, with that reason.
 //!
 //! A cursor is `partition:offset,…`, the next offsets to read. Partitions that a cursor does not name are
@@ -17,13 +18,13 @@ use serde::Deserialize;
 use tidings_engine::{Engine, Error, Offset, Read, ReadLimit, Topic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Events, line};
 use crate::console::{Trouble, cursor};
 use crate::limits::{
-    EVENT_HEARTBEAT, EVENT_STALL_MAX, EVENT_STREAM_BYTES, EVENT_STREAM_PARTITIONS_MAX,
-    EVENT_STREAM_RECORDS, EVENT_STREAMS_MAX,
+    EVENT_HEARTBEAT, EVENT_LOOK_PAUSE, EVENT_STALL_MAX, EVENT_STREAM_BYTES,
+    EVENT_STREAM_PARTITIONS_MAX, EVENT_STREAM_RECORDS, EVENT_STREAMS_MAX,
 };
 
 /// What a client asks to be shown.
@@ -254,6 +255,13 @@ impl Stream {
 
     /// Waits for a record in any partition, up to a heartbeat; whether there may be one.
     async fn wait(&self) -> bool {
+        if self.engine.connection().is_some() {
+            tokio::select! {
+                () = sleep(EVENT_LOOK_PAUSE) => {}
+                () = self.client.closed() => {}
+            }
+            return true;
+        }
         let mut reads = JoinSet::new();
         for (&partition, &next) in &self.next {
             let (engine, topic) = (self.engine.clone(), self.topic.clone());

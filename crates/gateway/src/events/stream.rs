@@ -40,7 +40,8 @@ pub(super) async fn stream(
         (*ended.borrow()).then(|| closed(&stalled()))
     });
     let all = messages.chain(tokio_stream::iter(last)).map(Ok::<_, Infallible>);
-    Ok(Sse::new(all).into_response())
+    // Proxies that gather answers would hold messages back.
+    Ok(([("x-accel-buffering", "no")], Sse::new(all)).into_response())
 }
 
 fn event(message: Message) -> Event {

@@ -96,11 +96,25 @@ pub(in super::super) fn table() -> Vec<Route<Arc<Shared>>> {
     ]
 }
 
-/// Services that have ever given a key up, a page of them by name.
-pub(in super::super) async fn services(
-    shared: &Shared,
-    after: Option<&str>,
-) -> Result<(Vec<ServiceLine>, Option<String>), Trouble> {
+/// Services that have ever given a key up.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Services {
+    pub(crate) services: Vec<ServiceLine>,
+    /// The `after` of the next page of services.
+    pub(crate) next: Option<String>,
+    /// Why they cannot be read just now; what was sampled is shown nevertheless.
+    pub(crate) services_unread: Option<String>,
+}
+
+/// A page of them by name.
+pub(in super::super) async fn services(shared: &Shared, after: Option<&str>) -> Services {
+    read_services(shared, after).await.unwrap_or_else(|trouble| Services {
+        services_unread: Some(trouble.detail),
+        ..Services::default()
+    })
+}
+
+async fn read_services(shared: &Shared, after: Option<&str>) -> Result<Services, Trouble> {
     let all = look(shared, Desk::services(&shared.engine)).await?;
     let first = after.map_or(0, |after| all.partition_point(|name| name.as_str() <= after));
     let more = all.len() > first + DESK_SERVICES;
@@ -110,7 +124,7 @@ pub(in super::super) async fn services(
         lines.push(ServiceLine::of(name, &keys));
     }
     let next = lines.last().filter(|_| more).map(|line| line.service.clone());
-    Ok((lines, next))
+    Ok(Services { services: lines, next, services_unread: None })
 }
 
 pub(super) async fn view_service(shared: &Shared, name: String) -> Result<ServiceView, Trouble> {
@@ -177,7 +191,7 @@ fn find<'k>(service: &str, dead: &'k [DeadKey], id: &str) -> Result<&'k DeadKey,
 async fn whole(shared: &Shared, service: &str, key: &DeadKey) -> Result<KeyView, Trouble> {
     let mut death = None;
     for id in &key.letters {
-        death = letter(&shared.engine, service, id, key.since_ms).await?;
+        death = letter(&shared.engine, service, id, key).await?;
         if death.is_some() {
             break;
         }

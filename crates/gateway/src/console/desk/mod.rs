@@ -14,15 +14,14 @@ mod view;
 use std::time::Duration;
 
 use tidings::{CommandOutcome, DeadKey, DeadLetter, Desk, Error, Given, Id, NewCommand};
-use tidings_engine::{Engine, Offset, ReadLimit, Record};
+use tidings_engine::{Engine, Offset, ReadLimit, Record, partition_of};
 use tokio::time::timeout;
-
-pub(super) use view::ServiceLine;
 
 use super::Shared;
 use super::trouble::Trouble;
 use crate::limits::{
-    COMMAND_PATIENCE, DESK_READ_TIMEOUT, EVENT_READ_BYTES, LETTER_CLOCK_SKEW, LETTER_SCAN_RECORDS,
+    COMMAND_PATIENCE, DESK_READ_TIMEOUT, EVENT_READ_BYTES, LETTER_CLOCK_SKEW, LETTER_SCAN_BYTES,
+    LETTER_SCAN_RECORDS,
 };
 
 impl From<Error> for Trouble {
@@ -88,12 +87,12 @@ async fn give(
 }
 
 /// The letter of this id, and where it is; none when it is not there any more, or not among so many
-/// records after the death.
+/// records after the death. Letters have the keys of their events, so it is in the key's partition.
 async fn letter(
     engine: &Engine,
     service: &str,
     id: &Id,
-    since_ms: i64,
+    dead: &DeadKey,
 ) -> Result<Option<(DeadLetter, Record)>, tidings_engine::Error> {
     let name = format!("{service}.dead");
     let topic = match engine.topic(&name).await {
@@ -102,11 +101,13 @@ async fn letter(
         Err(error) => return Err(error),
     };
     let skew_ms = i64::try_from(LETTER_CLOCK_SKEW.as_millis()).unwrap_or(i64::MAX);
-    let mut left = LETTER_SCAN_RECORDS;
-    for partition in &topic.partitions {
-        let from = Offset::Timestamp(since_ms.saturating_sub(skew_ms));
+    let from = Offset::Timestamp(dead.since_ms.saturating_sub(skew_ms));
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let its = dead.key.as_deref().map(|key| partition_of(key, count));
+    let (mut left, mut bytes_left) = (LETTER_SCAN_RECORDS, LETTER_SCAN_BYTES);
+    for partition in topic.partitions.iter().filter(|one| its.is_none_or(|its| its == one.id)) {
         let mut next = engine.offset(&name, partition.id, from).await?;
-        while next < partition.end_offset && left > 0 {
+        while next < partition.end_offset && left > 0 && bytes_left > 0 {
             let limit = ReadLimit { records: left, bytes: EVENT_READ_BYTES, wait: Duration::ZERO };
             let read = engine.read(&name, partition.id, next, limit).await?;
             if read.next <= next {
@@ -115,6 +116,8 @@ async fn letter(
             next = read.next;
             left = left.saturating_sub(read.records.len());
             for record in read.records {
+                let bytes = record.value.as_ref().map_or(0, |value| value.len());
+                bytes_left = bytes_left.saturating_sub(bytes);
                 let letter = DeadLetter::from_record(&record);
                 if let Some(letter) = letter.filter(|letter| letter.id.as_ref() == Some(id)) {
                     return Ok(Some((letter, record)));

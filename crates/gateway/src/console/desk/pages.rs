@@ -20,10 +20,11 @@ use super::super::snapshot::Snapshot;
 use super::super::trouble::{PageTrouble, Trouble};
 use super::super::{LogAddress, Shared, url_encoded};
 use super::api::{
-    DryRun, Older, Wanted, dry_run, services, view_audit, view_key, view_keys, view_service,
+    DryRun, Older, Services, Wanted, dry_run, services, view_audit, view_key, view_keys,
+    view_service,
 };
 use super::command::Form;
-use super::view::{AuditView, KeyView, KeysView, ServiceLine, ServiceView};
+use super::view::{AuditView, KeyView, KeysView, ServiceView};
 use super::{desk, give};
 use crate::limits::{
     BY_CHARS_MAX, DRY_RUN_KEYS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES, REASON_CHARS_MAX,
@@ -53,17 +54,16 @@ impl From<FormRejection> for Trouble {
 struct DeadPage<'a> {
     frame: Frame<'a>,
     snapshot: &'a Snapshot,
-    services: Vec<ServiceLine>,
-    next: Option<String>,
+    desk: Services,
 }
 
 async fn dead(State(shared): Console, after: Result<Query<After>, QueryRejection>) -> Page {
     let Query(After { after }) = after?;
-    let (services, next) = services(&shared, after.as_deref()).await?;
+    let desk = services(&shared, after.as_deref()).await;
     let sampled = shared.frame();
     let snapshot = &sampled.snapshot;
     let frame = Frame::new(&shared, snapshot, "dead", "Dead letters");
-    page(&DeadPage { frame, snapshot, services, next })
+    page(&DeadPage { frame, snapshot, desk })
 }
 
 #[derive(Template)]
