@@ -78,6 +78,8 @@ pub const DESK_CAUSES: usize = 100;
 pub const DESK_KEYS: usize = 50;
 /// Commands on one page of the audit.
 pub const DESK_COMMANDS: usize = 50;
+/// Characters of an edit's value in the audit's list; the whole is in the control topic.
+pub const EDIT_SHOWN_CHARS: usize = 2_000;
 /// Keys named by a dry run; all are counted.
 pub const DRY_RUN_KEYS: usize = 20;
 /// Changelogs that are read at once; whoever comes then waits. Each takes up to

@@ -12,7 +12,7 @@ use super::super::payload::{Payload, shortened};
 use super::super::quantity::{Count, Moment};
 use super::place_of;
 use crate::limits::{
-    CAUSE_CHARS_MAX, DESK_CAUSES, DESK_COMMANDS, DESK_KEYS, LETTER_TEXT_CHARS_MAX,
+    CAUSE_CHARS_MAX, DESK_CAUSES, DESK_COMMANDS, DESK_KEYS, EDIT_SHOWN_CHARS, LETTER_TEXT_CHARS_MAX,
 };
 
 /// A service in the list of those that have ever given a key up.
@@ -336,6 +336,10 @@ impl CommandLine {
     fn of(audited: Audited) -> Self {
         let Audited { id, by, at_ms, of, act, dead_by_ms, reason, done, left } = audited;
         let (at, cut_off) = (Moment(at_ms), dead_by_ms.map(Moment));
+        let act = match act {
+            Act::Edit { value } => Act::Edit { value: shortened(&value, EDIT_SHOWN_CHARS) },
+            other => other,
+        };
         Self { id: id.to_string(), by, at, of, act, cut_off, reason, done, left }
     }
 
@@ -405,6 +409,41 @@ mod tests {
         for foreign in ["", "x", "1:2:3", "1:b:3:orders"] {
             assert!(page(&all, Some(foreign)).is_none(), "{foreign:?}");
         }
+    }
+
+    fn audited(number: usize, act: Act) -> Audited {
+        Audited {
+            id: number.to_string().into(),
+            by: "ann".into(),
+            at_ms: 0,
+            of: Selection::All,
+            act,
+            dead_by_ms: None,
+            reason: None,
+            done: 0,
+            left: 0,
+        }
+    }
+
+    #[test]
+    fn the_audit_is_paged_the_last_command_first_and_bounded() {
+        let count = DESK_COMMANDS + 3;
+        let all: Vec<_> = (0..count).map(|number| audited(number, Act::Discard)).collect();
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let page = AuditView::of("payment".into(), all.clone(), before);
+            seen.extend(page.commands.iter().map(|command| command.id.clone()));
+            match page.older {
+                Some(older) => before = Some(older),
+                None => break,
+            }
+        }
+        let wanted: Vec<_> = (0..count).rev().map(|number| number.to_string()).collect();
+        assert_eq!(seen, wanted);
+        let edit = audited(0, Act::Edit { value: "x".repeat(EDIT_SHOWN_CHARS * 2) });
+        let page = AuditView::of("payment".into(), vec![edit], Some(99));
+        let Act::Edit { value } = &page.commands[0].act else { panic!("{page:?}") };
+        assert_eq!(value.chars().count(), EDIT_SHOWN_CHARS + 1, "with an ellipsis");
     }
 
     #[test]
