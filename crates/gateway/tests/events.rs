@@ -394,6 +394,12 @@ async fn a_socket_is_a_stream_with_the_same_cursor() {
     assert_eq!(socket.text().await, json!({ "cursor": "0:1" }));
     assert_eq!(socket.text().await["record"]["event"]["data"]["pence"], 1);
 
+    let (mut closing, _) = Socket::connect(address, "", &own).await;
+    assert_eq!(closing.text().await, json!({ "cursor": "0:2" }));
+    // 1000, masked with zeros.
+    closing.0.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await.unwrap();
+    assert_eq!(closing.frame().await, (8, vec![0x03, 0xe8]), "a close is answered");
+
     let (_, head) = Socket::connect(address, "", "http://evil.example").await;
     assert!(head.starts_with("HTTP/1.1 403"), "a foreign page opens no socket: {head}");
     let plain = gateway.get("/api/topics/orders/events/socket").await;

@@ -52,7 +52,12 @@ async fn converse(mut socket: WebSocket, mut following: Following) {
             heard = socket.recv() => match heard {
                 // Pings are answered below; anything else is not for us.
                 Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Text(_) | Frame::Binary(_))) => continue,
-                Some(Ok(Frame::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Frame::Close(_))) => {
+                    // Reading on is what sends the answer.
+                    let _answered_or_gone = timeout(EVENT_STALL_MAX, socket.recv()).await;
+                    return;
+                }
+                Some(Err(_)) | None => return,
             },
         };
         let text = match message {

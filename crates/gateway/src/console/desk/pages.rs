@@ -9,10 +9,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::rejection::{FormRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::super::api::After;
 use super::super::pages::{Frame, Page, page};
@@ -27,8 +29,8 @@ use super::command::Form;
 use super::view::{AuditView, KeyView, KeysView, ServiceView};
 use super::{desk, give};
 use crate::limits::{
-    BY_CHARS_MAX, DRY_RUN_KEYS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES, REASON_CHARS_MAX,
-    REDRIVE_RATE_MAX,
+    BY_CHARS_MAX, DRY_RUN_KEYS, HTTP_BODY_TIMEOUT, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES,
+    REASON_CHARS_MAX, REDRIVE_RATE_MAX,
 };
 
 type Console = State<Arc<Shared>>;
@@ -179,9 +181,15 @@ async fn preview(
 async fn command(
     State(shared): Console,
     path: Result<Path<String>, PathRejection>,
-    form: Result<axum::Form<Form>, FormRejection>,
+    request: Request,
 ) -> Result<Redirect, PageTrouble> {
-    let (Path(service), axum::Form(form)) = (path?, form?);
+    let Path(service) = path?;
+    let form = axum::Form::<Form>::from_request(request, &());
+    let form = timeout(HTTP_BODY_TIMEOUT, form).await.map_err(|_elapsed| {
+        let why = format!("the form did not come within {HTTP_BODY_TIMEOUT:?}");
+        Trouble::new(StatusCode::REQUEST_TIMEOUT, why)
+    })?;
+    let axum::Form(form) = form?;
     let command = form.asked()?.meant()?;
     dry_run(&shared, &service, &command).await?;
     let (given, _shown_by_the_audit) =
