@@ -165,6 +165,11 @@ impl DeadLetters {
         causes
     }
 
+    /// Letters that were read.
+    pub(super) fn count(&self) -> i64 {
+        self.causes.values().map(|cause| cause.count.0).sum::<i64>() + self.other
+    }
+
     /// Letters whose cause is not counted apart.
     pub(super) fn other(&self) -> Count {
         Count(self.other)

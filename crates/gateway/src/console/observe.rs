@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings::REPORTS_TOPIC;
-use tidings_engine::{Engine, Error, GroupDescription, ReadLimit, Record, Topic};
+use tidings_engine::{Engine, Error, GroupDescription, Read, ReadLimit, Topic};
 
 use super::chart::Spark;
 use super::dead::{DeadLetters, DeadLine, is_dead_topic};
@@ -76,7 +76,7 @@ impl Observer {
         self.services.read(&self.engine, &topics, now()).await?;
         let topic_lines: Vec<_> = topics.iter().map(|topic| self.topic_line(topic)).collect();
         let groups: Vec<_> = self.groups.values().filter_map(|g| g.line.clone()).collect();
-        let dead = self.dead_lines(&topics, unread);
+        let dead = self.dead_lines(unread);
         let totals = self.totals(&topic_lines, &groups, dead.total);
         let mut snapshot = Snapshot {
             time: now(),
@@ -195,8 +195,8 @@ impl Observer {
             let seen = self.seen.get(&name).copied().unwrap_or(partition.start_offset);
             let from = seen.max(partition.end_offset - EVENTS_PER_PARTITION);
             let limit = limit(EVENTS_PER_PARTITION.unsigned_abs() as usize);
-            let records = self.read(&name.0, name.1, from, limit).await?;
-            lines.extend(records.iter().map(EventLine::of));
+            let read = self.read(&name.0, name.1, from, limit).await?;
+            lines.extend(read.iter().flat_map(|read| &read.records).map(EventLine::of));
             self.seen.insert(name.clone(), partition.end_offset);
             self.event_turn = name;
         }
@@ -216,11 +216,12 @@ impl Observer {
                 let mut next =
                     self.dead_next.get(&name).copied().unwrap_or(0).max(partition.start_offset);
                 while next < partition.end_offset && room > 0 {
-                    let records = self.read(&name.0, name.1, next, limit(room)).await?;
-                    let Some(last) = records.last() else { break };
-                    next = last.offset + 1;
-                    room = room.saturating_sub(records.len());
-                    records.iter().for_each(|record| self.dead.apply(DeadLine::of(record)));
+                    let read = self.read(&name.0, name.1, next, limit(room)).await?;
+                    // Markers of transactions are passed by, and are no letters.
+                    let Some(read) = read.filter(|read| read.next > next) else { break };
+                    next = read.next;
+                    room = room.saturating_sub(read.records.len());
+                    read.records.iter().for_each(|record| self.dead.apply(DeadLine::of(record)));
                 }
                 unread += (partition.end_offset - next).max(0);
                 self.dead_next.insert(name, next);
@@ -229,7 +230,7 @@ impl Observer {
         Ok(unread)
     }
 
-    /// Records from an offset on; none where the partition has moved on or gone in the meantime,
+    /// What is there from an offset on; none where the partition has moved on or gone in the meantime,
     /// or where its bytes are damaged.
     async fn read(
         &self,
@@ -237,21 +238,19 @@ impl Observer {
         partition: i32,
         from: i64,
         limit: ReadLimit,
-    ) -> Result<Vec<Record>, Error> {
+    ) -> Result<Option<Read>, Error> {
         match self.engine.read(topic, partition, from, limit).await {
-            Ok(read) => Ok(read.records),
+            Ok(read) => Ok(Some(read)),
             Err(Error::UnknownTopic(_) | Error::OffsetOutOfRange { .. } | Error::Corrupt(_)) => {
-                Ok(Vec::new())
+                Ok(None)
             }
             Err(e) => Err(e),
         }
     }
 
-    fn dead_lines(&self, topics: &[Topic], unread: i64) -> Dead {
-        let partitions =
-            topics.iter().filter(|t| is_dead_topic(&t.name)).flat_map(|t| &t.partitions);
+    fn dead_lines(&self, unread: i64) -> Dead {
         Dead {
-            total: Count(partitions.map(|p| p.end_offset - p.start_offset).sum()),
+            total: Count(self.dead.count() + unread),
             unread: Count(unread),
             causes: self.dead.causes(),
             other: self.dead.other(),
