@@ -7,6 +7,7 @@ use axum::http::{Request, header};
 use serde_json::Value;
 use tidings_engine::{
     Engine, Header, NewTopic, Polled, SentRecord, SubscribeOptions, TopicPartition,
+    TransactionOptions,
 };
 use tidings_gateway::{
     Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress, limits,
@@ -231,6 +232,22 @@ async fn one_record_shows_everything_it_carries() {
     let twin = shown.json("/api/topics/t/0/0").await;
     assert_eq!(twin["envelope"]["correlation"], "c-9");
     assert_eq!(twin["value_payload"]["text"], r#"{"pence":250}"#);
+}
+
+#[tokio::test]
+async fn markers_of_transactions_are_no_dead_letters() {
+    let shown = Shown::new().await;
+    shown.topic("order.dead", 1).await;
+    let options = TransactionOptions::default();
+    let producer = shown.engine.transactional_producer("order", options).await.unwrap();
+    for cause in ["one", "two"] {
+        let mut transaction = producer.begin().await.unwrap();
+        transaction.append(vec![letter("order.dead", cause)]).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+    shown.console.sampled().await;
+    let dead = shown.json("/api/dead").await;
+    assert_eq!((&dead["total"], &dead["unread"]), (&2.into(), &0.into()));
 }
 
 #[tokio::test]
