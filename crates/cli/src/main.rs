@@ -4,11 +4,15 @@ mod args;
 mod client;
 mod command;
 mod failure;
+mod format;
+mod json_path;
 mod limits;
+mod offsets;
 mod output;
 mod place;
 mod progress;
 mod table;
+mod time;
 mod up;
 
 use std::process::ExitCode;

@@ -2,8 +2,10 @@
 
 mod copy;
 mod dead;
+mod forms;
 mod log;
 mod node;
+mod records;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -62,7 +64,9 @@ fn wrong_arguments_are_code_2() {
     let output = tidings(&["consume", "t", "--offset", "middle"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let wanted = "error: \"middle\" is no place in a topic\n\
-                  try:   --offset start, end, a number, or -N for the last N records\n";
+                  why:   that is neither a place nor a range\n\
+                  try:   start, end, 47, +2, -3, 10:20, :end, @-1h, @2026-11-30, @-2h:-1h, \
+                  or 0=5,1=end for partitions\n";
     assert_eq!(text(&output.stderr), wanted);
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct GroupListing {
     pub(crate) name: String,
     pub(crate) state: String,
     pub(crate) protocol_type: String,
+    /// The broker that looks after it.
+    pub(crate) coordinator: i32,
 }
 
 /// A group with members and positions; this is also its JSON.
@@ -70,6 +72,7 @@ impl Client {
                 name: group.group_id,
                 state: group.group_state,
                 protocol_type: group.protocol_type,
+                coordinator: node,
             }));
         }
         groups.sort();

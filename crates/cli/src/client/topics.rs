@@ -45,8 +45,21 @@ const RESOURCE_TOPIC: i8 = 2;
 /// Where in a partition an offset is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge {
-    Start = -2,
-    End = -1,
+    Start,
+    End,
+    /// The first record of this time or later; -1 is the answer where there is none.
+    Time(i64),
+}
+
+impl Edge {
+    /// Kafka asks for all of them by a time.
+    fn timestamp(self) -> i64 {
+        match self {
+            Self::Start => -2,
+            Self::End => -1,
+            Self::Time(time_ms) => time_ms.max(0),
+        }
+    }
 }
 
 impl Client {
@@ -101,7 +114,7 @@ impl Client {
         for (topic, partition, leader) in partitions.iter().filter(|(_, _, leader)| *leader >= 0) {
             let asked = list_offsets::Partition {
                 partition_index: *partition,
-                timestamp: edge as i64,
+                timestamp: edge.timestamp(),
                 ..Default::default()
             };
             by_leader.entry(*leader).or_default().entry(topic).or_default().push(asked);

@@ -9,7 +9,7 @@ mod log;
 mod produce;
 mod topic;
 
-pub(crate) use consume::consume;
+pub(crate) use consume::{Rate, consume};
 pub(crate) use copy::copy;
 pub(crate) use dead::dead;
 pub(crate) use doctor::doctor;

@@ -2,13 +2,13 @@
 
 use std::io::{IsTerminal, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::args::{Common, Form, Topic};
-use crate::client::{Client, ConfigView, TopicView};
+use crate::args::{Common, Topic};
+use crate::client::{Client, ConfigView, PartitionView, TopicView};
 use crate::failure::Failure;
-use crate::output::{print, print_json};
-use crate::table::{Align, heading, table};
+use crate::output::{Answer, Done, Item, show};
+use crate::table::{Look, left, right, table};
 
 pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
     match command {
@@ -16,10 +16,13 @@ pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
             let mut client = Client::connect(&common.kafka).await?;
             let (partitions, replication) = (partitions.unwrap_or(-1), replication.unwrap_or(-1));
             client.create_topic(&name, partitions, replication, &config).await?;
-            done(&common, "created", &name)
+            show(common.output, &Done { what: "created", name: &name })
         }
-        Topic::List { common } => list(&common).await,
-        Topic::Describe { name, common } => describe(&name, &common).await,
+        Topic::List { common } => {
+            let topics = Client::connect(&common.kafka).await?.topics().await?;
+            show(common.output, &Topics(topics))
+        }
+        Topic::Describe { name, common } => show(common.output, &described(&name, &common).await?),
         Topic::Delete { name, yes, common } => {
             let mut client = Client::connect(&common.kafka).await?;
             if !yes && std::io::stdin().is_terminal() {
@@ -31,15 +34,8 @@ pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
                 }
             }
             client.delete_topic(&name).await?;
-            done(&common, "deleted", &name)
+            show(common.output, &Done { what: "deleted", name: &name })
         }
-    }
-}
-
-fn done(common: &Common, what: &str, name: &str) -> Result<(), Failure> {
-    match common.output {
-        Form::Table => print(&format!("{what} {name}\n")),
-        Form::Json => print_json(&json!({ what: name })),
     }
 }
 
@@ -53,38 +49,70 @@ pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
     Ok(matches!(said.trim(), "y" | "Y" | "yes"))
 }
 
-async fn list(common: &Common) -> Result<(), Failure> {
-    let topics = Client::connect(&common.kafka).await?.topics().await?;
-    match common.output {
-        Form::Json => print_json(&json!({ "topics": topics })),
-        Form::Table => {
-            let rows: Vec<_> = topics
-                .iter()
-                .map(|t| [t.name.clone(), t.partitions.len().to_string(), t.records.to_string()])
-                .collect();
-            let columns =
-                [("TOPIC", Align::Left), ("PARTITIONS", Align::Right), ("RECORDS", Align::Right)];
-            print(&table(columns, &rows, heading()))
-        }
+struct Topics(Vec<TopicView>);
+
+impl Answer for Topics {
+    fn document(&self) -> Value {
+        json!({ "topics": self.0 })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.0.iter().map(|topic| Item::new(&topic.name, json!(topic))).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        let row = |topic: &TopicView| {
+            let partitions = topic.partitions.iter();
+            let behind = partitions.clone().filter(|p| p.in_sync.len() < p.replicas.len());
+            let replicas = partitions.map(|p| p.replicas.len()).max().unwrap_or(0);
+            [
+                topic.name.clone(),
+                topic.partitions.len().to_string(),
+                replicas.to_string(),
+                behind.count().to_string(),
+                topic.records.to_string(),
+                if topic.internal { "yes" } else { "no" }.to_owned(),
+            ]
+        };
+        let rows: Vec<_> = self.0.iter().map(row).collect();
+        let columns = [
+            left("TOPIC"),
+            right("PARTITIONS"),
+            right("REPLICAS").wide(),
+            right("OUT OF SYNC").wide(),
+            right("RECORDS"),
+            left("INTERNAL").wide(),
+        ];
+        table(columns, &rows, look)
     }
 }
 
-async fn describe(name: &str, common: &Common) -> Result<(), Failure> {
+struct Described {
+    topic: TopicView,
+    configs: Vec<ConfigView>,
+}
+
+async fn described(name: &str, common: &Common) -> Result<Described, Failure> {
     let mut client = Client::connect(&common.kafka).await?;
     let topic = client.topic(name).await?;
     let configs = client.topic_configs(name).await?;
-    match common.output {
-        Form::Json => print_json(&json!({ "topic": topic, "configs": configs })),
-        Form::Table => print(&described(&topic, &configs)),
-    }
+    Ok(Described { topic, configs })
 }
 
-fn described(topic: &TopicView, configs: &[ConfigView]) -> String {
-    let ids = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let partitions: Vec<_> = topic
-        .partitions
-        .iter()
-        .map(|p| {
+impl Answer for Described {
+    fn document(&self) -> Value {
+        json!({ "topic": self.topic, "configs": self.configs })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let partition =
+            |p: &PartitionView| Item::new(format!("{}-{}", self.topic.name, p.id), json!(p));
+        self.topic.partitions.iter().map(partition).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        let ids = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let partition = |p: &PartitionView| {
             [
                 p.id.to_string(),
                 p.leader.to_string(),
@@ -94,27 +122,24 @@ fn described(topic: &TopicView, configs: &[ConfigView]) -> String {
                 p.end_offset.to_string(),
                 (p.end_offset - p.start_offset).to_string(),
             ]
-        })
-        .collect();
-    let columns = [
-        ("PARTITION", Align::Right),
-        ("LEADER", Align::Right),
-        ("REPLICAS", Align::Right),
-        ("IN SYNC", Align::Right),
-        ("FIRST", Align::Right),
-        ("NEXT", Align::Right),
-        ("RECORDS", Align::Right),
-    ];
-    let mut text = table(columns, &partitions, heading());
-    let configs: Vec<_> = configs
-        .iter()
-        .map(|c| {
+        };
+        let rows: Vec<_> = self.topic.partitions.iter().map(partition).collect();
+        let columns = [
+            right("PARTITION"),
+            right("LEADER"),
+            right("REPLICAS"),
+            right("IN SYNC"),
+            right("FIRST"),
+            right("NEXT"),
+            right("RECORDS"),
+        ];
+        let partitions = table(columns, &rows, look);
+        let config = |c: &ConfigView| {
             let source = if c.default { "default" } else { "topic" };
             [c.name.clone(), c.value.clone().unwrap_or_default(), source.to_owned()]
-        })
-        .collect();
-    let columns = [("CONFIG", Align::Left), ("VALUE", Align::Left), ("FROM", Align::Left)];
-    text.push('\n');
-    text.push_str(&table(columns, &configs, heading()));
-    text
+        };
+        let rows: Vec<_> = self.configs.iter().map(config).collect();
+        let configs = table([left("CONFIG"), left("VALUE"), left("FROM")], &rows, look);
+        format!("{partitions}\n{configs}")
+    }
 }

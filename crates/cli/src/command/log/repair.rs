@@ -13,7 +13,7 @@ use super::{count, folders, not_readable, of_partition, offsets, open};
 use crate::args::{Form, Which};
 use crate::command::topic::agreed;
 use crate::failure::{Exit, Failure};
-use crate::output::{print, print_json};
+use crate::output::{Item, piece, print};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
@@ -35,10 +35,7 @@ pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure>
     let planned = each(&*disk, &folders, &root, Mode::Plan)?;
     let to_do = planned.iter().any(|report| !report.actions.is_empty());
     if !to_do {
-        return match how.output {
-            Form::Table => print("nothing to repair\n"),
-            Form::Json => Ok(()),
-        };
+        return if how.output.is_table() { print("nothing to repair\n") } else { Ok(()) };
     }
     if how.dry_run {
         return show(&planned, "would be", how.output);
@@ -80,27 +77,27 @@ fn each(
     folders.iter().map(repair).collect()
 }
 
-/// Prints every action, and in the end what is lost.
+/// Prints every action, and for people in the end what is lost.
 fn show(reports: &[RepairReport], when: &str, form: Form) -> Result<(), Failure> {
-    let actions = reports.iter().flat_map(|report| &report.actions);
-    match form {
-        Form::Json => actions.map(action_json).try_for_each(|action| print_json(&action)),
-        Form::Table => {
-            let mut text: String = actions.map(|action| action_line(action, when)).collect();
-            let mut records = 0;
-            for report in reports {
-                for lost in report.lost() {
-                    text += &format!("{}: {} lost\n", report.folder, offsets(lost));
-                    records += lost.1.abs_diff(lost.0);
-                }
-            }
-            text += &match records {
-                0 => "no record is lost\n".to_owned(),
-                _ => format!("at most {} lost\n", count(records, "record")),
-            };
-            print(&text)
-        }
+    let mut text = String::new();
+    for action in reports.iter().flat_map(|report| &report.actions) {
+        let told = piece(form, &action_item(action));
+        text += &told.unwrap_or_else(|| action_line(action, when));
     }
+    if form.is_table() {
+        let mut records = 0;
+        for report in reports {
+            for lost in report.lost() {
+                text += &format!("{}: {} lost\n", report.folder, offsets(lost));
+                records += lost.1.abs_diff(lost.0);
+            }
+        }
+        text += &match records {
+            0 => "no record is lost\n".to_owned(),
+            _ => format!("at most {} lost\n", count(records, "record")),
+        };
+    }
+    print(&text)
 }
 
 fn action_line(action: &Action, when: &str) -> String {
@@ -120,7 +117,8 @@ fn action_line(action: &Action, when: &str) -> String {
     }
 }
 
-fn action_json(action: &Action) -> Value {
+/// Named by its file.
+fn action_item(action: &Action) -> Item {
     let (name, path) = match action {
         Action::SetAside { path, .. } => ("set_aside", path),
         Action::Lost { path, .. } => ("lost", path),
@@ -147,5 +145,5 @@ fn action_json(action: &Action) -> Value {
     if let Action::SetAside { into, .. } = action {
         insert("into", json!(into));
     }
-    object.into()
+    Item::new(path, object.into())
 }

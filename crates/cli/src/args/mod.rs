@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
+use crate::command::Rate;
 use crate::up::Size;
 
 /// Where `up` listens, and where the commands look for a broker, unless told otherwise.
@@ -71,8 +72,23 @@ pub(crate) struct Common {
 pub(crate) enum Form {
     /// For people
     Table,
-    /// For programs
+    /// The same with more columns
+    Wide,
+    /// For programs, as one document
     Json,
+    /// One object a line
+    Jsonl,
+    /// The document as YAML
+    Yaml,
+    /// Bare names, one a line
+    Name,
+}
+
+impl Form {
+    /// For people, not for programs.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
 }
 
 #[derive(Args, Debug)]
@@ -169,7 +185,11 @@ pub(crate) enum Topic {
 #[derive(Args, Debug)]
 pub(crate) struct Produce {
     /// The topic; made if the cluster makes topics by itself
-    pub(crate) topic: String,
+    #[arg(required_unless_present = "format")]
+    pub(crate) topic: Option<String>,
+    /// How records stand in the input, in rpk's format language, such as '%k %v\n'; %t reads the topic
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "key_separator")]
+    pub(crate) format: Option<String>,
     /// Each line is a key and a value with this between them
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) key_separator: Option<String>,
@@ -190,21 +210,40 @@ pub(crate) struct Produce {
 pub(crate) struct Consume {
     /// The topic to read
     pub(crate) topic: String,
-    /// Where to begin: start, end, an offset, or -N for the last N of each partition
+    /// Where to begin, and to end: start, end, 47, +2, -3, 10:20, :end, @-1h, @2026-11-30, @-2h:-1h,
+    /// or a list for partitions such as 0=5,1=@-1h
     #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
     pub(crate) offset: String,
     /// Stop after so many records, waiting until they have come
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) count: Option<u64>,
-    /// Read only this partition
-    #[arg(short, long, value_name = "N")]
-    pub(crate) partition: Option<i32>,
+    /// Read only these partitions
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',')]
+    pub(crate) partition: Vec<i32>,
     /// Go on at the end of the topic instead of stopping there
-    #[arg(short, long)]
+    #[arg(short = 'F', long)]
     pub(crate) follow: bool,
+    /// How each record is printed, in rpk's format language, such as '%p@%o %k=%v\n'
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "key_separator")]
+    pub(crate) format: Option<String>,
     /// Print keys too, with this between key and value
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) key_separator: Option<String>,
+    /// Only records with this key; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key: Vec<String>,
+    /// Only records whose key or value has this text, or matches this regular expression
+    #[arg(long, value_name = "TEXT|/REGEX/")]
+    pub(crate) grep: Option<String>,
+    /// Only records with this header; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) header: Vec<(String, String)>,
+    /// Only records whose value is JSON with this at the path, such as $.customer.id=7; may be repeated
+    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    pub(crate) json: Vec<(String, String)>,
+    /// At most so many records a second, or a minute: 10/s, 600/m
+    #[arg(long, value_name = "N/s")]
+    pub(crate) rate: Option<Rate>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
