@@ -22,6 +22,11 @@ pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of one line of input.
 pub(crate) const LINE_BYTES_MAX: usize = 1_000_000;
 
+/// Bytes of a file of settings.
+pub(crate) const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
+/// Directories, from the working directory upwards, in which a project's file is looked for.
+pub(crate) const PROJECT_LEVELS_MAX: usize = 64;
+
 /// Bytes of a `--format`.
 pub(crate) const FORMAT_BYTES_MAX: usize = 4096;
 /// Headers of one record of formatted input.

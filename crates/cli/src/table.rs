@@ -49,6 +49,11 @@ impl Look {
         Self { heading: heading(), ..Self::plain(form) }
     }
 
+    /// With the wide columns.
+    pub(crate) fn widened(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
     /// Without colours.
     pub(crate) fn plain(form: Form) -> Self {
         Self { wide: form == Form::Wide, heading: ("", "") }

@@ -6,6 +6,7 @@ mod forms;
 mod log;
 mod node;
 mod records;
+mod settings;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

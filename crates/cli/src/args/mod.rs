@@ -22,6 +22,9 @@ pub(crate) const REGISTRY_DEFAULT: &str = "127.0.0.1:8081";
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, max_term_width = 100)]
 pub(crate) struct Arguments {
+    /// The context whose settings are used [default: the project's, else the one in use]
+    #[arg(long, global = true, env = "TIDINGS_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -50,6 +53,62 @@ pub(crate) enum Command {
     Copy(Copy),
     /// Check a cluster, a running node or a data directory, and say what would hurt
     Doctor(Doctor),
+    /// Name clusters, and choose the one that commands talk to
+    #[command(subcommand)]
+    Context(Context),
+    /// Say which settings are in force
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Context {
+    /// List all contexts
+    List {
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Use this one from now on
+    Use {
+        /// The context
+        name: String,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Make a context, or change it
+    Set {
+        /// The context
+        name: String,
+        /// kafka=HOST:PORT, engine=URL|DIR or output=FORM; nothing after = takes the setting away
+        #[arg(value_name = "SETTING=VALUE", value_parser = pair, required = true)]
+        values: Vec<(String, String)>,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Show a context
+    Show {
+        /// The context [default: the one in use]
+        name: Option<String>,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every setting
+    Print {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
 }
 
 /// Arguments of `up` that say something of its own node.

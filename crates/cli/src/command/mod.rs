@@ -1,6 +1,7 @@
 //! The commands that talk to a cluster, and those that look at a data directory.
 
 mod consume;
+mod context;
 mod copy;
 mod dead;
 mod doctor;
@@ -10,6 +11,7 @@ mod produce;
 mod topic;
 
 pub(crate) use consume::{Rate, consume};
+pub(crate) use context::{config, context};
 pub(crate) use copy::copy;
 pub(crate) use dead::dead;
 pub(crate) use doctor::doctor;

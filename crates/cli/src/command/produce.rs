@@ -39,7 +39,7 @@ pub(crate) async fn produce(said: Produce) -> Result<(), Failure> {
         open = collect(&mut input, &mut taken).await?;
         let mut batches = BTreeMap::<(String, i32), Vec<NewRecord>>::new();
         for read in taken {
-            let (topic, partition, record) = meant(&said, read)?;
+            let (topic, partition, record) = meant(&said, read);
             let leaders = topics.learn(&mut client, &topic).await?;
             let count = i32::try_from(leaders.len()).unwrap_or(i32::MAX).max(1);
             let partition = match (partition, &record.key) {
@@ -109,7 +109,18 @@ impl Reading {
     /// None at the end of the input.
     fn next(&self, input: &mut impl BufRead, number: u64) -> Result<Option<ReadRecord>, Failure> {
         match self {
-            Self::Format(reader) => reader.next(input, number),
+            Self::Format(reader) => {
+                let read = reader.next(input, number)?;
+                let topic = read.as_ref().and_then(|read| read.topic.as_ref());
+                match topic.is_some_and(Bytes::is_empty) {
+                    false => Ok(read),
+                    true => Err(Failure::new(
+                        Exit::Usage,
+                        format!("record {number} of the input has no topic"),
+                    )
+                    .why("what %t reads is empty")),
+                }
+            }
             Self::Lines(separator) => {
                 next_line(input)?.map(|line| of_line(separator.as_deref(), line)).transpose()
             }
@@ -127,12 +138,17 @@ fn places(form: Form, topic: &str, sent: Sent, count: usize) -> String {
     told.collect()
 }
 
-type Input = mpsc::Receiver<Result<ReadRecord, Failure>>;
+/// Records of standard input, read ahead.
+struct Input {
+    records: mpsc::Receiver<Result<ReadRecord, Failure>>,
+    /// What ended it, until what came before has been sent.
+    failed: Option<Failure>,
+}
 
 /// Standard input can only be read by blocking, so a thread of its own does it; it ends with the
 /// input or with the process.
 fn read_input(reading: Reading) -> Input {
-    let (sender, receiver) = mpsc::channel(LINES_AHEAD);
+    let (sender, records) = mpsc::channel(LINES_AHEAD);
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();
         let mut number = 1;
@@ -144,7 +160,7 @@ fn read_input(reading: Reading) -> Input {
             number += 1;
         }
     });
-    receiver
+    Input { records, failed: None }
 }
 
 /// A line without its end; none at the end of the input.
@@ -170,18 +186,24 @@ fn next_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
 /// Waits for a record and takes those that are there as well, up to a batch; false at the end. What came before
 /// one that cannot be read is sent, and the failure comes with the next call.
 async fn collect(input: &mut Input, taken: &mut Vec<ReadRecord>) -> Result<bool, Failure> {
-    let Some(first) = input.recv().await else { return Ok(false) };
-    let mut bytes = 0;
+    if let Some(failed) = input.failed.take() {
+        return Err(failed);
+    }
+    let Some(first) = input.records.recv().await else { return Ok(false) };
     let mut read = first?;
+    let mut bytes = 0;
     loop {
-        bytes +=
-            read.value.as_ref().map_or(0, Bytes::len) + read.key.as_ref().map_or(0, Bytes::len);
+        bytes += [&read.key, &read.value].into_iter().flatten().map(Bytes::len).sum::<usize>();
         taken.push(read);
         if taken.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX {
             return Ok(true);
         }
-        match input.try_recv() {
-            Ok(next) => read = next?,
+        match input.records.try_recv() {
+            Ok(Ok(next)) => read = next,
+            Ok(Err(failed)) => {
+                input.failed = Some(failed);
+                return Ok(true);
+            }
             Err(_) => return Ok(true),
         }
     }
@@ -227,16 +249,12 @@ fn of_line(separator: Option<&str>, line: Vec<u8>) -> Result<ReadRecord, Failure
 }
 
 /// Where what was read goes, with what the arguments say of it. The record's own partition and headers come first.
-fn meant(said: &Produce, read: ReadRecord) -> Result<(String, Option<i32>, NewRecord), Failure> {
+fn meant(said: &Produce, read: ReadRecord) -> (String, Option<i32>, NewRecord) {
     let ReadRecord { topic, partition, timestamp, key, value, headers } = read;
     let topic = match topic {
         None => said.topic.clone().unwrap_or_default(),
         Some(topic) => String::from_utf8_lossy(&topic).into_owned(),
     };
-    if topic.is_empty() {
-        return Err(Failure::new(Exit::Usage, "a record of the input has no topic")
-            .why("what %t reads is empty"));
-    }
     let all = said.header.iter().map(|(name, value)| Header {
         name: name.clone().into(),
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
@@ -248,7 +266,7 @@ fn meant(said: &Produce, read: ReadRecord) -> Result<(String, Option<i32>, NewRe
         value: if value.is_empty() && said.null { None } else { Some(value) },
         headers: headers.into_iter().chain(all).collect(),
     };
-    Ok((topic, partition.or(said.partition), record))
+    (topic, partition.or(said.partition), record)
 }
 
 fn split(line: &Bytes, separator: &[u8]) -> Option<(Bytes, Bytes)> {
