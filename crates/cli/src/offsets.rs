@@ -7,6 +7,8 @@
 //! 0=5,1=@-1h                      for partitions; others are not read, or as the bare entry says
 //! ```
 
+use std::collections::BTreeMap;
+
 use crate::failure::{Exit, Failure};
 use crate::time::{duration_ms, moment};
 
@@ -60,6 +62,26 @@ impl Offsets {
     pub(crate) fn of(&self, partition: i32) -> Option<Range> {
         let entry = |wanted| self.0.iter().find(|(of, _)| *of == wanted).map(|(_, range)| *range);
         entry(Some(partition)).or_else(|| entry(None))
+    }
+
+    /// The places, for a command that takes no ranges, by those partitions that are meant.
+    pub(crate) fn points(
+        &self,
+        partitions: impl Iterator<Item = i32>,
+    ) -> Result<BTreeMap<i32, Point>, Failure> {
+        let ranges = self.0.iter().map(|(_, range)| range);
+        if ranges.into_iter().any(|range| range.until.is_some()) {
+            return Err(Failure::new(Exit::Usage, "a range is no place")
+                .hint("one place, such as 47, -3, end or @-1h"));
+        }
+        let all: BTreeMap<i32, Point> =
+            partitions.filter_map(|id| Some((id, self.of(id)?.from))).collect();
+        match self.named().find(|named| !all.contains_key(named)) {
+            None => Ok(all),
+            Some(named) => {
+                Err(Failure::new(Exit::NotFound, format!("there is no partition {named}")))
+            }
+        }
     }
 
     /// The partitions that are named.

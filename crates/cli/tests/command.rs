@@ -2,6 +2,7 @@
 
 mod copy;
 mod dead;
+mod destroy;
 mod forms;
 mod log;
 mod node;
@@ -249,8 +250,9 @@ fn topics_are_made_listed_described_and_deleted() {
     let table = said(&run(&node, &["topic", "describe", "orders"])).to_owned();
     assert!(table.starts_with("PARTITION  LEADER  REPLICAS"), "{table}");
 
-    assert_eq!(said(&run(&node, &["topic", "delete", "orders"])), "deleted orders\n");
-    for arguments in [&["topic", "delete", "orders"][..], &["topic", "describe", "orders"]] {
+    assert_eq!(said(&run(&node, &["topic", "delete", "orders", "--yes"])), "deleted orders\n");
+    for arguments in [&["topic", "delete", "orders", "--yes"][..], &["topic", "describe", "orders"]]
+    {
         assert_eq!(run(&node, arguments).status.code(), Some(3), "{arguments:?}");
     }
     let json = run(&node, &["topic", "create", "other", "-o", "json"]);
@@ -270,7 +272,7 @@ fn a_topic_that_cannot_be_made_or_deleted_is_said_with_why_and_what_to_try() {
         (&["create", "t", "-p", "2000000000"], 2, "another number with --partitions"),
         (&["create", "t", "-r", "3"], 2, "another number with --replication"),
         (&["create", "taken"], 4, "`tidings topic describe taken`, or another name"),
-        (&["delete", "missing"], 3, "`tidings topic list`"),
+        (&["delete", "missing", "--yes"], 3, "`tidings topic list`"),
     ] {
         let output =
             tidings(&["topic"]).args(arguments).env("TIDINGS_KAFKA", &node.kafka).output().unwrap();

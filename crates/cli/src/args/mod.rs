@@ -1,15 +1,16 @@
 //! The arguments, as said. Meaning is given to them by the commands.
 
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
+mod engines;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
 use crate::command::Rate;
 use crate::up::Size;
+pub(crate) use engines::{Copy, Dead, DeadAct, DeadPlace, Doctor, Meant, Span};
 
 /// Where `up` listens, and where the commands look for a broker, unless told otherwise.
 pub(crate) const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
@@ -33,14 +34,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run a node with Kafka listener, schema registry and console, or these two on a Kafka cluster
     Up(Up),
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, trim and delete topics
     #[command(subcommand)]
     Topic(Topic),
     /// Append lines of standard input to a topic
     Produce(Produce),
     /// Print records of a topic
     Consume(Consume),
-    /// List and describe consumer groups
+    /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(Group),
     /// See what a service has given up on, and redrive, edit or discard it
@@ -125,6 +126,25 @@ pub(crate) struct Common {
     /// The form of the answer; JSON shapes are stable
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Form,
+}
+
+/// For what destroys something.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Consent {
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask; without a terminal it must be said
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// Show it again and again, this often
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "2s")]
+    pub(crate) watch: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -220,6 +240,8 @@ pub(crate) enum Topic {
     /// List all topics
     List {
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         common: Common,
     },
     /// Show a topic's partitions and configuration
@@ -227,15 +249,28 @@ pub(crate) enum Topic {
         /// The topic
         name: String,
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         common: Common,
     },
-    /// Delete a topic with its records; asks first when in a terminal
+    /// Delete a topic with its records
     Delete {
         /// The topic
         name: String,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Delete the records of a topic that lie before a place
+    Trim {
+        /// The topic
+        name: String,
+        /// Where it begins afterwards: 47, -3, end, @-24h, or a list for partitions such as 0=5,1=end
+        #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
+        before: String,
+        #[command(flatten)]
+        consent: Consent,
         #[command(flatten)]
         common: Common,
     },
@@ -312,6 +347,8 @@ pub(crate) enum Group {
     /// List all consumer groups
     List {
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         common: Common,
     },
     /// Show a group's members, positions and lag
@@ -319,122 +356,34 @@ pub(crate) enum Group {
         /// The group
         name: String,
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         common: Common,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Dead {
-    /// List what is dead, by cause
-    List {
-        /// The service
-        service: String,
-        /// One line for each key, with its letter's id
-        #[arg(long)]
-        keys: bool,
+    /// Set the positions of a group that has no members
+    Reset {
+        /// The group; made if it is not there and topics are named
+        name: String,
+        /// Where it reads next: start, end, 47, -3, @-1h, or a list for partitions such as 0=5,1=end
+        #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
+        to: String,
+        /// Only in this topic; may be repeated [default: those it has positions in]
+        #[arg(short, long, value_name = "TOPIC")]
+        topic: Vec<String>,
         #[command(flatten)]
-        place: DeadPlace,
+        consent: Consent,
+        #[command(flatten)]
+        common: Common,
     },
-    /// Show a dead event: its cause, headers and value
-    Show {
-        /// The service
-        service: String,
-        /// The id of its dead letter
-        letter: String,
+    /// Delete a group that has no members, with its positions
+    Delete {
+        /// The group
+        name: String,
         #[command(flatten)]
-        place: DeadPlace,
+        consent: Consent,
+        #[command(flatten)]
+        common: Common,
     },
-    /// Let dead events be handled again, each with what follows it under its key
-    Redrive {
-        #[command(flatten)]
-        meant: Meant,
-        /// So many keys a second, in each partition
-        #[arg(long, value_name = "KEYS")]
-        per_second: Option<u32>,
-        /// Also what was redriven three times before
-        #[arg(long)]
-        force: bool,
-        #[command(flatten)]
-        act: DeadAct,
-    },
-    /// Give a dead event another value, and let it be handled again
-    Edit {
-        /// The service
-        service: String,
-        /// The id of its dead letter
-        #[arg(long, value_name = "ID")]
-        letter: String,
-        /// A file with the value, or - for standard input
-        #[arg(long, value_name = "FILE")]
-        value: String,
-        #[command(flatten)]
-        act: DeadAct,
-    },
-    /// Give dead events up for good; what follows them is handled
-    Discard {
-        #[command(flatten)]
-        meant: Meant,
-        #[command(flatten)]
-        act: DeadAct,
-    },
-    /// Who commanded what, when, and what became of it
-    Audit {
-        /// The service
-        service: String,
-        #[command(flatten)]
-        place: DeadPlace,
-    },
-}
-
-/// Which dead keys.
-#[derive(Args, Debug)]
-#[command(group = ArgGroup::new("which").required(true).args(["letter", "cause", "all"]))]
-pub(crate) struct Meant {
-    /// The service
-    pub(crate) service: String,
-    /// The one whose dead letter has this id
-    #[arg(long, value_name = "ID")]
-    pub(crate) letter: Option<String>,
-    /// Those that died of this cause, word for word
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) cause: Option<String>,
-    /// All that are dead now
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DeadAct {
-    /// Only say what it would be done to
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Only to keys that were dead by then, in milliseconds since the epoch
-    #[arg(long, value_name = "MS")]
-    pub(crate) dead_by_ms: Option<i64>,
-    /// In whose name, for the audit; the user's by default
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
-    /// Why, for the audit
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    #[command(flatten)]
-    pub(crate) place: DeadPlace,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DeadPlace {
-    /// Where the service's topics are: kafka://HOST:PORT of a cluster or a running node, or a data directory of a
-    /// stopped one
-    #[arg(
-        long,
-        env = "TIDINGS_ENGINE",
-        value_name = "URL|DIR",
-        default_value = "kafka://127.0.0.1:9092"
-    )]
-    pub(crate) engine: String,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
 }
 
 #[derive(Debug, Subcommand)]
@@ -469,83 +418,12 @@ pub(crate) enum Log {
         dir: PathBuf,
         #[command(flatten)]
         which: Which,
-        /// Only say what would be done
-        #[arg(long)]
-        dry_run: bool,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
         /// The form of the answer; JSON shapes are stable
         #[arg(short, long, value_enum, default_value = "table")]
         output: Form,
     },
-}
-
-/// Copy topics and the positions of groups, exactly once: a copy that was interrupted goes on when it is run
-/// again, and running it again brings what has come since
-#[derive(Args, Debug)]
-pub(crate) struct Copy {
-    /// Where from: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
-    #[arg(long, value_name = "URL|DIR")]
-    pub(crate) from: String,
-    /// Where to, likewise; a directory that is not there is made
-    #[arg(long, value_name = "URL|DIR")]
-    pub(crate) to: String,
-    /// Only topics of this name, with * for any text; may be repeated [default: all but internal ones]
-    #[arg(short, long, value_name = "PATTERN")]
-    pub(crate) topic: Vec<String>,
-    /// Only positions of groups of this name, likewise [default: all]
-    #[arg(short, long, value_name = "PATTERN")]
-    pub(crate) group: Vec<String>,
-    /// Copy nothing: only compare what has been copied
-    #[arg(long)]
-    pub(crate) verify_only: bool,
-    /// Copy nothing: only say what would be done
-    #[arg(long, conflicts_with = "verify_only")]
-    pub(crate) dry_run: bool,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
-}
-
-/// Check what would hurt: replication, replicas in sync, permissions, clocks, retention. Exit code 1 if
-/// anything is an error
-#[derive(Args, Debug)]
-pub(crate) struct Doctor {
-    /// What to check: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
-    #[arg(long, value_name = "URL|DIR", default_value = "kafka://127.0.0.1:9092")]
-    pub(crate) engine: String,
-    /// How long a service may be down without losing anything, such as 12h or 3d
-    #[arg(long, value_name = "TIME", default_value = "3d")]
-    pub(crate) outage: Span,
-    /// Only look: do not try permissions and clocks with a topic, a group and a transaction, which are
-    /// taken away again
-    #[arg(long)]
-    pub(crate) no_trial: bool,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
-}
-
-/// A time as people say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span(pub(crate) Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(said: &str) -> Result<Self, String> {
-        let unit = said.find(|c: char| !c.is_ascii_digit()).unwrap_or(said.len());
-        let seconds = match &said[unit..] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return Err("a number with s, m, h or d is wanted, such as 12h".to_owned()),
-        };
-        let number = said[..unit].parse::<u32>().map_err(|e| e.to_string())?;
-        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
-    }
 }
 
 /// Which partitions are meant.
@@ -566,17 +444,6 @@ fn pair(said: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_numbers_with_a_unit() {
-        let seconds = |said: &str| said.parse().map(|Span(time)| time.as_secs());
-        for (said, wanted) in [("90s", 90), ("5m", 300), ("12h", 43_200), ("3d", 259_200)] {
-            assert_eq!(seconds(said), Ok(wanted), "{said}");
-        }
-        for said in ["", "3", "d", "3w", "3.5d", "-1d", "4294967296s", "3dd"] {
-            assert!(seconds(said).is_err(), "{said}");
-        }
-    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -12,7 +12,9 @@ use tidings::{
     Act, Audited, CommandOutcome, DeadCause, DeadKey, Desk, Error, NewCommand, Selection,
 };
 
-use crate::args::{Dead, DeadAct, DeadPlace, Meant};
+use super::consent::{Decided, decide};
+use super::watch::watched;
+use crate::args::{Consent, Dead, DeadAct, DeadPlace, Meant};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
@@ -25,11 +27,14 @@ const CAUSE_WIDTH: usize = 60;
 
 pub(crate) async fn dead(command: Dead) -> Result<ExitCode, Failure> {
     match command {
-        Dead::List { service, keys, place } => {
-            let listed = open(&place, &service).await?.dead().await;
-            let dead = listed.map_err(|error| unread(&service, &error))?;
+        Dead::List { service, keys, watch, place } => {
+            let desk = open(&place, &service).await?;
             let view = if keys { View::Keys } else { View::Causes };
-            show(place.output, &DeadKeys { whose: &service, field: "dead", dead, view })?;
+            let ask = async || {
+                let dead = desk.dead().await.map_err(|error| unread(&service, &error))?;
+                Ok(DeadKeys { whose: &service, field: "dead", dead, view })
+            };
+            watched(watch, place.output, ask).await?;
         }
         Dead::Show { service, letter, place } => {
             let (desk, of) =
@@ -71,15 +76,18 @@ async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Fa
         (None, None, _) => Selection::All,
     };
     let desk = open(&how.place, &service).await?;
-    let DeadAct { dry_run, dead_by_ms, by, reason, place } = how;
+    let discards = act == Act::Discard;
+    let DeadAct { consent, dead_by_ms, by, reason, place } = how;
     let command = NewCommand { by: who(by), of, act, dead_by_ms, reason };
     let keys = desk.would(&command).await.map_err(|error| unread(&service, &error))?;
     if keys.is_empty() {
         return Err(nothing(&service, &selected(&command.of)));
     }
-    if dry_run {
-        let would = DeadKeys { whose: &service, field: "would", dead: keys, view: View::Keys };
-        show(place.output, &would)?;
+    let would = DeadKeys { whose: &service, field: "would", dead: keys, view: View::Keys };
+    // Only what is discarded is gone for good.
+    let consent = Consent { yes: consent.yes || !discards, ..consent };
+    let what = "nothing was discarded";
+    if decide(consent, place.output, &would, &service, what)? == Decided::Told {
         return Ok(ExitCode::SUCCESS);
     }
     let ungiven = |error: Error| Failure::failed("the command is not given").why(error);

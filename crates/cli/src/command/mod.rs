@@ -1,5 +1,6 @@
 //! The commands that talk to a cluster, and those that look at a data directory.
 
+mod consent;
 mod consume;
 mod context;
 mod copy;
@@ -9,6 +10,7 @@ mod group;
 mod log;
 mod produce;
 mod topic;
+mod watch;
 
 pub(crate) use consume::{Rate, consume};
 pub(crate) use context::{config, context};

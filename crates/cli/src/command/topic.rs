@@ -1,14 +1,17 @@
-//! `tidings topic`: create, list, describe, delete.
+//! `tidings topic`: create, list, describe, trim, delete.
 
-use std::io::{IsTerminal, Write};
-
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::{Common, Topic};
+use super::consent::{Decided, decide};
+use super::watch::watched;
+use crate::args::{Common, Consent, Topic};
 use crate::client::{Client, ConfigView, PartitionView, TopicView};
 use crate::failure::Failure;
+use crate::offsets::Offsets;
 use crate::output::{Answer, Done, Item, show};
 use crate::table::{Look, left, right, table};
+use crate::time::now_ms;
 
 pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
     match command {
@@ -18,35 +21,85 @@ pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
             client.create_topic(&name, partitions, replication, &config).await?;
             show(common.output, &Done { what: "created", name: &name })
         }
-        Topic::List { common } => {
-            let topics = Client::connect(&common.kafka).await?.topics().await?;
-            show(common.output, &Topics(topics))
-        }
-        Topic::Describe { name, common } => show(common.output, &described(&name, &common).await?),
-        Topic::Delete { name, yes, common } => {
+        Topic::List { watch, common } => {
             let mut client = Client::connect(&common.kafka).await?;
-            if !yes && std::io::stdin().is_terminal() {
-                let topic = client.topic(&name).await?;
-                if !agreed(&format!("Delete {name} with {} records?", topic.records))? {
-                    return Err(
-                        Failure::failed(format!("topic {name} was not deleted")).why("you said no")
-                    );
-                }
+            watched(watch, common.output, async || Ok(Topics(client.topics().await?))).await
+        }
+        Topic::Describe { name, watch, common } => {
+            let mut client = Client::connect(&common.kafka).await?;
+            watched(watch, common.output, async || described(&mut client, &name).await).await
+        }
+        Topic::Delete { name, consent, common } => {
+            let mut client = Client::connect(&common.kafka).await?;
+            let topic = client.topic_to_delete(&name).await?;
+            let what = format!("topic {name} was not deleted");
+            if decide(consent, common.output, &Topics(vec![topic]), &name, &what)? == Decided::Told
+            {
+                return Ok(());
             }
             client.delete_topic(&name).await?;
             show(common.output, &Done { what: "deleted", name: &name })
         }
+        Topic::Trim { name, before, consent, common } => {
+            trim(&name, &before, consent, &common).await
+        }
     }
 }
 
-pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
-    let mut said = String::new();
-    eprint!("{question} [y/N] ");
-    std::io::stderr()
-        .flush()
-        .and_then(|()| std::io::stdin().read_line(&mut said))
-        .map_err(|e| Failure::failed("the question could not be asked").why(e).hint("--yes"))?;
-    Ok(matches!(said.trim(), "y" | "Y" | "yes"))
+async fn trim(name: &str, before: &str, consent: Consent, common: &Common) -> Result<(), Failure> {
+    let offsets = Offsets::parse(before, now_ms())?;
+    let mut client = Client::connect(&common.kafka).await?;
+    let leaders = client.leaders(name, false).await?;
+    let points = offsets.points((0..).take(leaders.len()))?;
+    let offsets = client.offsets_at(name, &leaders, &points).await?;
+    let topic = client.topic(name).await?;
+    let trimmed = |p: PartitionView| {
+        let before = *offsets.get(&p.id)?;
+        Some(Trimmed { topic: name.to_owned(), partition: p.id, start: p.start_offset, before })
+    };
+    let plan = Trim(topic.partitions.into_iter().filter_map(trimmed).collect());
+    let what = format!("topic {name} was not trimmed");
+    if decide(consent, common.output, &plan, name, &what)? == Decided::Told {
+        return Ok(());
+    }
+    client.delete_records(name, &leaders, &offsets).await?;
+    show(common.output, &plan)
+}
+
+/// What goes of each partition.
+struct Trim(Vec<Trimmed>);
+
+#[derive(Serialize)]
+struct Trimmed {
+    topic: String,
+    partition: i32,
+    /// Where it begins.
+    #[serde(rename = "start_offset")]
+    start: i64,
+    /// Where it begins afterwards.
+    #[serde(rename = "before_offset")]
+    before: i64,
+}
+
+impl Answer for Trim {
+    fn document(&self) -> Value {
+        json!({ "trimmed": self.0 })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let item = |t: &Trimmed| Item::new(format!("{}-{}", t.topic, t.partition), json!(t));
+        self.0.iter().map(item).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        let row = |t: &Trimmed| {
+            let gone = (t.before - t.start).max(0);
+            [t.partition.to_string(), t.start.to_string(), t.before.to_string(), gone.to_string()]
+        };
+        let rows: Vec<_> = self.0.iter().map(row).collect();
+        let columns = [right("PARTITION"), right("FIRST"), right("BEFORE"), right("OFFSETS GONE")];
+        table(columns, &rows, look)
+    }
 }
 
 struct Topics(Vec<TopicView>);
@@ -92,8 +145,7 @@ struct Described {
     configs: Vec<ConfigView>,
 }
 
-async fn described(name: &str, common: &Common) -> Result<Described, Failure> {
-    let mut client = Client::connect(&common.kafka).await?;
+async fn described(client: &mut Client, name: &str) -> Result<Described, Failure> {
     let topic = client.topic(name).await?;
     let configs = client.topic_configs(name).await?;
     Ok(Described { topic, configs })

@@ -135,7 +135,7 @@ fn what_is_dead_is_redriven_edited_and_discarded() {
     );
     assert_eq!((&edited["done"], &edited["unheard"]), (&1.into(), &0.into()));
     assert_eq!(
-        dead(&node, &["discard", "payment", "--letter", &other]),
+        dead(&node, &["discard", "payment", "--letter", &other, "--yes"]),
         ("1 key done\n".into(), Some(0))
     );
     open.store(true, Ordering::SeqCst);
