@@ -22,6 +22,11 @@ pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of one line of input.
 pub(crate) const LINE_BYTES_MAX: usize = 1_000_000;
 
+/// How long a shell waits for the names of topics or groups.
+pub(crate) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(1);
+/// Names that a shell is given.
+pub(crate) const COMPLETION_NAMES_MAX: usize = 1_000;
+
 /// Bytes of a file of settings.
 pub(crate) const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 /// Directories, from the working directory upwards, in which a project's file is looked for.

@@ -26,6 +26,7 @@ use failure::{Exit, Failure};
 use settings::Settings;
 
 fn main() -> ExitCode {
+    command::completion::answer_shell();
     match meaning() {
         Ok((arguments, settings)) => ended(run(arguments, &settings)),
         Err(failure) => ended(Err(failure)),
@@ -42,7 +43,7 @@ fn meaning() -> Result<(Arguments, Settings), Failure> {
     };
     let said = parsed(Arguments::command());
     // These must work when the settings do not.
-    if matches!(said.command, Command::Context(_)) {
+    if matches!(said.command, Command::Context(_) | Command::Completion { .. } | Command::Cheat) {
         return Ok((said, Settings::default()));
     }
     let settings = Settings::load(said.context.as_deref())?;
@@ -70,6 +71,11 @@ fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
             Command::Copy(said) => command::copy(said).await,
             Command::Doctor(said) => command::doctor(said).await,
             Command::Context(said) => command::context(said).map(|()| ExitCode::SUCCESS),
+            Command::Generate(said) => command::generate(&said).map(|()| ExitCode::SUCCESS),
+            Command::Completion { shell } => {
+                command::completion::completion(shell).map(|()| ExitCode::SUCCESS)
+            }
+            Command::Cheat => command::cheat().map(|()| ExitCode::SUCCESS),
             Command::Config(said) => command::config(&said, settings).map(|()| ExitCode::SUCCESS),
         }
     };

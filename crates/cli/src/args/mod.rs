@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
-use crate::command::Rate;
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::command::{Rate, completion};
 use crate::up::Size;
 pub(crate) use engines::{Copy, Dead, DeadAct, DeadPlace, Doctor, Meant, Span};
 
@@ -25,6 +27,7 @@ pub(crate) const REGISTRY_DEFAULT: &str = "127.0.0.1:8081";
 pub(crate) struct Arguments {
     /// The context whose settings are used [default: the project's, else the one in use]
     #[arg(long, global = true, env = "TIDINGS_CONTEXT", value_name = "NAME")]
+    #[arg(add = ArgValueCompleter::new(completion::contexts))]
     pub(crate) context: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -60,6 +63,15 @@ pub(crate) enum Command {
     /// Say which settings are in force
     #[command(subcommand)]
     Config(Config),
+    /// Make files for Prometheus, Grafana, systemd, Docker or Kubernetes
+    Generate(Generate),
+    /// Print the script that completes commands, topics and groups in a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Show the commands that are used most, on one screen
+    Cheat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +85,7 @@ pub(crate) enum Context {
     /// Use this one from now on
     Use {
         /// The context
+        #[arg(add = ArgValueCompleter::new(completion::contexts))]
         name: String,
         /// The form of the answer; JSON shapes are stable
         #[arg(short, long, value_enum, default_value = "table")]
@@ -81,6 +94,7 @@ pub(crate) enum Context {
     /// Make a context, or change it
     Set {
         /// The context
+        #[arg(add = ArgValueCompleter::new(completion::contexts))]
         name: String,
         /// kafka=HOST:PORT, engine=URL|DIR or output=FORM; nothing after = takes the setting away
         #[arg(value_name = "SETTING=VALUE", value_parser = pair, required = true)]
@@ -110,6 +124,47 @@ pub(crate) enum Config {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Form,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Generate {
+    /// What for
+    pub(crate) what: Kit,
+    /// Where the files go; one file alone goes to standard output without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Write over files that are there
+    #[arg(long, requires = "to")]
+    pub(crate) force: bool,
+    /// Where Prometheus finds the metrics
+    #[arg(long, value_name = "HOST:PORT", default_value = HTTP_DEFAULT)]
+    pub(crate) http: String,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kit {
+    /// A scrape configuration and alert rules
+    Prometheus,
+    /// Three dashboards: is all well, on call, every metric
+    Grafana,
+    /// A hardened unit
+    Systemd,
+    /// A compose file and a Dockerfile
+    Compose,
+    /// A Helm chart
+    Helm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    Powershell,
 }
 
 /// Arguments of `up` that say something of its own node.
@@ -247,6 +302,7 @@ pub(crate) enum Topic {
     /// Show a topic's partitions and configuration
     Describe {
         /// The topic
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
         name: String,
         #[command(flatten)]
         watch: Watch,
@@ -256,6 +312,7 @@ pub(crate) enum Topic {
     /// Delete a topic with its records
     Delete {
         /// The topic
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
         name: String,
         #[command(flatten)]
         consent: Consent,
@@ -265,6 +322,7 @@ pub(crate) enum Topic {
     /// Delete the records of a topic that lie before a place
     Trim {
         /// The topic
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
         name: String,
         /// Where it begins afterwards: 47, -3, end, @-24h, or a list for partitions such as 0=5,1=end
         #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
@@ -280,6 +338,7 @@ pub(crate) enum Topic {
 pub(crate) struct Produce {
     /// The topic; made if the cluster makes topics by itself
     #[arg(required_unless_present = "format")]
+    #[arg(add = ArgValueCompleter::new(completion::topics))]
     pub(crate) topic: Option<String>,
     /// How records stand in the input, in rpk's format language, such as '%k %v\n'; %t reads the topic
     #[arg(short, long, value_name = "FORMAT", conflicts_with = "key_separator")]
@@ -303,6 +362,7 @@ pub(crate) struct Produce {
 #[derive(Args, Debug)]
 pub(crate) struct Consume {
     /// The topic to read
+    #[arg(add = ArgValueCompleter::new(completion::topics))]
     pub(crate) topic: String,
     /// Where to begin, and to end: start, end, 47, +2, -3, 10:20, :end, @-1h, @2026-11-30, @-2h:-1h,
     /// or a list for partitions such as 0=5,1=@-1h
@@ -354,6 +414,7 @@ pub(crate) enum Group {
     /// Show a group's members, positions and lag
     Describe {
         /// The group
+        #[arg(add = ArgValueCompleter::new(completion::groups))]
         name: String,
         #[command(flatten)]
         watch: Watch,
@@ -363,12 +424,14 @@ pub(crate) enum Group {
     /// Set the positions of a group that has no members
     Reset {
         /// The group; made if it is not there and topics are named
+        #[arg(add = ArgValueCompleter::new(completion::groups))]
         name: String,
         /// Where it reads next: start, end, 47, -3, @-1h, or a list for partitions such as 0=5,1=end
         #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
         to: String,
         /// Only in this topic; may be repeated [default: those it has positions in]
         #[arg(short, long, value_name = "TOPIC")]
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
         topic: Vec<String>,
         #[command(flatten)]
         consent: Consent,
@@ -378,6 +441,7 @@ pub(crate) enum Group {
     /// Delete a group that has no members, with its positions
     Delete {
         /// The group
+        #[arg(add = ArgValueCompleter::new(completion::groups))]
         name: String,
         #[command(flatten)]
         consent: Consent,

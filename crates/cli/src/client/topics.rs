@@ -71,6 +71,14 @@ impl Client {
         self.described(response).await
     }
 
+    /// The names alone, in one exchange.
+    pub(crate) async fn topic_names(&mut self) -> Result<Vec<String>, Failure> {
+        let topics = self.metadata(None, false).await?.topics;
+        let mut names: Vec<_> = topics.into_iter().filter_map(|topic| topic.name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// One topic.
     pub(crate) async fn topic(&mut self, name: &str) -> Result<TopicView, Failure> {
         let response = self.metadata(Some(vec![name.to_owned()]), false).await?;

@@ -163,6 +163,12 @@ impl Settings {
         Ok(Self { all, context: name.map(str::to_owned) })
     }
 
+    /// Where the broker is.
+    pub(crate) fn kafka(&self) -> Option<&str> {
+        let setting = self.all.iter().find(|setting| setting.key == Key::Kafka);
+        setting.map(|setting| setting.value.as_str())
+    }
+
     /// What an argument is when nobody says it; none where that is what it would be without settings.
     fn of_argument(&self, command: &str, argument: &str) -> Option<&str> {
         let key = match (command, argument) {
