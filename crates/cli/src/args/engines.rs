@@ -154,7 +154,8 @@ pub(crate) struct Copy {
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// What to check: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
-    #[arg(long, value_name = "URL|DIR", default_value = "kafka://127.0.0.1:9092")]
+    #[arg(long, env = "TIDINGS_ENGINE", value_name = "URL|DIR")]
+    #[arg(default_value = "kafka://127.0.0.1:9092")]
     pub(crate) engine: String,
     /// How long a service may be down without losing anything, such as 12h or 3d
     #[arg(long, value_name = "TIME", default_value = "3d")]

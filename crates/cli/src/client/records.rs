@@ -121,26 +121,32 @@ impl Client {
                 .why(format!("the next record's offset is at most {last}"))
                 .hint("--offset end, or --offset -N for the last N records"));
         }
-        let mut offsets = BTreeMap::new();
-        for (topic, id, leader) in asked {
+        let mut by_time: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+        for at in &asked {
+            if let Some(Point::Time(time_ms)) = points.get(&at.1) {
+                by_time.entry(*time_ms).or_default().push(at.clone());
+            }
+        }
+        let mut found = BTreeMap::new();
+        for (time_ms, partitions) in by_time {
+            found.extend(self.edges(&partitions, Edge::Time(time_ms)).await?);
+        }
+        let offset = |id: i32, point: Point| {
             let (start, end) = (edge(&starts, id), edge(&ends, id));
-            let offset = match points.get(&id).copied().unwrap_or(Point::Start) {
+            match point {
                 Point::Start => start,
                 Point::End => end,
                 Point::At(offset) => offset.clamp(start, end),
                 Point::AfterStart(count) => start.saturating_add(count).min(end),
                 Point::BeforeEnd(count) => end.saturating_sub(count).max(start),
-                Point::Time(time_ms) => {
-                    let place = (topic, id, leader);
-                    let found =
-                        self.edges(std::slice::from_ref(&place), Edge::Time(time_ms)).await?;
-                    // Nothing is that late.
-                    found.into_values().next().filter(|offset| *offset >= 0).unwrap_or(end)
-                }
-            };
-            offsets.insert(id, offset);
-        }
-        Ok(offsets)
+                // Where nothing is that late, the answer is -1.
+                Point::Time(_) => match edge(&found, id) {
+                    offset if offset >= start => offset,
+                    _ => end,
+                },
+            }
+        };
+        Ok(points.iter().map(|(id, point)| (*id, offset(*id, *point))).collect())
     }
 
     /// The same for places to stop before: offsets stay what they are, however far ahead.

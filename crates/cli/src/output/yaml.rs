@@ -78,7 +78,15 @@ fn text(said: &str) -> String {
     if begins && goes_on && !is_word {
         return said.to_owned();
     }
-    Value::from(said).to_string()
+    let quoted = Value::from(said).to_string();
+    let escaped = quoted.chars().map(|c| match c {
+        // What JSON leaves as it is and YAML does not take, or takes for the end of a line.
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            format!("\\u{:04x}", u32::from(c))
+        }
+        c => c.to_string(),
+    });
+    escaped.collect()
 }
 
 #[cfg(test)]
@@ -100,6 +108,25 @@ mod tests {
             (json!({ "a": [{ "b": [{ "c": 1 }] }] }), "a:\n- b:\n  - c: 1\n"),
         ] {
             assert_eq!(document(&value), wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_text_is_read_back_as_it_was() {
+        let odd = ['\u{2028}', '\u{feff}', '\u{fffe}', '\u{ffff}', '\u{1f600}'];
+        for c in ('\0'..='\u{2ff}').chain(odd) {
+            for said in [c.to_string(), format!("a{c}"), format!("{c} b"), format!("a: {c}#")] {
+                let value = json!({ "said": [said], "in": { said.as_str(): "x" } });
+                let read: Value = serde_yaml_ng::from_str(&document(&value)).unwrap();
+                assert_eq!(read, value, "{said:?}");
+            }
+        }
+        for said in [
+            "0x10", "1e3", ".5", "1_000", "~", "=", "<<", "!a", "&a", "*a", "e1", "_1", "a ", " a",
+            "12:30", "%a",
+        ] {
+            let value = json!([said]);
+            assert_eq!(serde_yaml_ng::from_str::<Value>(&document(&value)).unwrap(), value);
         }
     }
 

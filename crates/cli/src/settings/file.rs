@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Table};
@@ -28,11 +29,25 @@ impl Locations {
         let config = said("XDG_CONFIG_HOME").map(PathBuf::from).or_else(of_home);
         let user = config.unwrap_or_default().join("tidings").join("config.toml");
         let here = std::env::current_dir().unwrap_or_default();
-        let mut folders = here.ancestors().take(PROJECT_LEVELS_MAX);
-        let project = folders
-            .find_map(|folder| Some(folder.join("tidings.toml")).filter(|path| path.is_file()));
+        let folders = here.ancestors().take(PROJECT_LEVELS_MAX);
+        let mut files = folders.map(|folder| folder.join("tidings.toml"));
+        let project = files.find(|path| path.is_file()).filter(|path| is_ours(path));
         Ok(Self { user, project })
     }
+}
+
+/// Another user's file, in a directory that all may write to, must not say where records go.
+fn is_ours(path: &Path) -> bool {
+    let owner = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid());
+    let ours = match (owner(path), owner(Path::new("/proc/self"))) {
+        (Ok(of_file), Ok(of_process)) => of_file == of_process || of_file == 0,
+        // Where the system does not tell, there is nobody to tell apart.
+        _ => true,
+    };
+    if !ours {
+        eprintln!("note: {} is another user's, and is not read\n", path.display());
+    }
+    ours
 }
 
 /// The user's: contexts, and which one is used.

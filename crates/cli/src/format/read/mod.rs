@@ -127,6 +127,10 @@ fn steps(tokens: Vec<Token<'_>>, whole: bool) -> Result<Vec<Step>, Refused> {
             }
             Token::Escape(escape) => escape,
         };
+        let is_read = |step: &Step| matches!(step, Step::Field(of, ..) if Field::of(escape.letter) == Some(*of));
+        if steps.iter().any(is_read) {
+            return Err(escape.refused("it is read before", "each field once"));
+        }
         let takes_until = matches!(escape.letter, 't' | 'k' | 'v')
             || escape.letter == 'd' && matches!(escape.modifier, None | Some("iso"));
         let is_sized = Field::of(escape.letter).is_some_and(|field| {

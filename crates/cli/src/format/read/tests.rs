@@ -67,6 +67,7 @@ fn a_format_that_can_be_read_in_two_ways_is_refused_with_its_place() {
         ("%v{re#[0-9]#}", 1, "regular expressions do not delimit fields here"),
         ("%v{unpack[b]}", 1, "a field is not read so"),
         ("%K{2000000}%k", 1, "a field has at most 1000000 bytes"),
+        ("%k %k\\n", 4, "it is read before"),
         ("%q", 1, "there is no such escape"),
         ("", 1, "it reads nothing"),
     ] {
