@@ -66,6 +66,7 @@ fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
             Command::Produce(said) => command::produce(said).await.map(|()| ExitCode::SUCCESS),
             Command::Consume(said) => command::consume(said).await.map(|()| ExitCode::SUCCESS),
             Command::Group(group) => command::group(group).await.map(|()| ExitCode::SUCCESS),
+            Command::Top(said) => command::top(said).await.map(|()| ExitCode::SUCCESS),
             Command::Log(log) => command::log(log).map(|()| ExitCode::SUCCESS),
             Command::Dead(said) => command::dead(said).await,
             Command::Copy(said) => command::copy(said).await,

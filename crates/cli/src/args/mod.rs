@@ -47,6 +47,8 @@ pub(crate) enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(Group),
+    /// Watch which topics gain records and which groups fall behind
+    Top(Top),
     /// See what a service has given up on, and redrive, edit or discard it
     #[command(subcommand)]
     Dead(Dead),
@@ -124,6 +126,15 @@ pub(crate) enum Config {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Form,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(crate) every: Span,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Args, Debug)]

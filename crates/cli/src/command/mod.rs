@@ -11,6 +11,7 @@ mod generate;
 mod group;
 mod log;
 mod produce;
+mod top;
 mod topic;
 mod watch;
 
@@ -23,4 +24,5 @@ pub(crate) use generate::{cheat, generate};
 pub(crate) use group::group;
 pub(crate) use log::log;
 pub(crate) use produce::produce;
+pub(crate) use top::top;
 pub(crate) use topic::topic;

@@ -11,8 +11,11 @@ use crate::time::{now_ms, rfc3339};
 
 /// How often at most.
 const EVERY_MIN: Duration = Duration::from_secs(1);
-/// Goes to the upper left corner and takes away what is there.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+/// Goes to the upper left corner.
+const CORNER: &str = "\u{1b}[H";
+/// Takes away what is left of the line, and what is below.
+const LINE_END: &str = "\u{1b}[K\n";
+const BELOW: &str = "\u{1b}[J";
 
 /// Asks once, or until nobody reads any more. In a terminal each answer takes the place of the one before; elsewhere
 /// they follow one another.
@@ -28,7 +31,9 @@ pub(super) async fn watched<A: Answer>(
         let mut text = rendered(form, &ask().await?, Look::of(form));
         if in_place {
             let now = rfc3339(now_ms());
-            text = format!("{CLEAR}{now}, every {} s; ctrl-c ends it\n\n{text}", every.as_secs());
+            text = format!("{now}, every {} s; ctrl-c ends it\n\n{text}", every.as_secs());
+            // Written over the one before line by line: a cleared screen flickers.
+            text = format!("{CORNER}{}{BELOW}", text.replace('\n', LINE_END));
         }
         if write(text.as_bytes())? == Reader::Gone {
             return Ok(());

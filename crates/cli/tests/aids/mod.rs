@@ -1,5 +1,8 @@
 //! Completion in shells, the cheat sheet, and what is generated against what a node has.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::node::{self, Node, tidings};
@@ -80,6 +83,33 @@ fn every_metric_that_is_generated_is_one_that_a_node_has() {
             |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         assert!(metrics.lines().any(has), "{name} is not in {metrics}");
     }
+}
+
+#[test]
+fn top_tells_what_topics_gain_and_how_far_groups_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    said(&feed(&node, &["produce", "t", "-p", "0"], "1\n2\n3\n"));
+    node::commit(&node.kafka, "readers", "t", 0, 1);
+    let mut command = tidings(&["top", "--every", "1s", "-o", "json"]);
+    command.env("TIDINGS_KAFKA", &node.kafka).stdout(Stdio::piped());
+    let mut top = command.spawn().unwrap();
+    let mut looks = BufReader::new(top.stdout.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let first = looks.next().unwrap();
+    let wanted = serde_json::json!({
+        "name": "readers", "state": "Empty", "members": 0, "lag": 2, "lag_per_second": null,
+    });
+    assert_eq!(first["groups"], Value::from(vec![wanted]));
+    said(&feed(&node, &["produce", "t", "-p", "0"], "4\n"));
+    let gains = looks.any(|look| {
+        look["topics"][0]["name"] == "t"
+            && look["topics"][0]["records_per_second"].as_f64() > Some(0.0)
+    });
+    assert!(gains, "what comes is told");
+    drop(looks);
+    assert_eq!(top.wait().unwrap().code(), Some(0), "a closed pipe is not an error");
 }
 
 #[test]
