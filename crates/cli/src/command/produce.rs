@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::args::{Form, Produce};
 use crate::client::{Client, Sent};
 use crate::failure::{Exit, Failure};
-use crate::format::{ReadRecord, Reader as FormatReader};
+use crate::format::{Input as FormatInput, ReadRecord, Reader as FormatReader};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_LINES_MAX, LINE_BYTES_MAX, LINES_AHEAD};
 use crate::output::{Item, piece, print};
 use crate::time::now_ms;
@@ -106,26 +106,42 @@ impl Reading {
         }
     }
 
-    /// None at the end of the input.
-    fn next(&self, input: &mut impl BufRead, number: u64) -> Result<Option<ReadRecord>, Failure> {
+    /// Hands on every record, and in the end what is wrong, as long as they are taken.
+    fn all(
+        &self,
+        mut input: impl BufRead,
+        mut take: impl FnMut(Result<ReadRecord, Failure>) -> bool,
+    ) {
+        let mut each = |read: Result<Option<ReadRecord>, Failure>| {
+            let is_sound = read.is_ok();
+            read.transpose().is_some_and(|read| take(read) && is_sound)
+        };
         match self {
-            Self::Format(reader) => {
-                let read = reader.next(input, number)?;
-                let topic = read.as_ref().and_then(|read| read.topic.as_ref());
-                match topic.is_some_and(Bytes::is_empty) {
-                    false => Ok(read),
-                    true => Err(Failure::new(
-                        Exit::Usage,
-                        format!("record {number} of the input has no topic"),
-                    )
-                    .why("what %t reads is empty")),
-                }
-            }
             Self::Lines(separator) => {
-                next_line(input)?.map(|line| of_line(separator.as_deref(), line)).transpose()
+                let of_line = |line| of_line(separator.as_deref(), line);
+                while each(next_line(&mut input).and_then(|line| line.map(of_line).transpose())) {}
+            }
+            Self::Format(reader) => {
+                let mut input = FormatInput::new(input);
+                let mut number = 0;
+                let mut next = || {
+                    number += 1;
+                    reader.next(&mut input, number).and_then(|read| with_topic(read, number))
+                };
+                while each(next()) {}
             }
         }
     }
+}
+
+/// A topic that was read is one.
+fn with_topic(read: Option<ReadRecord>, number: u64) -> Result<Option<ReadRecord>, Failure> {
+    let topic = read.as_ref().and_then(|read| read.topic.as_ref());
+    if topic.is_some_and(Bytes::is_empty) {
+        let what = format!("record {number} of the input has no topic");
+        return Err(Failure::new(Exit::Usage, what).why("what %t reads is empty"));
+    }
+    Ok(read)
 }
 
 /// For programs, where each record is.
@@ -150,15 +166,7 @@ struct Input {
 fn read_input(reading: Reading) -> Input {
     let (sender, records) = mpsc::channel(LINES_AHEAD);
     std::thread::spawn(move || {
-        let mut input = io::stdin().lock();
-        let mut number = 1;
-        while let Some(read) = reading.next(&mut input, number).transpose() {
-            let failed = read.is_err();
-            if sender.blocking_send(read).is_err() || failed {
-                return;
-            }
-            number += 1;
-        }
+        reading.all(io::stdin().lock(), |read| sender.blocking_send(read).is_ok());
     });
     Input { records, failed: None }
 }

@@ -14,7 +14,7 @@ mod write;
 use crate::failure::{Exit, Failure};
 use crate::limits::FORMAT_BYTES_MAX;
 use layout::Layout;
-pub(crate) use read::{ReadRecord, Reader};
+pub(crate) use read::{Input, ReadRecord, Reader};
 pub(crate) use write::{Shown, Writer};
 
 /// A piece of a format.

@@ -1,21 +1,25 @@
 //! Records out of a stream of bytes, as a format says them: `produce -f`.
 //!
 //! A field ends where the text after it begins, has the length that was read or said before it (`%K{big32}%k`,
-//! `%K{4}%k`), or goes on to the end of the input. A format in which neither is so is refused, so that every
+//! `%K{4}%k`), is a JSON value or what an expression matches, or goes on to the end of the input. A format in which neither is so is refused, so that every
 //! input can be read in one way only. Of the last text of a format, nothing need be there at the end of the input.
 //!
 //! Limits: a field has at most [`LINE_BYTES_MAX`] bytes, a record [`HEADERS_MAX`] headers.
+
+mod input;
 
 use std::io::BufRead;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
+use regex::bytes::{Regex, RegexBuilder};
 use tidings_node::Header;
 
+pub(crate) use self::input::Input;
 use super::{Encoding, Escape, NumberForm, Refused, Token, tokens};
 use crate::failure::{Exit, Failure};
-use crate::limits::{HEADERS_MAX, LINE_BYTES_MAX};
+use crate::limits::{GREP_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX};
 use crate::time::{moment, now_ms};
 
 /// A format for reading, parsed.
@@ -36,10 +40,13 @@ pub(crate) struct ReadRecord {
     pub(crate) headers: Vec<Header>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Step {
-    /// Must be there.
-    Text(Vec<u8>),
+    /// Must be there; the last one may be missing at the end of the input.
+    Text {
+        text: Vec<u8>,
+        last: bool,
+    },
     Size(Field, Size),
     Field(Field, Encoding, Extent),
     Partition(NumberForm),
@@ -65,7 +72,7 @@ enum Size {
 }
 
 /// How far a field goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Extent {
     Sized,
     /// To this text, which is taken as well. The last one may be missing at the end of the input.
@@ -76,6 +83,8 @@ enum Extent {
     ToTheEnd,
     /// One JSON value, with blanks before it.
     Json,
+    /// As far as the expression matches, within the line.
+    Match(Regex),
 }
 
 const ESCAPES: &str = "%t %k %v %h{…} %p %d, lengths %T %K %V %H, signs %% %{ %}";
@@ -100,17 +109,19 @@ impl Reader {
     /// of a record that does not fit.
     pub(crate) fn next(
         &self,
-        input: &mut impl BufRead,
+        input: &mut Input<impl BufRead>,
         number: u64,
     ) -> Result<Option<ReadRecord>, Failure> {
-        let at_end = input.fill_buf().map(<[u8]>::is_empty);
-        if at_end.map_err(|error| Trouble::Input(error).failure(number))? {
-            return Ok(None);
-        }
+        let before = input.taken();
         let mut read =
             Reading { input, sizes: [None; 3], headers: 0, record: ReadRecord::default() };
-        read.all(&self.steps).map_err(|trouble| trouble.failure(number))?;
-        Ok(Some(read.record))
+        let whole = read.whole(&self.steps).map_err(|trouble| trouble.failure(number))?;
+        let record = read.record;
+        if whole && input.taken() == before {
+            // The next one would take nothing either, and so on.
+            return Err(Trouble::Other("it takes nothing of the input".to_owned()).failure(number));
+        }
+        Ok(whole.then_some(record))
     }
 }
 
@@ -122,7 +133,8 @@ fn steps(tokens: Vec<Token<'_>>, whole: bool) -> Result<Vec<Step>, Refused> {
     while let Some((_, token)) = tokens.next() {
         let escape = match token {
             Token::Text(text) => {
-                steps.push(Step::Text(text));
+                let last = whole && tokens.peek().is_none();
+                steps.push(Step::Text { text, last });
                 continue;
             }
             Token::Escape(escape) => escape,
@@ -139,6 +151,7 @@ fn steps(tokens: Vec<Token<'_>>, whole: bool) -> Result<Vec<Step>, Refused> {
         let extent = match tokens.peek() {
             _ if !takes_until || is_sized => Extent::Sized,
             _ if escape.modifier == Some("json") => Extent::Json,
+            _ if escape.pattern("re").is_some() => Extent::Match(expression(&escape)?),
             Some((at, Token::Text(text))) => {
                 let until = Extent::Until { text: text.clone(), last: whole && at + 1 == count };
                 tokens.next();
@@ -195,19 +208,24 @@ fn step(
 fn field(escape: &Escape<'_>, extent: Extent) -> Result<Step, Refused> {
     let field = Field::of(escape.letter).unwrap_or(Field::Value);
     let encoding = match escape.modifier {
+        _ if matches!(extent, Extent::Json | Extent::Match(_)) => Encoding::Raw,
         None => Encoding::Raw,
-        Some("json") => Encoding::Raw,
-        Some(modifier) if modifier.starts_with("re") => {
-            let why = "regular expressions do not delimit fields here";
-            return Err(
-                escape.refused(why, "text after the field, its length before it, or %v{json}")
-            );
-        }
         Some(modifier) => Encoding::of(modifier).ok_or_else(|| {
-            escape.refused("a field is not read so", "hex, base64, base64raw or json")
+            escape.refused("a field is not read so", "hex, base64, base64raw, json or re#…#")
         })?,
     };
     Ok(Step::Field(field, encoding, extent))
+}
+
+fn expression(escape: &Escape<'_>) -> Result<Regex, Refused> {
+    let pattern = escape.pattern("re").unwrap_or_else(|| Ok(String::new()))?;
+    let built = RegexBuilder::new(&format!("\\A(?:{pattern})"))
+        .size_limit(GREP_BYTES_MAX)
+        .dfa_size_limit(GREP_BYTES_MAX)
+        .build();
+    built.map_err(|_| {
+        escape.refused("that is no regular expression, or too large a one", "re#[0-9]+#")
+    })
 }
 
 fn size(escape: &Escape<'_>) -> Result<Size, Refused> {
@@ -260,7 +278,7 @@ impl Trouble {
 
 /// A record on its way.
 struct Reading<'a, R> {
-    input: &'a mut R,
+    input: &'a mut Input<R>,
     /// By field.
     sizes: [Option<usize>; 3],
     headers: usize,
@@ -268,10 +286,22 @@ struct Reading<'a, R> {
 }
 
 impl<R: BufRead> Reading<'_, R> {
+    /// False at the end of the input.
+    fn whole(&mut self, steps: &[Step]) -> Result<bool, Trouble> {
+        if matches!(steps.first(), Some(Step::Field(_, _, Extent::Json))) {
+            self.skip_blanks()?;
+        }
+        if self.peek()?.is_none() {
+            return Ok(false);
+        }
+        self.all(steps).map(|()| true)
+    }
+
     fn all(&mut self, steps: &[Step]) -> Result<(), Trouble> {
         for step in steps {
             match step {
-                Step::Text(text) => self.text(text)?,
+                Step::Text { last: true, .. } if self.peek()?.is_none() => {}
+                Step::Text { text, .. } => self.text(text)?,
                 Step::Size(field, size) => self.sizes[*field as usize] = Some(self.size(*size)?),
                 Step::Field(field, encoding, extent) => {
                     let bytes = self.bytes(*field, extent)?;
@@ -361,25 +391,36 @@ impl<R: BufRead> Reading<'_, R> {
                 Ok(bytes)
             }
             Extent::Json => self.json(),
+            Extent::Match(expression) => self.matching(expression),
         }
     }
 
     fn byte(&mut self) -> Result<Option<u8>, Trouble> {
-        let byte = self.peek()?;
-        if byte.is_some() {
-            self.input.consume(1);
-        }
-        Ok(byte)
+        self.input.take().map_err(Trouble::Input)
     }
 
     fn peek(&mut self) -> Result<Option<u8>, Trouble> {
-        loop {
-            match self.input.fill_buf() {
-                Ok(bytes) => return Ok(bytes.first().copied()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Trouble::Input(error)),
-            }
+        self.input.peek().map_err(Trouble::Input)
+    }
+
+    fn skip_blanks(&mut self) -> Result<(), Trouble> {
+        while self.peek()?.is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.input.skip(1);
         }
+        Ok(())
+    }
+
+    fn matching(&mut self, expression: &Regex) -> Result<Vec<u8>, Trouble> {
+        let line = self.input.line().map_err(Trouble::Input)?;
+        let Some(found) = expression.find(line) else {
+            return Err(Trouble::Other(format!("{expression} matches nothing there")));
+        };
+        let bytes = found.as_bytes().to_vec();
+        if bytes.len() > LINE_BYTES_MAX {
+            return Err(Trouble::TooLong);
+        }
+        self.input.skip(bytes.len());
+        Ok(bytes)
     }
 
     fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Trouble> {
@@ -408,9 +449,7 @@ impl<R: BufRead> Reading<'_, R> {
     /// One JSON value: to the end of the outermost object, list or text, or for other scalars as far as their
     /// characters go.
     fn json(&mut self) -> Result<Vec<u8>, Trouble> {
-        while self.peek()?.is_some_and(|byte| byte.is_ascii_whitespace()) {
-            self.input.consume(1);
-        }
+        self.skip_blanks()?;
         let mut bytes = Vec::new();
         let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
         while let Some(byte) = self.peek()? {
@@ -422,7 +461,7 @@ impl<R: BufRead> Reading<'_, R> {
             {
                 break;
             }
-            self.input.consume(1);
+            self.input.skip(1);
             push(&mut bytes, byte)?;
             match byte {
                 _ if escaped => escaped = false,
@@ -448,7 +487,7 @@ impl<R: BufRead> Reading<'_, R> {
             NumberForm::Ascii => {
                 let mut digits = Vec::new();
                 while let Some(byte) = self.peek()?.filter(u8::is_ascii_digit) {
-                    self.input.consume(1);
+                    self.input.skip(1);
                     push(&mut digits, byte)?;
                 }
                 let digits = text(digits);
