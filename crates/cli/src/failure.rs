@@ -1,6 +1,7 @@
 //! Why a command did not do what it was asked: what, why, and what to try.
 
 use std::fmt;
+use std::path::Path;
 
 /// The exit code, by what a script can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,11 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, about something in this file.
+    pub(crate) fn within(self, path: &Path) -> Self {
+        Self { what: format!("{}: {}", path.display(), self.what), ..self }
     }
 }
 

@@ -22,6 +22,30 @@ pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of one line of input.
 pub(crate) const LINE_BYTES_MAX: usize = 1_000_000;
 
+/// How long a shell waits for the names of topics or groups.
+pub(crate) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(1);
+/// Names that a shell is given.
+pub(crate) const COMPLETION_NAMES_MAX: usize = 1_000;
+
+/// Groups whose positions and members are asked for in one request.
+pub(crate) const GROUPS_AT_ONCE: usize = 100;
+
+/// Bytes of a file of settings.
+pub(crate) const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
+/// Directories, from the working directory upwards, in which a project's file is looked for.
+pub(crate) const PROJECT_LEVELS_MAX: usize = 64;
+
+/// Bytes of a `--format`.
+pub(crate) const FORMAT_BYTES_MAX: usize = 4096;
+/// Headers of one record of formatted input.
+pub(crate) const HEADERS_MAX: usize = 1_000;
+/// Steps of a path into JSON.
+pub(crate) const JSON_PATH_STEPS_MAX: usize = 32;
+/// Bytes of the program that a `--grep` expression becomes, and of what it remembers while it searches.
+pub(crate) const GREP_BYTES_MAX: usize = 1024 * 1024;
+/// Records a second that `--rate` may ask for: beyond it the pauses are too short to be kept.
+pub(crate) const RATE_MAX: u32 = 10_000;
+
 /// Bytes of one fetched partition, and of all in one answer.
 pub(crate) const FETCH_PARTITION_BYTES: i32 = 1024 * 1024;
 pub(crate) const FETCH_BYTES: i32 = 16 * 1024 * 1024;

@@ -3,38 +3,88 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-/// How a column stands.
+use crate::args::Form;
+
+/// A column: its heading, how it stands, and whether only a wide table has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    name: &'static str,
+    align: Align,
+    wide: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Align {
+enum Align {
     Left,
     Right,
 }
 
-/// The table's text: headings, then rows, two blanks between columns. `heading` begins and ends
-/// what a heading is shown with.
+/// A column of texts.
+pub(crate) fn left(name: &'static str) -> Column {
+    Column { name, align: Align::Left, wide: false }
+}
+
+/// A column of numbers.
+pub(crate) fn right(name: &'static str) -> Column {
+    Column { name, align: Align::Right, wide: false }
+}
+
+impl Column {
+    /// Only `-o wide` has it.
+    pub(crate) fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+}
+
+/// How tables look here: with the wide columns or without, and what a heading begins and ends with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) wide: bool,
+    heading: (&'static str, &'static str),
+}
+
+impl Look {
+    /// As this standard output wants it.
+    pub(crate) fn of(form: Form) -> Self {
+        Self { heading: heading(), ..Self::plain(form) }
+    }
+
+    /// With the wide columns.
+    pub(crate) fn widened(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
+    /// Without colours.
+    pub(crate) fn plain(form: Form) -> Self {
+        Self { wide: form == Form::Wide, heading: ("", "") }
+    }
+}
+
+/// The table's text: headings, then rows, two blanks between columns.
 pub(crate) fn table<const N: usize>(
-    columns: [(&str, Align); N],
+    columns: [Column; N],
     rows: &[[String; N]],
-    heading: (&str, &str),
+    look: Look,
 ) -> String {
-    let mut widths = columns.map(|(name, _)| name.chars().count());
+    let mut widths = columns.map(|column| column.name.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut out = String::new();
-    let names = columns.map(|(name, _)| name.to_owned());
+    let names = columns.map(|column| column.name.to_owned());
     for (i, row) in std::iter::once(&names).chain(rows).enumerate() {
         let mut line = String::new();
-        for ((cell, width), (_, align)) in row.iter().zip(widths).zip(columns) {
-            let padded = match align {
+        for ((cell, width), column) in row.iter().zip(widths).zip(columns) {
+            let padded = match column.align {
+                _ if column.wide && !look.wide => Ok(()),
                 Align::Left => write!(line, "{cell:<width$}  "),
                 Align::Right => write!(line, "{cell:>width$}  "),
             };
             padded.expect("writing to a string");
         }
-        let (begin, end) = if i == 0 { heading } else { ("", "") };
+        let (begin, end) = if i == 0 { look.heading } else { ("", "") };
         writeln!(out, "{begin}{}{end}", line.trim_end()).expect("writing to a string");
     }
     out
@@ -58,9 +108,18 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
         let rows = [["a".to_owned(), "7".to_owned()], ["größer".to_owned(), "1234".to_owned()]];
-        let text = table([("NAME", Align::Left), ("N", Align::Right)], &rows, ("<", ">"));
+        let look = Look { wide: false, heading: ("<", ">") };
+        let text = table([left("NAME"), right("N")], &rows, look);
         assert_eq!(text, "<NAME       N>\na          7\ngrößer  1234\n");
-        let text = table([("N", Align::Right), ("NAME", Align::Left)], &[], ("", ""));
+        let text = table([right("N"), left("NAME")], &[], Look::plain(Form::Table));
         assert_eq!(text, "N  NAME\n");
+    }
+
+    #[test]
+    fn a_wide_column_is_only_in_a_wide_table() {
+        let rows = [["a".to_owned(), "7".to_owned(), "x".to_owned()]];
+        let columns = [left("A"), right("B").wide(), left("C")];
+        assert_eq!(table(columns, &rows, Look::plain(Form::Table)), "A  C\na  x\n");
+        assert_eq!(table(columns, &rows, Look::plain(Form::Wide)), "A  B  C\na  7  x\n");
     }
 }

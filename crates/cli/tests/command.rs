@@ -1,9 +1,14 @@
 //! The built binary, as its users and their scripts see it.
 
+mod aids;
 mod copy;
 mod dead;
+mod destroy;
+mod forms;
 mod log;
 mod node;
+mod records;
+mod settings;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -62,7 +67,9 @@ fn wrong_arguments_are_code_2() {
     let output = tidings(&["consume", "t", "--offset", "middle"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let wanted = "error: \"middle\" is no place in a topic\n\
-                  try:   --offset start, end, a number, or -N for the last N records\n";
+                  why:   that is neither a place nor a range\n\
+                  try:   start, end, 47, +2, -3, 10:20, :end, @-1h, @2026-11-30, @-2h:-1h, \
+                  or 0=5,1=end for partitions\n";
     assert_eq!(text(&output.stderr), wanted);
 }
 
@@ -244,8 +251,9 @@ fn topics_are_made_listed_described_and_deleted() {
     let table = said(&run(&node, &["topic", "describe", "orders"])).to_owned();
     assert!(table.starts_with("PARTITION  LEADER  REPLICAS"), "{table}");
 
-    assert_eq!(said(&run(&node, &["topic", "delete", "orders"])), "deleted orders\n");
-    for arguments in [&["topic", "delete", "orders"][..], &["topic", "describe", "orders"]] {
+    assert_eq!(said(&run(&node, &["topic", "delete", "orders", "--yes"])), "deleted orders\n");
+    for arguments in [&["topic", "delete", "orders", "--yes"][..], &["topic", "describe", "orders"]]
+    {
         assert_eq!(run(&node, arguments).status.code(), Some(3), "{arguments:?}");
     }
     let json = run(&node, &["topic", "create", "other", "-o", "json"]);
@@ -265,7 +273,7 @@ fn a_topic_that_cannot_be_made_or_deleted_is_said_with_why_and_what_to_try() {
         (&["create", "t", "-p", "2000000000"], 2, "another number with --partitions"),
         (&["create", "t", "-r", "3"], 2, "another number with --replication"),
         (&["create", "taken"], 4, "`tidings topic describe taken`, or another name"),
-        (&["delete", "missing"], 3, "`tidings topic list`"),
+        (&["delete", "missing", "--yes"], 3, "`tidings topic list`"),
     ] {
         let output =
             tidings(&["topic"]).args(arguments).env("TIDINGS_KAFKA", &node.kafka).output().unwrap();

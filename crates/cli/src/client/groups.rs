@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tidings_wire::{DecodeError, Reader, describe_groups, list_groups, offset_fetch};
+use tidings_wire::{
+    DecodeError, Reader, delete_groups, describe_groups, list_groups, offset_commit, offset_fetch,
+};
 
 use super::topics::Edge;
 use super::{Client, ErrorCode};
@@ -16,6 +18,8 @@ pub(crate) struct GroupListing {
     pub(crate) name: String,
     pub(crate) state: String,
     pub(crate) protocol_type: String,
+    /// The broker that looks after it.
+    pub(crate) coordinator: i32,
 }
 
 /// A group with members and positions; this is also its JSON.
@@ -70,6 +74,7 @@ impl Client {
                 name: group.group_id,
                 state: group.group_state,
                 protocol_type: group.protocol_type,
+                coordinator: node,
             }));
         }
         groups.sort();
@@ -108,6 +113,56 @@ impl Client {
             members: members.collect(),
             offsets,
         })
+    }
+
+    /// Deletes a group without members.
+    pub(crate) async fn delete_group(&mut self, name: &str) -> Result<(), Failure> {
+        let node = self.coordinator(name).await?;
+        let request = delete_groups::Request { groups_names: vec![name.to_owned()] };
+        let response = self.call_node(node, &request).await?;
+        match response.results.first().map_or(0, |result| result.error_code) {
+            0 => Ok(()),
+            code => Err(ErrorCode(code).failure(format!("group {name} was not deleted"), None)),
+        }
+    }
+
+    /// Sets positions of a group without members.
+    pub(crate) async fn commit(
+        &mut self,
+        name: &str,
+        positions: impl IntoIterator<Item = (String, i32, i64)>,
+    ) -> Result<(), Failure> {
+        let mut topics: BTreeMap<String, Vec<offset_commit::Partition>> = BTreeMap::new();
+        for (topic, partition_index, committed_offset) in positions {
+            topics.entry(topic).or_default().push(offset_commit::Partition {
+                partition_index,
+                committed_offset,
+                ..Default::default()
+            });
+        }
+        let topics = topics.into_iter().map(|(name, partitions)| offset_commit::Topic {
+            name,
+            partitions,
+            ..Default::default()
+        });
+        let request = offset_commit::Request {
+            group_id: name.to_owned(),
+            topics: topics.collect(),
+            ..Default::default()
+        };
+        let node = self.coordinator(name).await?;
+        let response = self.call_node(node, &request).await?;
+        let refused = response.topics.iter().find_map(|topic| {
+            let partition = topic.partitions.iter().find(|p| p.error_code != 0)?;
+            Some((format!("{}-{}", topic.name, partition.partition_index), partition.error_code))
+        });
+        match refused {
+            None => Ok(()),
+            Some((at, code)) => {
+                let what = format!("group {name} was not reset at {at}");
+                Err(ErrorCode(code).failure(what, None))
+            }
+        }
     }
 
     async fn group_offsets(&mut self, name: &str, node: i32) -> Result<Vec<OffsetView>, Failure> {

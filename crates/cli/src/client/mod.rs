@@ -7,6 +7,7 @@
 mod connection;
 mod error_code;
 mod groups;
+mod loads;
 mod records;
 mod topics;
 
@@ -18,9 +19,10 @@ use crate::failure::Failure;
 use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS};
 use connection::Connection;
 pub(crate) use error_code::ErrorCode;
-pub(crate) use groups::{GroupListing, GroupView};
-pub(crate) use records::{Place, Sent};
-pub(crate) use topics::{ConfigView, TopicView};
+pub(crate) use groups::{GroupListing, GroupView, MemberView, OffsetView};
+pub(crate) use loads::GroupLoad;
+pub(crate) use records::{Edges, Fetched, Found, Sent};
+pub(crate) use topics::{ConfigView, PartitionView, TopicView};
 
 const CLIENT_ID: &str = "tidings-cli";
 

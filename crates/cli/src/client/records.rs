@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_node::{NewRecord, Record, decode_batches, encode_batch};
+use tidings_node::broker::log::{BatchHeader, split};
+use tidings_node::{NewRecord, Record, encode_batch};
 use tidings_wire::{fetch, produce};
 
 use super::topics::Edge;
 use super::{Client, ErrorCode};
 use crate::failure::Failure;
 use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS, FETCH_BYTES, FETCH_PARTITION_BYTES};
+use crate::offsets::Point;
 
 const TIMEOUT_MS: i32 = 30_000;
 
@@ -21,21 +23,30 @@ pub(crate) struct Sent {
     pub(crate) base_offset: i64,
 }
 
-/// Where to begin in each partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Start,
-    End,
-    At(i64),
-    /// This many records before the end.
-    Last(i64),
+/// A record, with the partition it is of and the batch it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) partition: i32,
+    pub(crate) record: Record,
+    pub(crate) batch: BatchHeader,
+}
+
+/// Offsets of a partition when it was fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edges {
+    pub(crate) start: i64,
+    /// Below it no transaction is open.
+    pub(crate) last_stable: i64,
+    pub(crate) high_watermark: i64,
 }
 
 /// What one round of fetching brought.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {
-    /// With their partitions, in order per partition.
-    pub(crate) records: Vec<(i32, Record)>,
+    /// In order per partition.
+    pub(crate) records: Vec<Found>,
+    /// Of the partitions that answered.
+    pub(crate) edges: BTreeMap<i32, Edges>,
     /// Every partition has been read to its end.
     pub(crate) at_end: bool,
 }
@@ -82,43 +93,79 @@ impl Client {
         Err(failed(last, None))
     }
 
-    /// Offsets at a place, by partition. An offset is moved to where a partition begins or ends,
-    /// unless it is past the end of them all.
+    /// Offsets of places, by partition. An offset is moved to where a partition begins or ends, unless
+    /// those of all partitions are past their ends, which is a failure.
     pub(crate) async fn offsets_at(
         &mut self,
         topic: &str,
         leaders: &[i32],
-        partitions: &[i32],
-        place: Place,
+        points: &BTreeMap<i32, Point>,
     ) -> Result<BTreeMap<i32, i64>, Failure> {
-        let asked: Vec<_> = (0..)
-            .zip(leaders)
-            .filter(|(id, _)| partitions.contains(id))
-            .map(|(id, leader)| (topic.to_owned(), id, *leader))
-            .collect();
+        let leader = |id: i32| usize::try_from(id).ok().and_then(|id| leaders.get(id)).copied();
+        let asked: Vec<_> =
+            points.keys().filter_map(|id| Some((topic.to_owned(), *id, leader(*id)?))).collect();
         let starts = self.edges(&asked, Edge::Start).await?;
         let ends = self.edges(&asked, Edge::End).await?;
-        if let Place::At(offset) = place
-            && ends.len() == asked.len()
-            && let Some(last) = ends.values().max().filter(|last| offset > **last)
-        {
-            return Err(Failure::failed(format!("offset {offset} is past the end of {topic}"))
-                .why(format!("the next record's offset is at most {last}"))
-                .hint("--offset end, or --offset -N for the last N records"));
-        }
         let edge = |edges: &BTreeMap<(String, i32), i64>, id| {
             edges.get(&(topic.to_owned(), id)).copied().unwrap_or(0)
         };
-        let offset = |id| {
+        let past = |(id, point): (&i32, &Point)| matches!(point, Point::At(offset) if *offset > edge(&ends, *id));
+        if !points.is_empty() && ends.len() == asked.len() && points.iter().all(past) {
+            let wanted = points.values().find_map(|point| match point {
+                Point::At(offset) => Some(*offset),
+                _ => None,
+            });
+            let last = ends.values().max().copied().unwrap_or(0);
+            let wanted = wanted.unwrap_or(0);
+            return Err(Failure::failed(format!("offset {wanted} is past the end of {topic}"))
+                .why(format!("the next record's offset is at most {last}"))
+                .hint("--offset end, or --offset -N for the last N records"));
+        }
+        let mut by_time: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+        for at in &asked {
+            if let Some(Point::Time(time_ms)) = points.get(&at.1) {
+                by_time.entry(*time_ms).or_default().push(at.clone());
+            }
+        }
+        let mut found = BTreeMap::new();
+        for (time_ms, partitions) in by_time {
+            found.extend(self.edges(&partitions, Edge::Time(time_ms)).await?);
+        }
+        let offset = |id: i32, point: Point| {
             let (start, end) = (edge(&starts, id), edge(&ends, id));
-            match place {
-                Place::Start => start,
-                Place::End => end,
-                Place::At(offset) => offset.clamp(start, end),
-                Place::Last(count) => end.saturating_sub(count).max(start),
+            match point {
+                Point::Start => start,
+                Point::End => end,
+                Point::At(offset) => offset.clamp(start, end),
+                Point::AfterStart(count) => start.saturating_add(count).min(end),
+                Point::BeforeEnd(count) => end.saturating_sub(count).max(start),
+                // Where nothing is that late, the answer is -1.
+                Point::Time(_) => match edge(&found, id) {
+                    offset if offset >= start => offset,
+                    _ => end,
+                },
             }
         };
-        Ok(asked.iter().map(|(_, id, _)| (*id, offset(*id))).collect())
+        Ok(points.iter().map(|(id, point)| (*id, offset(*id, *point))).collect())
+    }
+
+    /// The same for places to stop before: offsets stay what they are, however far ahead.
+    pub(crate) async fn ends_at(
+        &mut self,
+        topic: &str,
+        leaders: &[i32],
+        points: &BTreeMap<i32, Point>,
+    ) -> Result<BTreeMap<i32, i64>, Failure> {
+        let mut ends = BTreeMap::new();
+        let mut others = BTreeMap::new();
+        for (partition, point) in points {
+            match point {
+                Point::At(offset) => drop(ends.insert(*partition, *offset)),
+                other => drop(others.insert(*partition, *other)),
+            }
+        }
+        ends.extend(self.offsets_at(topic, leaders, &others).await?);
+        Ok(ends)
     }
 
     /// Fetches from these offsets, which move on with what was read. Waits for new records only
@@ -185,12 +232,28 @@ fn take(
         code if code.is_moving() => return Ok(true),
         code => return Err(code.topic_failure(topic, None)),
     }
-    let batches = answer.records.unwrap_or_default();
-    let (records, after) = decode_batches(batches, from).map_err(|e| {
+    let unreadable = |e| {
         Failure::failed(format!("records of {topic}-{id} from offset {from} cannot be read")).why(e)
-    })?;
+    };
+    let mut after = from;
+    for batch in answer.records.unwrap_or_default().into_iter().flat_map(split) {
+        let batch = batch.map_err(unreadable)?;
+        after = after.max(batch.last_offset() + 1);
+        let header = *batch.header();
+        if header.attributes.control() {
+            continue;
+        }
+        let records = batch.records().map_err(unreadable)?.into_iter();
+        let wanted = records.filter(|record| record.offset >= from);
+        fetched.records.extend(wanted.map(|record| Found { partition: id, record, batch: header }));
+    }
     fetched.at_end &= after >= answer.high_watermark;
-    fetched.records.extend(records.into_iter().map(|record| (id, record)));
+    let edges = Edges {
+        start: answer.log_start_offset,
+        last_stable: answer.last_stable_offset,
+        high_watermark: answer.high_watermark,
+    };
+    fetched.edges.insert(id, edges);
     next.insert(id, after);
     Ok(false)
 }

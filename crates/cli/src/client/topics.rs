@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings_wire::{create_topics, delete_topics, describe_configs, list_offsets, metadata};
+use tidings_wire::{
+    create_topics, delete_records, delete_topics, describe_configs, list_offsets, metadata,
+};
 
 use super::{Client, ErrorCode};
 use crate::failure::Failure;
@@ -45,8 +47,21 @@ const RESOURCE_TOPIC: i8 = 2;
 /// Where in a partition an offset is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge {
-    Start = -2,
-    End = -1,
+    Start,
+    End,
+    /// The first record of this time or later; -1 is the answer where there is none.
+    Time(i64),
+}
+
+impl Edge {
+    /// Kafka asks for all of them by a time.
+    fn timestamp(self) -> i64 {
+        match self {
+            Self::Start => -2,
+            Self::End => -1,
+            Self::Time(time_ms) => time_ms.max(0),
+        }
+    }
 }
 
 impl Client {
@@ -54,6 +69,14 @@ impl Client {
     pub(crate) async fn topics(&mut self) -> Result<Vec<TopicView>, Failure> {
         let response = self.metadata(None, false).await?;
         self.described(response).await
+    }
+
+    /// The names alone, in one exchange.
+    pub(crate) async fn topic_names(&mut self) -> Result<Vec<String>, Failure> {
+        let topics = self.metadata(None, false).await?.topics;
+        let mut names: Vec<_> = topics.into_iter().filter_map(|topic| topic.name).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// One topic.
@@ -101,7 +124,7 @@ impl Client {
         for (topic, partition, leader) in partitions.iter().filter(|(_, _, leader)| *leader >= 0) {
             let asked = list_offsets::Partition {
                 partition_index: *partition,
-                timestamp: edge as i64,
+                timestamp: edge.timestamp(),
                 ..Default::default()
             };
             by_leader.entry(*leader).or_default().entry(topic).or_default().push(asked);
@@ -157,6 +180,48 @@ impl Client {
             ErrorCode::NONE => Ok(()),
             code => Err(code.not_created(name, answer.error_message)),
         }
+    }
+
+    /// The same for one that is to be deleted.
+    pub(crate) async fn topic_to_delete(&mut self, name: &str) -> Result<TopicView, Failure> {
+        let response = self.metadata(Some(vec![name.to_owned()]), false).await?;
+        match response.topics.first().map(|topic| ErrorCode(topic.error_code)) {
+            Some(ErrorCode::NONE) => self.topic(name).await,
+            Some(code) => Err(code.not_deleted(name, None)),
+            None => Err(ErrorCode::UNKNOWN_TOPIC.not_deleted(name, None)),
+        }
+    }
+
+    /// Lets partitions begin at these offsets; what lies before goes for good.
+    pub(crate) async fn delete_records(
+        &mut self,
+        topic: &str,
+        leaders: &[i32],
+        offsets: &BTreeMap<i32, i64>,
+    ) -> Result<(), Failure> {
+        let mut by_leader: BTreeMap<i32, Vec<delete_records::Partition>> = BTreeMap::new();
+        for (id, offset) in offsets {
+            let leader = usize::try_from(*id).ok().and_then(|id| leaders.get(id));
+            by_leader
+                .entry(leader.copied().unwrap_or(-1))
+                .or_default()
+                .push(delete_records::Partition { partition_index: *id, offset: *offset });
+        }
+        for (leader, partitions) in by_leader {
+            let request = delete_records::Request {
+                topics: vec![delete_records::Topic { name: topic.to_owned(), partitions }],
+                timeout_ms: TIMEOUT_MS,
+            };
+            let response = self.call_node(leader, &request).await?;
+            for answer in response.topics.into_iter().flat_map(|topic| topic.partitions) {
+                let code = ErrorCode(answer.error_code);
+                if code != ErrorCode::NONE {
+                    let what = format!("{topic}-{} was not trimmed", answer.partition_index);
+                    return Err(code.failure(what, None));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn delete_topic(&mut self, name: &str) -> Result<(), Failure> {

@@ -12,11 +12,13 @@ use tidings::{
     Act, Audited, CommandOutcome, DeadCause, DeadKey, Desk, Error, NewCommand, Selection,
 };
 
-use crate::args::{Dead, DeadAct, DeadPlace, Form, Meant};
+use super::consent::{Decided, decide};
+use super::watch::watched;
+use crate::args::{Consent, Dead, DeadAct, DeadPlace, Meant};
 use crate::failure::{Exit, Failure};
-use crate::output::{print, print_json};
+use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
-use crate::table::{Align, heading, table};
+use crate::table::{Look, left, right, table};
 
 /// How long to listen for what became of a command.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -25,15 +27,14 @@ const CAUSE_WIDTH: usize = 60;
 
 pub(crate) async fn dead(command: Dead) -> Result<ExitCode, Failure> {
     match command {
-        Dead::List { service, keys, place } => {
-            let listed = open(&place, &service).await?.dead().await;
-            let dead = listed.map_err(|error| unread(&service, &error))?;
-            match place.output {
-                Form::Json => print_json(&json!({ "dead": values(&dead) }))?,
-                Form::Table if dead.is_empty() => print(&format!("{service} has no dead keys\n"))?,
-                Form::Table if keys => print(&by_key(&dead))?,
-                Form::Table => print(&by_cause(&dead))?,
-            }
+        Dead::List { service, keys, watch, place } => {
+            let desk = open(&place, &service).await?;
+            let view = if keys { View::Keys } else { View::Causes };
+            let ask = async || {
+                let dead = desk.dead().await.map_err(|error| unread(&service, &error))?;
+                Ok(DeadKeys { whose: &service, field: "dead", dead, view })
+            };
+            watched(watch, place.output, ask).await?;
         }
         Dead::Show { service, letter, place } => {
             let (desk, of) =
@@ -42,10 +43,7 @@ pub(crate) async fn dead(command: Dead) -> Result<ExitCode, Failure> {
             let dead = meant.map_err(|error| unread(&service, &error))?;
             let dead =
                 dead.first().ok_or_else(|| nothing(&service, &format!("letter {letter}")))?;
-            match place.output {
-                Form::Json => print_json(&value(dead))?,
-                Form::Table => print(&shown(dead))?,
-            }
+            show(place.output, &Shown(dead))?;
         }
         Dead::Redrive { meant, per_second, force, act } => {
             return command_of(meant, Act::Redrive { per_second, force }, act).await;
@@ -59,14 +57,7 @@ pub(crate) async fn dead(command: Dead) -> Result<ExitCode, Failure> {
         Dead::Audit { service, place } => {
             let audit = open(&place, &service).await?.audit().await;
             let audit = audit.map_err(|error| unread(&service, &error))?;
-            match place.output {
-                Form::Json => {
-                    print_json(
-                        &json!({ "commands": audit.iter().map(audited).collect::<Vec<_>>() }),
-                    )?;
-                }
-                Form::Table => print(&audit_table(&audit))?,
-            }
+            show(place.output, &Audit(audit))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -85,35 +76,52 @@ async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Fa
         (None, None, _) => Selection::All,
     };
     let desk = open(&how.place, &service).await?;
-    let DeadAct { dry_run, dead_by_ms, by, reason, place } = how;
+    let discards = act == Act::Discard;
+    let DeadAct { consent, dead_by_ms, by, reason, place } = how;
     let command = NewCommand { by: who(by), of, act, dead_by_ms, reason };
     let keys = desk.would(&command).await.map_err(|error| unread(&service, &error))?;
     if keys.is_empty() {
         return Err(nothing(&service, &selected(&command.of)));
     }
-    if dry_run {
-        match place.output {
-            Form::Json => print_json(&json!({ "would": values(&keys) }))?,
-            Form::Table => print(&by_key(&keys))?,
-        }
+    let would = DeadKeys { whose: &service, field: "would", dead: keys, view: View::Keys };
+    // Only what is discarded is gone for good.
+    let consent = Consent { yes: consent.yes || !discards, ..consent };
+    let what = "nothing was discarded";
+    if decide(consent, place.output, &would, &service, what)? == Decided::Told {
         return Ok(ExitCode::SUCCESS);
     }
     let ungiven = |error: Error| Failure::failed("the command is not given").why(error);
     let given = desk.give(command).await.map_err(ungiven)?;
     let outcome = desk.outcome(&given, PATIENCE).await;
     let outcome = outcome.map_err(|error| unread(&service, &error))?;
-    let CommandOutcome { done, left, unheard } = outcome;
-    match place.output {
-        Form::Json => print_json(&json!({
-            "command": given.id.as_str(), "done": done, "left": left, "unheard": unheard,
-        }))?,
-        Form::Table => print(&told(outcome, &service))?,
-    }
-    Ok(if unheard == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    show(place.output, &Given { id: given.id.as_str(), outcome, service: &service })?;
+    Ok(if outcome.unheard == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn who(by: Option<String>) -> String {
     by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// A command, and what became of it.
+struct Given<'a> {
+    id: &'a str,
+    outcome: CommandOutcome,
+    service: &'a str,
+}
+
+impl Answer for Given<'_> {
+    fn document(&self) -> Value {
+        let CommandOutcome { done, left, unheard } = self.outcome;
+        json!({ "command": self.id, "done": done, "left": left, "unheard": unheard })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        vec![Item::new(self.id, self.document())]
+    }
+
+    fn text(&self, _look: Look) -> String {
+        told(self.outcome, self.service)
+    }
 }
 
 fn told(CommandOutcome { done, left, unheard }: CommandOutcome, service: &str) -> String {
@@ -170,44 +178,91 @@ fn read_value(from: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, format!("{from} cannot be read")).why(error))
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    Causes,
+    Keys,
+}
+
+/// Dead keys, under the name that they have in the document.
+struct DeadKeys<'a> {
+    whose: &'a str,
+    field: &'static str,
+    dead: Vec<DeadKey>,
+    view: View,
+}
+
+/// The items are named by their letters, which is what the other commands take.
+impl Answer for DeadKeys<'_> {
+    fn document(&self) -> Value {
+        json!({ self.field: self.dead.iter().map(value).collect::<Vec<_>>() })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.dead.iter().map(|key| Item::new(letter(key), value(key))).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        match self.view {
+            _ if self.dead.is_empty() => format!("{} has no dead keys\n", self.whose),
+            View::Causes if !look.wide => by_cause(&self.dead, look),
+            View::Causes | View::Keys => by_key(&self.dead, look),
+        }
+    }
+}
+
+struct Shown<'a>(&'a DeadKey);
+
+impl Answer for Shown<'_> {
+    fn document(&self) -> Value {
+        value(self.0)
+    }
+
+    fn items(&self) -> Vec<Item> {
+        vec![Item::new(letter(self.0), value(self.0))]
+    }
+
+    fn text(&self, _look: Look) -> String {
+        shown(self.0)
+    }
+}
+
+fn letter(key: &DeadKey) -> String {
+    key.letters.first().map(ToString::to_string).unwrap_or_default()
+}
+
 /// One row for each cause, the one with the most keys first.
-fn by_cause(dead: &[DeadKey]) -> String {
+fn by_cause(dead: &[DeadKey], look: Look) -> String {
     let row = |one: &DeadCause| {
         [one.keys.to_string(), one.events.to_string(), age(one.oldest_ms), short(&one.cause)]
     };
     let rows: Vec<_> = DeadCause::of(dead).iter().map(row).collect();
-    let columns = [
-        ("KEYS", Align::Right),
-        ("EVENTS", Align::Right),
-        ("OLDEST", Align::Right),
-        ("CAUSE", Align::Left),
-    ];
-    table(columns, &rows, heading())
+    let columns = [right("KEYS"), right("EVENTS"), right("OLDEST"), left("CAUSE")];
+    table(columns, &rows, look)
 }
 
-fn by_key(dead: &[DeadKey]) -> String {
+fn by_key(dead: &[DeadKey], look: Look) -> String {
     let row = |key: &DeadKey| {
-        let letter = key.letters.first().map(ToString::to_string).unwrap_or_default();
         let place = format!("{}-{}@{}", key.topic, key.partition, key.offset);
         [
             text_of(key.key.as_deref()),
             key.followers.to_string(),
             age(key.since_ms),
             place,
-            letter,
+            letter(key),
             short(&key.cause),
         ]
     };
     let rows: Vec<_> = dead.iter().map(row).collect();
     let columns = [
-        ("KEY", Align::Left),
-        ("BEHIND", Align::Right),
-        ("DEAD FOR", Align::Right),
-        ("EVENT", Align::Left),
-        ("LETTER", Align::Left),
-        ("CAUSE", Align::Left),
+        left("KEY"),
+        right("BEHIND"),
+        right("DEAD FOR"),
+        left("EVENT"),
+        left("LETTER"),
+        left("CAUSE"),
     ];
-    table(columns, &rows, heading())
+    table(columns, &rows, look)
 }
 
 fn shown(key: &DeadKey) -> String {
@@ -234,10 +289,6 @@ fn shown(key: &DeadKey) -> String {
     text
 }
 
-fn values(dead: &[DeadKey]) -> Vec<Value> {
-    dead.iter().map(value).collect()
-}
-
 fn value(key: &DeadKey) -> Value {
     let headers: Vec<_> = key
         .headers
@@ -260,7 +311,23 @@ fn value(key: &DeadKey) -> Value {
     })
 }
 
-fn audit_table(audit: &[Audited]) -> String {
+struct Audit(Vec<Audited>);
+
+impl Answer for Audit {
+    fn document(&self) -> Value {
+        json!({ "commands": self.0.iter().map(audited).collect::<Vec<_>>() })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.0.iter().map(|one| Item::new(one.id.as_str(), audited(one))).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        audit_table(&self.0, look)
+    }
+}
+
+fn audit_table(audit: &[Audited], look: Look) -> String {
     let row = |one: &Audited| {
         let act = match &one.act {
             Act::Redrive { force: true, .. } => "redrive --force",
@@ -276,18 +343,20 @@ fn audit_table(audit: &[Audited]) -> String {
             selected(&one.of),
             one.done.to_string(),
             one.left.to_string(),
+            one.id.to_string(),
         ]
     };
     let rows: Vec<_> = audit.iter().map(row).collect();
     let columns = [
-        ("AT", Align::Left),
-        ("BY", Align::Left),
-        ("WHAT", Align::Left),
-        ("OF", Align::Left),
-        ("DONE", Align::Right),
-        ("LEFT", Align::Right),
+        left("AT"),
+        left("BY"),
+        left("WHAT"),
+        left("OF"),
+        right("DONE"),
+        right("LEFT"),
+        left("COMMAND").wide(),
     ];
-    table(columns, &rows, heading())
+    table(columns, &rows, look)
 }
 
 fn audited(one: &Audited) -> Value {

@@ -218,7 +218,11 @@ fn what_came_since_is_brought_by_the_next_run_and_positions_follow() {
         engine.reset_group("g", &[(at("orders", 0), 2, None)]).await.unwrap();
         engine.create_topic(topic("later", 1, &[])).await.unwrap();
     });
+    let names = copy(&from, &to, &["--dry-run", "-o", "name"]);
     let plan = copied(&from, &to, &["--dry-run"]);
+    let planned = plan["plan"].as_array().unwrap().iter().map(|topic| topic["topic"].as_str());
+    let planned: Vec<_> = planned.map(Option::unwrap).collect();
+    assert_eq!(text(&names.stdout).lines().collect::<Vec<_>>(), planned);
     let of_orders = plan["plan"].as_array().unwrap().iter().find(|t| t["topic"] == "orders");
     assert_eq!(
         of_orders.unwrap()["partitions"],

@@ -121,6 +121,14 @@ fn what_is_dead_is_listed_and_shown() {
     assert_eq!(would["would"].as_array().unwrap().len(), 3);
     let (said, code) = dead(node, &["redrive", "payment"]);
     assert_eq!(code, Some(2), "{said}");
+    let one = letter(node, "a");
+    let (names, _) = dead(node, &["list", "payment", "-o", "name"]);
+    assert!(names.lines().count() == 3 && names.lines().any(|name| name == one), "{names}");
+    let (wide, _) = dead(node, &["list", "payment", "-o", "wide"]);
+    assert!(wide.starts_with("KEY  BEHIND") && wide.contains(&one), "{wide}");
+    let (said, code) = dead(node, &["discard", "payment", "--letter", &one]);
+    assert!(code == Some(2) && said.contains("try:   --yes to do it"), "{said}");
+    assert_eq!(answer(node, &["list", "payment"])["dead"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -135,7 +143,7 @@ fn what_is_dead_is_redriven_edited_and_discarded() {
     );
     assert_eq!((&edited["done"], &edited["unheard"]), (&1.into(), &0.into()));
     assert_eq!(
-        dead(&node, &["discard", "payment", "--letter", &other]),
+        dead(&node, &["discard", "payment", "--letter", &other, "--yes"]),
         ("1 key done\n".into(), Some(0))
     );
     open.store(true, Ordering::SeqCst);

@@ -15,7 +15,9 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("TIDINGS_KAFKA")
         .env_remove("TIDINGS_ENGINE")
-        .env_remove("TIDINGS_LOG");
+        .env_remove("TIDINGS_CONTEXT")
+        .env_remove("TIDINGS_LOG")
+        .env("XDG_CONFIG_HOME", "/nonexistent");
     command.stdin(Stdio::null());
     command
 }

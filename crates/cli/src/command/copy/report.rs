@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::carry::Carried;
-use super::plan::{AtTarget, Left, Plan};
+use super::plan::{AtTarget, Left, Plan, TopicPlan};
 use super::positions::GroupCopied;
 use super::verify::Verdict;
-use crate::args::{Copy, Form};
+use crate::args::Copy;
 use crate::failure::Failure;
-use crate::output::{print, print_json};
-use crate::table::{Align, heading, table};
+use crate::output::{Answer, Item, show};
+use crate::table::{Look, left, right, table};
 
 #[derive(Debug)]
 pub(super) struct Copied {
@@ -25,71 +25,103 @@ pub(super) struct Copied {
 }
 
 pub(super) fn plan(said: &Copy, plan: &Plan) -> Result<(), Failure> {
-    let at_target = |at_target| match at_target {
-        AtTarget::Missing | AtTarget::Begun => "made",
-        AtTarget::There(_) => "there",
-    };
-    match said.output {
-        Form::Json => {
-            let topics = plan.topics.iter().map(|topic| {
-                let jobs = topic.jobs.iter().map(|job| {
-                    json!({
-                        "partition": job.at.partition,
-                        "from_offset": job.from,
-                        "end_offset": job.end,
-                    })
-                });
-                json!({
-                    "topic": topic.name,
-                    "at_target": at_target(topic.at_target),
-                    "partitions": jobs.collect::<Vec<_>>(),
-                })
-            });
-            print_json(&json!({ "plan": topics.collect::<Vec<_>>() }))
-        }
-        Form::Table => {
-            let rows: Vec<_> = plan
-                .topics
-                .iter()
-                .map(|topic| {
-                    let offsets: i64 = topic.jobs.iter().map(|job| job.end - job.from).sum();
-                    [
-                        topic.name.clone(),
-                        topic.partitions.to_string(),
-                        at_target(topic.at_target).to_owned(),
-                        offsets.to_string(),
-                    ]
-                })
-                .collect();
-            let columns = [
-                ("TOPIC", Align::Left),
-                ("PARTITIONS", Align::Right),
-                ("AT THE TARGET", Align::Left),
-                ("OFFSETS TO COPY", Align::Right),
-            ];
-            print(&table(columns, &rows, heading()))
-        }
-    }
+    show(said.output, plan)
 }
 
 pub(super) fn verified(said: &Copy, verdicts: &[Verdict]) -> Result<ExitCode, Failure> {
-    match said.output {
-        Form::Json => {
-            print_json(&json!({ "verified": is_whole(verdicts), "partitions": verdicts }))?;
-        }
-        Form::Table => print(&(verdict_table(verdicts) + &summary(verdicts)))?,
-    }
+    show(said.output, &Verified(verdicts))?;
     Ok(if is_whole(verdicts) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(super) fn copied(said: &Copy, copied: &Copied) -> Result<ExitCode, Failure> {
     let refused = copied.groups.iter().any(|group| group.refused.is_some());
     let whole = is_whole(&copied.verdicts) && !refused;
-    match said.output {
-        Form::Json => print_json(&copied_json(copied))?,
-        Form::Table => print(&copied_text(copied))?,
-    }
+    show(said.output, copied)?;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The items are topics.
+impl Answer for Plan {
+    fn document(&self) -> Value {
+        json!({ "plan": self.topics.iter().map(planned).collect::<Vec<_>>() })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.topics.iter().map(|topic| Item::new(&topic.name, planned(topic))).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        let row = |topic: &TopicPlan| {
+            let offsets: i64 = topic.jobs.iter().map(|job| job.end - job.from).sum();
+            [
+                topic.name.clone(),
+                topic.partitions.to_string(),
+                at_target(topic.at_target).to_owned(),
+                offsets.to_string(),
+            ]
+        };
+        let rows: Vec<_> = self.topics.iter().map(row).collect();
+        let columns =
+            [left("TOPIC"), right("PARTITIONS"), left("AT THE TARGET"), right("OFFSETS TO COPY")];
+        table(columns, &rows, look)
+    }
+}
+
+fn planned(topic: &TopicPlan) -> Value {
+    let jobs = topic.jobs.iter().map(|job| {
+        json!({ "partition": job.at.partition, "from_offset": job.from, "end_offset": job.end })
+    });
+    json!({
+        "topic": topic.name,
+        "at_target": at_target(topic.at_target),
+        "partitions": jobs.collect::<Vec<_>>(),
+    })
+}
+
+fn at_target(at_target: AtTarget) -> &'static str {
+    match at_target {
+        AtTarget::Missing | AtTarget::Begun => "made",
+        AtTarget::There(_) => "there",
+    }
+}
+
+/// The items are verdicts of partitions.
+struct Verified<'a>(&'a [Verdict]);
+
+impl Answer for Verified<'_> {
+    fn document(&self) -> Value {
+        json!({ "verified": is_whole(self.0), "partitions": self.0 })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        verdict_items(self.0)
+    }
+
+    fn text(&self, look: Look) -> String {
+        verdict_table(self.0, look) + &summary(self.0)
+    }
+}
+
+/// Likewise.
+impl Answer for Copied {
+    fn document(&self) -> Value {
+        copied_json(self)
+    }
+
+    fn items(&self) -> Vec<Item> {
+        verdict_items(&self.verdicts)
+    }
+
+    fn text(&self, look: Look) -> String {
+        copied_text(self, look)
+    }
+}
+
+fn verdict_items(verdicts: &[Verdict]) -> Vec<Item> {
+    let item = |verdict: &Verdict| {
+        Item::new(format!("{}-{}", verdict.topic, verdict.partition), json!(verdict))
+    };
+    verdicts.iter().map(item).collect()
 }
 
 fn is_whole(verdicts: &[Verdict]) -> bool {
@@ -130,14 +162,14 @@ fn copied_json(copied: &Copied) -> Value {
     })
 }
 
-fn copied_text(copied: &Copied) -> String {
+fn copied_text(copied: &Copied, look: Look) -> String {
     let records: u64 = copied.carried.iter().map(|carried| carried.records).sum();
     let bytes: u64 = copied.carried.iter().map(|carried| carried.bytes).sum();
     let since: i64 = copied.carried.iter().map(|carried| carried.since).sum();
-    let mut text = verdict_table(&copied.verdicts);
+    let mut text = verdict_table(&copied.verdicts, look);
     if !copied.groups.is_empty() {
         text.push('\n');
-        text += &group_table(&copied.groups);
+        text += &group_table(&copied.groups, look);
     }
     text.push('\n');
     for left in &copied.configs {
@@ -181,7 +213,7 @@ fn summary(verdicts: &[Verdict]) -> String {
     }
 }
 
-fn verdict_table(verdicts: &[Verdict]) -> String {
+fn verdict_table(verdicts: &[Verdict], look: Look) -> String {
     let row = |verdict: &Verdict| {
         let wrong = verdict.missing + verdict.differing + verdict.foreign;
         [
@@ -191,25 +223,27 @@ fn verdict_table(verdicts: &[Verdict]) -> String {
             verdict.target_records.to_string(),
             verdict.gone_at_source.to_string(),
             verdict.gone_at_target.to_string(),
+            verdict.source_checksum.clone(),
             verdict.target_checksum.clone(),
             if verdict.is_same() { "same".to_owned() } else { format!("{wrong} DIFFER") },
         ]
     };
     let rows: Vec<_> = verdicts.iter().map(row).collect();
     let columns = [
-        ("TOPIC", Align::Left),
-        ("PARTITION", Align::Right),
-        ("SOURCE", Align::Right),
-        ("TARGET", Align::Right),
-        ("GONE AT SOURCE", Align::Right),
-        ("GONE AT TARGET", Align::Right),
-        ("CHECKSUM", Align::Left),
-        ("VERDICT", Align::Left),
+        left("TOPIC"),
+        right("PARTITION"),
+        right("SOURCE"),
+        right("TARGET"),
+        right("GONE AT SOURCE"),
+        right("GONE AT TARGET"),
+        left("SOURCE CHECKSUM").wide(),
+        left("CHECKSUM"),
+        left("VERDICT"),
     ];
-    table(columns, &rows, heading())
+    table(columns, &rows, look)
 }
 
-fn group_table(groups: &[GroupCopied]) -> String {
+fn group_table(groups: &[GroupCopied], look: Look) -> String {
     let row = |group: &GroupCopied| {
         [
             group.name.clone(),
@@ -221,11 +255,11 @@ fn group_table(groups: &[GroupCopied]) -> String {
     };
     let rows: Vec<_> = groups.iter().map(row).collect();
     let columns = [
-        ("GROUP", Align::Left),
-        ("POSITIONS SET", Align::Right),
-        ("RIGHT ALREADY", Align::Right),
-        ("FURTHER AT TARGET", Align::Right),
-        ("RECORDS TO COME", Align::Right),
+        left("GROUP"),
+        right("POSITIONS SET"),
+        right("RIGHT ALREADY"),
+        right("FURTHER AT TARGET"),
+        right("RECORDS TO COME"),
     ];
-    table(columns, &rows, heading())
+    table(columns, &rows, look)
 }

@@ -11,14 +11,15 @@ mod trial;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_engine::Engine;
 
 use super::log::count;
-use crate::args::{Doctor, Form};
+use crate::args::Doctor;
 use crate::failure::Failure;
-use crate::output::{print, print_json};
+use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
+use crate::table::Look;
 use facts::Facts;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -79,20 +80,37 @@ pub(crate) async fn doctor(said: Doctor) -> Result<ExitCode, Failure> {
     let closed = engine.close().await;
     let findings = examined?;
     closed.map_err(|error| failed("the data was not closed cleanly", &error))?;
-    let those = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let (errors, warnings) = (those(Level::Error), those(Level::Warning));
-    match said.output {
-        Form::Json => {
-            print_json(&json!({ "errors": errors, "warnings": warnings, "findings": findings }))?;
-        }
-        Form::Table => {
-            let told: String = findings.iter().map(told).collect();
-            let (errors, warnings) = (errors as u64, warnings as u64);
-            let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
-            print(&format!("{told}\n{errors}, {warnings}\n"))?;
-        }
+    let findings = Findings(findings);
+    show(said.output, &findings)?;
+    Ok(if findings.those(Level::Error) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn those(&self, level: Level) -> usize {
+        self.0.iter().filter(|finding| finding.level == level).count()
     }
-    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The items are named by their checks.
+impl Answer for Findings {
+    fn document(&self) -> Value {
+        let (errors, warnings) = (self.those(Level::Error), self.those(Level::Warning));
+        json!({ "errors": errors, "warnings": warnings, "findings": self.0 })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.0.iter().map(|finding| Item::new(finding.check, json!(finding))).collect()
+    }
+
+    fn text(&self, look: Look) -> String {
+        let names = if look.wide { usize::MAX } else { NAMES_TOLD };
+        let told: String = self.0.iter().map(|finding| told(finding, names)).collect();
+        let (errors, warnings) = (self.those(Level::Error), self.those(Level::Warning));
+        let (errors, warnings) = (count(errors as u64, "error"), count(warnings as u64, "warning"));
+        format!("{told}\n{errors}, {warnings}\n")
+    }
 }
 
 /// The worst first.
@@ -107,10 +125,10 @@ async fn examine(engine: &Engine, said: &Doctor, tries: bool) -> Result<Vec<Find
     Ok(findings)
 }
 
-/// Names that are told in a line; JSON has all.
+/// Names that are told in a line; `wide` and JSON have all.
 const NAMES_TOLD: usize = 4;
 
-fn told(finding: &Finding) -> String {
+fn told(finding: &Finding, names_told: usize) -> String {
     let Finding { level, check, finding: what, names, why, hint } = finding;
     let level = match level {
         Level::Ok => "ok",
@@ -120,11 +138,11 @@ fn told(finding: &Finding) -> String {
     let mut text = format!("{level:<9}{check:<14}{what}\n");
     let mut line = |said: String| text += &format!("{:23}{said}\n", "");
     if !names.is_empty() {
-        let more = match names.len().saturating_sub(NAMES_TOLD) {
+        let more = match names.len().saturating_sub(names_told) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let first: Vec<&str> = names.iter().take(NAMES_TOLD).map(String::as_str).collect();
+        let first: Vec<&str> = names.iter().take(names_told).map(String::as_str).collect();
         line(format!("in:  {}{more}", first.join(", ")));
     }
     if !why.is_empty() {
@@ -144,13 +162,13 @@ mod tests {
     fn a_finding_is_told_with_its_first_names_and_what_to_try() {
         let names = (0..6).map(|n| format!("t{n}")).collect();
         let finding = Finding::of(Level::Warning, "retention", "86400000 ms", names);
-        let text = told(&finding.why("they go").hint("keep them"));
+        let text = told(&finding.why("they go").hint("keep them"), NAMES_TOLD);
         let blank = " ".repeat(23);
         let wanted = format!(
             "warning  retention     86400000 ms\n{blank}in:  t0, t1, t2, t3 and 2 more\n\
              {blank}why: they go\n{blank}try: keep them\n"
         );
         assert_eq!(text, wanted);
-        assert_eq!(told(&Finding::ok("brokers", "3")), "ok       brokers       3\n");
+        assert_eq!(told(&Finding::ok("brokers", "3"), NAMES_TOLD), "ok       brokers       3\n");
     }
 }

@@ -16,7 +16,7 @@ use super::{damage_json, not_readable, open, partition_of};
 use crate::args::Form;
 use crate::command::consume::record_json;
 use crate::failure::{Exit, Failure};
-use crate::output::{Reader, json_line, write};
+use crate::output::{Item, Reader, piece, write};
 
 /// Files other than segments are read whole up to this.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -27,10 +27,12 @@ pub(super) fn dump(path: &Path, records: bool, form: Form) -> Result<(), Failure
     let mut dump = Dump { disk, records, form, gone: false };
     let alone = files.len() == 1;
     for file in files {
-        if !alone && form == Form::Table {
+        if form == Form::Name || !alone && form.is_table() {
             dump.line(&format!("{file}\n"))?;
         }
-        dump.file(&file)?;
+        if form != Form::Name {
+            dump.file(&file)?;
+        }
         if dump.gone {
             break;
         }
@@ -101,14 +103,12 @@ impl Dump {
 
     /// One thing in a file: a line for people, or an object that begins with the file.
     fn item(&mut self, file: &str, text: &str, value: Value) -> Result<(), Failure> {
-        if self.form == Form::Table {
-            return self.line(&format!("{text}\n"));
-        }
         let mut object = Map::from_iter([("file".to_owned(), json!(file))]);
         if let Value::Object(fields) = value {
             object.extend(fields);
         }
-        self.line(&json_line(&object)?)
+        let told = piece(self.form, &Item::new(file, object.into()));
+        self.line(&told.unwrap_or_else(|| format!("{text}\n")))
     }
 
     fn file(&mut self, file: &str) -> Result<(), Failure> {
@@ -278,9 +278,9 @@ impl Dump {
     }
 }
 
-type Item = (String, Value);
+type Entry = (String, Value);
 
-fn batch_view(header: &BatchHeader, position: u64, bytes: usize) -> Item {
+fn batch_view(header: &BatchHeader, position: u64, bytes: usize) -> Entry {
     let last_offset = header.base_offset + i64::from(header.last_offset_delta);
     let codec =
         header.attributes.compression().map_or("?".to_owned(), |codec| format!("{codec:?}"));
@@ -319,7 +319,7 @@ fn batch_view(header: &BatchHeader, position: u64, bytes: usize) -> Item {
 }
 
 /// Everything in one of the small files, and what is wrong with it.
-fn entries(kind: FileKind, base: i64, bytes: &[u8]) -> (Vec<Item>, Option<Wrong>) {
+fn entries(kind: FileKind, base: i64, bytes: &[u8]) -> (Vec<Entry>, Option<Wrong>) {
     match kind {
         FileKind::OffsetIndex => {
             let (entries, wrong) = offset_entries(base, bytes);
@@ -370,7 +370,7 @@ fn entries(kind: FileKind, base: i64, bytes: &[u8]) -> (Vec<Item>, Option<Wrong>
     }
 }
 
-fn aborted_view(entry: &tidings_inspect::AbortedEntry) -> Item {
+fn aborted_view(entry: &tidings_inspect::AbortedEntry) -> Entry {
     let text = format!(
         "producer {} aborted offsets {} to {}, last stable offset {}",
         entry.producer_id, entry.first_offset, entry.last_offset, entry.last_stable_offset
@@ -382,7 +382,7 @@ fn aborted_view(entry: &tidings_inspect::AbortedEntry) -> Item {
     (text, value)
 }
 
-fn all<T>(read: Result<Vec<T>, Wrong>, view: impl Fn(&T) -> Item) -> (Vec<Item>, Option<Wrong>) {
+fn all<T>(read: Result<Vec<T>, Wrong>, view: impl Fn(&T) -> Entry) -> (Vec<Entry>, Option<Wrong>) {
     match read {
         Ok(entries) => (entries.iter().map(view).collect(), None),
         Err(wrong) => (Vec::new(), Some(wrong)),

@@ -18,8 +18,8 @@ pub(crate) fn log(command: Log) -> Result<(), Failure> {
     match command {
         Log::Verify { dir, which, deep, output } => verify::verify(&dir, &which, deep, output),
         Log::Dump { path, records, output } => dump::dump(&path, records, output),
-        Log::Repair { dir, which, dry_run, yes, output } => {
-            repair::repair(&dir, &which, repair::How { dry_run, yes, output })
+        Log::Repair { dir, which, consent, output } => {
+            repair::repair(&dir, &which, consent, output)
         }
     }
 }

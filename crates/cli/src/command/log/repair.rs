@@ -1,6 +1,5 @@
 //! `tidings log repair`: makes a damaged data directory sound, and says what is lost.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,22 +9,21 @@ use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::{FileDisk, NodeError};
 
 use super::{count, folders, not_readable, of_partition, offsets, open};
-use crate::args::{Form, Which};
-use crate::command::topic::agreed;
+use crate::args::{Consent, Form, Which};
+use crate::command::consent::decide;
 use crate::failure::{Exit, Failure};
-use crate::output::{print, print_json};
+use crate::output::{Answer, Item, piece, print};
+use crate::table::Look;
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct How {
-    pub(super) dry_run: bool,
-    pub(super) yes: bool,
-    pub(super) output: Form,
-}
-
-pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure> {
+pub(super) fn repair(
+    dir: &Path,
+    which: &Which,
+    consent: Consent,
+    form: Form,
+) -> Result<(), Failure> {
     // Before the lock, which would make the directory.
     drop(open(dir)?);
-    let disk: Arc<dyn Disk> = if how.dry_run {
+    let disk: Arc<dyn Disk> = if consent.dry_run {
         Arc::new(open(dir)?)
     } else {
         Arc::new(FileDisk::open(dir).map_err(|error| locked(&error))?)
@@ -35,23 +33,17 @@ pub(super) fn repair(dir: &Path, which: &Which, how: How) -> Result<(), Failure>
     let planned = each(&*disk, &folders, &root, Mode::Plan)?;
     let to_do = planned.iter().any(|report| !report.actions.is_empty());
     if !to_do {
-        return match how.output {
-            Form::Table => print("nothing to repair\n"),
-            Form::Json => Ok(()),
-        };
+        return if form.is_table() { print("nothing to repair\n") } else { Ok(()) };
     }
-    if how.dry_run {
-        return show(&planned, "would be", how.output);
+    if consent.dry_run {
+        return print(&told(&planned, "would be", form));
     }
-    if !how.yes && std::io::stdin().is_terminal() {
-        show(&planned, "will be", Form::Table)?;
-        if !agreed(&format!("Repair {}?", dir.display()))? {
-            return Err(Failure::failed("nothing was repaired").why("you said no"));
-        }
-    }
+    let plan = Plan(&planned);
+    let name = dir.display().to_string();
+    decide(consent, form, &plan, &name, "nothing was repaired")?;
     let done = each(&*disk, &folders, &root, Mode::Apply)?;
     tidings_inspect::write_claims(&*disk, &done).map_err(|fault| stopped(&fault))?;
-    show(&done, "was", how.output)
+    print(&told(&done, "was", form))
 }
 
 fn locked(error: &NodeError) -> Failure {
@@ -80,27 +72,52 @@ fn each(
     folders.iter().map(repair).collect()
 }
 
-/// Prints every action, and in the end what is lost.
-fn show(reports: &[RepairReport], when: &str, form: Form) -> Result<(), Failure> {
-    let actions = reports.iter().flat_map(|report| &report.actions);
-    match form {
-        Form::Json => actions.map(action_json).try_for_each(|action| print_json(&action)),
-        Form::Table => {
-            let mut text: String = actions.map(|action| action_line(action, when)).collect();
-            let mut records = 0;
-            for report in reports {
-                for lost in report.lost() {
-                    text += &format!("{}: {} lost\n", report.folder, offsets(lost));
-                    records += lost.1.abs_diff(lost.0);
-                }
-            }
-            text += &match records {
-                0 => "no record is lost\n".to_owned(),
-                _ => format!("at most {} lost\n", count(records, "record")),
-            };
-            print(&text)
+/// What would be done.
+struct Plan<'a>(&'a [RepairReport]);
+
+impl Plan<'_> {
+    fn all(&self) -> Vec<Item> {
+        self.0.iter().flat_map(|report| &report.actions).map(action_item).collect()
+    }
+}
+
+/// Each action is a document of its own.
+impl Answer for Plan<'_> {
+    fn document(&self) -> Value {
+        self.all().into_iter().map(|item| item.value).collect()
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.all()
+    }
+
+    fn text(&self, _look: Look) -> String {
+        told(self.0, "would be", Form::Table)
+    }
+}
+
+/// Every action, and for people in the end what is lost.
+fn told(reports: &[RepairReport], when: &str, form: Form) -> String {
+    let mut text = String::new();
+    for action in reports.iter().flat_map(|report| &report.actions) {
+        let told = piece(form, &action_item(action));
+        text += &told.unwrap_or_else(|| action_line(action, when));
+    }
+    if !form.is_table() {
+        return text;
+    }
+    let mut records = 0;
+    for report in reports {
+        for lost in report.lost() {
+            text += &format!("{}: {} lost\n", report.folder, offsets(lost));
+            records += lost.1.abs_diff(lost.0);
         }
     }
+    text += &match records {
+        0 => "no record is lost\n".to_owned(),
+        _ => format!("at most {} lost\n", count(records, "record")),
+    };
+    text
 }
 
 fn action_line(action: &Action, when: &str) -> String {
@@ -120,7 +137,8 @@ fn action_line(action: &Action, when: &str) -> String {
     }
 }
 
-fn action_json(action: &Action) -> Value {
+/// Named by its file.
+fn action_item(action: &Action) -> Item {
     let (name, path) = match action {
         Action::SetAside { path, .. } => ("set_aside", path),
         Action::Lost { path, .. } => ("lost", path),
@@ -147,5 +165,5 @@ fn action_json(action: &Action) -> Value {
     if let Action::SetAside { into, .. } = action {
         insert("into", json!(into));
     }
-    object.into()
+    Item::new(path, object.into())
 }

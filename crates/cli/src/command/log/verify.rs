@@ -13,9 +13,9 @@ use super::{
 };
 use crate::args::{Form, Which};
 use crate::failure::Failure;
-use crate::output::{print, print_json};
+use crate::output::{Item, piece, print};
 use crate::progress::Progress;
-use crate::table::{Align, heading, table};
+use crate::table::{Look, left, right, table};
 
 pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Result<(), Failure> {
     let disk = open(dir)?;
@@ -33,28 +33,28 @@ pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Resul
         let mut walked = |bytes| progress.add(bytes, bytes, folder);
         let report = tidings_inspect::verify(&disk, folder, claims.as_ref(), depth, &mut walked);
         let report = report.map_err(|fault| not_readable(&fault))?;
-        if form == Form::Json {
-            print_json(&report_json(&report))?;
-        }
+        let item = Item::new(&report.folder, report_json(&report));
+        piece(form, &item).map_or(Ok(()), |text| print(&text))?;
         reports.push(report);
     }
     drop(progress);
     let mut damage = root.damage;
     let files = root.files + reports.iter().map(|report| report.files).sum::<u64>();
     let of_partitions = reports.iter().flat_map(|report| report.damage.clone());
-    match form {
-        Form::Json => {
-            let of_node: Vec<_> = damage.iter().map(damage_json).collect();
-            print_json(&json!({ "damage": of_node, "files": root.files }))?;
-            damage.extend(of_partitions);
+    if form.is_table() {
+        damage.extend(of_partitions);
+        print(&shown(&reports, &damage, Look::of(form)))?;
+    } else {
+        let of_node: Vec<_> = damage.iter().map(damage_json).collect();
+        // The node's own files have no name of their own.
+        if form != Form::Name {
+            let item = Item::new("", json!({ "damage": of_node, "files": root.files }));
+            piece(form, &item).map_or(Ok(()), |text| print(&text))?;
         }
-        Form::Table => {
-            damage.extend(of_partitions);
-            print(&shown(&reports, &damage))?;
-        }
+        damage.extend(of_partitions);
     }
     if damage.is_empty() {
-        if form == Form::Table {
+        if form.is_table() {
             let partitions = count(reports.len() as u64, "partition");
             print(&format!("sound: {}, {partitions}\n", count(files, "file")))?;
         }
@@ -102,7 +102,7 @@ fn report_json(report: &PartitionReport) -> serde_json::Value {
     object.into()
 }
 
-fn shown(reports: &[PartitionReport], damage: &[Damage]) -> String {
+fn shown(reports: &[PartitionReport], damage: &[Damage], look: Look) -> String {
     let rows: Vec<_> = reports
         .iter()
         .map(|report| {
@@ -111,6 +111,7 @@ fn shown(reports: &[PartitionReport], damage: &[Damage]) -> String {
                 report.segments.to_string(),
                 report.batches.to_string(),
                 report.records.to_string(),
+                report.bytes.to_string(),
                 report.start_offset.to_string(),
                 report.end_offset.to_string(),
                 if report.damage.is_empty() {
@@ -122,15 +123,16 @@ fn shown(reports: &[PartitionReport], damage: &[Damage]) -> String {
         })
         .collect();
     let columns = [
-        ("PARTITION", Align::Left),
-        ("SEGMENTS", Align::Right),
-        ("BATCHES", Align::Right),
-        ("RECORDS", Align::Right),
-        ("FIRST", Align::Right),
-        ("NEXT", Align::Right),
-        ("DAMAGE", Align::Right),
+        left("PARTITION"),
+        right("SEGMENTS"),
+        right("BATCHES"),
+        right("RECORDS"),
+        right("BYTES").wide(),
+        right("FIRST"),
+        right("NEXT"),
+        right("DAMAGE"),
     ];
-    let mut text = table(columns, &rows, heading());
+    let mut text = table(columns, &rows, look);
     for report in reports {
         for &gap in &report.gaps {
             text += &format!("{}: no batch has {}\n", report.folder, offsets(gap));

@@ -1,14 +1,18 @@
 //! The arguments, as said. Meaning is given to them by the commands.
 
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
+mod engines;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::command::{Rate, completion};
 use crate::up::Size;
+pub(crate) use engines::{Copy, Dead, DeadAct, DeadPlace, Doctor, Meant, Span};
 
 /// Where `up` listens, and where the commands look for a broker, unless told otherwise.
 pub(crate) const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
@@ -21,6 +25,10 @@ pub(crate) const REGISTRY_DEFAULT: &str = "127.0.0.1:8081";
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, max_term_width = 100)]
 pub(crate) struct Arguments {
+    /// The context whose settings are used [default: the project's, else the one in use]
+    #[arg(long, global = true, env = "TIDINGS_CONTEXT", value_name = "NAME")]
+    #[arg(add = ArgValueCompleter::new(completion::contexts))]
+    pub(crate) context: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -29,16 +37,18 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run a node with Kafka listener, schema registry and console, or these two on a Kafka cluster
     Up(Up),
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, trim and delete topics
     #[command(subcommand)]
     Topic(Topic),
     /// Append lines of standard input to a topic
     Produce(Produce),
     /// Print records of a topic
     Consume(Consume),
-    /// List and describe consumer groups
+    /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(Group),
+    /// Watch which topics gain records and which groups fall behind
+    Top(Top),
     /// See what a service has given up on, and redrive, edit or discard it
     #[command(subcommand)]
     Dead(Dead),
@@ -49,6 +59,123 @@ pub(crate) enum Command {
     Copy(Copy),
     /// Check a cluster, a running node or a data directory, and say what would hurt
     Doctor(Doctor),
+    /// Name clusters, and choose the one that commands talk to
+    #[command(subcommand)]
+    Context(Context),
+    /// Say which settings are in force
+    #[command(subcommand)]
+    Config(Config),
+    /// Make files for Prometheus, Grafana, systemd, Docker or Kubernetes
+    Generate(Generate),
+    /// Print the script that completes commands, topics and groups in a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Show the commands that are used most, on one screen
+    Cheat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Context {
+    /// List all contexts
+    List {
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Use this one from now on
+    Use {
+        /// The context
+        #[arg(add = ArgValueCompleter::new(completion::contexts))]
+        name: String,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Make a context, or change it
+    Set {
+        /// The context
+        #[arg(add = ArgValueCompleter::new(completion::contexts))]
+        name: String,
+        /// kafka=HOST:PORT, engine=URL|DIR or output=FORM; nothing after = takes the setting away
+        #[arg(value_name = "SETTING=VALUE", value_parser = pair, required = true)]
+        values: Vec<(String, String)>,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+    /// Show a context
+    Show {
+        /// The context [default: the one in use]
+        name: Option<String>,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every setting
+    Print {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+        /// The form of the answer; JSON shapes are stable
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Form,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(crate) every: Span,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Generate {
+    /// What for
+    pub(crate) what: Kit,
+    /// Where the files go; one file alone goes to standard output without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Write over files that are there
+    #[arg(long, requires = "to")]
+    pub(crate) force: bool,
+    /// Where Prometheus finds the metrics
+    #[arg(long, value_name = "HOST:PORT", default_value = HTTP_DEFAULT)]
+    pub(crate) http: String,
+    /// The form of the answer; JSON shapes are stable
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kit {
+    /// A scrape configuration and alert rules
+    Prometheus,
+    /// Three dashboards: is all well, on call, every metric
+    Grafana,
+    /// A hardened unit
+    Systemd,
+    /// A compose file and a Dockerfile
+    Compose,
+    /// A Helm chart
+    Helm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    Powershell,
 }
 
 /// Arguments of `up` that say something of its own node.
@@ -67,12 +194,46 @@ pub(crate) struct Common {
     pub(crate) output: Form,
 }
 
+/// For what destroys something.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Consent {
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask; without a terminal it must be said
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// Show it again and again, this often
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "2s")]
+    pub(crate) watch: Option<Span>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
     /// For people
     Table,
-    /// For programs
+    /// The same with more columns
+    Wide,
+    /// For programs, as one document
     Json,
+    /// One object a line
+    Jsonl,
+    /// The document as YAML
+    Yaml,
+    /// Bare names, one a line
+    Name,
+}
+
+impl Form {
+    /// For people, not for programs.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
 }
 
 #[derive(Args, Debug)]
@@ -145,22 +306,40 @@ pub(crate) enum Topic {
     /// List all topics
     List {
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         common: Common,
     },
     /// Show a topic's partitions and configuration
     Describe {
         /// The topic
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
         name: String,
+        #[command(flatten)]
+        watch: Watch,
         #[command(flatten)]
         common: Common,
     },
-    /// Delete a topic with its records; asks first when in a terminal
+    /// Delete a topic with its records
     Delete {
         /// The topic
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
         name: String,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Delete the records of a topic that lie before a place
+    Trim {
+        /// The topic
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
+        name: String,
+        /// Where it begins afterwards: 47, -3, end, @-24h, or a list for partitions such as 0=5,1=end
+        #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
+        before: String,
+        #[command(flatten)]
+        consent: Consent,
         #[command(flatten)]
         common: Common,
     },
@@ -169,7 +348,12 @@ pub(crate) enum Topic {
 #[derive(Args, Debug)]
 pub(crate) struct Produce {
     /// The topic; made if the cluster makes topics by itself
-    pub(crate) topic: String,
+    #[arg(required_unless_present = "format")]
+    #[arg(add = ArgValueCompleter::new(completion::topics))]
+    pub(crate) topic: Option<String>,
+    /// How records stand in the input, in rpk's format language, such as '%k %v\n'; %t reads the topic
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "key_separator")]
+    pub(crate) format: Option<String>,
     /// Each line is a key and a value with this between them
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) key_separator: Option<String>,
@@ -189,22 +373,42 @@ pub(crate) struct Produce {
 #[derive(Args, Debug)]
 pub(crate) struct Consume {
     /// The topic to read
+    #[arg(add = ArgValueCompleter::new(completion::topics))]
     pub(crate) topic: String,
-    /// Where to begin: start, end, an offset, or -N for the last N of each partition
+    /// Where to begin, and to end: start, end, 47, +2, -3, 10:20, :end, @-1h, @2026-11-30, @-2h:-1h,
+    /// or a list for partitions such as 0=5,1=@-1h
     #[arg(long, value_name = "WHERE", default_value = "start", allow_hyphen_values = true)]
     pub(crate) offset: String,
     /// Stop after so many records, waiting until they have come
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) count: Option<u64>,
-    /// Read only this partition
-    #[arg(short, long, value_name = "N")]
-    pub(crate) partition: Option<i32>,
+    /// Read only these partitions
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',')]
+    pub(crate) partition: Vec<i32>,
     /// Go on at the end of the topic instead of stopping there
-    #[arg(short, long)]
+    #[arg(short = 'F', long)]
     pub(crate) follow: bool,
+    /// How each record is printed, in rpk's format language, such as '%p@%o %k=%v\n'
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "key_separator")]
+    pub(crate) format: Option<String>,
     /// Print keys too, with this between key and value
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) key_separator: Option<String>,
+    /// Only records with this key; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key: Vec<String>,
+    /// Only records whose key or value has this text, or matches this regular expression
+    #[arg(long, value_name = "TEXT|/REGEX/")]
+    pub(crate) grep: Option<String>,
+    /// Only records with this header; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) header: Vec<(String, String)>,
+    /// Only records whose value is JSON with this at the path, such as $.customer.id=7; may be repeated
+    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    pub(crate) json: Vec<(String, String)>,
+    /// At most so many records a second, or a minute: 10/s, 600/m
+    #[arg(long, value_name = "N/s")]
+    pub(crate) rate: Option<Rate>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -214,129 +418,47 @@ pub(crate) enum Group {
     /// List all consumer groups
     List {
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         common: Common,
     },
     /// Show a group's members, positions and lag
     Describe {
         /// The group
+        #[arg(add = ArgValueCompleter::new(completion::groups))]
         name: String,
+        #[command(flatten)]
+        watch: Watch,
         #[command(flatten)]
         common: Common,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Dead {
-    /// List what is dead, by cause
-    List {
-        /// The service
-        service: String,
-        /// One line for each key, with its letter's id
-        #[arg(long)]
-        keys: bool,
+    /// Set the positions of a group that has no members
+    Reset {
+        /// The group; made if it is not there and topics are named
+        #[arg(add = ArgValueCompleter::new(completion::groups))]
+        name: String,
+        /// Where it reads next: start, end, 47, -3, @-1h, or a list for partitions such as 0=5,1=end
+        #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
+        to: String,
+        /// Only in this topic; may be repeated [default: those it has positions in]
+        #[arg(short, long, value_name = "TOPIC")]
+        #[arg(add = ArgValueCompleter::new(completion::topics))]
+        topic: Vec<String>,
         #[command(flatten)]
-        place: DeadPlace,
+        consent: Consent,
+        #[command(flatten)]
+        common: Common,
     },
-    /// Show a dead event: its cause, headers and value
-    Show {
-        /// The service
-        service: String,
-        /// The id of its dead letter
-        letter: String,
+    /// Delete a group that has no members, with its positions
+    Delete {
+        /// The group
+        #[arg(add = ArgValueCompleter::new(completion::groups))]
+        name: String,
         #[command(flatten)]
-        place: DeadPlace,
+        consent: Consent,
+        #[command(flatten)]
+        common: Common,
     },
-    /// Let dead events be handled again, each with what follows it under its key
-    Redrive {
-        #[command(flatten)]
-        meant: Meant,
-        /// So many keys a second, in each partition
-        #[arg(long, value_name = "KEYS")]
-        per_second: Option<u32>,
-        /// Also what was redriven three times before
-        #[arg(long)]
-        force: bool,
-        #[command(flatten)]
-        act: DeadAct,
-    },
-    /// Give a dead event another value, and let it be handled again
-    Edit {
-        /// The service
-        service: String,
-        /// The id of its dead letter
-        #[arg(long, value_name = "ID")]
-        letter: String,
-        /// A file with the value, or - for standard input
-        #[arg(long, value_name = "FILE")]
-        value: String,
-        #[command(flatten)]
-        act: DeadAct,
-    },
-    /// Give dead events up for good; what follows them is handled
-    Discard {
-        #[command(flatten)]
-        meant: Meant,
-        #[command(flatten)]
-        act: DeadAct,
-    },
-    /// Who commanded what, when, and what became of it
-    Audit {
-        /// The service
-        service: String,
-        #[command(flatten)]
-        place: DeadPlace,
-    },
-}
-
-/// Which dead keys.
-#[derive(Args, Debug)]
-#[command(group = ArgGroup::new("which").required(true).args(["letter", "cause", "all"]))]
-pub(crate) struct Meant {
-    /// The service
-    pub(crate) service: String,
-    /// The one whose dead letter has this id
-    #[arg(long, value_name = "ID")]
-    pub(crate) letter: Option<String>,
-    /// Those that died of this cause, word for word
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) cause: Option<String>,
-    /// All that are dead now
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DeadAct {
-    /// Only say what it would be done to
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Only to keys that were dead by then, in milliseconds since the epoch
-    #[arg(long, value_name = "MS")]
-    pub(crate) dead_by_ms: Option<i64>,
-    /// In whose name, for the audit; the user's by default
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
-    /// Why, for the audit
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    #[command(flatten)]
-    pub(crate) place: DeadPlace,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DeadPlace {
-    /// Where the service's topics are: kafka://HOST:PORT of a cluster or a running node, or a data directory of a
-    /// stopped one
-    #[arg(
-        long,
-        env = "TIDINGS_ENGINE",
-        value_name = "URL|DIR",
-        default_value = "kafka://127.0.0.1:9092"
-    )]
-    pub(crate) engine: String,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
 }
 
 #[derive(Debug, Subcommand)]
@@ -371,83 +493,12 @@ pub(crate) enum Log {
         dir: PathBuf,
         #[command(flatten)]
         which: Which,
-        /// Only say what would be done
-        #[arg(long)]
-        dry_run: bool,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
         /// The form of the answer; JSON shapes are stable
         #[arg(short, long, value_enum, default_value = "table")]
         output: Form,
     },
-}
-
-/// Copy topics and the positions of groups, exactly once: a copy that was interrupted goes on when it is run
-/// again, and running it again brings what has come since
-#[derive(Args, Debug)]
-pub(crate) struct Copy {
-    /// Where from: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
-    #[arg(long, value_name = "URL|DIR")]
-    pub(crate) from: String,
-    /// Where to, likewise; a directory that is not there is made
-    #[arg(long, value_name = "URL|DIR")]
-    pub(crate) to: String,
-    /// Only topics of this name, with * for any text; may be repeated [default: all but internal ones]
-    #[arg(short, long, value_name = "PATTERN")]
-    pub(crate) topic: Vec<String>,
-    /// Only positions of groups of this name, likewise [default: all]
-    #[arg(short, long, value_name = "PATTERN")]
-    pub(crate) group: Vec<String>,
-    /// Copy nothing: only compare what has been copied
-    #[arg(long)]
-    pub(crate) verify_only: bool,
-    /// Copy nothing: only say what would be done
-    #[arg(long, conflicts_with = "verify_only")]
-    pub(crate) dry_run: bool,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
-}
-
-/// Check what would hurt: replication, replicas in sync, permissions, clocks, retention. Exit code 1 if
-/// anything is an error
-#[derive(Args, Debug)]
-pub(crate) struct Doctor {
-    /// What to check: kafka://HOST:PORT of a cluster or a running node, or a data directory of a stopped one
-    #[arg(long, value_name = "URL|DIR", default_value = "kafka://127.0.0.1:9092")]
-    pub(crate) engine: String,
-    /// How long a service may be down without losing anything, such as 12h or 3d
-    #[arg(long, value_name = "TIME", default_value = "3d")]
-    pub(crate) outage: Span,
-    /// Only look: do not try permissions and clocks with a topic, a group and a transaction, which are
-    /// taken away again
-    #[arg(long)]
-    pub(crate) no_trial: bool,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
-}
-
-/// A time as people say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span(pub(crate) Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(said: &str) -> Result<Self, String> {
-        let unit = said.find(|c: char| !c.is_ascii_digit()).unwrap_or(said.len());
-        let seconds = match &said[unit..] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return Err("a number with s, m, h or d is wanted, such as 12h".to_owned()),
-        };
-        let number = said[..unit].parse::<u32>().map_err(|e| e.to_string())?;
-        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
-    }
 }
 
 /// Which partitions are meant.
@@ -468,17 +519,6 @@ fn pair(said: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_numbers_with_a_unit() {
-        let seconds = |said: &str| said.parse().map(|Span(time)| time.as_secs());
-        for (said, wanted) in [("90s", 90), ("5m", 300), ("12h", 43_200), ("3d", 259_200)] {
-            assert_eq!(seconds(said), Ok(wanted), "{said}");
-        }
-        for said in ["", "3", "d", "3w", "3.5d", "-1d", "4294967296s", "3dd"] {
-            assert!(seconds(said).is_err(), "{said}");
-        }
-    }
 
     #[test]
     fn the_arguments_are_consistent() {

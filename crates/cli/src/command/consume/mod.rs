@@ -1,0 +1,228 @@
+//! `tidings consume`: prints records.
+//!
+//! Without `-n` and `--follow` it stops at the end of the topic; a range stops at its end in any case. Plain output is
+//! the value and a newline, byte for byte; with `--format` it is what the format says ([`crate::format`]); JSON is
+//! one line for each record: `topic`, `partition`, `offset`, `timestamp`, `key`, `value`, `headers`. What is not
+//! UTF-8 stands under `key_hex`, `value_hex`. Records that a filter leaves out are read all the same.
+
+mod filter;
+mod rate;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+use tidings_node::Record;
+
+use crate::args::{Consume, Form};
+use crate::client::{Client, Fetched, Found};
+use crate::failure::{Exit, Failure};
+use crate::format::{Shown, Writer};
+use crate::limits::FETCH_WAIT;
+use crate::offsets::{Offsets, Range};
+use crate::output::{Item, Reader, piece, write};
+use crate::time::now_ms;
+use filter::Filter;
+use rate::Pace;
+pub(crate) use rate::Rate;
+
+/// What `-o wide` prints.
+const WIDE: &str = "%p@%o\\t%d{iso}\\t%k\\t%v\\n";
+
+pub(crate) async fn consume(said: Consume) -> Result<(), Failure> {
+    let offsets = Offsets::parse(&said.offset, now_ms())?;
+    let filter = Filter::of(&said)?;
+    let printed = Printed::of(&said)?;
+    let mut client = Client::connect(&said.common.kafka).await?;
+    let mut leaders = client.leaders(&said.topic, false).await?;
+    let ranges = wanted(&said, &offsets, leaders.len())?;
+    let from = ranges.iter().map(|(partition, range)| (*partition, range.from)).collect();
+    let mut next = client.offsets_at(&said.topic, &leaders, &from).await?;
+    let until = ranges.iter().filter_map(|(partition, range)| Some((*partition, range.until?)));
+    let until = until.collect();
+    // An offset to stop before may lie ahead, so it is not moved to where the partition ends now.
+    let until = client.ends_at(&said.topic, &leaders, &until).await?;
+    let waits = said.follow || said.count.is_some();
+    let mut round = Round { said: &said, filter, printed, pace: Pace::of(said.rate), shown: 0 };
+    loop {
+        next.retain(|partition, offset| until.get(partition).is_none_or(|end| *offset < *end));
+        if next.is_empty() || round.left() == 0 {
+            return Ok(());
+        }
+        let fetched = client.fetch(&said.topic, &mut leaders, &mut next, FETCH_WAIT).await?;
+        if round.show(&fetched, &until).await? == Reader::Gone {
+            return Ok(());
+        }
+        if fetched.at_end && !waits {
+            return Ok(());
+        }
+    }
+}
+
+/// What of each partition is read.
+fn wanted(
+    said: &Consume,
+    offsets: &Offsets,
+    count: usize,
+) -> Result<BTreeMap<i32, Range>, Failure> {
+    let all: Vec<i32> = (0..).take(count).collect();
+    let named = said.partition.iter().copied().chain(offsets.named());
+    if let Some(partition) = named.into_iter().find(|partition| !all.contains(partition)) {
+        let what = format!("topic {} has no partition {partition}", said.topic);
+        return Err(
+            Failure::new(Exit::NotFound, what).why(format!("it has {count}, numbered from 0"))
+        );
+    }
+    let chosen = all
+        .into_iter()
+        .filter(|partition| said.partition.is_empty() || said.partition.contains(partition));
+    Ok(chosen.filter_map(|partition| Some((partition, offsets.of(partition)?))).collect())
+}
+
+/// How a record is printed.
+enum Printed {
+    Format(Writer),
+    /// For programs.
+    Form(Form),
+    /// The value, or key and value with this between them.
+    Value(Option<String>),
+}
+
+impl Printed {
+    fn of(said: &Consume) -> Result<Self, Failure> {
+        let writer = |format: &str| {
+            Writer::parse(format).map(Self::Format).map_err(|refused| refused.failure(format))
+        };
+        match (&said.format, said.common.output) {
+            (Some(format), _) => writer(format),
+            (None, Form::Wide) if said.key_separator.is_none() => writer(WIDE),
+            (None, form) if !form.is_table() => Ok(Self::Form(form)),
+            _ => Ok(Self::Value(said.key_separator.clone())),
+        }
+    }
+
+    fn print(&self, shown: &Shown<'_>, out: &mut Vec<u8>) {
+        let Shown { topic, partition, record, .. } = *shown;
+        match self {
+            Self::Format(writer) => writer.write(shown, out),
+            Self::Form(form) => {
+                let name = format!("{topic}-{partition}@{}", record.offset);
+                let item = Item::new(name, record_json(topic, partition, record));
+                out.extend(piece(*form, &item).unwrap_or_default().bytes());
+            }
+            Self::Value(separator) => {
+                if let Some(separator) = separator {
+                    out.extend_from_slice(record.key.as_deref().unwrap_or_default());
+                    out.extend_from_slice(separator.as_bytes());
+                }
+                out.extend_from_slice(record.value.as_deref().unwrap_or_default());
+                out.push(b'\n');
+            }
+        }
+    }
+}
+
+/// What goes on from one round of fetching to the next.
+struct Round<'a> {
+    said: &'a Consume,
+    filter: Filter,
+    printed: Printed,
+    pace: Pace,
+    shown: u64,
+}
+
+impl Round<'_> {
+    fn left(&self) -> u64 {
+        self.said.count.unwrap_or(u64::MAX).saturating_sub(self.shown)
+    }
+
+    /// Prints what is wanted of these records: all at once, or one by one where a rate is kept.
+    async fn show(
+        &mut self,
+        fetched: &Fetched,
+        until: &BTreeMap<i32, i64>,
+    ) -> Result<Reader, Failure> {
+        let mut out = Vec::new();
+        for Found { partition, record, batch } in &fetched.records {
+            let is_past = until.get(partition).is_some_and(|end| record.offset >= *end);
+            if is_past || !self.filter.takes(record) {
+                continue;
+            }
+            if self.left() == 0 {
+                break;
+            }
+            self.shown += 1;
+            let shown = Shown {
+                topic: &self.said.topic,
+                partition: *partition,
+                record,
+                batch,
+                edges: fetched.edges.get(partition).copied().unwrap_or_default(),
+                count: self.shown,
+            };
+            self.printed.print(&shown, &mut out);
+            if self.pace.is_kept() {
+                self.pace.wait().await;
+                if write(&std::mem::take(&mut out))? == Reader::Gone {
+                    return Ok(Reader::Gone);
+                }
+            }
+        }
+        if out.is_empty() { Ok(Reader::There) } else { write(&out) }
+    }
+}
+
+pub(in crate::command) fn record_json(topic: &str, partition: i32, record: &Record) -> Value {
+    let mut object = Map::new();
+    object.insert("topic".into(), topic.into());
+    object.insert("partition".into(), partition.into());
+    object.insert("offset".into(), record.offset.into());
+    object.insert("timestamp".into(), record.timestamp.into());
+    insert(&mut object, "key", record.key.as_deref());
+    insert(&mut object, "value", record.value.as_deref());
+    let headers = record.headers.iter().map(|header| {
+        let mut object = Map::from_iter([("name".to_owned(), json!(header.name))]);
+        insert(&mut object, "value", header.value.as_deref());
+        Value::from(object)
+    });
+    object.insert("headers".into(), headers.collect());
+    object.into()
+}
+
+fn insert(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => object.insert(name.to_owned(), Value::Null),
+        Some((_, Ok(text))) => object.insert(name.to_owned(), text.into()),
+        Some((bytes, Err(_))) => {
+            let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").expect("writing to a string");
+                hex
+            });
+            object.insert(format!("{name}_hex"), hex.into())
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tidings_node::Header;
+
+    use super::*;
+
+    #[test]
+    fn json_shows_text_as_text_and_the_rest_in_hexadecimal() {
+        let record = Record {
+            offset: 7,
+            timestamp: 1000,
+            key: Some(Bytes::from_static(b"\xff\x00")),
+            value: None,
+            headers: vec![Header { name: "h".into(), value: Some(Bytes::from_static(b"x")) }],
+        };
+        let wanted = json!({
+            "topic": "t", "partition": 2, "offset": 7, "timestamp": 1000, "key_hex": "ff00",
+            "value": null, "headers": [{ "name": "h", "value": "x" }],
+        });
+        assert_eq!(record_json("t", 2, &record), wanted);
+    }
+}

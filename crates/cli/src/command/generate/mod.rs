@@ -1,0 +1,131 @@
+//! `tidings generate` and `tidings cheat`: files for what runs beside a node, and a screen to keep.
+//!
+//! A file that is there is never written over unless `--force` says so.
+
+mod grafana;
+mod metrics;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::args::{Generate, Kit};
+use crate::failure::{Exit, Failure};
+use crate::output::{Answer, Item, print, show, yaml};
+use crate::table::Look;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+struct File {
+    /// Relative, with `/`.
+    path: &'static str,
+    text: String,
+}
+
+pub(crate) fn generate(said: &Generate) -> Result<(), Failure> {
+    let files = files(said.what, &said.http);
+    match (&said.to, files.as_slice()) {
+        (None, [only]) => print(&only.text),
+        (None, several) => {
+            let names: Vec<&str> = several.iter().map(|file| file.path).collect();
+            Err(Failure::new(Exit::Usage, "it is not said where the files go")
+                .why(format!("there are several: {}", names.join(", ")))
+                .hint("--to DIR"))
+        }
+        (Some(dir), files) => {
+            write(dir, files, said.force)?;
+            show(said.output, &Written { dir, files })
+        }
+    }
+}
+
+pub(crate) fn cheat() -> Result<(), Failure> {
+    print(include_str!("files/cheat.txt"))
+}
+
+fn files(what: Kit, http: &str) -> Vec<File> {
+    let fixed = |path, text: &str| File { path, text: text.replace("VERSION", VERSION) };
+    let yaml = |path, value: &Value| File { path, text: yaml::document(value) };
+    let json = |path, value: &Value| File { path, text: format!("{value:#}\n") };
+    match what {
+        Kit::Prometheus => vec![
+            yaml("prometheus.yml", &metrics::scrape(http)),
+            yaml("tidings.rules.yml", &metrics::rules()),
+        ],
+        Kit::Systemd => vec![fixed("tidings.service", include_str!("files/tidings.service"))],
+        Kit::Compose => vec![
+            fixed("compose.yaml", include_str!("files/compose.yaml")),
+            fixed("Dockerfile", include_str!("files/Dockerfile")),
+        ],
+        Kit::Helm => vec![
+            fixed("Chart.yaml", include_str!("files/helm/Chart.yaml")),
+            fixed("values.yaml", include_str!("files/helm/values.yaml")),
+            fixed(
+                "templates/statefulset.yaml",
+                include_str!("files/helm/templates/statefulset.yaml"),
+            ),
+            fixed("templates/services.yaml", include_str!("files/helm/templates/services.yaml")),
+            fixed(
+                "templates/poddisruptionbudget.yaml",
+                include_str!("files/helm/templates/poddisruptionbudget.yaml"),
+            ),
+        ],
+        Kit::Grafana => vec![
+            json("executive.json", &grafana::executive()),
+            json("on-call.json", &grafana::on_call()),
+            json("debug.json", &grafana::debug()),
+        ],
+    }
+}
+
+/// All or, when one is there already, none.
+fn write(dir: &Path, files: &[File], force: bool) -> Result<(), Failure> {
+    let there = files.iter().find(|file| dir.join(file.path).exists());
+    if let Some(there) = there.filter(|_| !force) {
+        let path = dir.join(there.path);
+        return Err(Failure::new(Exit::Conflict, format!("{} is there already", path.display()))
+            .hint("--force to write over it, or another --to DIR"));
+    }
+    for file in files {
+        let path = dir.join(file.path);
+        let unwritten = |error: std::io::Error| {
+            Failure::failed(format!("{} cannot be written", path.display())).why(error)
+        };
+        std::fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(unwritten)?;
+        let mut written = std::fs::File::create(&path).map_err(unwritten)?;
+        written.write_all(file.text.as_bytes()).map_err(unwritten)?;
+    }
+    Ok(())
+}
+
+/// The files that were written.
+struct Written<'a> {
+    dir: &'a Path,
+    files: &'a [File],
+}
+
+impl Written<'_> {
+    fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| self.dir.join(file.path)).collect()
+    }
+}
+
+impl Answer for Written<'_> {
+    fn document(&self) -> Value {
+        json!({ "written": self.paths() })
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let item =
+            |path: PathBuf| Item::new(path.display().to_string(), json!({ "written": path }));
+        self.paths().into_iter().map(item).collect()
+    }
+
+    fn text(&self, _look: Look) -> String {
+        self.paths().iter().map(|path| format!("wrote {}\n", path.display())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

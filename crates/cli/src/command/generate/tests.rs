@@ -1,0 +1,141 @@
+use clap::{CommandFactory as _, ValueEnum as _};
+use regex::Regex;
+
+use super::metrics::METRICS;
+use super::*;
+use crate::args::Arguments;
+
+fn all() -> Vec<File> {
+    Kit::value_variants().iter().flat_map(|kit| files(*kit, "127.0.0.1:8080")).collect()
+}
+
+/// What Helm makes of a template that only names values.
+fn rendered(template: &str, values: &Value) -> String {
+    let expression = Regex::new(r"\{\{ *\.([A-Za-z.]+) *\}\}").unwrap();
+    let named = |found: &regex::Captures<'_>| match &found[1] {
+        "Release.Name" => "demo".to_owned(),
+        path => {
+            let pointer = path.replacen("Values", "", 1).replace('.', "/");
+            match values.pointer(&pointer).unwrap_or_else(|| panic!("no value {path}")) {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            }
+        }
+    };
+    expression.replace_all(template, named).into_owned()
+}
+
+fn parsed(text: &str) -> Vec<Value> {
+    use serde::Deserialize as _;
+    let documents = serde_yaml_ng::Deserializer::from_str(text);
+    documents.map(|document| Value::deserialize(document).unwrap()).collect()
+}
+
+#[test]
+fn what_is_generated_parses() {
+    let values = files(Kit::Helm, "").into_iter().find(|file| file.path == "values.yaml").unwrap();
+    let values = parsed(&values.text).remove(0);
+    for file in all() {
+        assert!(!file.text.contains("VERSION"), "{}", file.path);
+        match Path::new(file.path).extension().and_then(|extension| extension.to_str()) {
+            Some("json") => drop(serde_json::from_str::<Value>(&file.text).unwrap()),
+            Some("yaml" | "yml") => {
+                let text = match file.path.starts_with("templates/") {
+                    true => rendered(&file.text, &values),
+                    false => file.text,
+                };
+                for document in parsed(&text) {
+                    assert!(document.is_object(), "{}: {document}", file.path);
+                }
+            }
+            _ => assert!(["tidings.service", "Dockerfile"].contains(&file.path), "{}", file.path),
+        }
+    }
+}
+
+#[test]
+fn a_chart_is_one_pod_with_its_claim_probes_and_names() {
+    let chart = files(Kit::Helm, "");
+    let find = |path: &str| &chart.iter().find(|file| file.path == path).unwrap().text;
+    let values = parsed(find("values.yaml")).remove(0);
+    let set = parsed(&rendered(find("templates/statefulset.yaml"), &values)).remove(0);
+    let at = |pointer: &str| set.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")).clone();
+    assert_eq!(at("/spec/serviceName"), "demo-headless");
+    assert_eq!(at("/spec/replicas"), 1);
+    assert_eq!(at("/spec/volumeClaimTemplates/0/spec/resources/requests/storage"), "20Gi");
+    let container = "/spec/template/spec/containers/0";
+    assert_eq!(at(&format!("{container}/livenessProbe/httpGet/path")), "/livez");
+    assert_eq!(at(&format!("{container}/readinessProbe/httpGet/path")), "/readyz");
+    let services = parsed(&rendered(find("templates/services.yaml"), &values));
+    assert_eq!(services[0]["metadata"]["name"], "demo-headless");
+    assert_eq!(services[0]["spec"]["clusterIP"], "None");
+    assert_eq!(services[1]["metadata"]["name"], "demo");
+}
+
+#[test]
+fn only_metrics_that_there_are_are_named_and_every_one_is() {
+    let name = Regex::new(r"\btidings_[a-z_]+").unwrap();
+    let known: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    for file in all() {
+        for found in name.find_iter(&file.text) {
+            assert!(known.contains(&found.as_str()), "{}: {}", file.path, found.as_str());
+        }
+    }
+    let debug = grafana::debug().to_string();
+    for metric in known {
+        assert!(debug.contains(metric), "{metric}");
+    }
+}
+
+#[test]
+fn every_command_that_generated_commands_and_the_cheat_sheet_name_is_one() {
+    let cheat = include_str!("files/cheat.txt");
+    let mut count = 0;
+    for line in cheat.lines().filter_map(|line| line.strip_prefix("  ")) {
+        let command = line.split("  ").next().unwrap_or_default();
+        let words = words(command);
+        let parsed = Arguments::command().try_get_matches_from(&words);
+        assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
+        count += 1;
+    }
+    assert!(count > 20);
+    assert!(cheat.lines().count() <= 40, "a screen");
+    assert!(cheat.lines().all(|line| line.chars().count() <= 110), "a screen");
+
+    // A unit and images start the program with arguments that it takes.
+    let unit = include_str!("files/tidings.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let args = Regex::new(r#"\["up".*\]"#).unwrap();
+    let image = args.find(include_str!("files/Dockerfile")).unwrap();
+    let pod = args.find(include_str!("files/helm/templates/statefulset.yaml")).unwrap();
+    let list = |text: &str| {
+        let mut words: Vec<String> = serde_json::from_str(text).unwrap();
+        words.insert(0, "tidings".to_owned());
+        words
+    };
+    for words in [words(start), list(image.as_str()), list(pod.as_str())] {
+        assert!(Arguments::command().try_get_matches_from(&words).is_ok(), "{words:?}");
+    }
+}
+
+/// As a shell splits it, without expansion.
+fn words(command: &str) -> Vec<String> {
+    let quoted = Regex::new(r"'([^']*)'|(\S+)").unwrap();
+    let word = |found: regex::Captures<'_>| {
+        found.get(1).or(found.get(2)).map_or(String::new(), |word| word.as_str().to_owned())
+    };
+    quoted.captures_iter(command).map(word).collect()
+}
+
+#[test]
+fn files_that_are_there_are_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(Kit::Grafana, "");
+    write(dir.path(), &files, false).unwrap();
+    std::fs::remove_file(dir.path().join("executive.json")).unwrap();
+    std::fs::write(dir.path().join("debug.json"), "mine").unwrap();
+    assert_eq!(write(dir.path(), &files, false).unwrap_err().exit, Exit::Conflict);
+    assert!(!dir.path().join("executive.json").exists(), "none is written");
+    write(dir.path(), &files, true).unwrap();
+    assert_ne!(std::fs::read_to_string(dir.path().join("debug.json")).unwrap(), "mine");
+}

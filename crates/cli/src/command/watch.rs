@@ -1,0 +1,43 @@
+//! `--watch`: the same answer again and again.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crate::args::{Form, Watch};
+use crate::failure::Failure;
+use crate::output::{Answer, Reader, rendered, show, write};
+use crate::table::Look;
+use crate::time::{now_ms, rfc3339};
+
+/// How often at most.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+/// Goes to the upper left corner.
+const CORNER: &str = "\u{1b}[H";
+/// Takes away what is left of the line, and what is below.
+const LINE_END: &str = "\u{1b}[K\n";
+const BELOW: &str = "\u{1b}[J";
+
+/// Asks once, or until nobody reads any more. In a terminal each answer takes the place of the one before; elsewhere
+/// they follow one another.
+pub(super) async fn watched<A: Answer>(
+    watch: Watch,
+    form: Form,
+    mut ask: impl AsyncFnMut() -> Result<A, Failure>,
+) -> Result<(), Failure> {
+    let Some(every) = watch.watch else { return show(form, &ask().await?) };
+    let every = every.0.max(EVERY_MIN);
+    let in_place = form.is_table() && std::io::stdout().is_terminal();
+    loop {
+        let mut text = rendered(form, &ask().await?, Look::of(form));
+        if in_place {
+            let now = rfc3339(now_ms());
+            text = format!("{now}, every {} s; ctrl-c ends it\n\n{text}", every.as_secs());
+            // Written over the one before line by line: a cleared screen flickers.
+            text = format!("{CORNER}{}{BELOW}", text.replace('\n', LINE_END));
+        }
+        if write(text.as_bytes())? == Reader::Gone {
+            return Ok(());
+        }
+        tokio::time::sleep(every).await;
+    }
+}
