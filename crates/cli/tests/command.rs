@@ -36,7 +36,7 @@ fn feed(node: &Node, arguments: &[&str], input: &str) -> Output {
 
 /// Standard output of a command that must succeed.
 fn said(output: &Output) -> &str {
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}: {}", output.status, text(&output.stderr));
     text(&output.stdout)
 }
 

@@ -33,7 +33,10 @@ fn commands_talk_to_the_context_that_is_used() {
     said(&run(&["context", "set", "away", "kafka=127.0.0.1:1", "output=json"]));
     said(&run(&["topic", "create", "t"]));
     let findings = run(&["doctor", "--no-trial", "-o", "name"]);
-    assert!(text(&findings.stdout).contains("brokers\n"), "the engine is where kafka is");
+    assert!(
+        text(&findings.stdout).contains("brokers\n"),
+        "the engine is where kafka is: {findings:?}"
+    );
     assert_eq!(run(&["topic", "list", "--context", "away"]).status.code(), Some(1));
     said(&run(&["context", "use", "away"]));
     assert_eq!(run(&["topic", "list"]).status.code(), Some(1));
