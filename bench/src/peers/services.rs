@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use tidings::{Event, Outcome, Outgoing, Publisher, Received, Service, done};
 use tidings_engine::{Engine, NewTopic};
 
-use super::crowd;
 use super::measure::Round;
 use super::peer::{Kind, java};
 use super::report::{Row, Unit};
@@ -46,7 +45,10 @@ async fn pay(event: Received<Order>) -> Outcome<Payment> {
 
 pub(super) fn services(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> {
     let took = match kind {
-        Kind::Tidings => crowd::runtime()?.block_on(ours(round))?,
+        Kind::Tidings => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(ours(round))?,
         Kind::Kafka | Kind::KafkaFlushing => streams(round, kind)?,
     };
     round.put(HANDLED, kind, EVENTS as f64 / took.as_secs_f64());
