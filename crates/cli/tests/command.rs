@@ -10,7 +10,7 @@ mod node;
 mod records;
 mod settings;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
@@ -199,6 +199,28 @@ fn up_says_where_it_is_in_one_line_and_stops_cleanly() {
     assert_eq!(text(&ended.stdout), "", "nothing but the ready line");
     let said = text(&ended.stderr);
     assert!(said.starts_with("stopping\nstopped cleanly in "), "{said}");
+}
+
+#[test]
+fn log_lines_are_objects_where_a_collector_wants_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = node::up(dir.path());
+    command.args(["--log-format", "json"]).env("TIDINGS_LOG", "debug");
+    let node = Node::spawn(command);
+    // A length that no request has: the node closes the connection and says why.
+    let mut stream = std::net::TcpStream::connect(&node.kafka).unwrap();
+    stream.write_all(&[0xff; 4]).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    let ended = node.stop();
+    let said = text(&ended.stderr);
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('{')).collect();
+    assert!(!lines.is_empty(), "{said}");
+    for line in lines {
+        let line: Value = serde_json::from_str(line).expect(line);
+        for part in ["timestamp", "level", "target", "message"] {
+            assert!(line[part].is_string(), "{part}: {line}");
+        }
+    }
 }
 
 #[test]

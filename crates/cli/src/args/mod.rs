@@ -268,6 +268,9 @@ pub(crate) struct Up {
     /// The same from one address [default: as many as in all]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections_per_ip: Option<usize>,
+    /// How log lines look on standard error; `TIDINGS_LOG` says which there are
+    #[arg(long, env = "TIDINGS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
     /// Run an example as well
     #[arg(long, value_enum)]
     pub(crate) demo: Option<Demo>,
@@ -277,6 +280,14 @@ pub(crate) struct Up {
     /// Run the demo to its end, print the reconciliation as JSON and exit 0 if it reconciles, else 1
     #[arg(long, requires = "demo")]
     pub(crate) until_done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// An object a line, with the span of the event that is being handled
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

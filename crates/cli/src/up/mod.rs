@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Demo, Up};
+use crate::args::{Demo, LogFormat, Up};
 use crate::failure::{Exit, Failure};
 use crate::limits::STOP_GRACE;
 use crate::output::{print, print_json};
@@ -43,7 +43,7 @@ const INTERRUPTED: u8 = 130;
 
 pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    log_to_stderr();
+    log_to_stderr(said.log_format);
     let files = files()?;
     let meant = Meant::of(&said, files)?;
     let mut signals = Signals::listen()?;
@@ -254,13 +254,13 @@ fn serve(
 }
 
 /// Warnings and errors, unless `TIDINGS_LOG` says otherwise.
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(crate::table::colours(&std::io::stderr()))
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(crate::table::colours(&std::io::stderr())).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+    }
 }
 
 /// Ctrl-c and SIGTERM. One more during stopping ends the process at once.

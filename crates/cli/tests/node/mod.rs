@@ -17,6 +17,7 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
         .env_remove("TIDINGS_ENGINE")
         .env_remove("TIDINGS_CONTEXT")
         .env_remove("TIDINGS_LOG")
+        .env_remove("TIDINGS_LOG_FORMAT")
         .env("XDG_CONFIG_HOME", "/nonexistent");
     command.stdin(Stdio::null());
     command
