@@ -97,7 +97,7 @@ impl TransactionalProducer {
 
 impl Transaction {
     /// Appends the records in order and returns where each went. Readers of committed records see them
-    /// after [`Transaction::commit`].
+    /// after [`Transaction::commit`], those of everything at some time before. They are on the disk when the commit is.
     pub async fn append(&mut self, records: Vec<SentRecord>) -> Result<Vec<Position>, Error> {
         let held = self.usable()?;
         held.begin_step()?;
