@@ -1,5 +1,5 @@
-//! The peers: this project's binary, Apache Kafka as it comes, and Apache Kafka that flushes each
-//! batch. Each is started on an empty folder and a port of its own.
+//! The peers: this project's binary, Apache Kafka as it comes, Apache Kafka that flushes each
+//! batch, and Tansu, whose storage is its memory as its package builds it. Each is started on an empty folder and a port of its own.
 
 use std::fs;
 use std::net::TcpListener;
@@ -25,16 +25,20 @@ pub(super) enum Kind {
     Kafka,
     /// With `log.flush.interval.messages=1`: acknowledged when the disk has it.
     KafkaFlushing,
+    /// In memory: it has no storage on a local disk without a database beside it.
+    Tansu,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Tidings, Self::Kafka, Self::KafkaFlushing];
+    pub(super) const ALL: [Self; 4] =
+        [Self::Tidings, Self::Kafka, Self::KafkaFlushing, Self::Tansu];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Tidings => "tidings",
             Self::Kafka => "kafka",
             Self::KafkaFlushing => "kafka, flushing",
+            Self::Tansu => "tansu",
         }
     }
 }
@@ -45,6 +49,18 @@ pub(super) struct Programs {
     pub(super) tidings: PathBuf,
     /// The folder of Apache Kafka's jars, if it is to be had.
     pub(super) jars: Option<PathBuf>,
+    /// Tansu, if it is to be had.
+    pub(super) tansu: Option<PathBuf>,
+}
+
+impl Programs {
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Tidings => true,
+            Kind::Kafka | Kind::KafkaFlushing => self.jars.is_some(),
+            Kind::Tansu => self.tansu.is_some(),
+        }
+    }
 }
 
 /// A peer that runs.
@@ -61,7 +77,7 @@ impl Peer {
     pub(super) fn start(kind: Kind, programs: &Programs, folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder)?;
         let address = format!("127.0.0.1:{}", free_port()?);
-        if kind != Kind::Tidings {
+        if matches!(kind, Kind::Kafka | Kind::KafkaFlushing) {
             format(kind, programs, &folder, &address)?;
         }
         Self::run(kind, programs, folder, address)
@@ -87,6 +103,7 @@ impl Peer {
                 command.arg(folder.join("server.properties"));
                 command
             }
+            Kind::Tansu => tansu(programs, &address)?,
         };
         let process = Process::start(&mut command, &folder.join("said"))?;
         let mut peer = Self { kind, process, address, folder };
@@ -114,6 +131,14 @@ fn tidings(programs: &Programs, folder: &Path, address: &str) -> Command {
     command.args(["up", "--kafka", address, "--http", "127.0.0.1:0", "--registry", "127.0.0.1:0"]);
     command.arg("--data").arg(folder.join("data"));
     command
+}
+
+fn tansu(programs: &Programs, address: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(programs.tansu.as_ref().context("there is no Tansu")?);
+    let url = format!("tcp://{address}");
+    command.args(["broker", "--storage-engine", "memory://tansu/"]);
+    command.args(["--listener-url", &url, "--advertised-listener-url", &url]);
+    Ok(command)
 }
 
 /// With the settings of Kafka's own start script.

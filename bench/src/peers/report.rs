@@ -76,21 +76,21 @@ impl Report {
     pub(super) fn print(&self) {
         let columns = Kind::ALL.map(Column::Peer);
         let names = Kind::ALL.map(Kind::name);
-        let [first, second, third] = names;
+        let [first, second, third, fourth] = names;
         println!(
-            "\n{:<44} {first:>12} {second:>12} {third:>16} {:>12} {:>8} {:>8}",
+            "\n{:<44} {first:>12} {second:>12} {third:>16} {fourth:>12} {:>12} {:>8} {:>8}",
             "", "limit", "x kafka", "x limit"
         );
         for row in &self.rows {
             let show = |column| {
                 self.median(row, column).map_or("-".to_owned(), |figure| row.unit.show(figure))
             };
-            let [ours, theirs, flushing] = columns.map(show);
+            let [ours, theirs, flushing, tansu] = columns.map(show);
             let limit = show(Column::Limit);
             let to = |other| self.ratio(row, other).map_or("-".to_owned(), |x| format!("{x:.2}"));
             let (kafka, bound) = (to(Column::Peer(Kind::Kafka)), to(Column::Limit));
             println!(
-                "{:<44} {ours:>12} {theirs:>12} {flushing:>16} {limit:>12} {kafka:>8} {bound:>8}  {}",
+                "{:<44} {ours:>12} {theirs:>12} {flushing:>16} {tansu:>12} {limit:>12} {kafka:>8} {bound:>8}  {}",
                 row.name, row.wanted
             );
         }

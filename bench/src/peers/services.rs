@@ -5,7 +5,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tidings::{Event, Outcome, Outgoing, Publisher, Received, Service, done};
 use tidings_engine::{Engine, NewTopic};
@@ -50,6 +50,7 @@ pub(super) fn services(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> 
             .build()?
             .block_on(ours(round))?,
         Kind::Kafka | Kind::KafkaFlushing => streams(round, kind)?,
+        Kind::Tansu => bail!("it has no services"),
     };
     round.put(HANDLED, kind, EVENTS as f64 / took.as_secs_f64());
     Ok(())
