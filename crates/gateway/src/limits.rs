@@ -137,6 +137,8 @@ pub const PAGE_RECORDS: usize = 50;
 pub const MERGED_PARTITIONS_MAX: usize = 16;
 /// Bytes of a payload that are shown; the rest is said to be there.
 pub const PAYLOAD_SHOWN_BYTES: usize = 64 * 1024;
+/// Levels by which JSON that is shown is indented at most; what is nested deeper begins below each other.
+pub const JSON_INDENT_MAX: usize = 32;
 /// Characters of a key or value in a table.
 pub const PREVIEW_CHARS: usize = 160;
 /// Rows of topics and of groups on the overview.

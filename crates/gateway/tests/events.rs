@@ -201,6 +201,12 @@ async fn events_of_every_mode_are_read_by_services() {
     assert_eq!(gateway.records().await[5].value.as_deref(), Some(&b"[1]"[..]));
 }
 
+/// Data of another type than JSON does not make the rest optional.
+const NO_ID: &str = r#"{"specversion":"1.0","datacontenttype":"text/plain","data":"x"}"#;
+const NO_TIME: &str = r#"{"specversion":"1.0","id":"1","type":"T","source":"s","time":"noon","datacontenttype":"text/plain","data":"x"}"#;
+const NO_TYPE_OF_DATA: &str =
+    r#"{"specversion":"1.0","id":"1","type":"T","source":"s","datacontenttype":"","data":"x"}"#;
+
 #[tokio::test]
 async fn what_is_not_taken_is_a_problem_and_nothing_is_published() {
     let gateway = Gateway::new(1).await;
@@ -212,6 +218,9 @@ async fn what_is_not_taken_is_a_problem_and_nothing_is_published() {
         ("/api/topics/orders/events", "application/json", "{", 422),
         ("/api/topics/orders/events", "text/plain", "x", 422),
         ("/api/topics/orders/events", "application/cloudevents+json", "{}", 422),
+        ("/api/topics/orders/events", "application/cloudevents+json", NO_ID, 422),
+        ("/api/topics/orders/events", "application/cloudevents+json", NO_TIME, 422),
+        ("/api/topics/orders/events", "application/cloudevents+json", NO_TYPE_OF_DATA, 422),
         ("/api/topics/orders/events", "application/cloudevents-batch+json", "[{}]", 422),
         ("/api/topics/orders/events", "application/cloudevents-batch+json", many.as_str(), 422),
         ("/api/topics/orders/events", "application/json", large.as_str(), 413),

@@ -78,7 +78,7 @@ async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Fa
     let desk = open(&how.place, &service).await?;
     let discards = act == Act::Discard;
     let DeadAct { consent, dead_by_ms, by, reason, place } = how;
-    let command = NewCommand { by: who(by), of, act, dead_by_ms, reason };
+    let mut command = NewCommand { by: who(by), of, act, dead_by_ms, reason };
     let keys = desk.would(&command).await.map_err(|error| unread(&service, &error))?;
     if keys.is_empty() {
         return Err(nothing(&service, &selected(&command.of)));
@@ -90,6 +90,8 @@ async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Fa
     if decide(consent, place.output, &would, &service, what)? == Decided::Told {
         return Ok(ExitCode::SUCCESS);
     }
+    // What dies while somebody makes up their mind is not among what they were shown.
+    command.dead_by_ms = command.dead_by_ms.or(would.dead.iter().map(|key| key.since_ms).max());
     let ungiven = |error: Error| Failure::failed("the command is not given").why(error);
     let given = desk.give(command).await.map_err(ungiven)?;
     let outcome = desk.outcome(&given, PATIENCE).await;

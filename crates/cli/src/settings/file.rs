@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Table};
 
-use super::{Key, nearest, sound};
+use super::{Key, harmless, nearest, sound};
 use crate::failure::{Exit, Failure};
 use crate::limits::{PROJECT_LEVELS_MAX, SETTINGS_BYTES_MAX};
 use crate::place::Place;
@@ -190,6 +190,7 @@ impl ProjectFile {
         let mut values = values(&path, "", &all, &Key::ALL)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         for (key, value) in &mut values {
+            harmless(*key, value).map_err(|failure| failure.within(&path))?;
             let is_path = match key {
                 Key::UpData => true,
                 Key::Engine => matches!(Place::of(value), Place::Directory(_)),

@@ -228,6 +228,25 @@ fn sound(key: Key, value: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A project's file comes with the project, from whomever: it must not send a secret of the user's to an address of its own.
+fn harmless(key: Key, value: &str) -> Result<(), Failure> {
+    let query = value.split_once('?').map_or("", |(_, query)| query);
+    let mut names = query.split('&').map(|parameter| parameter.split('=').next().unwrap_or(""));
+    let secret =
+        |name: &str| name.contains("password") || matches!(name, "key" | "cert" | "config");
+    match names.find(|name| secret(name)) {
+        Some(name) if key == Key::Engine => {
+            let what = format!("a project's file names no secrets, and {name} does");
+            Err(Failure::new(Exit::Usage, what)
+                .why("it would send yours wherever the project says")
+                .hint(
+                    "put the URL into a context of your own: tidings context set NAME engine=URL",
+                ))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -321,6 +340,15 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(sound(Key::Engine, value).is_ok(), sounds, "{value}");
+        }
+        for (value, is_harmless) in [
+            ("kafka://a:9092", true),
+            ("kafka://a:9092?tls=true&replication=3", true),
+            ("kafka://a:9092?sasl=plain&user=u&password_env=AWS_SECRET", false),
+            ("kafka://a:9092?tls=true&key=/home/me/key.pem", false),
+            ("kafka://a:9092?config=/home/me/kafka.properties", false),
+        ] {
+            assert_eq!(harmless(Key::Engine, value).is_ok(), is_harmless, "{value}");
         }
         assert!(sound(Key::Output, "xml").is_err());
         assert!(sound(Key::Output, "yaml").is_ok());

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use crate::limits::{PAYLOAD_SHOWN_BYTES, PREVIEW_CHARS};
+use crate::limits::{JSON_INDENT_MAX, PAYLOAD_SHOWN_BYTES, PREVIEW_CHARS};
 
 /// What some bytes are, as far as they are shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -180,7 +180,7 @@ fn string_end(text: &str, start: usize) -> usize {
 
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth));
+    out.extend(std::iter::repeat_n("  ", depth.min(JSON_INDENT_MAX)));
 }
 
 fn span(out: &mut String, class: &str, text: &str) {
@@ -227,6 +227,14 @@ mod tests {
         assert_eq!(plain, wanted);
         assert!(markup.contains(r#"<span class="j-name">&quot;b&quot;</span>: ["#), "{markup}");
         assert!(markup.contains(r#"<span class="j-null">null</span>"#), "{markup}");
+    }
+
+    #[test]
+    fn deep_json_is_no_wide_page() {
+        let half = PAYLOAD_SHOWN_BYTES / 2;
+        let deep = "[".repeat(half) + &"]".repeat(half);
+        let markup = Payload::of(Some(deep.as_bytes())).markup();
+        assert!(markup.len() < PAYLOAD_SHOWN_BYTES * (2 * JSON_INDENT_MAX + 2), "{}", markup.len());
     }
 
     #[test]

@@ -88,6 +88,9 @@ fn structured(mut event: Object, said: &SaidInUrl) -> Result<SentRecord, String>
         }
     }
     let content = attributes.remove("datacontenttype").unwrap_or_else(|| JSON.to_owned());
+    if content.is_empty() {
+        return Err("attribute datacontenttype is empty".to_owned());
+    }
     let value = match (data, encoded) {
         (Some(_), Some(_)) => return Err("it has both data and data_base64".to_owned()),
         (None, None) => return Err(no_data()),
@@ -199,12 +202,17 @@ fn record(
         if name.is_empty() || !name.chars().all(named) {
             return Err(format!("attribute {name:?} is not made of lower-case letters and digits"));
         }
+        if matches!(name.as_str(), "data" | "datacontenttype") {
+            return Err(format!("{name} is no attribute of its own"));
+        }
         if text.is_empty() {
             return Err(format!("attribute {name} is empty"));
         }
     }
     let named = attributes.iter().map(|(name, text)| Header::text(format!("ce_{name}"), text));
     let mut headers: Vec<_> = named.collect();
+    // What the attributes must be, they must be of data of every type.
+    let of_json = [&headers[..], &[Header::text("content-type", JSON)]].concat();
     headers.push(Header::text("content-type", content));
     let read = Record {
         topic: "".into(),
@@ -213,11 +221,10 @@ fn record(
         timestamp: 0,
         key: None,
         value: None,
-        headers: headers.clone(),
+        headers: of_json,
     };
     match Envelope::from_record(&read) {
-        // Of other types than JSON only services of the SDK make nothing.
-        Ok(_) | Err(DecodeError::ContentType(_)) => {}
+        Ok(_) => {}
         Err(DecodeError::Missing(header)) => {
             return Err(format!("it has no {}", header.trim_start_matches("ce_")));
         }

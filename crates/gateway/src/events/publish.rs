@@ -48,10 +48,13 @@ pub(super) async fn publish(
             }
             if matches!(error, Error::UnknownTopic(_)) {
                 let trouble = Trouble::from(error);
-                return Err(ApiTrouble(trouble.hint("make it first: tidings topic create NAME")));
+                return Err(ApiTrouble(
+                    trouble.hint("make it first: tidings topic create NAME; then send all of them"),
+                ));
             }
             let trouble = Trouble::from(error);
-            let unknown = trouble.status.is_server_error() && ids.len() > 1;
+            // Each partition's part of it is taken or refused by itself.
+            let unknown = ids.len() > 1;
             return Err(ApiTrouble(if unknown {
                 trouble.hint("send all of them again with the same ids: some may be there, and services handle an id once")
             } else {
