@@ -1,5 +1,6 @@
 //! Aligned columns for people.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
@@ -60,6 +61,18 @@ impl Look {
     }
 }
 
+/// A text that others wrote, for a terminal: it moves no cursor and begins no line.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_default().collect(),
+        c => String::from(c),
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
 /// The table's text: headings, then rows, two blanks between columns.
 pub(crate) fn table<const N: usize>(
     columns: [Column; N],
@@ -67,14 +80,16 @@ pub(crate) fn table<const N: usize>(
     look: Look,
 ) -> String {
     let mut widths = columns.map(|column| column.name.chars().count());
-    for row in rows {
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| visible(cell).into_owned())).collect();
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut out = String::new();
     let names = columns.map(|column| column.name.to_owned());
-    for (i, row) in std::iter::once(&names).chain(rows).enumerate() {
+    for (i, row) in std::iter::once(&names).chain(&rows).enumerate() {
         let mut line = String::new();
         for ((cell, width), column) in row.iter().zip(widths).zip(columns) {
             let padded = match column.align {
@@ -104,6 +119,13 @@ pub(crate) fn colours(to: &impl IsTerminal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor_and_begins_no_line() {
+        let rows = [["a\u{1b}[1A\nprod".to_owned()]];
+        let text = table([left("key")], &rows, Look::plain(Form::Table));
+        assert_eq!(text, "key\na\\u{1b}[1A\\nprod\n");
+    }
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_blanks() {

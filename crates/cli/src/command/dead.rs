@@ -3,6 +3,7 @@
 //! Commands are records that the service carries out itself, once; this only writes them and listens for what
 //! became of them.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use crate::args::{Consent, Dead, DeadAct, DeadPlace, Meant};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
-use crate::table::{Look, left, right, table};
+use crate::table::{Look, left, right, table, visible};
 
 /// How long to listen for what became of a command.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -95,7 +96,10 @@ async fn command_of(meant: Meant, act: Act, how: DeadAct) -> Result<ExitCode, Fa
     let ungiven = |error: Error| Failure::failed("the command is not given").why(error);
     let given = desk.give(command).await.map_err(ungiven)?;
     let outcome = desk.outcome(&given, PATIENCE).await;
-    let outcome = outcome.map_err(|error| unread(&service, &error))?;
+    let outcome = outcome.map_err(|error| {
+        let what = format!("command {} is given, and what became of it cannot be read", given.id);
+        Failure::failed(what).why(error).hint(format!("tidings dead audit {service}"))
+    })?;
     show(place.output, &Given { id: given.id.as_str(), outcome, service: &service })?;
     Ok(if outcome.unheard == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -270,11 +274,11 @@ fn by_key(dead: &[DeadKey], look: Look) -> String {
 fn shown(key: &DeadKey) -> String {
     let mut text = format!(
         "key        {}\nevent      {}-{}@{}\ncause      {}\ndead for   {}\nattempts   {}\nredrives   {}\nbehind it  {}\n",
-        text_of(key.key.as_deref()),
+        visible(&text_of(key.key.as_deref())),
         key.topic,
         key.partition,
         key.offset,
-        key.cause.replace('\n', "\n           "),
+        lines_of(&key.cause).join("\n           "),
         age(key.since_ms),
         key.attempts,
         key.redrives,
@@ -285,9 +289,10 @@ fn shown(key: &DeadKey) -> String {
     }
     text.push('\n');
     for header in &key.headers {
-        text += &format!("{}: {}\n", header.name, text_of(header.value.as_deref()));
+        let value = text_of(header.value.as_deref());
+        text += &format!("{}: {}\n", visible(&header.name), visible(&value));
     }
-    text += &format!("\n{}\n", text_of(key.value.as_deref()));
+    text += &format!("\n{}\n", lines_of(&text_of(key.value.as_deref())).join("\n"));
     text
 }
 
@@ -367,6 +372,11 @@ fn audited(one: &Audited) -> Value {
         "id": id.as_str(), "by": by, "at_ms": at_ms, "of": of, "act": act, "dead_by_ms": dead_by_ms,
         "reason": reason, "done": done, "left": left,
     })
+}
+
+/// A text's lines, for a terminal.
+fn lines_of(text: &str) -> Vec<Cow<'_, str>> {
+    text.lines().map(visible).collect()
 }
 
 fn text_of(bytes: Option<&[u8]>) -> String {

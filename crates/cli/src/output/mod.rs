@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::Form;
 use crate::failure::Failure;
-use crate::table::Look;
+use crate::table::{Look, visible};
 
 /// Whether anybody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(crate) fn piece(form: Form, item: &Item) -> Option<String> {
         Form::Table | Form::Wide => None,
         Form::Json | Form::Jsonl => Some(format!("{}\n", item.value)),
         Form::Yaml => Some(format!("---\n{}", yaml::document(&item.value))),
-        Form::Name => Some(format!("{}\n", item.name)),
+        Form::Name => Some(format!("{}\n", visible(&item.name))),
     }
 }
 

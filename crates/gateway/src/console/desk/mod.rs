@@ -81,8 +81,13 @@ async fn give(
     desk: &Desk,
     command: NewCommand,
 ) -> Result<(Given, CommandOutcome), Trouble> {
-    let given = look(shared, desk.give(command)).await?;
-    let outcome = desk.outcome(&given, COMMAND_PATIENCE).await?;
+    // Told to try again, somebody would give it twice.
+    let given = look(shared, desk.give(command)).await.map_err(|trouble| {
+        trouble.hint("look into the audit before it is given again: it may have been given")
+    })?;
+    let outcome = desk.outcome(&given, COMMAND_PATIENCE).await.map_err(|error| {
+        Trouble::from(error).hint("the command is given: the audit tells what becomes of it")
+    })?;
     Ok((given, outcome))
 }
 
