@@ -12,6 +12,7 @@
 
 mod counts;
 mod measured;
+mod orders;
 mod owner;
 mod peers;
 mod physical;

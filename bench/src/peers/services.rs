@@ -6,42 +6,21 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use serde::{Deserialize, Serialize};
-use tidings::{Event, Outcome, Outgoing, Publisher, Received, Service, done};
-use tidings_engine::{Engine, NewTopic};
+use tidings::Service;
+use tidings_engine::Engine;
 
 use super::measure::Round;
 use super::peer::{Kind, java};
 use super::report::{Row, Unit};
+use crate::orders::{PARTITIONS, fill, pay};
 
 const EVENTS: u64 = 500_000;
-const PARTITIONS: i32 = 2;
-const KEYS: u64 = 1_000;
 
 const HANDLED: Row = Row {
     name: "a service's events, exactly once",
     unit: Unit::PerSecond,
     wanted: ">= 200,000/s, >= 3 x kafka",
 };
-
-#[derive(Event, Serialize, Deserialize)]
-#[event(topic = "orders", key = "key")]
-struct Order {
-    key: String,
-    number: u64,
-    at: u64,
-}
-
-#[derive(Event, Serialize, Deserialize)]
-#[event(topic = "payments", key = "key")]
-struct Payment {
-    key: String,
-    number: u64,
-}
-
-async fn pay(event: Received<Order>) -> Outcome<Payment> {
-    done(Payment { key: event.key.clone(), number: event.number })
-}
 
 pub(super) fn services(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> {
     let took = match kind {
@@ -58,18 +37,7 @@ pub(super) fn services(round: &mut Round<'_>, kind: Kind) -> anyhow::Result<()> 
 
 async fn ours(round: &Round<'_>) -> anyhow::Result<Duration> {
     let engine = Engine::open(round.dir.join("services")).await?;
-    for name in ["orders", "payments"] {
-        let topic = NewTopic { partitions: Some(PARTITIONS), ..NewTopic::kept(name) };
-        engine.create_topic(topic).await?;
-    }
-    let till = Publisher::open(&engine, "till").await?;
-    let order = |number| {
-        let key = format!("key-{}", number % KEYS);
-        Outgoing::new(&Order { key, number, at: 0 })
-    };
-    for first in (0..EVENTS).step_by(1_000) {
-        till.publish((first..first + 1_000).map(order).collect()).await?;
-    }
+    fill(&engine, EVENTS).await?;
     let begun = Instant::now();
     let mut instances = Vec::new();
     for _ in 0..PARTITIONS {

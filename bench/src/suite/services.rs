@@ -4,48 +4,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use tidings::{Backoff, Dep, Event, Outcome, Outgoing, Publisher, Received, Service, done, retry};
-use tidings_engine::{Engine, NewTopic};
+use tidings::{Backoff, Dep, Outcome, Publisher, Received, Service, done, retry};
+use tidings_engine::Engine;
 
 use crate::measured::{Heading, Limit, Measured};
+use crate::orders::{KEYS, Order, Payment, fill, order, pay};
 use crate::suite::Round;
 
 /// Events of one throughput measurement.
 const EVENTS: u64 = 200_000;
-const PARTITIONS: i32 = 2;
 /// Events one by one, each waited for.
 const SINGLE: usize = 200;
-/// Keys, events and their rate where some fail.
-const KEYS: u64 = 1_000;
+/// Events and their rate where some fail.
 const STEADY: u64 = 12_000;
 const PER_SECOND: u64 = 4_000;
 /// One event in so many fails at its first attempt.
 const FAILS_ONE_IN: u64 = 20;
 const HEALTHY: &str = "until handled, 4,000/s, nothing fails";
 
-#[derive(Event, Serialize, Deserialize)]
-#[event(topic = "orders", key = "key")]
-struct Order {
-    key: String,
-    number: u64,
-    /// Microseconds since the measurement began.
-    at: u64,
-}
-
-#[derive(Event, Serialize, Deserialize)]
-#[event(topic = "payments", key = "key")]
-struct Payment {
-    key: String,
-    number: u64,
-}
-
 async fn swallow(_: Received<Order>) -> Outcome<()> {
     done(())
-}
-
-async fn pay(event: Received<Order>) -> Outcome<Payment> {
-    done(Payment { key: event.key.clone(), number: event.number })
 }
 
 pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
@@ -82,23 +60,6 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         round.put(Heading::against("the same, healthy keys where 5 % fail", limit, ""), failing);
         Ok(engine.close().await?)
     })
-}
-
-fn order(number: u64, at: u64) -> Outgoing {
-    let key = format!("key-{}", number % KEYS);
-    Outgoing::new(&Order { key, number, at })
-}
-
-async fn fill(engine: &Engine, count: u64) -> anyhow::Result<()> {
-    for name in ["orders", "payments"] {
-        let topic = NewTopic { partitions: Some(PARTITIONS), ..NewTopic::kept(name) };
-        engine.create_topic(topic).await?;
-    }
-    let till = Publisher::open(engine, "till").await?;
-    for first in (0..count).step_by(1_000) {
-        till.publish((first..first + 1_000).map(|number| order(number, 0)).collect()).await?;
-    }
-    Ok(())
 }
 
 /// From the moment when an event is durable until its effect is.

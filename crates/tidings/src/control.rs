@@ -15,6 +15,7 @@ use tidings_engine::{Engine, Error, NewTopic, Record, SentRecord, TopicPartition
 use crate::{
     Id, limits,
     task::{Dead, Task},
+    topics::{create_topic, find_topic},
 };
 
 /// The suffix of a service's control topic.
@@ -26,15 +27,11 @@ pub(crate) fn control_topic(service: &str) -> String {
 
 /// Makes it unless it is there: one partition, and it keeps everything.
 pub(crate) async fn make_control_topic(engine: &Engine, topic: &str) -> Result<(), Error> {
-    match engine.topic(topic).await {
-        Err(Error::UnknownTopic(_)) => {}
-        Ok(_) => return Ok(()),
-        Err(error) => return Err(error),
+    if find_topic(engine, topic).await?.is_some() {
+        return Ok(());
     }
-    match engine.create_topic(NewTopic { partitions: Some(1), ..NewTopic::kept(topic) }).await {
-        Ok(()) | Err(Error::TopicExists(_)) => engine.can_append(topic).await,
-        Err(error) => Err(error),
-    }
+    create_topic(engine, NewTopic { partitions: Some(1), ..NewTopic::kept(topic) }).await?;
+    engine.can_append(topic).await
 }
 
 /// Which dead keys are meant.

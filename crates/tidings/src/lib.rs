@@ -38,8 +38,8 @@
 //!   and the output's number ([`Id::derived`]). A redelivered input makes the same ids.
 //! - **Each output is in the log once**, also after a crash at any moment: it is in one transaction
 //!   with the position of its input, and an instance that lost its partitions can append nothing. An
-//!   event that is in the input twice is handled once among the last
-//!   [`limits::PROCESSED_IDS_MAX`] inputs.
+//!   event that is in the input twice is handled once among the last inputs of its partition: at least
+//!   [`limits::RECENT_SLOTS`] times [`limits::RECENT_BLOCK_MIN`] of them.
 //! - **Four outcomes**: [`done`], [`reject`] (dead letter at once), [`retry`] (again, then dead
 //!   letter) and [`outage`] (commit nothing, dead-letter nothing, wait). A panic, a timeout and
 //!   every error that `?` returns is a failed attempt, as with `retry`.
@@ -89,6 +89,7 @@ mod state;
 mod task;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod trace;
 mod version;
 

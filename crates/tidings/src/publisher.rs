@@ -8,10 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use tidings_engine::{
-    Engine, Header, NewTopic, Position, Producer, Record, SentRecord, limits::BATCH_HEADER_BYTES,
+    Engine, Header, Position, Producer, Record, SentRecord, limits::BATCH_HEADER_BYTES,
 };
 
-use crate::{Error, Event, Id, envelope::Stamp, event::Emission, limits};
+use crate::{Error, Event, Id, envelope::Stamp, event::Emission, limits, topics::make_topic};
 
 /// An event on its way, with what its envelope shall say.
 #[derive(Clone, Debug)]
@@ -163,21 +163,6 @@ impl Publisher {
             known().insert(topic.to_owned());
         }
         Ok(())
-    }
-}
-
-/// Makes the topic unless it is there, and looks whether it takes records. It keeps every event: what a service has written is its memory,
-/// and events may tell of a time long past.
-pub(crate) async fn make_topic(engine: &Engine, name: &str) -> Result<(), tidings_engine::Error> {
-    use tidings_engine::Error::{TopicExists, UnknownTopic};
-    match engine.topic(name).await {
-        Err(UnknownTopic(_)) => {}
-        Ok(_) => return engine.can_append(name).await,
-        Err(error) => return Err(error),
-    }
-    match engine.create_topic(NewTopic::kept(name)).await {
-        Ok(()) | Err(TopicExists(_)) => engine.can_append(name).await,
-        Err(error) => Err(error),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     figures::{Shown, View},
     limits,
     publisher::now_ms,
+    topics::{create_topic, find_topic},
 };
 
 /// The topic of reports.
@@ -299,10 +300,8 @@ impl Writer {
 
 /// Makes it unless it is there. What somebody has made of it is left alone.
 async fn make_reports_topic(engine: &Engine) -> Result<(), EngineError> {
-    match engine.topic(REPORTS_TOPIC).await {
-        Err(EngineError::UnknownTopic(_)) => {}
-        Ok(_) => return Ok(()),
-        Err(error) => return Err(error),
+    if find_topic(engine, REPORTS_TOPIC).await?.is_some() {
+        return Ok(());
     }
     let configs = [
         ("cleanup.policy", "compact,delete".to_owned()),
@@ -312,10 +311,8 @@ async fn make_reports_topic(engine: &Engine) -> Result<(), EngineError> {
     ];
     let configs = configs.map(|(name, value)| (name.to_owned(), value)).to_vec();
     let topic = NewTopic { name: REPORTS_TOPIC.to_owned(), partitions: Some(1), configs };
-    match engine.create_topic(topic).await {
-        Ok(()) | Err(EngineError::TopicExists(_)) => engine.can_append(REPORTS_TOPIC).await,
-        Err(error) => Err(error),
-    }
+    create_topic(engine, topic).await?;
+    engine.can_append(REPORTS_TOPIC).await
 }
 
 #[cfg(test)]

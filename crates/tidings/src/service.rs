@@ -18,10 +18,10 @@ use crate::{
     keyed::KeyedStates,
     limited::{Held, burst_of},
     limits,
-    publisher::make_topic,
     report::{About, Reporter},
     run::Worker,
     state::{Dependencies, Fold, States},
+    topics::make_topic,
 };
 
 /// Longest name of a service: the dead-letter topic is named after it.

@@ -6,10 +6,11 @@ use tidings_engine::{NewTopic, Record, TopicPartition, TransactionOptions};
 use super::{Broken, Worker, commands::Commands};
 use crate::{
     DecodeError, Envelope, Error, Service, limits,
-    publisher::{make_topic, record_bytes_max},
+    publisher::record_bytes_max,
     replay::{Until, read_all},
     state::fold,
     task::{Entry, Task},
+    topics::{compacted_configs, create_topic, find_topic, make_topic},
 };
 
 impl Worker {
@@ -52,28 +53,17 @@ impl Worker {
         }
         let name = self.topics.changelog.clone();
         let bytes = bytes.saturating_add(limits::CHANGELOG_ROOM_BYTES).min(i32::MAX as usize);
-        let configs = [
-            ("cleanup.policy", "compact".to_owned()),
-            ("max.message.bytes", bytes.to_string()),
-            // It is read at each assignment, and the newest segment is never compacted.
-            ("segment.bytes", limits::CHANGELOG_SEGMENT_BYTES.to_string()),
-            ("min.cleanable.dirty.ratio", "0.1".to_owned()),
-        ];
-        let there = match self.engine.topic(&name).await {
-            Ok(topic) => topic,
-            Err(tidings_engine::Error::UnknownTopic(_)) => {
+        let there = match find_topic(&self.engine, &name).await? {
+            Some(topic) => topic,
+            None => {
                 self.tell_of_a_new_changelog().await;
-                let configs =
-                    configs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-                let (partitions, configs) = (Some(partitions), configs.collect());
+                let mut configs = compacted_configs();
+                configs.push(("max.message.bytes".to_owned(), bytes.to_string()));
+                let partitions = Some(partitions);
                 let topic = NewTopic { name: name.clone(), partitions, configs };
-                match self.engine.create_topic(topic).await {
-                    Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                create_topic(&self.engine, topic).await?;
                 self.engine.topic(&name).await?
             }
-            Err(error) => return Err(error.into()),
         };
         if there.partitions.len() < usize::try_from(partitions).unwrap_or_default() {
             self.engine.grow_topic(&name, partitions).await?;
@@ -85,8 +75,8 @@ impl Worker {
         Ok(())
     }
 
-    /// A changelog that deletes would lose what is put aside, and one that takes less than the input would not take it.
-    async fn mend_configs(&self, name: &str, bytes: usize) -> Result<(), Broken> {
+    /// A topic that deletes would lose what a service keeps there, and one that takes less than that many bytes would not take it.
+    pub(super) async fn mend_configs(&self, name: &str, bytes: usize) -> Result<(), Broken> {
         let held = self.engine.topic_configs(name).await?;
         let value = |name: &str| {
             let config = held.iter().find(|config| config.name == name);
@@ -102,7 +92,11 @@ impl Worker {
         if changes.is_empty() {
             return Ok(());
         }
-        tracing::warn!(topic = name, ?changes, "a changelog must have them");
+        tracing::warn!(
+            topic = name,
+            ?changes,
+            "the topic must have them, for what the service keeps there"
+        );
         Ok(self.engine.configure_topic(name, &changes).await?)
     }
 

@@ -10,6 +10,7 @@ use crate::{
     limits,
     outcome::Stop,
     publisher::{parts_bytes, record_bytes_max},
+    topics::{compacted_configs, create_topic, find_topic},
 };
 
 /// A new value: the state's number, the key, the value.
@@ -38,7 +39,7 @@ impl Worker {
                     "the {name} of another key than the event's is kept"
                 )));
             }
-            let most = self.topics.most_in(&state_topic(&self.service.name, name));
+            let most = self.topics.most_in(self.tasks[task].state_topic(index));
             let size = parts_bytes(Some(&key), value.as_ref(), &[]);
             if size > most {
                 let key = String::from_utf8_lossy(&key);
@@ -88,18 +89,15 @@ impl Worker {
             let partitions = self.engine.topic(input).await?.partitions.len();
             let state = &self.service.wiring.keyed.states[index].name;
             let name = state_topic(&self.service.name, state);
-            let there = match self.engine.topic(&name).await {
-                Err(tidings_engine::Error::UnknownTopic(_)) => {
+            let there = match find_topic(&self.engine, &name).await? {
+                Some(topic) => topic.partitions.len(),
+                None => {
                     let count = i32::try_from(partitions).unwrap_or(i32::MAX);
-                    let partitions = Some(count);
-                    let topic = NewTopic { name: name.clone(), partitions, configs: configs() };
-                    match self.engine.create_topic(topic).await {
-                        Ok(()) | Err(tidings_engine::Error::TopicExists(_)) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+                    let (partitions, configs) = (Some(count), compacted_configs());
+                    let topic = NewTopic { name: name.clone(), partitions, configs };
+                    create_topic(&self.engine, topic).await?;
                     self.engine.topic(&name).await?.partitions.len()
                 }
-                there => there?.partitions.len(),
             };
             if there != partitions {
                 let problem = format!(
@@ -109,34 +107,11 @@ impl Worker {
                 let service = self.service.name.clone();
                 return Err(Broken::Fatal(Error::Wiring { service, problem }));
             }
-            self.keep_compacted(&name).await?;
+            self.mend_configs(&name, 0).await?;
             let bytes = record_bytes_max(&self.engine, &name).await?;
             self.engine.can_append(&name).await?;
             self.topics.record_bytes_max.insert(name, bytes);
         }
         Ok(())
     }
-
-    /// A topic that deletes would lose values.
-    async fn keep_compacted(&self, name: &str) -> Result<(), Broken> {
-        let held = self.engine.topic_configs(name).await?;
-        let policy = held.into_iter().find(|config| config.name == "cleanup.policy");
-        if policy.is_some_and(|policy| policy.value.as_deref() == Some("compact")) {
-            return Ok(());
-        }
-        tracing::warn!(topic = name, "the topic of a state must be compacted, and is so now");
-        let changes = [("cleanup.policy".to_owned(), Some("compact".to_owned()))];
-        Ok(self.engine.configure_topic(name, &changes).await?)
-    }
-}
-
-fn configs() -> Vec<(String, String)> {
-    let segment = limits::CHANGELOG_SEGMENT_BYTES.to_string();
-    let configs = [
-        ("cleanup.policy", "compact"),
-        // It is read at each assignment, and the newest segment is never compacted.
-        ("segment.bytes", &segment),
-        ("min.cleanable.dirty.ratio", "0.1"),
-    ];
-    configs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }

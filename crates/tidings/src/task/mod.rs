@@ -181,6 +181,11 @@ impl Task {
         self
     }
 
+    /// The topic of a state; empty where the partition has none of its values.
+    pub(crate) fn state_topic(&self, state: usize) -> &str {
+        self.states.get(state).map_or("", |(_, topic)| topic)
+    }
+
     /// Where its values are.
     pub(crate) fn value_partitions(&self) -> Vec<TopicPartition> {
         let topics = self.states.iter().map(|(_, topic)| topic).filter(|topic| !topic.is_empty());

@@ -12,7 +12,10 @@ use tidings_engine::{
     TransactionalProducer,
 };
 
-use crate::limits;
+use crate::{
+    limits,
+    topics::{create_topic, find_topic},
+};
 
 /// How far back of the end it is looked first; doubled until a note is found.
 const LOOK_BACK: i64 = 8;
@@ -50,12 +53,8 @@ impl Notes {
             config("retention.bytes", "-1"),
         ];
         let topic = NewTopic { name: self.topic.clone(), partitions: Some(1), configs };
-        match engine.topic(&self.topic).await {
-            Err(Error::UnknownTopic(_)) => match engine.create_topic(topic).await {
-                Ok(()) | Err(Error::TopicExists(_)) => {}
-                Err(error) => return Err(error),
-            },
-            known => drop(known?),
+        if find_topic(engine, &self.topic).await?.is_none() {
+            create_topic(engine, topic).await?;
         }
         let options = TransactionOptions { timeout: limits::TRANSACTION_TIMEOUT };
         let producer = engine.transactional_producer(&self.topic, options).await?;

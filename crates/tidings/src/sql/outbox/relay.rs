@@ -31,11 +31,12 @@ use crate::{
     dead_letter::Death,
     limits,
     outcome::Stop,
-    publisher::{make_topic, now_ms, record_bytes, record_bytes_max},
+    publisher::{now_ms, record_bytes, record_bytes_max},
     sql::{
         Database,
         dialect::{Dialect, Statement, text},
     },
+    topics::make_topic,
 };
 
 /// What a relay has done since it was started, and whether it leads.
