@@ -188,8 +188,20 @@ impl Secured {
 
     /// Writes a file of the folder.
     pub(super) fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.path().join(name), text).expect("written");
+        replace(&self.folder.path().join(name), text);
     }
+
+    /// Where a file of its folder is.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// In one step: nobody reads half of it.
+pub(super) fn replace(file: &Path, text: &str) {
+    let beside = file.with_extension("new");
+    fs::write(&beside, text).expect("written");
+    fs::rename(&beside, file).expect("renamed");
 }
 
 /// What gives a broker its users of SCRAM when its folder is formatted.

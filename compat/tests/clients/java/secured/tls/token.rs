@@ -1,11 +1,14 @@
 //! Tokens of OAUTHBEARER, unsigned as Apache Kafka takes them where nobody says how to check a signature.
 
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tidings_engine::{Engine, NewTopic, SentRecord};
 
-use super::super::broker::{Secured, Way};
+use super::super::broker::{Secured, Way, replace};
 
 /// In seconds.
 pub(super) const AN_HOUR: i64 = 3600;
@@ -33,11 +36,40 @@ fn base64_url(bytes: &[u8]) -> String {
 
 /// How long the tokens of this test live, in seconds: a busy machine must get to work with one.
 const LIFE: i64 = 20;
+/// What renews tokens does not wait for who uses them.
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes a new token every second until it is dropped.
+struct Renewal {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Renewal {
+    fn of(file: PathBuf) -> Self {
+        replace(&file, &of("owner", LIFE));
+        let (stop, stopped) = mpsc::channel::<()>();
+        let renew = move || {
+            while stopped.recv_timeout(RENEWED_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                replace(&file, &of("owner", LIFE));
+            }
+        };
+        Self { stop: Some(stop), thread: Some(thread::spawn(renew)) }
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "tokens are renewed to the end");
+    }
+}
 
 #[test]
 fn a_token_is_read_again_before_it_expires() {
     let kafka = Secured::start();
-    kafka.write("token", &of("owner", LIFE));
+    let _renewal = Renewal::of(kafka.file("token"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let parameters = "ca=$/ca.pem&sasl=oauthbearer&password_file=$/token&connect_timeout=60s";
@@ -50,7 +82,6 @@ fn a_token_is_read_again_before_it_expires() {
         let past = Duration::from_secs(LIFE.unsigned_abs() * 5 / 2);
         let mut sent = 0;
         while first.elapsed().unwrap_or(past) < past {
-            kafka.write("token", &of("owner", LIFE));
             let record = SentRecord {
                 topic: "t".into(),
                 value: Some(Bytes::from_static(b"value")),
