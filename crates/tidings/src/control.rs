@@ -14,7 +14,7 @@ use tidings_engine::{Engine, Error, NewTopic, Record, SentRecord, TopicPartition
 
 use crate::{
     Id, limits,
-    task::{Dead, Task},
+    task::{Dead, Input, Task},
     topics::{create_topic, find_topic},
 };
 
@@ -67,7 +67,8 @@ pub enum Act {
     Redrive {
         /// So many keys a second, in each partition; all at once when not said.
         per_second: Option<u32>,
-        /// Also those that were redriven [`limits::REDRIVES_MAX`] times before.
+        /// Also those that were redriven [`limits::REDRIVES_MAX`] times before, and those that await a value of their
+        /// key.
         force: bool,
     },
     /// As [`Act::Redrive`], with another value.
@@ -80,9 +81,16 @@ pub enum Act {
 }
 
 impl Act {
-    /// Whether it leaves a key alone that was redriven so often.
-    pub(crate) fn spares(&self, redrives: u32) -> bool {
-        matches!(self, Self::Redrive { force: false, .. }) && redrives >= limits::REDRIVES_MAX
+    /// Whether it leaves a key alone that was redriven so often, or that awaits values of these states, and would find
+    /// none again.
+    pub(crate) fn spares(&self, redrives: u32, awaits: &[String]) -> bool {
+        match self {
+            Self::Redrive { force: false, .. } => {
+                redrives >= limits::REDRIVES_MAX || !awaits.is_empty()
+            }
+            Self::Edit { .. } => !awaits.is_empty(),
+            Self::Redrive { force: true, .. } | Self::Discard => false,
+        }
     }
 }
 
@@ -110,7 +118,7 @@ pub(crate) struct Carried {
     pub(crate) partition: i32,
     /// Keys that were redriven or discarded.
     pub(crate) done: u64,
-    /// Keys that were left alone, as they had been redriven too often.
+    /// Keys that were left alone: redriven too often, awaiting a value, or edited to more than the changelog takes.
     pub(crate) left: u64,
 }
 
@@ -144,12 +152,13 @@ impl Entry {
 impl Command {
     /// Carries it out in one task, which has read the control topic up to `next`; none when it says nothing
     /// to that task, or has been carried out before. What died later is not meant, whatever clocks say. The
-    /// changelog takes records of so many bytes.
+    /// changelog takes records of so many bytes; `inputs` are what the service's handlers have of a record.
     pub(crate) fn carry_out(
         &self,
         task: &mut Task,
         (next, now_ms): (i64, i64),
         bytes_max: usize,
+        inputs: &dyn Fn(&Record) -> Vec<Input>,
     ) -> Option<Carried> {
         if task.control() >= next {
             return None;
@@ -168,23 +177,20 @@ impl Command {
         let TopicPartition { topic, partition } = task.at().clone();
         let mut carried = Carried { command: self.id.clone(), topic, partition, done: 0, left: 0 };
         for offset in meant {
+            let Some(parked) = task.shelf().get(offset) else { continue };
             let was_done = match &self.act {
-                Act::Discard => task.discard(offset),
+                Act::Discard => task.discard(offset, inputs),
                 Act::Edit { value } if value.len() + limits::CHANGELOG_ROOM_BYTES > bytes_max => {
                     false
                 }
+                act if act.spares(parked.redrives, parked.awaits()) => false,
                 Act::Edit { value } => task.redrive(offset, now_ms, |record| {
                     record.value = Some(value.clone().into());
                     record.headers.retain(|header| header.name != crate::envelope::CHECKSUM);
                 }),
                 Act::Redrive { per_second, .. } => {
-                    let redrives = task.shelf().get(offset).map_or(0, |parked| parked.redrives);
-                    if self.act.spares(redrives) {
-                        false
-                    } else {
-                        let due_ms = spread(now_ms, carried.done, *per_second);
-                        task.redrive(offset, due_ms, |_| {})
-                    }
+                    let due_ms = spread(now_ms, carried.done, *per_second);
+                    task.redrive(offset, due_ms, |_| {})
                 }
             };
             carried.done += u64::from(was_done);
@@ -230,7 +236,7 @@ mod tests {
                     control: offset * 10,
                     letters,
                     cause: (*cause).into(),
-                    awaits: None,
+                    awaits: Vec::new(),
                 }),
             );
         }
@@ -243,6 +249,7 @@ mod tests {
     }
 
     const BYTES: usize = 1 << 20;
+    const NONE: fn(&Record) -> Vec<Input> = |_| Vec::new();
     const REDRIVE: Act = Act::Redrive { per_second: None, force: false };
 
     #[test]
@@ -257,7 +264,7 @@ mod tests {
         ] {
             let mut task = task(&["no card", "no stock", "no card"]);
             let command = command(of.clone(), REDRIVE);
-            let carried = command.carry_out(&mut task, (next, 100), BYTES);
+            let carried = command.carry_out(&mut task, (next, 100), BYTES, &NONE);
             let count = done.len() as u64;
             assert_eq!(
                 carried.map(|carried| (carried.done, carried.left)),
@@ -272,14 +279,14 @@ mod tests {
                     control: 0,
                     letters: vec![],
                     cause: "no card".into(),
-                    awaits: None,
+                    awaits: Vec::new(),
                 };
                 task.ended(work, Ended::Dead(dead));
             }
             assert_eq!(ready, done, "{of:?}");
             if count > 0 {
                 assert_eq!(
-                    command.carry_out(&mut task, (next, 100), BYTES),
+                    command.carry_out(&mut task, (next, 100), BYTES, &NONE),
                     None,
                     "it is carried out once"
                 );
@@ -294,7 +301,7 @@ mod tests {
             [(Some(-1), None), (Some(0), Some(1)), (Some(199), Some(2)), (None, Some(3))]
         {
             let command = Command { dead_by_ms, ..command(Selection::All, REDRIVE) };
-            let carried = command.carry_out(&mut task(&["a", "b", "c"]), (21, 300), BYTES);
+            let carried = command.carry_out(&mut task(&["a", "b", "c"]), (21, 300), BYTES, &NONE);
             assert_eq!(carried.map(|carried| carried.done), done, "{dead_by_ms:?}");
         }
     }
@@ -314,14 +321,14 @@ mod tests {
         let mut again = |task: &mut Task, force| {
             next += 1;
             let act = Act::Redrive { per_second: None, force };
-            let carried = command(Selection::All, act).carry_out(task, (next, 0), BYTES);
+            let carried = command(Selection::All, act).carry_out(task, (next, 0), BYTES, &NONE);
             if let Some(work) = task.next(0, 0) {
                 let dead = Dead {
                     since_ms: 0,
                     control: 0,
                     letters: vec![],
                     cause: "no card".into(),
-                    awaits: None,
+                    awaits: Vec::new(),
                 };
                 task.ended(work, Ended::Dead(dead));
             }
@@ -338,7 +345,9 @@ mod tests {
     fn a_rate_spreads_and_an_edit_says_something_else() {
         let mut slow = task(&["a", "b", "c"]);
         let act = Act::Redrive { per_second: Some(2), force: false };
-        command(Selection::All, act).carry_out(&mut slow, (21, 1_000), BYTES).expect("it is meant");
+        command(Selection::All, act)
+            .carry_out(&mut slow, (21, 1_000), BYTES, &NONE)
+            .expect("it is meant");
         let due: Vec<i64> = [1_000, 1_500, 2_000]
             .into_iter()
             .map(|now_ms| slow.next(now_ms, 0).expect("it is due").record.offset)
@@ -347,7 +356,9 @@ mod tests {
 
         let mut edited = task(&["a"]);
         let act = Act::Edit { value: "{\"pence\":1}".into() };
-        command(Selection::All, act).carry_out(&mut edited, (1, 0), BYTES).expect("it is meant");
+        command(Selection::All, act)
+            .carry_out(&mut edited, (1, 0), BYTES, &NONE)
+            .expect("it is meant");
         let record = edited.next(0, 0).expect("it is due").record;
         assert_eq!(
             (record.value.as_deref(), record.headers.len()),

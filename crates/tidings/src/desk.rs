@@ -71,6 +71,9 @@ pub struct DeadKey {
     pub redrives: u32,
     /// Events of the key that wait behind it.
     pub followers: usize,
+    /// The states that the key has no value of, where it waits for one: then it is tried when there is one, and its key
+    /// is not held up.
+    pub awaits: Vec<String>,
 }
 
 /// Dead keys that share a cause, word for word.
@@ -139,9 +142,9 @@ impl NewCommand {
             && self.of.means(&key.letters, &key.cause)
     }
 
-    /// Whether it would leave the key alone, which was redriven [`limits::REDRIVES_MAX`] times.
+    /// Whether it would leave the key alone, which was redriven [`limits::REDRIVES_MAX`] times or awaits a value.
     pub fn spares(&self, key: &DeadKey) -> bool {
-        self.act.spares(key.redrives)
+        self.act.spares(key.redrives, &key.awaits)
     }
 }
 
@@ -160,7 +163,8 @@ pub struct Given {
 pub struct CommandOutcome {
     /// Keys that were redriven, edited or discarded.
     pub done: u64,
-    /// Keys that were left alone: they had been redriven [`limits::REDRIVES_MAX`] times, and nobody said `force`.
+    /// Keys that were left alone: they had been redriven [`limits::REDRIVES_MAX`] times or await a value, and nobody said
+    /// `force`; or the edit was larger than what the service's changelog takes.
     pub left: u64,
     /// Keys of which nothing has been heard: their service does not run, or they were redriven by somebody else.
     pub unheard: u64,
@@ -251,6 +255,7 @@ impl Desk {
                     attempts: parked.attempts,
                     redrives: parked.redrives,
                     followers: shelf.followers(offset),
+                    awaits: dead.awaits.clone(),
                 });
             }
         }
@@ -416,6 +421,7 @@ mod tests {
             attempts: 3,
             redrives,
             followers,
+            awaits: Vec::new(),
         }
     }
 

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 use crate::{
     Backoff, Error, Service,
     bucket::Bucket,
-    control::{Command, control_topic},
+    control::control_topic,
     figures::Counts,
     limits,
     publisher::now_ms,
@@ -45,7 +45,7 @@ use crate::{
     task::{Breaker, Task},
 };
 use attempts::{AttemptEnd, Attempts};
-use commands::Commands;
+use commands::{Commands, Told};
 use commit::Pending;
 
 pub(crate) use attempts::panic_text;
@@ -114,7 +114,7 @@ enum Happened {
     Nothing,
     Ended(AttemptEnd),
     Polled(Polled),
-    Commanded((i64, Command)),
+    Told(Told),
 }
 
 /// What it reads and writes.
@@ -339,7 +339,7 @@ impl Worker {
         let wake = self.next_time();
         let mut stop = self.stop.clone();
         let Self { attempts, subscription, commands, .. } = self;
-        let command = async {
+        let told = async {
             match commands {
                 Some(commands) => commands.next().await,
                 None => None,
@@ -351,7 +351,7 @@ impl Worker {
             _ = stop.wait_for(|stop| *stop) => Happened::Nothing,
             Some(ended) = attempts.next() => Happened::Ended(ended),
             () = tokio::time::sleep(wake) => Happened::Nothing,
-            Some(command) = command => Happened::Commanded(command),
+            Some(told) = told => Happened::Told(told),
             polled = member.poll(limits::BATCH_RECORDS_MAX, limits::POLL_WAIT) => {
                 Happened::Polled(polled?)
             }
@@ -359,8 +359,8 @@ impl Worker {
         match happened {
             Happened::Nothing => Ok(()),
             Happened::Polled(polled) => self.take(polled).await,
-            Happened::Commanded((next, command)) => {
-                self.carry_out(next, &command);
+            Happened::Told(told) => {
+                self.obey(told);
                 Ok(())
             }
             Happened::Ended(ended) => {
@@ -412,11 +412,26 @@ impl Worker {
         let full: Vec<TopicPartition> = full.map(|task| task.at().clone()).collect();
         if full != self.paused {
             let former = std::mem::replace(&mut self.paused, full.clone());
+            self.tell_of_full_shelves(&former);
             let member = self.member()?;
             member.resume(&former);
             member.pause(&full);
         }
         Ok(())
+    }
+
+    /// Of those that were not paused before.
+    fn tell_of_full_shelves(&self, former: &[TopicPartition]) {
+        let is_news = |task: &&Task| task.shelf().is_full() && !former.contains(task.at());
+        for task in self.tasks.iter().filter(is_news) {
+            let (service, at, shelf) = (&self.service.name, task.at(), task.shelf());
+            let (records, dead, awaiting) =
+                (shelf.len(), shelf.dead().count(), shelf.awaiting_any());
+            tracing::warn!(
+                %service, %at, records, dead, awaiting,
+                "as much is put aside as may be: the partition is read on when some of it works or is discarded"
+            );
+        }
     }
 
     fn member(&mut self) -> Result<&mut Subscription, tidings_engine::Error> {
@@ -432,8 +447,10 @@ impl Worker {
                     if let Some(index) = self.task_of(&record.topic, record.partition)
                         && self.tasks[index].deliver(record)
                     {
-                        let (service, at) = (&self.service.name, self.tasks[index].at());
+                        let (service, at) = (&self.service.name, self.tasks[index].at().clone());
                         tracing::error!(%service, %at, "the log begins anew: records are missing, or it was made anew");
+                        self.attempts.drop_of(&[at]);
+                        self.breaker.give_up();
                     }
                 }
                 Ok(())
@@ -509,4 +526,60 @@ fn not_a_member() -> tidings_engine::Error {
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde::{Deserialize, Serialize};
+    use tidings_engine::{NewTopic, Record};
+
+    use super::*;
+    use crate::{Event, Outcome, Received};
+
+    #[derive(Event, Serialize, Deserialize)]
+    #[event(topic = "orders", key = "order")]
+    struct OrderPlaced {
+        order: String,
+    }
+
+    async fn never(_: Received<OrderPlaced>) -> Outcome<()> {
+        std::future::pending().await
+    }
+
+    fn record(offset: i64, key: &'static str) -> Record {
+        let event = OrderPlaced { order: key.to_owned() };
+        let sent = crate::Outgoing::new(&event).into_record("till").expect("a record");
+        Record {
+            topic: "orders".into(),
+            partition: 0,
+            offset,
+            timestamp: 0,
+            key: Some(Bytes::from(key)),
+            value: sent.value,
+            headers: sent.headers,
+        }
+    }
+
+    /// As on a cluster whose topic was deleted and made again, or has lost its end.
+    #[tokio::test]
+    async fn what_is_attempted_of_a_log_that_begins_anew_is_dropped() {
+        let engine = Engine::in_memory().await.expect("an engine");
+        engine.create_topic(NewTopic::kept("orders")).await.expect("made");
+        let service = Service::new("payment").on(never);
+        let (counts, _shown) = Counts::of(1);
+        let (_stop, stopped) = watch::channel(false);
+        let mut worker = Worker::begin(service, engine, counts, stopped).await.expect("begun");
+        let at = TopicPartition { topic: "orders".into(), partition: 0 };
+        worker.take_over(vec![(at, 7, None)]).await.expect("taken over");
+        for (records, attempted) in [
+            (vec![record(7, "a"), record(8, "b")], 2),
+            (vec![record(9, "c")], 3),
+            (vec![record(0, "a")], 1),
+        ] {
+            worker.take(Polled::Records(records)).await.expect("taken");
+            worker.begin_attempts().expect("begun");
+            assert_eq!(worker.attempts.len(), attempted);
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub(crate) enum Dead {
         /// So many keys a second, in each partition
         #[arg(long, value_name = "KEYS")]
         per_second: Option<u32>,
-        /// Also what was redriven three times before
+        /// Also what was redriven three times before, or awaits a value of its key
         #[arg(long)]
         force: bool,
         #[command(flatten)]

@@ -134,7 +134,7 @@ fn told(CommandOutcome { done, left, unheard }: CommandOutcome, service: &str) -
     let mut text = format!("{done} {} done\n", keys(done));
     if left > 0 {
         text += &format!(
-            "{left} {} left alone: redriven {} times before; --force redrives them again\n",
+            "{left} {} left alone: redriven {} times before, or awaiting a value; --force redrives them\n",
             keys(left),
             tidings::limits::REDRIVES_MAX
         );
@@ -284,6 +284,9 @@ fn shown(key: &DeadKey) -> String {
         key.redrives,
         key.followers
     );
+    for state in &key.awaits {
+        text += &format!("awaits     a value of the state {}\n", visible(state));
+    }
     for letter in &key.letters {
         text += &format!("letter     {letter}\n");
     }
@@ -312,6 +315,7 @@ fn value(key: &DeadKey) -> Value {
         "attempts": key.attempts,
         "redrives": key.redrives,
         "followers": key.followers,
+        "awaits": key.awaits,
         "letters": key.letters.iter().map(tidings::Id::as_str).collect::<Vec<_>>(),
         "value": key.value.as_deref().map(|bytes| text_of(Some(bytes))),
         "headers": headers,
@@ -419,7 +423,7 @@ mod tests {
         let outcome = CommandOutcome { done: 1, left: 2, unheard: 3 };
         assert_eq!(
             told(outcome, "payment"),
-            "1 key done\n2 keys left alone: redriven 3 times before; --force redrives them again\n\
+            "1 key done\n2 keys left alone: redriven 3 times before, or awaiting a value; --force redrives them\n\
              3 keys not heard of: is payment running? It carries the command out when it does\n"
         );
     }

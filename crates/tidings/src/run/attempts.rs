@@ -23,7 +23,7 @@ use crate::{
     dead_letter::{DeadKind, Death, cut},
     envelope::Stamp,
     event::{Emission, Emissions},
-    handler::{AnyAttempt, Delivery},
+    handler::{AnyAttempt, Delivery, Registered},
     limits,
     outcome::{Stop, StopKind},
     publisher::{now_ms, record_bytes},
@@ -58,7 +58,7 @@ struct Attempted {
     /// Since when.
     begun: Instant,
     failures: Vec<Failure>,
-    /// A handler came to a decision.
+    /// A handler came to a decision of its own, so what it stands on works.
     is_decided: bool,
     is_probe: bool,
     abort: Option<AbortHandle>,
@@ -66,7 +66,8 @@ struct Attempted {
 
 /// A handler that came to no decision, or none that was reached.
 struct Failure {
-    handler: Option<String>,
+    /// Its number; none where the record is no event.
+    handler: Option<usize>,
     kind: DeadKind,
     stop: Stop,
 }
@@ -80,15 +81,23 @@ impl Attempted {
 }
 
 impl Failure {
-    /// The heaviest decides: what may pass is waited for before anything is given up.
+    /// The heaviest decides: what may pass is waited for before anything is given up. A handler that was not let in
+    /// hides nothing of another that was.
     fn weight(&self) -> u8 {
         match (self.kind, self.stop.kind) {
-            (DeadKind::Undecodable, _) => 0,
-            (DeadKind::Absent, _) => 1,
+            (_, StopKind::TurnedAway { .. }) => 0,
+            (DeadKind::Undecodable, _) => 1,
+            (DeadKind::Absent, _) => 2,
             (_, StopKind::Outage) => 5,
-            (_, StopKind::TurnedAway { .. }) => 4,
-            _ if self.stop.is_own => 2,
-            _ => 3,
+            _ if self.stop.is_own => 3,
+            _ => 4,
+        }
+    }
+
+    fn turned_away(&self) -> Option<Duration> {
+        match self.stop.kind {
+            StopKind::TurnedAway { after } => Some(after),
+            _ => None,
         }
     }
 }
@@ -159,6 +168,16 @@ fn end_of(joined: Result<AttemptEnd, JoinError>) -> Option<AttemptEnd> {
 }
 
 impl Worker {
+    /// What handlers of the service have of a record: nothing, where it is no event.
+    pub(super) fn inputs_of(service: &Service, record: &Record) -> Vec<Input> {
+        let Ok(envelope) = Envelope::from_record(record) else { return Vec::new() };
+        let takes = |handler: &&Registered| {
+            *handler.topic == *record.topic && handler.event_type == envelope.r#type
+        };
+        let input = |handler: &Registered| Input::of(envelope.id.as_str(), &handler.name);
+        service.handlers.iter().filter(takes).map(input).collect()
+    }
+
     /// Begins to let every handler of the record's event have it.
     pub(super) fn begin_attempt(
         &mut self,
@@ -209,8 +228,7 @@ impl Worker {
                     continue;
                 }
                 Err(error) => {
-                    let name = &self.service.handlers[index].name;
-                    record.failures.push(undecodable(Some(name), &error));
+                    record.failures.push(undecodable(Some(index), &error));
                     continue;
                 }
             };
@@ -269,12 +287,12 @@ impl Worker {
         let (Some((index, input)), Some(envelope)) = (record.now, &record.envelope) else {
             return Ok(());
         };
-        let name = self.service.handlers[index].name.clone();
         let (took, time_ms) = (at.saturating_duration_since(record.begun), envelope.time_ms);
         self.counts.handlers[index].processing.add(took);
         let key = record.work.record.key.as_ref();
         let ended = ended.and_then(|Emissions { emitted, changes, .. }| {
-            Ok((self.outputs(&name, envelope, emitted)?, self.values(&record.at, key, changes)?))
+            let name = &self.service.handlers[index].name;
+            Ok((self.outputs(name, envelope, emitted)?, self.values(&record.at, key, changes)?))
         });
         match ended {
             Ok((outputs, values)) => {
@@ -285,7 +303,8 @@ impl Worker {
                     self.pending.add(output);
                     self.pending.emitted += 1;
                 }
-                self.decided(record, name, input);
+                record.is_decided = true;
+                self.finished(record, index, input);
             }
             Err(stop) => {
                 self.counts.stopped(index, &stop);
@@ -298,15 +317,17 @@ impl Worker {
                     | StopKind::TurnedAway { .. } => DeadKind::Failed,
                 };
                 if stop.kind == StopKind::Dropped {
+                    // Nobody was called.
                     self.pending.decided.push(Decided::of(index, time_ms, 0));
-                    self.decided(record, name, input);
+                    self.finished(record, index, input);
                 } else if kind == DeadKind::Rejected {
                     let (id, attempts) = (Some(&envelope.id), record.work.attempts + 1);
-                    self.bury(&record.work.record, Some(&name), id, kind, &stop, attempts);
+                    self.bury(&record.work.record, Some(index), id, kind, &stop, attempts);
                     self.pending.decided.push(Decided::of(index, time_ms, 0));
-                    self.decided(record, name, input);
+                    record.is_decided = true;
+                    self.finished(record, index, input);
                 } else {
-                    record.failures.push(Failure { handler: Some(name), kind, stop });
+                    record.failures.push(Failure { handler: Some(index), kind, stop });
                 }
             }
         }
@@ -314,22 +335,18 @@ impl Worker {
     }
 
     /// A handler is done with the record.
-    fn decided(&mut self, record: &mut Attempted, name: String, input: Input) {
-        self.processed(&name);
-        record.is_decided = true;
-        record.work.finished.push(name);
+    fn finished(&mut self, record: &mut Attempted, index: usize, input: Input) {
+        self.processed(index);
+        record.work.finished.push(self.service.handlers[index].name.clone());
         if let Some(task) = self.task_of(&record.at.topic, record.at.partition) {
             self.tasks[task].recent().finish(input);
         }
     }
 
     /// Counts an event that a handler need not have again.
-    fn processed(&mut self, handler: &str) {
+    fn processed(&mut self, index: usize) {
         self.counts.now.processed += 1;
-        let index = self.service.handlers.iter().position(|its| its.name == handler);
-        if let Some(index) = index {
-            self.counts.handlers[index].processed += 1;
-        }
+        self.counts.handlers[index].processed += 1;
     }
 
     /// Every handler has had the record.
@@ -366,26 +383,34 @@ impl Worker {
             None => {}
         }
         let Some(worst) = worst else { return Ended::Done };
-        if let StopKind::TurnedAway { after } = worst.stop.kind {
-            return Ended::Later { due_ms: now.saturating_add(millis(after)) };
-        }
+        let pause = self.service.backoff.jittered(work.attempts + 1, work.record.offset);
+        let turned_away = failures.iter().filter_map(Failure::turned_away).max();
         let is_hopeless = matches!(worst.kind, DeadKind::Undecodable | DeadKind::Absent);
-        if !last && !is_hopeless {
+        let has_failed = !is_hopeless && !worst.stop.is_turned_away();
+        if has_failed && !last {
             self.counts.now.retried += 1;
-            let pause = self.service.backoff.jittered(work.attempts + 1, work.record.offset);
+            let pause = turned_away.map_or(pause, |after| pause.max(after));
             let service = &self.service.name;
             tracing::debug!(%service, cause, ?pause, "tries again");
             return Ended::Failed { due_ms: now.saturating_add(millis(pause)) };
         }
+        // Nothing is given up as long as a handler had no turn.
+        if let Some(after) = turned_away {
+            let after = if has_failed { after.max(pause) } else { after };
+            return Ended::Later { due_ms: now.saturating_add(millis(after)) };
+        }
+        let is_absent = worst.kind == DeadKind::Absent;
+        let awaits = failures.iter().filter_map(|failure| failure.stop.awaits.clone());
+        let awaits = if is_absent { awaits.collect() } else { Vec::new() };
         let id = envelope.as_deref().map(|envelope| &envelope.id);
         let letters = failures.iter().map(|Failure { handler, kind, stop }| {
             let attempts = if *kind == DeadKind::Undecodable { 0 } else { work.attempts + 1 };
-            if let Some(name) = handler.as_deref().filter(|_| *kind != DeadKind::Undecodable) {
-                self.processed(name);
+            if let Some(index) = handler.filter(|_| *kind != DeadKind::Undecodable) {
+                self.processed(index);
             }
-            self.bury(&work.record, handler.as_deref(), id, *kind, stop, attempts)
+            self.bury(&work.record, *handler, id, *kind, stop, attempts)
         });
-        let (letters, awaits) = (letters.collect(), worst.stop.awaits.clone());
+        let letters = letters.collect();
         Ended::Dead(Dead { since_ms: now, control: self.commanded, letters, cause, awaits })
     }
 
@@ -456,13 +481,14 @@ impl Worker {
     fn bury(
         &mut self,
         record: &Record,
-        handler: Option<&str>,
+        handler: Option<usize>,
         event_id: Option<&Id>,
         kind: DeadKind,
         stop: &Stop,
         attempts: u32,
     ) -> Id {
-        let service = &self.service.name;
+        let Service { name: service, handlers, .. } = &self.service;
+        let handler = handler.map(|index| handlers[index].name.as_str());
         let death = Death { record, service, handler, event_id, kind, stop, attempts };
         let bytes_max = limits::DEAD_LETTER_BYTES_MAX.min(self.topics.most_in(&self.topics.dead));
         self.pending.add(death.letter(&self.topics.dead, bytes_max));
@@ -471,9 +497,8 @@ impl Worker {
     }
 }
 
-fn undecodable(handler: Option<&str>, error: &DecodeError) -> Failure {
-    let (kind, stop) = (DeadKind::Undecodable, Stop::own(error.to_string()));
-    Failure { handler: handler.map(str::to_owned), kind, stop }
+fn undecodable(handler: Option<usize>, error: &DecodeError) -> Failure {
+    Failure { handler, kind: DeadKind::Undecodable, stop: Stop::own(error.to_string()) }
 }
 
 /// Folds an event that is about to be appended. One that does not read back must not get into the

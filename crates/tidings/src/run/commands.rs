@@ -1,6 +1,6 @@
 //! The control topic, read as it grows.
 
-use tidings_engine::{Engine, Offset, TopicPartition};
+use tidings_engine::{Engine, Offset, Record, TopicPartition};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{Broken, Worker};
@@ -13,11 +13,19 @@ use crate::{
     task::Task,
 };
 
-/// New commands, each with the offset behind it.
+/// What the control topic says.
+pub(super) enum Told {
+    /// A command, with the offset behind it.
+    Command(i64, Command),
+    /// The topic is not the one of before: every command in it is new.
+    Anew,
+}
+
+/// New commands.
 pub(super) struct Commands {
     /// Where the topic ended when it began to be read.
     pub(super) from: i64,
-    queue: mpsc::Receiver<(i64, Command)>,
+    queue: mpsc::Receiver<Told>,
     /// Ends with what holds this.
     _reading: JoinSet<()>,
 }
@@ -34,18 +42,21 @@ impl Commands {
     }
 
     /// Waits for one.
-    pub(super) async fn next(&mut self) -> Option<(i64, Command)> {
+    pub(super) async fn next(&mut self) -> Option<Told> {
         self.queue.recv().await
     }
 }
 
-async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<(i64, Command)>) {
+async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<Told>) {
     loop {
         let read = match engine.read(&topic, 0, next, CONTROL_READ).await {
             Ok(read) => read,
             Err(tidings_engine::Error::OffsetOutOfRange { first, .. }) => {
                 tracing::warn!(topic, next, first, "the commands were made anew");
                 next = first;
+                if queue.send(Told::Anew).await.is_err() {
+                    return;
+                }
                 continue;
             }
             Err(error) => {
@@ -57,7 +68,7 @@ async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<
         next = read.next;
         for record in read.records {
             if let Some(Entry::Command(command)) = Entry::from_record(&record)
-                && queue.send((record.offset + 1, command)).await.is_err()
+                && queue.send(Told::Command(record.offset + 1, command)).await.is_err()
             {
                 return;
             }
@@ -66,12 +77,24 @@ async fn read(engine: Engine, topic: String, mut next: i64, queue: mpsc::Sender<
 }
 
 impl Worker {
+    /// Does what the control topic says.
+    pub(super) fn obey(&mut self, told: Told) {
+        match told {
+            Told::Command(next, command) => self.carry_out(next, &command),
+            Told::Anew => {
+                self.commanded = 0;
+                self.tasks.iter_mut().for_each(Task::reset_control);
+            }
+        }
+    }
+
     /// Lets every task carry a command out.
-    pub(super) fn carry_out(&mut self, next: i64, command: &Command) {
+    fn carry_out(&mut self, next: i64, command: &Command) {
         self.commanded = next;
         let bytes_max = self.topics.most_in(&self.topics.changelog);
+        let inputs = |record: &Record| Self::inputs_of(&self.service, record);
         for task in &mut self.tasks {
-            if let Some(carried) = command.carry_out(task, (next, now_ms()), bytes_max) {
+            if let Some(carried) = command.carry_out(task, (next, now_ms()), bytes_max, &inputs) {
                 let service = &self.service.name;
                 let (at, done) = (task.at(), carried.done);
                 tracing::info!(%service, by = command.by, %at, done, "a command about dead events");
@@ -82,7 +105,7 @@ impl Worker {
 
     /// Lets new tasks carry out what was commanded while nobody had their partitions.
     pub(super) async fn carry_out_all(&mut self, tasks: &mut [Task]) -> Result<(), Broken> {
-        if tasks.iter().all(|task| task.shelf().dead_keys() == 0) {
+        if tasks.iter().all(|task| task.shelf().dead().next().is_none()) {
             return Ok(());
         }
         let topic = self.topics.control.clone();
@@ -92,11 +115,12 @@ impl Worker {
             task.reset_control();
         }
         let (service, pending) = (&self.service.name, &mut self.pending);
-        let take = |record: tidings_engine::Record| {
+        let inputs = |record: &Record| Self::inputs_of(&self.service, record);
+        let take = |record: Record| {
             let Some(Entry::Command(command)) = Entry::from_record(&record) else { return };
             for task in &mut *tasks {
                 let when = (record.offset + 1, now_ms());
-                if let Some(carried) = command.carry_out(task, when, bytes_max) {
+                if let Some(carried) = command.carry_out(task, when, bytes_max, &inputs) {
                     pending.add(Entry::Carried(carried).into_record(service));
                 }
             }

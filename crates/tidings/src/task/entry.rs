@@ -106,7 +106,7 @@ fn headers_of(parked: &Parked) -> Vec<Header> {
             headers.push(Header::text(CONTROL, dead.control.to_string()));
             headers.extend(dead.letters.iter().map(|id| Header::text(LETTER, id)));
             headers.push(Header::text(CAUSE, &dead.cause));
-            headers.extend(dead.awaits.as_ref().map(|state| Header::text(AWAITS, state)));
+            headers.extend(dead.awaits.iter().map(|state| Header::text(AWAITS, state)));
         }
     }
     headers.extend(finished.iter().map(|handler| Header::text(FINISHED, handler)));
@@ -132,7 +132,7 @@ fn parked_of(record: &Record, at: &TopicPartition, offset: i64, value: &Bytes) -
             control: number(CONTROL).unwrap_or_default(),
             letters: texts(LETTER).into_iter().map(Id::from).collect(),
             cause: texts(CAUSE).pop().unwrap_or_default(),
-            awaits: texts(AWAITS).pop(),
+            awaits: texts(AWAITS),
         }),
         None => State::Waiting { due_ms: number(DUE).unwrap_or_default() },
     };
@@ -190,7 +190,7 @@ mod tests {
             control: 41,
             letters: vec!["l-1".into(), "l-2".into()],
             cause: "no card, no goods".into(),
-            awaits: Some("account".into()),
+            awaits: vec!["account".into(), "card".into()],
         });
         let parked = |record: Record, state: &State| {
             let (finished, redrives) = (vec!["charge".to_owned(), "note".to_owned()], 2);

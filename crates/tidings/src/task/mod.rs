@@ -65,8 +65,6 @@ pub(crate) struct Work {
     pub(crate) finished: Vec<String>,
     redrives: u32,
     from: From,
-    /// Of which life of the log it is.
-    life: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +118,9 @@ pub(crate) struct Task {
     kept: BTreeMap<(usize, Bytes), Option<Bytes>>,
     /// Values that there were none of before, of keys whose attempt goes on.
     made: Vec<(usize, Key)>,
+    /// What has awaited a value and is to be tried without it, as it will be on the shelf when its key is free. It is in
+    /// the changelog already.
+    freed: Vec<(i64, Parked)>,
     /// Since the last commit.
     changes: Vec<Entry>,
     committed: (i64, Option<String>),
@@ -127,8 +128,6 @@ pub(crate) struct Task {
     control: i64,
     /// Records of a key that failed let those after them pass.
     unordered: bool,
-    /// How often the partition's log was found to have begun anew.
-    life: u32,
 }
 
 /// The records of a key, in order.
@@ -159,11 +158,11 @@ impl Task {
             store: Store::default(),
             kept: BTreeMap::new(),
             made: Vec::new(),
+            freed: Vec::new(),
             changes: Vec::new(),
             committed,
             control: 0,
             unordered: false,
-            life: 0,
         }
     }
 
@@ -201,16 +200,26 @@ impl Task {
         }
     }
 
-    /// All has been restored: what awaits a value that is there goes on.
+    /// All has been restored: what awaits a value that is there goes on, and so does what awaits one of a state that
+    /// is not kept for this partition any more, which it would await for ever.
     pub(crate) fn settle(&mut self) {
-        for (state, key) in self.shelf.all_awaiting(&self.states) {
-            if let Key::Of(bytes) = &key
-                && self.store.get(state, bytes).is_some()
-            {
-                self.made.push((state, key));
+        for (offset, awaits) in self.shelf.all_awaiting() {
+            let Some(parked) = self.shelf.get(offset) else { continue };
+            let key = &parked.record.key;
+            let comes = |name: &String| match self.kept_here(name) {
+                Some(state) => key.as_ref().is_some_and(|key| self.store.get(state, key).is_some()),
+                None => true,
+            };
+            if awaits.iter().any(comes) {
+                let (parked, state) = (parked.clone(), State::Waiting { due_ms: 0 });
+                self.park(offset, Parked { attempts: 0, state, ..parked });
             }
         }
-        self.release_made();
+    }
+
+    /// The number of a state of which the partition has values.
+    fn kept_here(&self, name: &str) -> Option<usize> {
+        self.states.iter().position(|(its, topic)| its == name && !topic.is_empty())
     }
 
     /// The values by key.
@@ -271,7 +280,8 @@ impl Task {
     }
 
     /// Takes the next record of the partition; true when it shows that the partition's log is not the one that was
-    /// read before: it was made anew, or has lost its end.
+    /// read before: it was made anew, or has lost its end. Then the attempts that have not ended are to be dropped:
+    /// their records are not in the log any more, or on the shelf, and tried again.
     pub(crate) fn deliver(&mut self, record: Record) -> bool {
         let offset = record.offset;
         let is_anew = self.watermark.is_behind(offset);
@@ -304,23 +314,26 @@ impl Task {
         is_anew
     }
 
-    /// Positions of the former log say nothing of this one. What is attempted of it has no say any more.
+    /// Positions of the former log say nothing of this one, and nothing of it is attempted any more.
     fn begin_anew(&mut self, offset: i64) {
         self.watermark = Watermark::at(offset, None);
         self.committed = (-1, None);
         self.lanes.clear();
         self.ready.clear();
         (self.buffered, self.buffered_bytes) = (0, 0);
-        self.life += 1;
+        self.shelf.nothing_is_tried();
     }
 
     /// Another record has the place of one on the shelf, which keeps its order, before all that are to come, under a
-    /// number of its own.
+    /// number of its own; and is tried on, if it is being tried.
     fn make_room(&mut self, offset: i64) {
+        let place = self.shelf.free_place(offset);
+        let is_busy = self.shelf.is_tried(offset);
         let Some(mut parked) = self.shelf.take(offset) else { return };
         self.change(Entry::Parked(offset, None));
-        parked.record.offset = i64::MIN.saturating_add(offset);
-        self.park(parked.record.offset, parked);
+        parked.record.offset = place;
+        self.park(place, parked);
+        self.shelf.set_busy(place, is_busy);
     }
 
     /// Up to there the partition has been read; what is not a record is done.
@@ -372,38 +385,48 @@ impl Task {
         lane.busy = true;
         let record = lane.waiting.pop_front()?;
         self.watermark.begin(offset);
-        let (finished, from, life) = (Vec::new(), From::Input, self.life);
-        Some(Work { record, attempts: 0, finished, redrives: 0, from, life })
+        Some(Work { record, attempts: 0, finished: Vec::new(), redrives: 0, from: From::Input })
     }
 
     fn take_due(&mut self) -> Option<Work> {
         let (_, offset) = self.shelf.next_due()?;
         self.shelf.set_busy(offset, true);
         let Parked { record, attempts, finished, redrives, .. } = self.shelf.get(offset)?.clone();
-        let (from, life) = (From::Shelf, self.life);
-        Some(Work { record, attempts, finished, redrives, from, life })
+        Some(Work { record, attempts, finished, redrives, from: From::Shelf })
     }
 
     /// An attempt is over.
     pub(crate) fn ended(&mut self, work: Work, ended: Ended) {
         match work.from {
-            From::Input if work.life != self.life => {}
             From::Input => self.ended_input(work, ended),
             From::Shelf => self.ended_shelf(work, ended),
         }
         self.release_made();
     }
 
-    /// Lets what awaited the values that were made since go on, of keys of which nothing is being attempted.
+    /// Lets what awaited the values that were made since go on, and what a person has freed, of keys of which nothing is
+    /// being attempted.
     fn release_made(&mut self) {
         for (state, key) in std::mem::take(&mut self.made) {
-            let is_busy = self.lanes.get(&key).is_some_and(|lane| lane.busy);
-            if is_busy || self.shelf.is_busy(&key) {
+            if self.is_attempted(&key) {
                 self.made.push((state, key));
             } else {
                 self.release(state, &key);
             }
         }
+        for (offset, parked) in std::mem::take(&mut self.freed) {
+            let key = Key::of(&parked.record);
+            if self.is_attempted(&key) {
+                self.freed.push((offset, parked));
+            } else if self.shelf.get(offset).is_some_and(|its| !its.awaits().is_empty()) {
+                self.shelf.put(offset, parked);
+                self.park_followers(&key);
+            }
+        }
+    }
+
+    fn is_attempted(&self, key: &Key) -> bool {
+        self.lanes.get(key).is_some_and(|lane| lane.busy) || self.shelf.is_busy(key)
     }
 
     /// What has awaited a value of that key is next, and what follows it comes after it.
@@ -475,8 +498,10 @@ impl Task {
         }
     }
 
-    fn ended_shelf(&mut self, work: Work, ended: Ended) {
-        let offset = work.record.offset;
+    fn ended_shelf(&mut self, mut work: Work, ended: Ended) {
+        // It may have made room meanwhile for another record.
+        let Some(offset) = self.shelf.place_of(&work.record) else { return };
+        work.record.offset = offset;
         self.shelf.set_busy(offset, false);
         let state = match ended {
             Ended::Done => {
@@ -508,23 +533,34 @@ impl Task {
         due_ms: i64,
         edit: impl FnOnce(&mut Record),
     ) -> bool {
-        let Some(parked) = self.shelf.get(offset) else { return false };
-        // What awaits a value would find none either.
-        if !matches!(&parked.state, State::Dead(dead) if dead.awaits.is_none()) {
+        let Some(parked) = self.shelf.get(offset).filter(|parked| parked.dead().is_some()) else {
             return false;
-        }
+        };
+        let was_alone = !parked.awaits().is_empty();
         let mut parked = parked.clone();
         edit(&mut parked.record);
         let (state, redrives) = (State::Waiting { due_ms }, parked.redrives.saturating_add(1));
-        self.park(offset, Parked { attempts: 0, state, redrives, ..parked });
+        let parked = Parked { attempts: 0, state, redrives, ..parked };
+        if was_alone {
+            // Its key may be handled just now.
+            self.change(Entry::Parked(offset, Some(Box::new(parked.clone()))));
+            self.freed.push((offset, parked));
+            self.release_made();
+        } else {
+            self.park(offset, parked);
+        }
         true
     }
 
-    /// Gives a dead record up for good; what follows it goes on. False when it is not dead.
-    pub(crate) fn discard(&mut self, offset: i64) -> bool {
-        let is_dead = |parked: &Parked| matches!(parked.state, State::Dead(_));
-        if !self.shelf.get(offset).is_some_and(is_dead) {
+    /// Gives a dead record up for good, of which these are the inputs; what follows it goes on. False when it is not
+    /// dead.
+    pub(crate) fn discard(&mut self, offset: i64, inputs: &dyn Fn(&Record) -> Vec<Input>) -> bool {
+        let Some(parked) = self.shelf.get(offset).filter(|parked| parked.dead().is_some()) else {
             return false;
+        };
+        // Where the position cannot say so, as too much before it is open, it comes again.
+        for input in inputs(&parked.record) {
+            self.recent.finish(input);
         }
         self.shelf.take(offset);
         self.change(Entry::Parked(offset, None));

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidings_engine::Record;
 
-use super::Key;
+use super::{Key, is_same};
 use crate::{Id, limits, publisher::record_bytes_of};
 
 /// A record that was put aside.
@@ -46,16 +46,21 @@ pub(crate) struct Dead {
     /// Its letters in the dead-letter topic, one for each handler that gave up.
     pub(crate) letters: Vec<Id>,
     pub(crate) cause: String,
-    /// The state that its key has no value of. It is tried again when there is one.
-    pub(crate) awaits: Option<String>,
+    /// The states that its key has no value of, of handlers that wait for one. It is tried again when there is one of
+    /// any.
+    pub(crate) awaits: Vec<String>,
 }
 
 impl Parked {
-    fn awaits(&self) -> Option<&str> {
+    pub(super) fn dead(&self) -> Option<&Dead> {
         match &self.state {
-            State::Dead(dead) => dead.awaits.as_deref(),
+            State::Dead(dead) => Some(dead),
             State::Waiting { .. } => None,
         }
+    }
+
+    pub(crate) fn awaits(&self) -> &[String] {
+        self.dead().map_or(&[], |dead| &dead.awaits)
     }
 }
 
@@ -83,15 +88,22 @@ impl Shelf {
     }
 
     fn key_of(&self, parked: &Parked) -> Key {
-        let is_alone = self.unordered || parked.awaits().is_some();
+        let is_alone = self.unordered || !parked.awaits().is_empty();
         if is_alone { Key::At(parked.record.offset) } else { Key::of(&parked.record) }
     }
 
     /// The records of a key that await a value of that state, in order.
     pub(crate) fn awaiting(&self, key: &Key, state: &str) -> Vec<i64> {
         let Some(offsets) = self.awaiting.get(key) else { return Vec::new() };
-        let awaits = |offset: &&i64| self.get(**offset).and_then(Parked::awaits) == Some(state);
+        let awaits = |offset: &&i64| {
+            self.get(**offset).is_some_and(|parked| parked.awaits().iter().any(|its| its == state))
+        };
         offsets.iter().filter(awaits).copied().collect()
+    }
+
+    /// How many records await a value of their key.
+    pub(crate) fn awaiting_any(&self) -> usize {
+        self.awaiting.values().map(BTreeSet::len).sum()
     }
 
     pub(crate) fn has(&self, key: &Key) -> bool {
@@ -124,10 +136,7 @@ impl Shelf {
 
     /// Records that are dead, in order: the first one of its key each, unless keys have no order.
     pub(crate) fn dead(&self) -> impl Iterator<Item = (i64, &Dead)> {
-        self.records.iter().filter_map(|(offset, parked)| match &parked.state {
-            State::Dead(dead) => Some((*offset, dead)),
-            State::Waiting { .. } => None,
-        })
+        self.records.iter().filter_map(|(offset, parked)| Some((*offset, parked.dead()?)))
     }
 
     /// Whatever the control topic holds is for all that are dead.
@@ -157,7 +166,7 @@ impl Shelf {
         self.unlist(&key);
         self.bytes += bytes_of(&parked);
         self.keys.entry(key.clone()).or_default().insert(offset);
-        if parked.awaits().is_some() {
+        if !parked.awaits().is_empty() {
             self.awaiting.entry(Key::of(&parked.record)).or_default().insert(offset);
         }
         self.records.insert(offset, parked);
@@ -211,16 +220,42 @@ impl Shelf {
         self.list(&key);
     }
 
-    /// The keys of which something awaits a value, with the number of its state.
-    pub(crate) fn all_awaiting(&self, states: &[(String, String)]) -> Vec<(usize, Key)> {
-        let number = |offset: &i64| {
-            let awaits = self.get(*offset)?.awaits()?;
-            states.iter().position(|(name, _)| name == awaits)
-        };
-        let of = |(key, offsets): (&Key, &BTreeSet<i64>)| {
-            offsets.iter().filter_map(number).map(|state| (state, key.clone())).collect::<Vec<_>>()
-        };
-        self.awaiting.iter().flat_map(of).collect()
+    /// Nothing is being tried any more.
+    pub(crate) fn nothing_is_tried(&mut self) {
+        for offset in std::mem::take(&mut self.busy) {
+            self.set_busy(offset, false);
+        }
+    }
+
+    /// The record there is being tried.
+    pub(crate) fn is_tried(&self, offset: i64) -> bool {
+        self.busy.contains(&offset)
+    }
+
+    /// Where a record is now, which was taken from here to be tried: another may have its place.
+    pub(crate) fn place_of(&self, record: &Record) -> Option<i64> {
+        let its = |(_, parked): &(&i64, &Parked)| is_same(&parked.record, record);
+        let here = self.records.get_key_value(&record.offset).filter(its);
+        let found = here.or_else(|| self.records.range(..0).find(its));
+        found.map(|(offset, _)| *offset)
+    }
+
+    /// A number before all offsets, for a record whose place is another's.
+    pub(crate) fn free_place(&self, offset: i64) -> i64 {
+        let mut place = i64::MIN.saturating_add(offset);
+        // A log may have been made anew more than once.
+        while self.records.contains_key(&place) {
+            place += 1;
+        }
+        place
+    }
+
+    /// The records that await a value of their key, each with the names of the states, in order.
+    pub(crate) fn all_awaiting(&self) -> Vec<(i64, Vec<String>)> {
+        let named = |offset: &i64| Some((*offset, self.get(*offset)?.awaits().to_vec()));
+        let mut all: Vec<_> = self.awaiting.values().flatten().filter_map(named).collect();
+        all.sort_unstable();
+        all
     }
 
     fn first(&self, key: &Key) -> Option<(i64, &State)> {
@@ -288,7 +323,7 @@ mod tests {
             control: 0,
             letters: vec!["l-1".into()],
             cause: "no".into(),
-            awaits: None,
+            awaits: Vec::new(),
         })
     }
 

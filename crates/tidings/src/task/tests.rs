@@ -29,13 +29,18 @@ fn task(committed: (i64, Option<String>)) -> Task {
 }
 
 fn dead() -> Ended {
-    Ended::Dead(Dead {
-        since_ms: 0,
-        control: 0,
-        letters: Vec::new(),
-        cause: "no".into(),
-        awaits: None,
-    })
+    awaiting(&[])
+}
+
+fn awaiting(states: &[&str]) -> Ended {
+    let (letters, cause) = (Vec::new(), "no".to_owned());
+    let awaits = states.iter().map(|&state| state.to_owned()).collect();
+    Ended::Dead(Dead { since_ms: 0, control: 0, letters, cause, awaits })
+}
+
+/// A record has no inputs that matter.
+fn none(_: &Record) -> Vec<Input> {
+    Vec::new()
 }
 
 fn offsets(task: &mut Task, now_ms: i64) -> Vec<i64> {
@@ -93,12 +98,12 @@ fn a_dead_key_waits_for_a_person() {
         );
     }
     assert_eq!(offsets(&mut task, i64::MAX), [0; 0]);
-    assert!(!task.redrive(1, 0, |_| {}) && !task.discard(1), "it is not dead, it follows");
+    assert!(!task.redrive(1, 0, |_| {}) && !task.discard(1, &none), "it is not dead, it follows");
     assert!(task.redrive(0, 0, |record| record.value = Some("mended".into())));
     let again = task.next(0, PAUSE_MAX_MS).expect("it was sent back");
     assert_eq!((again.attempts, again.record.value.as_deref()), (0, Some(&b"mended"[..])));
     task.ended(again, dead());
-    assert!(task.discard(0));
+    assert!(task.discard(0, &none));
     assert_eq!(offsets(&mut task, 0), [1, 2]);
 }
 
@@ -130,8 +135,7 @@ fn what_had_no_turn_is_put_aside_once_and_counts_no_attempt() {
 }
 
 fn absent() -> Ended {
-    let awaits = Some("account".to_owned());
-    Ended::Dead(Dead { since_ms: 0, control: 0, letters: Vec::new(), cause: "no".into(), awaits })
+    awaiting(&["account"])
 }
 
 fn keeping(committed: (i64, Option<String>)) -> Task {
@@ -146,7 +150,6 @@ fn what_awaits_a_value_does_not_hold_its_key_and_comes_before_what_follows_the_v
     }
     let early = task.next(0, PAUSE_MAX_MS).expect("the first");
     task.ended(early, absent());
-    assert!(!task.redrive(0, 0, |_| {}), "there is no value to try it with");
     let makes = task.next(0, PAUSE_MAX_MS).expect("the key goes on");
     assert_eq!(makes.record.offset, 1);
     task.keep(0, "a".into(), Some("1".into()));
@@ -182,25 +185,71 @@ fn what_awaits_a_value_that_is_made_by_a_record_from_the_shelf_waits_for_its_end
     assert_eq!(offsets(&mut task, 20), [0, 1, 2]);
 }
 
+/// What is on the shelf, in the changelog.
+fn parked(offset: i64, key: &str, ended: Ended) -> Entry {
+    let Ended::Dead(dead) = ended else { panic!("{ended:?} is not dead") };
+    let (state, finished) = (State::Dead(dead), Vec::new());
+    let record = record(offset, Some(key));
+    Entry::Parked(
+        offset,
+        Some(Box::new(Parked { record, attempts: 1, state, finished, redrives: 0 })),
+    )
+}
+
+#[test]
+fn what_awaits_values_of_two_states_goes_on_with_either() {
+    for state in [0, 1] {
+        let states = ["account", "card"].map(|name| (name.to_owned(), format!("s.state.{name}")));
+        let mut task = task((0, None)).keeping(states.to_vec());
+        task.deliver(record(0, Some("a")));
+        task.deliver(record(1, Some("a")));
+        let early = task.next(0, PAUSE_MAX_MS).expect("the first");
+        task.ended(early, awaiting(&["account", "card"]));
+        let makes = task.next(0, PAUSE_MAX_MS).expect("the key goes on");
+        task.keep(state, "a".into(), Some("1".into()));
+        task.ended(makes, Ended::Done);
+        assert_eq!(offsets(&mut task, 0), [0], "{state}");
+    }
+}
+
+#[test]
+fn what_awaits_a_state_that_is_kept_no_more_is_tried_again() {
+    // It is named otherwise now, or belongs to another topic's keys.
+    for states in [vec![("money", "service.state.money")], vec![("account", "")]] {
+        let own = |(name, topic): (&str, &str)| (name.to_owned(), topic.to_owned());
+        let mut task = task((1, None)).keeping(states.into_iter().map(own).collect());
+        task.restore(parked(0, "a", absent()));
+        task.settle();
+        task.deliver(record(1, Some("a")));
+        assert_eq!(offsets(&mut task, 0), [0, 1]);
+    }
+}
+
+#[test]
+fn what_awaits_a_value_and_is_redriven_waits_until_its_key_is_free() {
+    let mut task = keeping((0, None));
+    for offset in 0..3 {
+        task.deliver(record(offset, Some("a")));
+    }
+    let early = task.next(0, PAUSE_MAX_MS).expect("the first");
+    task.ended(early, absent());
+    let other = task.next(0, PAUSE_MAX_MS).expect("the key goes on");
+    task.commit();
+    assert!(task.redrive(0, 0, |_| {}));
+    assert!(task.next(0, PAUSE_MAX_MS).is_none(), "of a key one at a time");
+    let changelog = task.commit().changelog;
+    let [sent] = &changelog[..] else { panic!("{changelog:?}") };
+    let is_dead = sent.headers.iter().any(|header| header.name == "tidings-parked-dead-since");
+    assert!(!is_dead, "it is redriven, whatever happens to this task");
+    task.ended(other, Ended::Done);
+    assert_eq!(offsets(&mut task, 0), [0, 2]);
+}
+
 #[test]
 fn a_restored_task_lets_go_on_what_has_its_value() {
     for has_value in [false, true] {
         let mut task = keeping((1, None));
-        let dead = Dead {
-            since_ms: 0,
-            control: 0,
-            letters: vec![],
-            cause: "no".into(),
-            awaits: Some("account".into()),
-        };
-        let parked = Parked {
-            record: record(0, Some("a")),
-            attempts: 1,
-            state: State::Dead(dead),
-            finished: Vec::new(),
-            redrives: 0,
-        };
-        task.restore(Entry::Parked(0, Some(Box::new(parked))));
+        task.restore(parked(0, "a", absent()));
         if has_value {
             let value = Record { topic: "service.state.account".into(), ..record(7, Some("a")) };
             task.restore_value(&value);
@@ -226,12 +275,12 @@ fn a_clock_that_was_set_back_does_not_keep_a_key() {
 fn a_log_that_begins_anew_is_handled_from_its_beginning() {
     let mut task = task((100, None));
     assert!(!task.deliver(record(100, Some("a"))) && !task.deliver(record(101, Some("b"))));
-    let (dies, stays) = (task.next(0, 0).expect("a"), task.next(0, 0).expect("b"));
+    let dies = task.next(0, 0).expect("a");
     task.ended(dies, dead());
+    let _dropped = task.next(0, 0).expect("b");
     task.commit();
-    assert!(task.deliver(record(0, Some("c"))), "it was made anew");
-    task.ended(stays, Ended::Done);
-    assert_eq!(offsets(&mut task, 0), [0]);
+    assert!(task.deliver(record(0, Some("b"))), "it was made anew");
+    assert_eq!(offsets(&mut task, 0), [0], "what was attempted of its key is dropped");
     assert_eq!(task.commit().position, Some((1, None)));
     for offset in 1..100 {
         task.deliver(record(offset, None));
@@ -242,9 +291,111 @@ fn a_log_that_begins_anew_is_handled_from_its_beginning() {
     let former = i64::MIN + 100;
     assert_eq!(task.shelf().dead().map(|(offset, _)| offset).collect::<Vec<_>>(), [former]);
     assert_eq!(task.shelf().followers(former), 1);
-    assert!(task.discard(former));
+    assert!(task.discard(former, &none));
     assert_eq!(offsets(&mut task, 0), [100]);
     assert_eq!(task.commit().position, Some((101, None)));
+}
+
+#[test]
+fn what_was_tried_from_the_shelf_when_the_log_began_anew_is_tried_again() {
+    let mut task = task((100, None));
+    task.deliver(record(100, Some("a")));
+    let fails = task.next(0, 0).expect("a");
+    task.ended(fails, Ended::Failed { due_ms: 5 });
+    let _dropped = task.next(5, PAUSE_MAX_MS).expect("it is due");
+    assert!(task.deliver(record(0, Some("b"))), "it was made anew");
+    assert_eq!(offsets(&mut task, 5), [100, 0]);
+}
+
+/// A record is tried from the shelf, and another comes that has its place.
+fn displaced(task: &mut Task, other: &str) -> Work {
+    task.deliver(record(0, Some("a")));
+    let fails = task.next(0, 0).expect("a");
+    task.ended(fails, Ended::Failed { due_ms: 5 });
+    let Commit { changelog, .. } = task.commit();
+    let [parked] = &changelog[..] else { panic!("{changelog:?}") };
+    let SentRecord { topic, key, value, headers, .. } = parked.clone();
+    let topic = topic.into();
+    let parked = Record { topic, partition: 0, offset: 0, timestamp: 0, key, value, headers };
+    // The log was made anew while nobody looked.
+    *task = self::task((0, None));
+    task.restore(Entry::from_record(&parked).expect("a task wrote it").1);
+    let tried = task.next(5, PAUSE_MAX_MS).expect("it is due");
+    task.deliver(Record { timestamp: 7, ..record(0, Some(other)) });
+    tried
+}
+
+#[test]
+fn what_has_lost_its_place_while_it_was_tried_ends_where_it_is() {
+    let former = i64::MIN;
+    for (ended, then) in [
+        (Ended::Done, vec![0]),
+        (Ended::Failed { due_ms: 6 }, vec![former, 0]),
+        (Ended::Later { due_ms: 6 }, vec![former, 0]),
+        (Ended::Again, vec![former, 0]),
+        (dead(), vec![]),
+    ] {
+        let mut task = task((0, None));
+        let tried = displaced(&mut task, "a");
+        assert!(task.next(5, PAUSE_MAX_MS).is_none(), "of a key one at a time");
+        let how = format!("{ended:?}");
+        task.ended(tried, ended);
+        assert_eq!(offsets(&mut task, 6), then, "{how}");
+        let left = if then.is_empty() { vec![former] } else { Vec::new() };
+        assert_eq!(task.shelf().dead().map(|(at, _)| at).collect::<Vec<_>>(), left, "{how}");
+    }
+}
+
+#[test]
+fn the_record_that_took_a_place_keeps_it_when_it_fails_too() {
+    let mut task = task((0, None));
+    let tried = displaced(&mut task, "b");
+    let other = task.next(5, PAUSE_MAX_MS).expect("another key");
+    task.ended(other, dead());
+    task.ended(tried, dead());
+    let cause = |at| task.shelf().get(at).map(|parked| parked.record.key.clone());
+    assert_eq!(cause(i64::MIN), Some(Some("a".into())));
+    assert_eq!(cause(0), Some(Some("b".into())));
+}
+
+#[test]
+fn a_log_that_was_made_anew_twice_loses_nothing_of_the_shelf() {
+    let mut task = task((0, None));
+    for timestamp in 0..3 {
+        task.deliver(Record { timestamp, ..record(0, Some("a")) });
+        task.restore(parked(0, "a", dead()));
+        let Some(mut its) = task.shelf().get(0).cloned() else { panic!("it is there") };
+        its.record.timestamp = timestamp;
+        task.restore(Entry::Parked(0, Some(Box::new(its))));
+    }
+    assert_eq!(task.shelf().len(), 3);
+}
+
+#[test]
+fn a_discarded_record_far_ahead_of_what_is_open_is_not_handled_again() {
+    let input = |record: &Record| vec![Input::of(&record.offset.to_string(), "h")];
+    let mut task = task((0, None));
+    let last = i64::try_from(limits::OVERTAKEN_MAX).expect("small") * 3;
+    task.deliver(record(0, Some("a")));
+    let first = task.next(0, 0).expect("the first");
+    task.ended(first, dead());
+    (1..last).for_each(|offset| _ = task.deliver(record(offset, None)));
+    task.deliver(record(last, Some("a")));
+    assert!(task.discard(0, &input));
+    let follower = task.next(0, 0).expect("it follows");
+    assert_eq!(follower.record.offset, last);
+    task.ended(follower, dead());
+    assert!(task.discard(last, &input));
+    let Commit { position, changelog } = task.commit();
+    let mut heir = self::task(position.expect("it has one"));
+    for SentRecord { topic, key, value, headers, .. } in changelog {
+        let topic = topic.into();
+        let record = Record { topic, partition: 0, offset: 0, timestamp: 0, key, value, headers };
+        heir.restore(Entry::from_record(&record).expect("a task wrote it").1);
+    }
+    heir.deliver(record(last, Some("a")));
+    let again = heir.next(0, 0).expect("it comes again");
+    assert!(heir.recent().has(input(&again.record)[0]), "its handler is done with it");
 }
 
 /// What the log holds: what was committed, and nothing else.

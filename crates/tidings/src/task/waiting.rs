@@ -1,6 +1,6 @@
 //! What waits: how much of it there is and since when, and what waits for a turn at a limited dependency.
 
-use super::{Parked, State, Task, Work, is_same};
+use super::{Parked, State, Task, Work};
 
 impl Task {
     /// Records that were delivered and are not done; those on the shelf are not among them.
@@ -21,9 +21,7 @@ impl Task {
     pub(super) fn put_off(&mut self, work: Work, due_ms: i64) {
         let Work { record, attempts, finished, redrives, .. } = work;
         let offset = record.offset;
-        let parked = self.shelf.get(offset).filter(|parked| is_same(&parked.record, &record));
-        // Another record has its place since the log was made anew, and it has been given one of its own.
-        let Some(parked) = parked else { return };
+        let Some(parked) = self.shelf.get(offset) else { return };
         let (state, is_news) = (State::Waiting { due_ms }, finished.len() > parked.finished.len());
         let parked = Parked { record, attempts, state, finished, redrives };
         if is_news {

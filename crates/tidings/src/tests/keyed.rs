@@ -1,10 +1,13 @@
 //! State by key: kept with the commit, there after crashes and moves, and what becomes of events without a value.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    Error, Kept, Keyed, OrCreate, OrDrop, OrPark, Outcome, Received, Service, done, run::Crash,
+    Act, CommandOutcome, Dep, Desk, Error, Kept, Keyed, OrCreate, OrDrop, OrPark, Outcome,
+    Received, Selection, Service, done, outage, retry, run::Crash,
 };
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -183,6 +186,110 @@ async fn an_event_that_nobody_wants_without_a_value_is_counted() {
     running.stop().await.expect("stopped");
     let expected = BTreeMap::from([("a".to_owned(), r#"{"pence":5,"payments":99}"#.to_owned())]);
     assert_eq!(table(&engine).await, expected);
+}
+
+async fn refuse(_: Received<OrderPlaced>) -> Outcome<()> {
+    outage("the bank is closed")
+}
+
+#[tokio::test]
+async fn an_event_that_is_dropped_says_nothing_of_a_dependency_that_is_down() {
+    let engine = engine(1).await;
+    let service = Service::new("payment").keyed::<Account>("account").breaker(QUICK_PROBES);
+    let running = service.on(note).on(refuse).start(&engine).await.expect("started");
+    publish(&engine, vec![paid("a", 1)]).await;
+    until(&running, |f| f.outages >= 5).await;
+    let before = running.outage().expect("it waits");
+    publish(&engine, vec![shelved("b")]).await;
+    until(&running, |f| f.dropped == 1).await;
+    let outages = running.figures().outages;
+    until(&running, |f| f.outages >= outages + 3).await;
+    let after = running.outage().expect("it still waits");
+    assert!(after.since_ms == before.since_ms && after.probes > before.probes, "{after:?}");
+    running.stop().await.expect("stopped");
+}
+
+/// As `book`; of "a" as soon as it may.
+async fn book_when_let(
+    event: Received<OrderPlaced>,
+    account: Keyed<Account, OrCreate>,
+    gate: Dep<Arc<Semaphore>>,
+) -> Outcome<(Kept<Account>, PaymentCompleted)> {
+    if event.order == "a" {
+        gate.acquire().await.expect("never closed").forget();
+    }
+    book(event, account).await
+}
+
+#[tokio::test]
+async fn a_log_made_anew_under_a_running_service_leaves_one_at_a_time_at_a_value() {
+    let engine = engine(1).await;
+    let gate = Arc::new(Semaphore::new(2));
+    let service = Service::new("payment").keyed::<Account>("account").with(Arc::clone(&gate));
+    let running = service.on(book_when_let).start(&engine).await.expect("started");
+    publish(&engine, vec![paid("a", 1), paid("a", 2), paid("a", 4), paid("a", 8)]).await;
+    until(&running, |f| f.emitted == 2).await;
+    // The third one is being handled when its log goes away, and never ends.
+    engine.delete_topic("orders").await.expect("deleted");
+    let orders = NewTopic { name: "orders".into(), partitions: Some(1), configs: Vec::new() };
+    engine.create_topic(orders).await.expect("made anew");
+    publish(&engine, vec![paid("a", 16), paid("b", 1)]).await;
+    until(&running, |f| f.emitted == 3).await;
+    gate.add_permits(10);
+    until(&running, |f| f.emitted == 4).await;
+    publish(&engine, vec![paid("a", 32)]).await;
+    until(&running, |f| f.emitted == 5).await;
+    running.stop().await.expect("stopped");
+    let expected = [("a", vec![1, 3, 19, 51]), ("b", vec![1])];
+    assert_eq!(totals(&engine).await, expected.map(|(k, v)| (k.to_owned(), v)).into());
+}
+
+async fn book_or_fail(
+    event: Received<OrderPlaced>,
+    account: Keyed<Account, OrCreate>,
+) -> Outcome<(Kept<Account>, PaymentCompleted)> {
+    if event.pence == 0 {
+        return retry("there is nothing to book");
+    }
+    book(event, account).await
+}
+
+#[tokio::test]
+async fn a_command_is_for_what_is_dead_behind_an_event_that_waits_no_more_as_its_state_is_gone() {
+    let engine = engine(1).await;
+    let start = async |state: &'static str| {
+        let service = Service::new("payment").keyed::<Account>(state).on(book_or_fail).on(ship);
+        service.retry(QUICK).start(&engine).await.expect("started")
+    };
+    let running = start("account").await;
+    publish(&engine, vec![shelved("a"), paid("a", 0)]).await;
+    until(&running, |f| f.dead_keys == 2).await;
+    running.stop().await.expect("stopped");
+
+    let desk = Desk::of(&engine, "payment");
+    let dead = desk.dead().await.expect("read");
+    let awaits: Vec<&[String]> = dead.iter().map(|key| &key.awaits[..]).collect();
+    assert_eq!(awaits, [&["account".to_owned()][..], &[]]);
+    let of = Selection::Letter(dead[1].letters[0].clone());
+    let given = desk.command("ann", of, Act::Discard).await.expect("given");
+    let running = start("money").await;
+    let outcome = desk.outcome(&given, SOON).await;
+    assert_eq!(outcome, Ok(CommandOutcome { done: 1, left: 0, unheard: 0 }));
+    until(&running, |f| f.dead == 1 && f.dead_keys == 1).await;
+    let dead = desk.dead().await.expect("read");
+    assert_eq!(dead[0].awaits, ["money"]);
+
+    // It is left alone, unless a person insists.
+    for (force, left) in [(false, 1), (true, 0)] {
+        let act = Act::Redrive { per_second: None, force };
+        let given = desk.command("ann", Selection::All, act).await.expect("given");
+        let outcome = desk.outcome(&given, SOON).await;
+        assert_eq!(outcome, Ok(CommandOutcome { done: 1 - left, left, unheard: 0 }));
+    }
+    until(&running, |f| f.dead == 2 && f.dead_keys == 1).await;
+    publish(&engine, vec![paid("a", 3)]).await;
+    until(&running, |f| f.emitted == 2 && f.parked == 0).await;
+    running.stop().await.expect("stopped");
 }
 
 /// What it keeps does not fit, or is of a key of its own; by the amount.

@@ -150,6 +150,37 @@ async fn what_was_turned_away_survives_its_instance_and_counts_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_handler_without_a_turn_hides_no_failure_of_its_neighbour() {
+    async fn fail(event: Received<OrderPlaced>) -> Outcome<()> {
+        if event.order == "b" {
+            return crate::retry("no");
+        }
+        done(())
+    }
+    let engine = engine(1).await;
+    let bank = Bank::hanging();
+    let running = Service::new("payment")
+        .with_limited(Arc::clone(&bank), Limits::new().at_once(1).waiting(0))
+        .on(charge)
+        .on(fail)
+        .retry(QUICK)
+        .start(&engine)
+        .await
+        .expect("started");
+    place(&engine, &["a"]).await;
+    eventually(async || bank.at_once.load(Ordering::SeqCst) == 1).await;
+    place(&engine, &["b"]).await;
+    let figures = until(&running, |f| f.turned_away > 10).await;
+    assert_eq!((figures.retried, figures.dead), (2, 0), "nothing is given up before its turn");
+    bank.open.add_permits(2);
+    let figures = until(&running, |f| f.dead == 1).await;
+    assert_eq!(figures.emitted, 2);
+    running.stop().await.expect("stopped");
+    let letter = dead_letters(&engine, "payment").await.remove(0);
+    assert_eq!((letter.handler.as_deref(), letter.attempts), (Some("fail"), Some(3)));
+}
+
+#[tokio::test]
 async fn a_probe_that_has_no_turn_leaves_the_breaker_open() {
     async fn refuse(_: Received<OrderSeen>) -> Outcome<()> {
         crate::outage("closed")

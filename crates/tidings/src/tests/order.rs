@@ -97,6 +97,27 @@ async fn a_dead_key_keeps_its_followers_until_it_is_redriven() {
 }
 
 #[tokio::test]
+async fn a_command_is_heard_also_when_the_control_topic_was_made_anew() {
+    let engine = engine(1).await;
+    let broken = Broken::new(Mutex::new(vec!["a"]));
+    let running = service(&broken).start(&engine).await.expect("started");
+    let desk = Desk::of(&engine, "payment");
+    steps(&engine, &[("a", 0), ("b", 0)]).await;
+    until(&running, |f| f.dead_keys == 1 && f.emitted == 1).await;
+    for dead in 1..=2 {
+        let given = desk.command("ann", Selection::All, REDRIVE).await.expect("given");
+        assert_eq!(desk.outcome(&given, SOON).await, Ok(ALL_DONE(1)));
+        until(&running, |f| f.dead == dead + 1 && f.dead_keys == 1).await;
+    }
+    engine.delete_topic("payment.control").await.expect("deleted");
+    broken.lock().expect("whole").clear();
+    let given = desk.command("ann", Selection::All, REDRIVE).await.expect("given");
+    assert_eq!(desk.outcome(&given, SOON).await, Ok(ALL_DONE(1)));
+    until(&running, |f| f.parked == 0 && f.emitted == 2).await;
+    running.stop().await.expect("stopped");
+}
+
+#[tokio::test]
 async fn a_command_given_while_nobody_runs_is_carried_out_later_and_once() {
     let engine = engine(1).await;
     let broken = Broken::new(Mutex::new(vec!["a", "b"]));

@@ -38,7 +38,7 @@ pub(in super::super) fn table() -> Vec<Route<Arc<Shared>>> {
         query(
             "force",
             "string",
-            "Of a redrive, when it is not empty: also keys redriven too often.",
+            "Of a redrive, when it is not empty: also keys redriven too often, and those that await a value.",
         ),
         query("cut_off_ms", "integer", "Only keys that were dead by then."),
     ];
@@ -241,7 +241,7 @@ pub(crate) struct DryRun {
     pub(crate) keys: Count,
     /// Their first events, and what waits behind them.
     pub(crate) events: Count,
-    /// Keys that would be left alone, as they were redriven too often.
+    /// Keys that would be left alone: redriven too often, or awaiting a value.
     pub(crate) left: Count,
     /// When the last of them died: with this as `cut_off_ms`, a command is for these keys and none that die later.
     #[serde(rename = "cut_off_ms")]

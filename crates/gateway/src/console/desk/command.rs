@@ -259,6 +259,7 @@ mod tests {
             attempts: 0,
             redrives: 0,
             followers: 0,
+            awaits: Vec::new(),
         };
         let edit = |value: &str| Act::Edit { value: value.into() };
         for (was, value, taken) in [

@@ -128,6 +128,8 @@ pub(crate) struct KeyLine {
     pub(crate) redrives: u32,
     /// Events of the key that wait behind it.
     pub(crate) followers: Count,
+    /// The states that it awaits a value of; then its key is not held up, and it is tried when there is one.
+    pub(crate) awaits: Vec<String>,
 }
 
 impl KeyLine {
@@ -146,6 +148,7 @@ impl KeyLine {
             attempts: key.attempts,
             redrives: key.redrives,
             followers: Count::of(key.followers),
+            awaits: key.awaits.clone(),
         }
     }
 
@@ -384,6 +387,7 @@ mod tests {
             attempts: 3,
             redrives: 0,
             followers: 0,
+            awaits: Vec::new(),
         }
     }
 

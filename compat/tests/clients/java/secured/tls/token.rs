@@ -62,7 +62,10 @@ impl Drop for Renewal {
     fn drop(&mut self) {
         drop(self.stop.take());
         let ended = self.thread.take().map(JoinHandle::join);
-        assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "tokens are renewed to the end");
+        assert!(
+            thread::panicking() || matches!(ended, Some(Ok(()))),
+            "tokens are renewed to the end"
+        );
     }
 }
 
