@@ -13,12 +13,7 @@ use std::{
 
 use tidings_engine::Record;
 
-use crate::{
-    Id, Outcome,
-    handler::AnyAttempt,
-    keyed::{KeyedStates, Store},
-    state::States,
-};
+use crate::{Id, Outcome, handler::AnyAttempt, keyed::KeyedStates, state::States, store::Store};
 
 /// A handler's parameter after the event.
 #[diagnostic::on_unimplemented(

@@ -13,7 +13,7 @@
 //!
 //! Limit: a partition's values are in memory, [`limits::KEYED_BYTES_MAX`] of them for each state.
 
-use std::{any::TypeId, collections::HashMap, fmt, marker::PhantomData, ops::Deref};
+use std::{any::TypeId, marker::PhantomData, ops::Deref};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -148,8 +148,9 @@ impl<S: DeserializeOwned + Send + Sync + 'static, M: Missing<S>> Extract for Key
         let Some(key) = &scope.record.key else {
             return Err(Stop::own(format!("an event without a key has no {state}")));
         };
-        let (value, is_new) = match scope.store.get(index, key) {
-            Some(value) => (read(state, key, value)?, false),
+        let held = scope.store.get(index, key).map_err(|error| Stop::outage(error.to_string()))?;
+        let (value, is_new) = match held {
+            Some(value) => (read(state, key, &value)?, false),
             None => (M::missing(&Absent { state, key })?, true),
         };
         Ok(Self { key: key.clone(), value, is_new, missing: PhantomData })
@@ -241,80 +242,9 @@ pub(crate) fn state_topic(service: &str, state: &str) -> String {
     format!("{service}.state.{state}")
 }
 
-/// The values of one partition, by state and key.
-#[derive(Default)]
-pub(crate) struct Store {
-    values: Vec<HashMap<Bytes, Bytes>>,
-    bytes: Vec<usize>,
-}
-
-impl Store {
-    pub(crate) fn of(states: usize) -> Self {
-        Self { values: vec![HashMap::new(); states], bytes: vec![0; states] }
-    }
-
-    pub(crate) fn get(&self, state: usize, key: &[u8]) -> Option<&Bytes> {
-        self.values.get(state)?.get(key)
-    }
-
-    /// What the state would take with that value, if that is more than it may.
-    pub(crate) fn too_much(&self, state: usize, key: &[u8], value: Option<&[u8]>) -> Option<usize> {
-        let value = value?;
-        let former = self.get(state, key).map_or(0, |former| bytes_of(key, former));
-        let wanted = (self.bytes.get(state)? + bytes_of(key, value)).saturating_sub(former);
-        (wanted > limits::KEYED_BYTES_MAX && bytes_of(key, value) > former).then_some(wanted)
-    }
-
-    /// Sets a value, or takes it away; true when there was none before.
-    pub(crate) fn set(&mut self, state: usize, key: &Bytes, value: Option<&Bytes>) -> bool {
-        let (Some(values), Some(bytes)) = (self.values.get_mut(state), self.bytes.get_mut(state))
-        else {
-            return false;
-        };
-        let former = match value {
-            Some(value) => {
-                *bytes += bytes_of(key, value);
-                values.insert(key.clone(), value.clone())
-            }
-            None => values.remove(key),
-        };
-        *bytes -= former.as_ref().map_or(0, |former| bytes_of(key, former));
-        former.is_none()
-    }
-}
-
-fn bytes_of(key: &[u8], value: &[u8]) -> usize {
-    key.len() + value.len() + limits::KEYED_OVERHEAD_BYTES
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<usize> = self.values.iter().map(HashMap::len).collect();
-        f.debug_struct("Store").field("keys", &keys).field("bytes", &self.bytes).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_store_counts_what_it_holds_and_says_when_it_is_full() {
-        let mut store = Store::of(2);
-        let (key, large) = (Bytes::from("k"), Bytes::from(vec![b'x'; limits::KEYED_BYTES_MAX / 2]));
-        assert!(store.set(0, &key, Some(&"1".into())));
-        assert!(!store.set(0, &key, Some(&"22".into())));
-        assert_eq!(store.bytes, [3 + limits::KEYED_OVERHEAD_BYTES, 0]);
-        assert_eq!(store.too_much(0, b"a", Some(&large)), None);
-        store.set(0, &"a".into(), Some(&large));
-        assert!(store.too_much(0, b"b", Some(&large)).is_some());
-        assert_eq!(store.too_much(0, b"a", Some(&large)), None, "it takes the former's place");
-        assert_eq!(store.too_much(0, b"a", None), None);
-        assert_eq!(store.too_much(1, b"b", Some(&large)), None, "another state");
-        store.set(0, &"a".into(), None);
-        store.set(0, &key, None);
-        assert_eq!((store.get(0, &key), store.bytes[0]), (None, 0));
-    }
 
     #[test]
     fn a_state_has_a_name_and_a_type_of_its_own() {

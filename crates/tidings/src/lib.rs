@@ -86,6 +86,7 @@ pub mod shape;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod sql;
 mod state;
+mod store;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -98,6 +98,12 @@ pub const CHANGELOG_SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 pub const KEYED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What a value takes beside its own bytes and its key's, about.
 pub const KEYED_OVERHEAD_BYTES: usize = 128;
+/// Bytes of values by key that are read ahead of the disk, for an instance whose values are there.
+pub const STORE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of changed values that it has in memory for each partition and state before they are written in one piece.
+pub const STORE_WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that are written to such a store at once while the topic is read.
+pub const STORE_RESTORE_BYTES: usize = 1024 * 1024;
 /// Longest name of a state by key: its topic is named after it and the service.
 pub const KEYED_NAME_MAX: usize = 40;
 

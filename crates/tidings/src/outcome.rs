@@ -53,6 +53,11 @@ impl Stop {
         Self::new(StopKind::Failed, cause)
     }
 
+    /// Something that it stands on is down.
+    pub(crate) fn outage(cause: impl Into<String>) -> Self {
+        Self::new(StopKind::Outage, cause)
+    }
+
     pub(crate) fn absent(state: impl Into<String>, cause: impl Into<String>) -> Self {
         let awaits = Some(state.into());
         Self { awaits, is_own: true, ..Self::new(StopKind::Absent, cause) }
@@ -114,7 +119,7 @@ pub fn retry<T>(cause: impl Into<String>) -> Outcome<T> {
 
 /// A dependency is down: nothing is committed or dead-lettered, the event waits until it works.
 pub fn outage<T>(cause: impl Into<String>) -> Outcome<T> {
-    Err(Stop::new(StopKind::Outage, cause))
+    Err(Stop::outage(cause))
 }
 
 /// There is no turn at a dependency: it is no attempt, and comes again.

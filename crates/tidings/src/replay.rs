@@ -161,19 +161,46 @@ pub(crate) async fn read_all(
 ) -> Result<(), Error> {
     let give_up = Instant::now() + limits::SETTLED_WITHIN;
     for at in partitions {
-        let described = engine.topic(&at.topic).await?.partitions;
-        let found = described.iter().find(|partition| partition.id == at.partition);
-        let end = found.ok_or_else(|| Error::UnknownTopic(at.to_string()))?.end_offset;
-        let mut lane = Lane::of(engine, at.clone(), end, Until::Settled).await?;
-        loop {
-            lane.fill(engine, give_up).await?;
-            if lane.buffer.is_empty() {
-                break;
-            }
-            lane.buffer.drain(..).for_each(&mut take);
+        let mut tail = Tail { give_up, ..Tail::of(engine, at).await? };
+        while let Some(record) = tail.next(engine).await? {
+            take(record);
         }
     }
     Ok(())
+}
+
+/// A partition being read up to the end that it has now; transactions that are not decided are waited for.
+pub(crate) struct Tail {
+    lane: Lane,
+    give_up: Instant,
+}
+
+impl Tail {
+    /// From the beginning.
+    pub(crate) async fn of(engine: &Engine, at: &TopicPartition) -> Result<Self, Error> {
+        let described = engine.topic(&at.topic).await?.partitions;
+        let found = described.iter().find(|partition| partition.id == at.partition);
+        let end = found.ok_or_else(|| Error::UnknownTopic(at.to_string()))?.end_offset;
+        let lane = Lane::of(engine, at.clone(), end, Until::Settled).await?;
+        Ok(Self { lane, give_up: Instant::now() + limits::SETTLED_WITHIN })
+    }
+
+    /// One past the last offset that there is.
+    pub(crate) fn end(&self) -> i64 {
+        self.lane.end
+    }
+
+    /// Leaves out what is before that offset.
+    pub(crate) fn begin(&mut self, from: i64) {
+        self.lane.next = self.lane.next.max(from);
+    }
+
+    pub(crate) async fn next(&mut self, engine: &Engine) -> Result<Option<Record>, Error> {
+        if self.lane.buffer.is_empty() {
+            self.lane.fill(engine, self.give_up).await?;
+        }
+        Ok(self.lane.buffer.pop_front())
+    }
 }
 
 impl Lane {

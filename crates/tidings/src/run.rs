@@ -42,6 +42,7 @@ use crate::{
     limits,
     publisher::now_ms,
     replay::Replay,
+    store::StoreError,
     task::{Breaker, Task},
 };
 use attempts::{AttemptEnd, Attempts};
@@ -70,6 +71,16 @@ impl From<tidings_engine::Error> for Broken {
     }
 }
 
+/// What is in the log is not in the store: it is read from there again.
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Engine {
+            error: tidings_engine::Error::Unavailable(error.to_string()),
+            in_doubt: true,
+        }
+    }
+}
+
 /// A service's loop with all it owns.
 pub(crate) struct Worker {
     service: Service,
@@ -85,6 +96,9 @@ pub(crate) struct Worker {
     commanded: i64,
     /// By partition.
     tasks: Vec<Task>,
+    /// Where values by key are, unless in memory.
+    #[cfg(feature = "disk")]
+    folder: Option<crate::store::disk::Folder>,
     /// The task that is asked first for work.
     turn: usize,
     /// Events that are handled at once, at most.
@@ -166,6 +180,8 @@ impl Worker {
             commands: None,
             commanded: 0,
             tasks: Vec::new(),
+            #[cfg(feature = "disk")]
+            folder: None,
             turn: 0,
             attempts: Attempts::default(),
             probed: (0, -1),
@@ -418,20 +434,6 @@ impl Worker {
             member.pause(&full);
         }
         Ok(())
-    }
-
-    /// Of those that were not paused before.
-    fn tell_of_full_shelves(&self, former: &[TopicPartition]) {
-        let is_news = |task: &&Task| task.shelf().is_full() && !former.contains(task.at());
-        for task in self.tasks.iter().filter(is_news) {
-            let (service, at, shelf) = (&self.service.name, task.at(), task.shelf());
-            let (records, dead, awaiting) =
-                (shelf.len(), shelf.dead().count(), shelf.awaiting_any());
-            tracing::warn!(
-                %service, %at, records, dead, awaiting,
-                "as much is put aside as may be: the partition is read on when some of it works or is discarded"
-            );
-        }
     }
 
     fn member(&mut self) -> Result<&mut Subscription, tidings_engine::Error> {

@@ -38,6 +38,8 @@ pub struct Service {
     pub(crate) wiring: Wiring,
     pub(crate) folds: Vec<Fold>,
     pub(crate) handlers: Vec<Registered>,
+    #[cfg(feature = "disk")]
+    pub(crate) values_in: Option<std::path::PathBuf>,
     pub(crate) backoff: Backoff,
     pub(crate) timeout: Duration,
     /// None: one with states, else [`limits::CONCURRENCY`].
@@ -67,6 +69,8 @@ impl Service {
             },
             folds: Vec::new(),
             handlers: Vec::new(),
+            #[cfg(feature = "disk")]
+            values_in: None,
             backoff: Backoff::default(),
             timeout: limits::HANDLER_TIMEOUT,
             concurrency: None,
@@ -99,6 +103,16 @@ impl Service {
         if let Err(problem) = self.wiring.keyed.add::<S>(name.into()) {
             self.problems.push(problem);
         }
+        self
+    }
+
+    /// Values by key are in a store in that folder, rather than in memory: more of them than memory holds, and a partition is
+    /// served when what was written since it was here last has been read. The folder is a copy of the states' topics and can be
+    /// deleted while the service does not run. It belongs to one instance: a second one that is given it does not
+    /// start. It grows with the values.
+    #[cfg(feature = "disk")]
+    pub fn values_in(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.values_in = Some(folder.into());
         self
     }
 

@@ -1,8 +1,8 @@
-//! How far behind a service is.
+//! How far behind a service is, and what keeps it from reading on.
 
 use std::time::Instant;
 
-use tidings_engine::Subscription;
+use tidings_engine::{Subscription, TopicPartition};
 
 use super::Worker;
 use crate::{figures::Behind, limits, task::Task};
@@ -25,5 +25,19 @@ impl Worker {
         let records = u64::try_from(unread).unwrap_or_default().saturating_add(unfinished as u64);
         self.counts.behind = Behind { records, oldest_ms };
         self.counts.show();
+    }
+
+    /// Says which partitions are not read on as their shelves are full, of those that were not paused before.
+    pub(super) fn tell_of_full_shelves(&self, former: &[TopicPartition]) {
+        let is_news = |task: &&Task| task.shelf().is_full() && !former.contains(task.at());
+        for task in self.tasks.iter().filter(is_news) {
+            let (service, at, shelf) = (&self.service.name, task.at(), task.shelf());
+            let (records, dead, awaiting) =
+                (shelf.len(), shelf.dead().count(), shelf.awaiting_any());
+            tracing::warn!(
+                %service, %at, records, dead, awaiting,
+                "as much is put aside as may be: the partition is read on when some of it works or is discarded"
+            );
+        }
     }
 }

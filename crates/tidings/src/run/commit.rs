@@ -93,6 +93,11 @@ impl Worker {
         }
         if !records.is_empty() {
             let mut committed = self.transact(records, &offsets).await?;
+            #[cfg(test)]
+            self.service.crash.here()?;
+            for task in &mut self.tasks {
+                task.committed(&committed)?;
+            }
             if self.service.has_states() {
                 committed.retain(|position| self.topics.outputs.contains(&position.topic));
                 self.replay.appended(&committed);

@@ -7,7 +7,7 @@ use super::{Broken, Worker, commands::Commands};
 use crate::{
     DecodeError, Envelope, Error, Service, limits,
     publisher::record_bytes_max,
-    replay::{Until, read_all},
+    replay::{Tail, Until, read_all},
     state::fold,
     task::{Entry, Task},
     topics::{compacted_configs, create_topic, find_topic, make_topic},
@@ -19,6 +19,8 @@ impl Worker {
     pub(super) async fn take_stock(&mut self) -> Result<(), Broken> {
         self.make_changelog().await?;
         self.make_state_topics().await?;
+        #[cfg(feature = "disk")]
+        self.open_folder().await?;
         let written = self.topics.outputs.iter().chain([&self.topics.dead]);
         for topic in written.cloned().collect::<Vec<_>>() {
             make_topic(&self.engine, &topic).await?;
@@ -122,8 +124,9 @@ impl Worker {
         let mut new = Vec::with_capacity(partitions.len());
         for (at, offset, metadata) in partitions {
             let states = self.states_of(&at.topic);
-            let task = Task::new(at, &self.topics.changelog, (offset, metadata)).keeping(states);
-            new.push(task.unordered(self.service.unordered));
+            let store = self.store_of(&at, &states).await?;
+            let task = Task::new(at, &self.topics.changelog, (offset, metadata));
+            new.push(task.keeping(states, store).unordered(self.service.unordered));
         }
         self.restore(&mut new).await?;
         self.carry_out_all(&mut new).await?;
@@ -163,9 +166,17 @@ impl Worker {
         };
         read_all(&self.engine, &partitions, restore).await?;
         for task in tasks {
-            let values = task.value_partitions();
-            read_all(&self.engine, &values, |record| task.restore_value(&record)).await?;
-            task.settle();
+            for (state, at) in task.value_partitions() {
+                let mut reading = Tail::of(&self.engine, &at).await?;
+                reading.begin(task.store_mut().restores_from(state, reading.end())?);
+                while let Some(record) = reading.next(&self.engine).await? {
+                    if let Some(key) = &record.key {
+                        task.store_mut().restore(state, key, record.value.as_ref());
+                    }
+                }
+                task.store_mut().restored(state, reading.end())?;
+            }
+            task.settle()?;
         }
         Ok(())
     }

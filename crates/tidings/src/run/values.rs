@@ -4,17 +4,26 @@ use bytes::Bytes;
 use tidings_engine::{NewTopic, TopicPartition};
 
 use super::{Broken, Worker};
+#[cfg(feature = "disk")]
+use crate::store::disk::Folder;
 use crate::{
     Error,
     keyed::{Change, state_topic},
     limits,
     outcome::Stop,
     publisher::{parts_bytes, record_bytes_max},
+    store::{Memory, Store, Values},
     topics::{compacted_configs, create_topic, find_topic},
 };
 
-/// A new value: the state's number, the key, the value.
-pub(super) type Value = (usize, Bytes, Option<Bytes>);
+/// A new value of a key, or that it has none any more.
+pub(super) struct Value {
+    state: usize,
+    key: Bytes,
+    value: Option<Bytes>,
+    /// It had none before.
+    is_first: bool,
+}
 
 impl Worker {
     /// What a handler keeps of a record's key. Refuses what the state's topic or its memory would not take.
@@ -55,7 +64,9 @@ impl Worker {
                      what has ended, or spread it over more partitions"
                 )));
             }
-            values.push((index, key, value));
+            let former = self.tasks[task].store().get(index, &key);
+            let is_first = former.map_err(|error| Stop::outage(error.to_string()))?.is_none();
+            values.push(Value { state: index, key, value, is_first });
         }
         Ok(values)
     }
@@ -63,9 +74,9 @@ impl Worker {
     /// They are the keys' values from now on, and in the next commit.
     pub(super) fn keep(&mut self, at: &TopicPartition, values: Vec<Value>) {
         let Some(task) = self.task_of(&at.topic, at.partition) else { return };
-        for (state, key, value) in values {
+        for Value { state, key, value, is_first } in values {
             self.pending.count(parts_bytes(Some(&key), value.as_ref(), &[]));
-            self.tasks[task].keep(state, key, value);
+            self.tasks[task].keep(state, key, value, is_first);
         }
     }
 
@@ -80,6 +91,49 @@ impl Worker {
         };
         let names = service.wiring.keyed.states.iter().map(|state| &state.name);
         names.enumerate().map(|(index, name)| (name.clone(), topic((index, name)))).collect()
+    }
+
+    /// Where the values of a partition's task are.
+    pub(super) async fn store_of(
+        &self,
+        at: &TopicPartition,
+        states: &[(String, String)],
+    ) -> Result<Store, Broken> {
+        let mut values = Vec::with_capacity(states.len());
+        for (_, topic) in states {
+            values.push(match topic.is_empty() {
+                true => Values::Elsewhere,
+                false => self.values_of(TopicPartition { topic: topic.clone(), ..*at }).await?,
+            });
+        }
+        Ok(Store::of(values))
+    }
+
+    #[cfg(not(feature = "disk"))]
+    async fn values_of(&self, _: TopicPartition) -> Result<Values, Broken> {
+        Ok(Values::Memory(Memory::default()))
+    }
+
+    #[cfg(feature = "disk")]
+    async fn values_of(&self, at: TopicPartition) -> Result<Values, Broken> {
+        let Some(folder) = &self.folder else { return Ok(Values::Memory(Memory::default())) };
+        let configs = self.engine.topic_configs(&at.topic).await?;
+        let kept = configs.iter().find(|config| config.name == "delete.retention.ms");
+        let kept_ms = kept.and_then(|config| config.value.as_deref()?.parse().ok());
+        Ok(Values::Disk(Box::new(folder.values(&at, kept_ms.unwrap_or_default())?)))
+    }
+
+    /// Opens the folder of values by key, if the service has one.
+    #[cfg(feature = "disk")]
+    pub(super) async fn open_folder(&mut self) -> Result<(), Broken> {
+        if let (Some(folder), None) = (&self.service.values_in, &self.folder) {
+            let cluster = self.engine.cluster().await?.id;
+            self.folder = Some(Folder::open(folder, cluster).map_err(|error| {
+                let (service, problem) = (self.service.name.clone(), error.to_string());
+                Broken::Fatal(Error::Wiring { service, problem })
+            })?);
+        }
+        Ok(())
     }
 
     /// Makes the topics of states that are missing, each with as many partitions as the topic of its events.

@@ -19,6 +19,7 @@ mod recent;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod values;
 mod waiting;
 mod watermark;
 
@@ -27,7 +28,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::Bytes;
 use tidings_engine::{Record, SentRecord, TopicPartition};
 
-use crate::{keyed::Store, limits, publisher::record_bytes_of};
+use crate::{limits, publisher::record_bytes_of, store::Store};
 
 pub(crate) use breaker::{Breaker, Sign};
 pub use breaker::{BreakerOptions, Outage};
@@ -171,68 +172,6 @@ impl Task {
         self.unordered = unordered;
         self.shelf = Shelf::of(unordered);
         self
-    }
-
-    /// It keeps values of these states, given as name and topic.
-    pub(crate) fn keeping(mut self, states: Vec<(String, String)>) -> Self {
-        self.store = Store::of(states.len());
-        self.states = states;
-        self
-    }
-
-    /// The topic of a state; empty where the partition has none of its values.
-    pub(crate) fn state_topic(&self, state: usize) -> &str {
-        self.states.get(state).map_or("", |(_, topic)| topic)
-    }
-
-    /// Where its values are.
-    pub(crate) fn value_partitions(&self) -> Vec<TopicPartition> {
-        let topics = self.states.iter().map(|(_, topic)| topic).filter(|topic| !topic.is_empty());
-        let place = |topic: &String| TopicPartition { topic: topic.clone(), ..self.at };
-        topics.map(place).collect()
-    }
-
-    /// Takes in a record of a state's topic, in the log's order.
-    pub(crate) fn restore_value(&mut self, record: &Record) {
-        let of = self.states.iter().position(|(_, topic)| **topic == *record.topic);
-        if let (Some(state), Some(key)) = (of, &record.key) {
-            self.store.set(state, key, record.value.as_ref());
-        }
-    }
-
-    /// All has been restored: what awaits a value that is there goes on, and so does what awaits one of a state that
-    /// is not kept for this partition any more, which it would await for ever.
-    pub(crate) fn settle(&mut self) {
-        for (offset, awaits) in self.shelf.all_awaiting() {
-            let Some(parked) = self.shelf.get(offset) else { continue };
-            let key = &parked.record.key;
-            let comes = |name: &String| match self.kept_here(name) {
-                Some(state) => key.as_ref().is_some_and(|key| self.store.get(state, key).is_some()),
-                None => true,
-            };
-            if awaits.iter().any(comes) {
-                let (parked, state) = (parked.clone(), State::Waiting { due_ms: 0 });
-                self.park(offset, Parked { attempts: 0, state, ..parked });
-            }
-        }
-    }
-
-    /// The number of a state of which the partition has values.
-    fn kept_here(&self, name: &str) -> Option<usize> {
-        self.states.iter().position(|(its, topic)| its == name && !topic.is_empty())
-    }
-
-    /// The values by key.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// An attempt that ends has made this the key's value.
-    pub(crate) fn keep(&mut self, state: usize, key: Bytes, value: Option<Bytes>) {
-        if self.store.set(state, &key, value.as_ref()) && value.is_some() {
-            self.made.push((state, Key::Of(key.clone())));
-        }
-        self.kept.insert((state, key), value);
     }
 
     /// Takes in an entry of the changelog, in the log's order.
@@ -402,46 +341,6 @@ impl Task {
             From::Shelf => self.ended_shelf(work, ended),
         }
         self.release_made();
-    }
-
-    /// Lets what awaited the values that were made since go on, and what a person has freed, of keys of which nothing is
-    /// being attempted.
-    fn release_made(&mut self) {
-        for (state, key) in std::mem::take(&mut self.made) {
-            if self.is_attempted(&key) {
-                self.made.push((state, key));
-            } else {
-                self.release(state, &key);
-            }
-        }
-        for (offset, parked) in std::mem::take(&mut self.freed) {
-            let key = Key::of(&parked.record);
-            if self.is_attempted(&key) {
-                self.freed.push((offset, parked));
-            } else if self.shelf.get(offset).is_some_and(|its| !its.awaits().is_empty()) {
-                self.shelf.put(offset, parked);
-                self.park_followers(&key);
-            }
-        }
-    }
-
-    fn is_attempted(&self, key: &Key) -> bool {
-        self.lanes.get(key).is_some_and(|lane| lane.busy) || self.shelf.is_busy(key)
-    }
-
-    /// What has awaited a value of that key is next, and what follows it comes after it.
-    fn release(&mut self, state: usize, key: &Key) {
-        let Some((name, _)) = self.states.get(state) else { return };
-        let awaiting = self.shelf.awaiting(key, name);
-        if awaiting.is_empty() {
-            return;
-        }
-        for offset in awaiting {
-            let Some(parked) = self.shelf.get(offset).cloned() else { continue };
-            let state = State::Waiting { due_ms: 0 };
-            self.park(offset, Parked { attempts: 0, state, ..parked });
-        }
-        self.park_followers(key);
     }
 
     fn ended_input(&mut self, work: Work, ended: Ended) {

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::tests::Seeded;
+use crate::{
+    store::{Memory, Values},
+    tests::Seeded,
+};
 
 const PAUSE_MAX_MS: i64 = 1_000;
 
@@ -138,8 +141,13 @@ fn absent() -> Ended {
     awaiting(&["account"])
 }
 
+/// For so many states.
+fn memory(states: usize) -> Store {
+    Store::of((0..states).map(|_| Values::Memory(Memory::default())).collect())
+}
+
 fn keeping(committed: (i64, Option<String>)) -> Task {
-    task(committed).keeping(vec![("account".into(), "service.state.account".into())])
+    task(committed).keeping(vec![("account".into(), "service.state.account".into())], memory(1))
 }
 
 #[test]
@@ -152,7 +160,7 @@ fn what_awaits_a_value_does_not_hold_its_key_and_comes_before_what_follows_the_v
     task.ended(early, absent());
     let makes = task.next(0, PAUSE_MAX_MS).expect("the key goes on");
     assert_eq!(makes.record.offset, 1);
-    task.keep(0, "a".into(), Some("1".into()));
+    task.keep(0, "a".into(), Some("1".into()), true);
     task.deliver(record(4, Some("b")));
     let other = task.next(0, PAUSE_MAX_MS).expect("another key");
     task.ended(other, Ended::Done);
@@ -178,7 +186,7 @@ fn what_awaits_a_value_that_is_made_by_a_record_from_the_shelf_waits_for_its_end
     let makes = task.next(0, PAUSE_MAX_MS).expect("the second");
     task.ended(makes, Ended::Failed { due_ms: 10 });
     let again = task.next(10, PAUSE_MAX_MS).expect("it is due");
-    task.keep(0, "a".into(), Some("1".into()));
+    task.keep(0, "a".into(), Some("1".into()), true);
     task.deliver(record(3, Some("b")));
     assert_eq!(offsets(&mut task, 10), [3], "of the key one at a time");
     task.ended(again, Ended::Failed { due_ms: 20 });
@@ -200,13 +208,13 @@ fn parked(offset: i64, key: &str, ended: Ended) -> Entry {
 fn what_awaits_values_of_two_states_goes_on_with_either() {
     for state in [0, 1] {
         let states = ["account", "card"].map(|name| (name.to_owned(), format!("s.state.{name}")));
-        let mut task = task((0, None)).keeping(states.to_vec());
+        let mut task = task((0, None)).keeping(states.to_vec(), memory(2));
         task.deliver(record(0, Some("a")));
         task.deliver(record(1, Some("a")));
         let early = task.next(0, PAUSE_MAX_MS).expect("the first");
         task.ended(early, awaiting(&["account", "card"]));
         let makes = task.next(0, PAUSE_MAX_MS).expect("the key goes on");
-        task.keep(state, "a".into(), Some("1".into()));
+        task.keep(state, "a".into(), Some("1".into()), true);
         task.ended(makes, Ended::Done);
         assert_eq!(offsets(&mut task, 0), [0], "{state}");
     }
@@ -217,9 +225,9 @@ fn what_awaits_a_state_that_is_kept_no_more_is_tried_again() {
     // It is named otherwise now, or belongs to another topic's keys.
     for states in [vec![("money", "service.state.money")], vec![("account", "")]] {
         let own = |(name, topic): (&str, &str)| (name.to_owned(), topic.to_owned());
-        let mut task = task((1, None)).keeping(states.into_iter().map(own).collect());
+        let mut task = task((1, None)).keeping(states.into_iter().map(own).collect(), memory(1));
         task.restore(parked(0, "a", absent()));
-        task.settle();
+        task.settle().expect("in memory");
         task.deliver(record(1, Some("a")));
         assert_eq!(offsets(&mut task, 0), [0, 1]);
     }
@@ -251,10 +259,9 @@ fn a_restored_task_lets_go_on_what_has_its_value() {
         let mut task = keeping((1, None));
         task.restore(parked(0, "a", absent()));
         if has_value {
-            let value = Record { topic: "service.state.account".into(), ..record(7, Some("a")) };
-            task.restore_value(&value);
+            task.store_mut().restore(0, &"a".into(), Some(&"1".into()));
         }
-        task.settle();
+        task.settle().expect("in memory");
         task.deliver(record(1, Some("a")));
         assert_eq!(offsets(&mut task, 0), if has_value { vec![0, 1] } else { vec![1] });
         assert_eq!(task.shelf().dead_keys(), usize::from(!has_value));

@@ -1,6 +1,6 @@
 //! State by key: kept with the commit, there after crashes and moves, and what becomes of events without a value.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio::sync::Semaphore;
 
@@ -39,6 +39,21 @@ fn service() -> Service {
     Service::new("payment").retry(QUICK).keyed::<Account>("account").on(book)
 }
 
+/// A service whose values are in memory, or in that folder.
+fn service_in(folder: Option<&Path>) -> Service {
+    #[cfg(feature = "disk")]
+    if let Some(folder) = folder {
+        return service().values_in(folder);
+    }
+    assert_eq!(folder, None, "there is no other place");
+    service()
+}
+
+/// A place for values of each kind that there is; the second one is dropped with what it returns.
+fn places() -> [Option<tempfile::TempDir>; 2] {
+    [None, cfg!(feature = "disk").then(|| tempfile::tempdir().expect("a folder"))]
+}
+
 fn paid(order: &str, pence: i64) -> Outgoing {
     Outgoing::new(&OrderPlaced { order: order.into(), pence })
 }
@@ -73,19 +88,23 @@ async fn table(engine: &Engine) -> BTreeMap<String, String> {
 
 #[tokio::test]
 async fn a_key_has_its_value_at_the_next_event_and_after_a_restart() {
-    let engine = engine(2).await;
-    for (pence, emitted) in [(&[1, 2][..], 4), (&[3][..], 2), (&[4, 5][..], 4)] {
-        let running = service().start(&engine).await.expect("started");
-        for &pence in pence {
-            publish(&engine, vec![paid("a", pence), paid("b", pence * 10)]).await;
+    for folder in places() {
+        let folder = folder.as_ref().map(tempfile::TempDir::path);
+        let engine = engine(2).await;
+        for (pence, emitted) in [(&[1, 2][..], 4), (&[3][..], 2), (&[4, 5][..], 4)] {
+            let running = service_in(folder).start(&engine).await.expect("started");
+            for &pence in pence {
+                publish(&engine, vec![paid("a", pence), paid("b", pence * 10)]).await;
+            }
+            until(&running, |f| f.emitted == emitted).await;
+            running.stop().await.expect("stopped");
         }
-        until(&running, |f| f.emitted == emitted).await;
-        running.stop().await.expect("stopped");
+        let expected = [("a", vec![1, 3, 6, 10, 15]), ("b", vec![10, 30, 60, 100, 150])];
+        assert_eq!(totals(&engine).await, expected.map(|(k, v)| (k.to_owned(), v)).into());
+        let value = |pence| format!("{{\"pence\":{pence},\"payments\":5}}");
+        let expected = [("a", value(15)), ("b", value(150))];
+        assert_eq!(table(&engine).await, expected.map(|(k, v)| (k.to_owned(), v)).into());
     }
-    let expected = [("a", vec![1, 3, 6, 10, 15]), ("b", vec![10, 30, 60, 100, 150])];
-    assert_eq!(totals(&engine).await, expected.map(|(k, v)| (k.to_owned(), v)).into());
-    let expected = [("a", r#"{"pence":15,"payments":5}"#), ("b", r#"{"pence":150,"payments":5}"#)];
-    assert_eq!(table(&engine).await, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
 }
 
 #[tokio::test]
@@ -93,6 +112,8 @@ async fn values_are_as_if_there_had_been_no_crash() {
     const COUNT: u64 = 30;
     let mut crashes = 0;
     for seed in 0..40 {
+        let folder = places().into_iter().nth((seed % 2) as usize).flatten();
+        let folder = folder.as_ref().map(tempfile::TempDir::path);
         let mut random = Seeded(seed);
         let engine = engine(1 + i32::try_from(random.below(3)).expect("small")).await;
         let (mut expected, mut events) = (BTreeMap::<String, Vec<i64>>::new(), Vec::new());
@@ -106,7 +127,7 @@ async fn values_are_as_if_there_had_been_no_crash() {
             let some = 1 + random.below(8).min(events.len() as u64 - 1);
             let rest = events.split_off(usize::try_from(some).expect("small"));
             publish(&engine, std::mem::replace(&mut events, rest)).await;
-            let mut service = service();
+            let mut service = service_in(folder);
             service.crash = Crash::after(i64::try_from(random.below(6)).expect("small"));
             let running = service.start(&engine).await.expect("started");
             let idle = eventually(async || all_committed(&engine, "payment").await);
@@ -115,7 +136,7 @@ async fn values_are_as_if_there_had_been_no_crash() {
                 () = idle => {}
             }
         }
-        let running = service().start(&engine).await.expect("started");
+        let running = service_in(folder).start(&engine).await.expect("started");
         eventually(async || all_committed(&engine, "payment").await).await;
         running.stop().await.expect("stopped");
         assert_eq!(totals(&engine).await, expected, "seed {seed}");
@@ -385,21 +406,39 @@ async fn keys_that_have_moved_away_from_their_values_stop_the_service() {
 
 #[tokio::test]
 async fn two_instances_hand_the_values_over() {
-    let engine = engine(3).await;
-    let keys: Vec<String> = (0..12).map(|n| format!("k{n}")).collect();
-    let round = async || {
-        publish(&engine, keys.iter().map(|key| paid(key, 1)).collect()).await;
-    };
-    let first = service().start(&engine).await.expect("started");
-    round().await;
-    eventually(async || all_committed(&engine, "payment").await).await;
-    let second = service().start(&engine).await.expect("started");
-    round().await;
-    eventually(async || all_committed(&engine, "payment").await).await;
-    first.stop().await.expect("stopped");
-    round().await;
-    eventually(async || all_committed(&engine, "payment").await).await;
-    second.stop().await.expect("stopped");
-    let expected = keys.into_iter().map(|key| (key, vec![1, 2, 3])).collect();
-    assert_eq!(totals(&engine).await, expected);
+    for [one, other] in [[None, None], [places()[1].take(), places()[1].take()]] {
+        let [one, other] = [&one, &other].map(|it| it.as_ref().map(tempfile::TempDir::path));
+        let engine = engine(3).await;
+        let keys: Vec<String> = (0..12).map(|n| format!("k{n}")).collect();
+        let round = async || {
+            publish(&engine, keys.iter().map(|key| paid(key, 1)).collect()).await;
+            eventually(async || all_committed(&engine, "payment").await).await;
+        };
+        let first = service_in(one).start(&engine).await.expect("started");
+        round().await;
+        let second = service_in(other).start(&engine).await.expect("started");
+        round().await;
+        first.stop().await.expect("stopped");
+        round().await;
+        // It finds what it had of them before, and the other one's values.
+        let first = service_in(one).start(&engine).await.expect("started");
+        round().await;
+        second.stop().await.expect("stopped");
+        round().await;
+        first.stop().await.expect("stopped");
+        let expected = keys.into_iter().map(|key| (key, vec![1, 2, 3, 4, 5])).collect();
+        assert_eq!(totals(&engine).await, expected);
+    }
+}
+
+#[cfg(feature = "disk")]
+#[tokio::test]
+async fn a_folder_of_values_is_not_given_to_two_instances() {
+    let (engine, folder) = (engine(2).await, tempfile::tempdir().expect("a folder"));
+    let start = async || service().values_in(folder.path()).start(&engine).await;
+    let running = start().await.expect("started");
+    let Err(Error::Wiring { problem, .. }) = start().await else { panic!("both have the folder") };
+    assert!(problem.ends_with("give each one of its own"), "{problem}");
+    running.stop().await.expect("stopped");
+    start().await.expect("started").stop().await.expect("stopped");
 }
