@@ -16,6 +16,28 @@ pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Pause after a failed accept (too many open files): the listener stays ready, the loop must not
 /// spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Users and tokens that may ask.
+pub const ACCOUNTS_MAX: usize = 1_000;
+/// Characters of a token; with fewer it could be guessed.
+pub const TOKEN_CHARS_MIN: usize = 24;
+/// Memory that one trial of a password with Argon2 may take, and passes over it.
+pub const ARGON2_KIBIBYTES_MAX: u32 = 256 * 1024;
+/// See [`ARGON2_KIBIBYTES_MAX`].
+pub const ARGON2_PASSES_MAX: u32 = 16;
+/// Cost of bcrypt, each one doubling the time; this one takes about two seconds.
+pub const BCRYPT_COST_MAX: u32 = 15;
+/// Passwords tried at once. Protects processors, and memory from Argon2.
+pub const TRIALS_MAX: usize = 2;
+/// Passwords that wait to be tried; one more is answered 429.
+pub const TRIALS_WAITING_MAX: usize = 32;
+/// Passwords that were right and are not tried again, the last ones.
+pub const VERIFIED_KEPT: usize = 64;
+/// Sessions of browsers at once; the one that began first makes room.
+pub const SESSIONS_MAX: usize = 1_000;
+/// How long a session lasts.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// Bytes of a filled-in login form.
+pub const LOGIN_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one request body.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Records of `_schemas` read in one step.
