@@ -19,11 +19,14 @@ fn shop() -> Server {
     Server::start_with(QUIET_SHOP).expect("the server starts")
 }
 
+/// Anybody's, on a server of a test.
+const TOKEN: &str = "b5c0b187fe309af0f4d35982fd961d7e";
+
 fn scenario(name: &str, server: &Server) -> Conversation {
     let folder = handed_over("TIDINGS_COMPAT_BROWSER");
     let mut command = Command::new(folder.join("node"));
     command.env("NODE_PATH", folder.join("node_modules"));
-    command.env("TIDINGS_CHROMIUM", folder.join("chromium"));
+    command.env("TIDINGS_CHROMIUM", folder.join("chromium")).env("TIDINGS_TOKEN", TOKEN);
     command.arg(own_file(&format!("browser/{name}.js")));
     command.arg(format!("http://{}", server.http())).arg(pictures(folder));
     Conversation::start(&mut command, SEEN_WITHIN).expect("the browser starts")
@@ -78,6 +81,19 @@ fn an_open_page_says_that_its_server_is_gone_and_goes_on_when_it_is_back() {
     server.kill().expect("the server is there");
     open.expect("cut off").expect("the page says so");
     server.start_again().expect("the server starts again");
+    open.say("started\n").expect("the scenario listens");
+    ends_well(open);
+}
+
+#[test]
+fn a_person_logs_in_and_again_when_the_server_has_forgotten_the_session() {
+    let accounts = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(accounts.path(), TOKEN).expect("a file to write to");
+    let path = accounts.path().to_str().expect("a path that is text");
+    let mut server = Server::start_with(&["--http-auth-file", path]).expect("the server starts");
+    let mut open = scenario("login", &server);
+    open.expect("live").expect("the page is live");
+    server.kill_and_restart().expect("the server starts again");
     open.say("started\n").expect("the scenario listens");
     ends_well(open);
 }

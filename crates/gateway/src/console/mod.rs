@@ -42,7 +42,7 @@ pub use figure::{Figure, FigureKind, FigureSource};
 pub(crate) use load::cursor;
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
-pub(crate) use trouble::{ApiTrouble, Trouble, body_bytes, media_type};
+pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
 
 use crate::access::Access;
 use crate::events::Events;
