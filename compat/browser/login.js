@@ -25,7 +25,7 @@ run(async (watched, page) => {
   }
   watched.expecting(/status of 403/)
   await logIn(page, 'a guess')
-  await page.getByText('This is not known here.').waitFor()
+  await page.getByText('not known here').waitFor()
   await watched.picture('login-refused')
   await logIn(page, TOKEN)
   await page.waitForURL(url => url.pathname + url.search === '/events?q=x')

@@ -34,6 +34,8 @@ pub const TRIALS_WAITING_MAX: usize = 32;
 pub const VERIFIED_KEPT: usize = 64;
 /// Sessions of browsers at once; the one that began first makes room.
 pub const SESSIONS_MAX: usize = 1_000;
+/// Cookies of sessions in one request that are looked at.
+pub const SESSION_COOKIES_MAX: usize = 4;
 /// How long a session lasts.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// Bytes of a filled-in login form.

@@ -131,10 +131,12 @@ pub(super) fn go(root: &Path) -> anyhow::Result<Tool> {
 
 /// The oldest Node that runs every client: `compat/node/runtime` brings one where there is none.
 const NODE_SINCE: (u32, u32) = (22, 22);
+/// The same of what leads a browser.
+const NODE_OF_BROWSER_SINCE: (u32, u32) = (20, 0);
 
 /// The folder that holds Node's clients in `node_modules`, and in `node` the program that runs them.
 pub(super) fn node(root: &Path) -> anyhow::Result<Tool> {
-    node_folder(root, "node")
+    node_folder(root, "node", NODE_SINCE)
 }
 
 /// The same of what leads a browser, and in `chromium` the browser.
@@ -152,7 +154,7 @@ pub(super) fn browser(root: &Path) -> anyhow::Result<Tool> {
     let Some(chromium) = there() else {
         return Ok(Missing::because("chromium was installed and is not on the PATH"));
     };
-    let tool = node_folder(root, "browser")?;
+    let tool = node_folder(root, "browser", NODE_OF_BROWSER_SINCE)?;
     if let Tool::Found(folder) = &tool {
         link(&chromium, &folder.join("chromium"))?;
     }
@@ -160,7 +162,7 @@ pub(super) fn browser(root: &Path) -> anyhow::Result<Tool> {
 }
 
 /// Installs what `compat/<name>/package-lock.json` names below `target/`, with a `node` that runs it.
-fn node_folder(root: &Path, name: &str) -> anyhow::Result<Tool> {
+fn node_folder(root: &Path, name: &str, since: (u32, u32)) -> anyhow::Result<Tool> {
     let how = "install Node.js with npm and reach a package registry once";
     let (Some(node), Some(npm)) = (find_program("node"), find_program("npm")) else {
         return Ok(Missing::because(format!("node or npm is not installed; {how}")));
@@ -169,12 +171,12 @@ fn node_folder(root: &Path, name: &str) -> anyhow::Result<Tool> {
     if let Err(output) = npm_packages(&npm, &root.join("compat").join(name), &folder)? {
         return Ok(Missing::installer("npm ci", &output, how));
     }
-    let runs_it = if node_version(&node)? >= NODE_SINCE {
+    let runs_it = if node_version(&node)? >= since {
         node
     } else {
         let newer = folder.join("runtime");
         if let Err(output) = npm_packages(&npm, &root.join("compat/node/runtime"), &newer)? {
-            let (major, minor) = NODE_SINCE;
+            let (major, minor) = since;
             let what = format!("Node.js is older than {major}.{minor}, npm ci of a newer one");
             return Ok(Missing::installer(&what, &output, how));
         }

@@ -4,6 +4,7 @@
 //! request. What is remembered is a digest under a secret of this process.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, header};
@@ -25,7 +26,6 @@ pub(super) enum Verdict {
     Busy,
 }
 
-#[derive(Debug)]
 pub(super) struct Credentials {
     accounts: Arc<Accounts>,
     /// Turns to try a password.
@@ -34,6 +34,13 @@ pub(super) struct Credentials {
     places: Arc<Semaphore>,
     secret: [u8; 32],
     verified: Mutex<VecDeque<[u8; 32]>>,
+}
+
+/// The secret is nothing for a log.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("accounts", &self.accounts).finish_non_exhaustive()
+    }
 }
 
 impl Credentials {

@@ -89,7 +89,12 @@ async fn enter(State(locked): State<Arc<Locked>>, request: Request) -> Response 
         }
         Verdict::Unsaid | Verdict::Wrong => {
             info!(user = %filled.user.escape_debug(), "a login was refused");
-            show(StatusCode::FORBIDDEN, next, &filled.user, "This is not known here.")
+            show(
+                StatusCode::FORBIDDEN,
+                next,
+                &filled.user,
+                "This user with this password, or this token, is not known here.",
+            )
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
 use super::accounts::digest;
-use crate::limits::{SESSION_LIFETIME, SESSIONS_MAX};
+use crate::limits::{SESSION_COOKIES_MAX, SESSION_LIFETIME, SESSIONS_MAX};
 
 /// What the cookie is called.
 const COOKIE: &str = "tidings_session";
@@ -45,13 +45,15 @@ impl Sessions {
     /// Whether the browser has one that goes on.
     pub(super) fn has(&self, headers: &HeaderMap, now: Instant) -> bool {
         let all = self.at(now);
-        said(headers).any(|id| all.iter().any(|known| is(known, id)))
+        said(headers).any(|id| all.iter().any(|known| known.is(&id)))
     }
 
     /// Ends what the browser has; the value of the header that takes it away.
     pub(super) fn end(&self, headers: &HeaderMap, now: Instant) -> String {
         let mut all = self.at(now);
-        all.retain(|known| !said(headers).any(|id| is(known, id)));
+        for id in said(headers) {
+            all.retain(|known| !known.is(&id));
+        }
         cookie("", 0, false)
     }
 
@@ -66,15 +68,18 @@ impl Sessions {
     }
 }
 
-fn is(known: &Session, id: &str) -> bool {
-    known.id.as_slice().ct_eq(digest(id.as_bytes()).as_slice()).into()
+impl Session {
+    fn is(&self, id: &[u8; 32]) -> bool {
+        self.id.as_slice().ct_eq(id.as_slice()).into()
+    }
 }
 
-/// Ids in cookies of this name; a browser may send several.
-fn said(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// Digests of the ids in cookies of this name, of which a browser has one for each path.
+fn said(headers: &HeaderMap) -> impl Iterator<Item = [u8; 32]> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|cookies| cookies.split(';'));
-    pairs.filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    let ids = pairs.filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    ids.take(SESSION_COOKIES_MAX).map(|id| digest(id.as_bytes()))
 }
 
 fn cookie(id: &str, seconds: u64, secure: bool) -> String {
