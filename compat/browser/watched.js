@@ -11,7 +11,7 @@ const path = require('node:path')
 const readline = require('node:readline')
 const { chromium } = require('playwright-core')
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 40_000
 const DESK = { width: 1280, height: 900 }
 const PHONE = { width: 375, height: 740 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tidings_compat::{Conversation, Server, handed_over, own_file};
 
-/// The month in half a day, so that what a scenario does is most of what there is to see.
-const QUIET_SHOP: &[&str] = &["--demo", "shop", "--speed", "60"];
+/// The month in a month, so that what a scenario does is most of what there is to see, and stays to be seen.
+const QUIET_SHOP: &[&str] = &["--demo", "shop", "--speed", "1"];
 /// A scenario takes some seconds of two busy cores.
 const SEEN_WITHIN: Duration = Duration::from_secs(120);
 
