@@ -1,5 +1,6 @@
 //! Real clients against the binary. One module per family, so that `--skip kcat::` leaves one out.
 
+mod browser;
 mod ceiling;
 mod databases;
 mod flood;

@@ -30,6 +30,9 @@ pub(crate) const COMPLETION_NAMES_MAX: usize = 1_000;
 /// Groups whose positions and members are asked for in one request.
 pub(crate) const GROUPS_AT_ONCE: usize = 100;
 
+/// Bytes of a file of accounts.
+pub(crate) const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes of a file of settings.
 pub(crate) const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 /// Directories, from the working directory upwards, in which a project's file is looked for.

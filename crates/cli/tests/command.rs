@@ -1,5 +1,6 @@
 //! The built binary, as its users and their scripts see it.
 
+mod access;
 mod aids;
 mod copy;
 mod dead;

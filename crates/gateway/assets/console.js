@@ -3,12 +3,22 @@
 
 const live = document.querySelector("[data-live]");
 const state = document.querySelector("[data-state]");
+const cutOff = document.querySelector("[data-cut-off]");
+// After which a stream that the server has refused is asked for again.
+const AGAIN_MS = 2000;
 let source = null;
+let heardAt = new Date();
 
 function say(text) {
-  if (state) {
+  if (state && state.dataset.state !== text) {
     state.textContent = text;
     state.dataset.state = text;
+  }
+  const isCutOff = text === "reconnecting";
+  if (cutOff && cutOff.hidden === isCutOff) {
+    const since = heardAt.toISOString().slice(11, 19);
+    cutOff.textContent = isCutOff ? `The server does not answer. What is shown is of ${since}; trying again.` : "";
+    cutOff.hidden = !isCutOff;
   }
 }
 
@@ -37,14 +47,30 @@ function connect() {
   if (!live || source) return;
   source = new EventSource(live.dataset.live);
   source.onopen = () => say("live");
-  source.onerror = () => say("reconnecting");
+  source.onerror = () => {
+    say("reconnecting");
+    // What the server has refused the browser does not ask for again.
+    if (source?.readyState === EventSource.CLOSED) setTimeout(askAgain, AGAIN_MS);
+  };
   source.onmessage = (message) => {
+    heardAt = new Date();
     say("live");
     for (const [name, markup] of Object.entries(JSON.parse(message.data))) {
       const part = live.querySelector(`[data-part="${name}"]`);
       if (part && !busy(part)) show(part, markup);
     }
   };
+}
+
+// Who is not logged in any more is led to where that is done.
+async function askAgain() {
+  if (source?.readyState !== EventSource.CLOSED) return;
+  const asked = { redirect: "manual", headers: { accept: "text/html" } };
+  const page = await fetch(location.href, asked).catch(() => null);
+  if (page?.type === "opaqueredirect") return location.reload();
+  if (source?.readyState !== EventSource.CLOSED) return;
+  source = null;
+  connect();
 }
 
 function disconnect() {

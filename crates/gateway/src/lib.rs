@@ -4,6 +4,7 @@
 //! behind it; figures of the node are handed in by the binary as [`Figure`]s. Nothing here asks
 //! anything of the network, and pages load nothing from anywhere else.
 
+mod access;
 mod console;
 mod events;
 pub mod limits;
@@ -14,6 +15,7 @@ mod route;
 mod serve;
 mod stall;
 
+pub use access::{Access, AccessOptions, Accounts, BadAccounts, BadHost};
 pub use axum::Router;
 pub use console::{
     Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress,

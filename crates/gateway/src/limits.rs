@@ -16,6 +16,30 @@ pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Pause after a failed accept (too many open files): the listener stays ready, the loop must not
 /// spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Users and tokens that may ask.
+pub const ACCOUNTS_MAX: usize = 1_000;
+/// Characters of a token; with fewer it could be guessed.
+pub const TOKEN_CHARS_MIN: usize = 24;
+/// Memory that one trial of a password with Argon2 may take, and passes over it.
+pub const ARGON2_KIBIBYTES_MAX: u32 = 256 * 1024;
+/// See [`ARGON2_KIBIBYTES_MAX`].
+pub const ARGON2_PASSES_MAX: u32 = 16;
+/// Cost of bcrypt, each one doubling the time; this one takes about two seconds.
+pub const BCRYPT_COST_MAX: u32 = 15;
+/// Passwords tried at once. Protects processors, and memory from Argon2.
+pub const TRIALS_MAX: usize = 2;
+/// Passwords that wait to be tried; one more is answered 429.
+pub const TRIALS_WAITING_MAX: usize = 32;
+/// Passwords that were right and are not tried again, the last ones.
+pub const VERIFIED_KEPT: usize = 64;
+/// Sessions of browsers at once; the one that began first makes room.
+pub const SESSIONS_MAX: usize = 1_000;
+/// Cookies of sessions in one request that are looked at.
+pub const SESSION_COOKIES_MAX: usize = 4;
+/// How long a session lasts.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// Bytes of a filled-in login form.
+pub const LOGIN_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one request body.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Records of `_schemas` read in one step.
@@ -87,6 +111,8 @@ pub const DRY_RUN_KEYS: usize = 20;
 pub const DESK_READS_MAX: usize = 2;
 /// How long one look at what a service has put aside may take, waiting for its turn included.
 pub const DESK_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the list of services waits for all of them; what has not answered by then is told as such.
+pub const DESK_LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer waits for what becomes of a command.
 pub const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
 /// Records of `<service>.dead` that are looked through for the letter of a key.
@@ -102,7 +128,15 @@ pub const REASON_CHARS_MAX: usize = 500;
 /// Keys a second and partition that a command may say.
 pub const REDRIVE_RATE_MAX: u32 = 100_000;
 
-/// Requests that publish events at once, each with a body of up to [`BODY_BYTES_MAX`]; more wait.
+/// Bytes of bodies with events that have come and are not published yet, in all.
+pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same of one address, so that others can still publish.
+pub const BODIES_BYTES_OF_PEER_MAX: usize = 48 * 1024 * 1024;
+/// How long such a body may bring less than [`BODY_WINDOW_BYTES_MIN`].
+pub const BODY_WINDOW: Duration = Duration::from_secs(5);
+/// See [`BODY_WINDOW`]. A megabyte may take all of [`HTTP_BODY_TIMEOUT`].
+pub const BODY_WINDOW_BYTES_MIN: usize = 16 * 1024;
+/// Requests that publish events at once, whose bodies are there; more wait.
 pub const PUBLISHERS_MAX: usize = 64;
 /// How long one waits; then it is answered 503.
 pub const PUBLISHER_WAIT: Duration = Duration::from_secs(10);
@@ -169,10 +203,14 @@ pub const LIVE_STREAMS_MAX: usize = 64;
 /// How long a live stream's client may leave an event unread before it is dropped.
 pub const LIVE_STALL_MAX: Duration = Duration::from_secs(20);
 
+const _: () = assert!(BODY_BYTES_MAX <= BODIES_BYTES_OF_PEER_MAX);
+const _: () = assert!(BODIES_BYTES_OF_PEER_MAX < BODIES_BYTES_MAX);
+const _: () = assert!(BODY_WINDOW.as_secs() < HTTP_BODY_TIMEOUT.as_secs());
 const _: () = assert!(LIVE_STREAMS_MAX + EVENT_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(EVENT_STALL_MAX.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
 const _: () = assert!(LIVE_STALL_MAX.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
 const _: () = assert!(DRY_RUN_KEYS <= DESK_KEYS);
+const _: () = assert!(DESK_LIST_TIMEOUT.as_secs() < DESK_READ_TIMEOUT.as_secs());
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);
 const _: () = assert!(STUCK_AFTER.as_secs() < SAMPLES_KEPT as u64);
 const _: () = assert!(OVERVIEW_EVENTS <= EVENTS_KEPT);

@@ -27,7 +27,8 @@ pub(crate) fn document(version: &str, routes: &[(&'static str, Said)]) -> Value 
             "version": version,
             "description": format!(
                 "Bodies of requests have up to {BODY_BYTES_MAX} bytes. What is refused is a problem of RFC 9457: \
-                 what (title), why (detail) and what to try (try). Requests of other sites' pages are refused."
+                 what (title), why (detail) and what to try (try). Requests of other sites' pages are refused, and where the \
+                 server has accounts those without a token (Bearer), a password (Basic) or a session (401)."
             ),
         },
         "paths": paths,

@@ -1,8 +1,8 @@
 //! A router on a listener, until told to stop.
 //!
 //! Connections are counted and bounded, and none may keep its place without asking anything, or without
-//! reading what it asked for: limits in [`Limits`]. What listens on loopback is meant for this machine, and takes no changes from
-//! pages of other hosts, also when their names are made to lead here (DNS rebinding).
+//! reading what it asked for: limits in [`Limits`]. Each request is told whose it is ([`Peer`]). Who may ask, and under which
+//! name, is for the router to know ([`Access`](crate::Access)).
 
 use std::io;
 use std::net::IpAddr;
@@ -10,11 +10,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +23,10 @@ use tracing::{debug, error, warn};
 
 use crate::limits::{ACCEPT_PAUSE, HTTP_CONNECTIONS_MAX, HTTP_HEAD_TIMEOUT, HTTP_WRITE_STALL_MAX};
 use crate::stall::Unstalled;
+
+/// The address that a request comes from: an extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What one listener's connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +56,6 @@ async fn serve_within(
     router: Router,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let router = if listener.local_addr()?.ip().is_loopback() {
-        router.layer(from_fn(only_local_changes))
-    } else {
-        router
-    };
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
@@ -69,9 +67,10 @@ async fn serve_within(
                 Ok((_, peer)) if connections.len() >= limits.connections => {
                     warn!(%peer, limit = limits.connections, "too many HTTP connections");
                 }
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     let (router, stopped) = (router.clone(), stopped.clone());
-                    connections.spawn(connection(socket, router, limits, stopped));
+                    let connection = connection(socket, Peer(peer.ip()), router, limits, stopped);
+                    connections.spawn(connection);
                 }
                 Err(error) => {
                     error!(%error, "cannot accept HTTP connections");
@@ -88,13 +87,18 @@ async fn serve_within(
 
 async fn connection(
     socket: TcpStream,
+    peer: Peer,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let socket = TokioIo::new(Unstalled::new(socket, limits.write_stall));
     let mut connection = pin!(http.serve_connection(socket, service).with_upgrades());
     let ended = tokio::select! {
@@ -113,33 +117,10 @@ async fn connection(
     }
 }
 
-/// Refuses a change that was asked under a name which is not this machine's own.
-async fn only_local_changes(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if reads || is_local(request.headers()) {
-        return next.run(request).await;
-    }
-    let why = "changes are taken under the names localhost and loopback addresses only\n";
-    (StatusCode::MISDIRECTED_REQUEST, why).into_response()
-}
-
-/// No browser leaves the host out.
-fn is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(address) => address.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::http::HeaderValue;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
@@ -168,7 +149,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new()
-            .route("/", get(|| async { "read" }).put(|| async { "changed" }))
+            .route("/", get(|| async { "read" }))
             .route("/large", get(|| async { vec![b'x'; LARGE] }));
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap() };
@@ -195,8 +176,8 @@ mod tests {
     }
 
     /// Sends a request that asks for the connection to be closed; the answer, empty when refused.
-    async fn ask(socket: &mut TcpStream, method: &str, host: &str) -> String {
-        let head = format!("{method} / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    async fn ask(socket: &mut TcpStream) -> String {
+        let head = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         let _sent_or_refused = socket.write_all(head.as_bytes()).await;
         until_closed(socket).await
     }
@@ -208,11 +189,9 @@ mod tests {
         for _ in 0..3 {
             idle.push(served.connect().await);
         }
-        assert_eq!(ask(&mut served.connect().await, "GET", "localhost").await, "");
+        assert_eq!(ask(&mut served.connect().await).await, "");
         drop(idle.pop());
-        let answered = async {
-            while !ask(&mut served.connect().await, "GET", "localhost").await.ends_with("read") {}
-        };
+        let answered = async { while !ask(&mut served.connect().await).await.ends_with("read") {} };
         timeout(DEADLINE, answered).await.unwrap();
         served.stop().await;
     }
@@ -237,9 +216,7 @@ mod tests {
         let served = served_within(limits).await;
         let mut unread = served.connect().await;
         unread.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-        let answered = async {
-            while !ask(&mut served.connect().await, "GET", "localhost").await.ends_with("read") {}
-        };
+        let answered = async { while !ask(&mut served.connect().await).await.ends_with("read") {} };
         timeout(DEADLINE, answered).await.unwrap();
         drop(unread);
         served.stop().await;
@@ -254,39 +231,5 @@ mod tests {
         kept.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
         served.stop().await;
-    }
-
-    #[tokio::test]
-    async fn changes_under_a_foreign_name_are_refused_on_loopback() {
-        let served = served(3, DEADLINE).await;
-        for (method, host, status) in [
-            ("GET", "evil.example:8081", "200"),
-            ("PUT", "evil.example:8081", "421"),
-            ("PUT", "127.0.0.1.evil.example", "421"),
-            ("PUT", "localhost:8081", "200"),
-            ("PUT", "127.0.0.1:8081", "200"),
-        ] {
-            let answer = ask(&mut served.connect().await, method, host).await;
-            assert_eq!(answer.get(9..12), Some(status), "{method} {host}: {answer}");
-        }
-        served.stop().await;
-    }
-
-    #[test]
-    fn local_names_are_told_from_others() {
-        for (host, local) in [
-            ("localhost", true),
-            ("LOCALHOST:80", true),
-            ("127.1.2.3:8081", true),
-            ("[::1]:8081", true),
-            ("localhost.evil.example", false),
-            ("10.0.0.1", false),
-            ("[::2]", false),
-            ("", false),
-        ] {
-            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
-            assert_eq!(is_local(&headers), local, "{host}");
-        }
-        assert!(is_local(&HeaderMap::new()));
     }
 }

@@ -298,6 +298,33 @@ async fn forms_edit_and_discard_with_a_look_in_between() {
 }
 
 #[tokio::test]
+async fn an_edit_that_no_topic_takes_is_refused_before_it_is_given_and_names_the_limit() {
+    let (shop, running) = Shop::with(&["x1"]).await;
+    let keys = shop.twin("/api/dead/payment/keys").await;
+    let letter = &keys["keys"][0]["letter"];
+    let value = |bytes: usize| json!({ "order": "x1", "pence": 1, "note": "x".repeat(bytes) });
+    for dry_run in [true, false] {
+        let large = json!({
+            "act": "edit", "letter": letter, "by": "ann", "value": value(1_000_000).to_string(),
+            "dry_run": dry_run,
+        });
+        let refused = shop.command("payment", &large).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("payment.control, and 982991 are the most"), "{detail}");
+    }
+    assert_eq!(shop.twin("/api/dead/payment/commands").await["commands"], json!([]));
+    shop.broken.lock().unwrap().clear();
+    let fits = json!({
+        "act": "edit", "letter": letter, "by": "ann", "value": value(900_000).to_string(),
+    });
+    let given = shop.command("payment", &fits).await;
+    assert_eq!((given.status, &given.json()["done"]), (200, &json!(1)), "{}", given.body);
+    running.until(|figures| figures.parked == 0).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_command_for_a_service_that_does_not_run_stands_until_it_does() {
     let (shop, running) = Shop::with(&["x1", "x1"]).await;
     running.stop().await.unwrap();

@@ -151,6 +151,30 @@ fn placed(record: &Record) -> Received<Placed> {
 }
 
 #[tokio::test]
+async fn bodies_that_hardly_come_hold_up_nobody() {
+    let gateway = Gateway::new(1).await;
+    let console = gateway.console.router();
+    let mut slow = Vec::new();
+    for _ in 0..limits::PUBLISHERS_MAX * 2 {
+        let (parts, body) = tokio::sync::mpsc::channel(1);
+        let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+        let head = Request::post("/api/topics/orders/events?key=slow&type=Placed");
+        let request = head.header("content-type", "application/json").body(body).unwrap();
+        let asked = tokio::spawn(console.clone().oneshot(request));
+        // Taken by the server, which then waits for the rest.
+        parts.send(Ok::<_, std::io::Error>("{")).await.unwrap();
+        parts.reserve().await.unwrap().send(Ok(""));
+        slow.push((parts, asked));
+    }
+    gateway.publish("quick", 1).await;
+    for (parts, asked) in slow {
+        parts.send(Ok("}")).await.unwrap();
+        drop(parts);
+        assert_eq!(asked.await.unwrap().unwrap().status().as_u16(), 202);
+    }
+}
+
+#[tokio::test]
 async fn events_of_every_mode_are_read_by_services() {
     let gateway = Gateway::new(1).await;
     let path = "/api/topics/orders/events";

@@ -12,7 +12,7 @@ use crate::{
         Act, Carried, Command, Entry as Control, Selection, control_topic, make_control_topic,
     },
     limits,
-    publisher::now_ms,
+    publisher::{now_ms, record_bytes_max},
     replay::read_all,
     task::{Entry, Shelf},
 };
@@ -313,6 +313,30 @@ impl Desk {
         Ok(keys)
     }
 
+    /// Whether a service can keep an event with this value: refused as
+    /// [`Invalid`](tidings_engine::Error::Invalid) when the value is larger than its topics take, which is named.
+    /// [`Desk::give`] looks for itself.
+    pub async fn check_edit(&self, value: &str) -> Result<(), Error> {
+        let (changelog, control) = (self.changelog(), control_topic(&self.service));
+        // In a command it is a text of JSON, in which some characters take two bytes.
+        let in_command = serde_json::to_string(value).map_or(usize::MAX, |text| text.len());
+        for (topic, bytes) in [(changelog, value.len()), (control, in_command)] {
+            let most = match record_bytes_max(&self.engine, &topic).await {
+                Ok(most) => most.saturating_sub(limits::CHANGELOG_ROOM_BYTES),
+                // Made by the first command, and as large as the broker makes topics; or nothing that may be seen.
+                Err(EngineError::UnknownTopic(_) | EngineError::Denied(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if bytes > most {
+                let why = format!(
+                    "the new value takes {bytes} bytes in {topic}, and {most} are the most"
+                );
+                return Err(EngineError::Invalid(why).into());
+            }
+        }
+        Ok(())
+    }
+
     /// [`Desk::give`] for all that is dead now, without a reason.
     pub async fn command(
         &self,
@@ -329,6 +353,9 @@ impl Desk {
         let keys = self.would(&command).await?.len();
         let topic = control_topic(&self.service);
         make_control_topic(&self.engine, &topic).await?;
+        if let Act::Edit { value } = &command.act {
+            self.check_edit(value).await?;
+        }
         let (id, at_ms) = (Id::fresh(), now_ms());
         let NewCommand { by, of, act, dead_by_ms, reason } = command;
         let command = Command { id: id.clone(), by, at_ms, of, act, dead_by_ms, reason };

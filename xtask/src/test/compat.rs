@@ -1,7 +1,7 @@
 //! The step of real clients: sets up the tools, then runs `compat`'s tests against the binary.
 //!
 //! A client that is not there has its tests skipped, counted and named with the reason. Under
-//! `CI=true` a missing kcat, Python, Go, Node or OpenSSL is a failure, unless the machine has no network.
+//! `CI=true` a missing kcat, Python, Go, Node, browser or OpenSSL is a failure, unless the machine has no network.
 
 use std::path::Path;
 use std::thread;
@@ -24,13 +24,14 @@ struct Family {
 }
 
 /// Every family; CI insists on those that it can always set up.
-fn families(in_ci: bool) -> [Family; 9] {
+fn families(in_ci: bool) -> [Family; 10] {
     let family = |module, variable, required, set_up| Family { module, variable, required, set_up };
     [
         family("kcat", "TIDINGS_COMPAT_KCAT", in_ci, |_| tools::kcat()),
         family("python", "TIDINGS_COMPAT_PYTHON", in_ci, tools::python),
         family("go", "TIDINGS_COMPAT_GO", in_ci, tools::go),
         family("node", "TIDINGS_COMPAT_NODE", in_ci, tools::node),
+        family("browser", "TIDINGS_COMPAT_BROWSER", in_ci, tools::browser),
         family("java", "TIDINGS_COMPAT_JARS", false, tools::jars),
         family("postgres", "TIDINGS_COMPAT_POSTGRES", false, |_| tools::postgres()),
         family("mariadb", "TIDINGS_COMPAT_MARIADB", false, |_| tools::mariadb()),

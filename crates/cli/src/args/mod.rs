@@ -179,8 +179,15 @@ pub(crate) enum Shell {
 }
 
 /// Arguments of `up` that say something of its own node.
-const OF_A_NODE: [&str; 6] =
-    ["data", "kafka", "virtual_brokers", "memory", "max_connections", "max_connections_per_ip"];
+const OF_A_NODE: [&str; 7] = [
+    "data",
+    "kafka",
+    "advertise",
+    "virtual_brokers",
+    "memory",
+    "max_connections",
+    "max_connections_per_ip",
+];
 
 /// Where the cluster is and what the answer looks like.
 #[derive(Args, Clone, Debug)]
@@ -253,6 +260,23 @@ pub(crate) struct Up {
     /// Where the schema registry is
     #[arg(long, value_name = "HOST:PORT", default_value = REGISTRY_DEFAULT)]
     pub(crate) registry: String,
+    /// The host that Kafka clients are told to connect to [default: that of --kafka, or this machine's name]
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    pub(crate) advertise: Option<String>,
+    /// A name under which console and registry are reached, beside localhost and addresses; may be repeated, and `*`
+    /// is every name
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) http_host: Vec<String>,
+    /// Who may use console, HTTP API and registry: a file with a line NAME:HASH for each user (bcrypt or Argon2), or
+    /// a token alone. Without it, addresses that other machines can reach are refused
+    #[arg(long, value_name = "FILE", env = "TIDINGS_HTTP_AUTH_FILE")]
+    pub(crate) http_auth_file: Option<PathBuf>,
+    /// Let everybody read /metrics, whoever may use the rest
+    #[arg(long)]
+    pub(crate) http_open_metrics: bool,
+    /// Listen on addresses that other machines can reach without asking anybody who they are
+    #[arg(long, conflicts_with = "http_auth_file")]
+    pub(crate) insecure: bool,
     /// For tests: advertise N brokers, on N ports of this one process from the Kafka address on, so
     /// that replication factors up to N are accepted. There is one copy of the data all the same
     #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
@@ -280,6 +304,17 @@ pub(crate) struct Up {
     /// Run the demo to its end, print the reconciliation as JSON and exit 0 if it reconciles, else 1
     #[arg(long, requires = "demo")]
     pub(crate) until_done: bool,
+}
+
+/// A host's name or address, without a port.
+fn host(said: &str) -> Result<String, String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+    let port = said.rsplit_once(':').filter(|_| !said.ends_with(']'));
+    match port {
+        None if !said.is_empty() && said.chars().all(known) => Ok(said.to_owned()),
+        _ => Err("a host alone is wanted, such as log.example.com; its port is that of --kafka"
+            .to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

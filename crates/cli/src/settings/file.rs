@@ -192,7 +192,7 @@ impl ProjectFile {
         for (key, value) in &mut values {
             harmless(*key, value).map_err(|failure| failure.within(&path))?;
             let is_path = match key {
-                Key::UpData => true,
+                Key::UpData | Key::UpHttpAuthFile => true,
                 Key::Engine => matches!(Place::of(value), Place::Directory(_)),
                 _ => false,
             };

@@ -32,10 +32,12 @@ pub(crate) enum Key {
     UpKafka,
     UpHttp,
     UpRegistry,
+    UpHttpHost,
+    UpHttpAuthFile,
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Kafka,
         Self::Engine,
         Self::Output,
@@ -43,6 +45,8 @@ impl Key {
         Self::UpKafka,
         Self::UpHttp,
         Self::UpRegistry,
+        Self::UpHttpHost,
+        Self::UpHttpAuthFile,
     ];
     /// What a context has: where a cluster is. Where a node of one's own listens is no matter of contexts.
     pub(crate) const OF_CONTEXTS: [Self; 3] = [Self::Kafka, Self::Engine, Self::Output];
@@ -57,6 +61,8 @@ impl Key {
             Self::UpKafka => "up.kafka",
             Self::UpHttp => "up.http",
             Self::UpRegistry => "up.registry",
+            Self::UpHttpHost => "up.http_host",
+            Self::UpHttpAuthFile => "up.http_auth_file",
         }
     }
 
@@ -68,6 +74,7 @@ impl Key {
             Self::UpData => "./tidings-data",
             Self::UpHttp => HTTP_DEFAULT,
             Self::UpRegistry => REGISTRY_DEFAULT,
+            Self::UpHttpHost | Self::UpHttpAuthFile => "",
         }
     }
 
@@ -75,6 +82,7 @@ impl Key {
         match self {
             Self::Kafka => Some("TIDINGS_KAFKA"),
             Self::Engine => Some("TIDINGS_ENGINE"),
+            Self::UpHttpAuthFile => Some("TIDINGS_HTTP_AUTH_FILE"),
             _ => None,
         }
     }
@@ -178,6 +186,8 @@ impl Settings {
             ("up", "kafka") => Key::UpKafka,
             ("up", "http") => Key::UpHttp,
             ("up", "registry") => Key::UpRegistry,
+            ("up", "http_host") => Key::UpHttpHost,
+            ("up", "http_auth_file") => Key::UpHttpAuthFile,
             (_, "kafka") => Key::Kafka,
             (_, "engine") => Key::Engine,
             (_, "output") => Key::Output,
@@ -230,6 +240,14 @@ fn sound(key: Key, value: &str) -> Result<(), Failure> {
 
 /// A project's file comes with the project, from whomever: it must not send a secret of the user's to an address of its own.
 fn harmless(key: Key, value: &str) -> Result<(), Failure> {
+    if key == Key::UpHttpHost && value.contains('*') {
+        return Err(Failure::new(
+            Exit::Usage,
+            "a project's file does not open a node to every name",
+        )
+        .why("a page of any site could then lead its own name to the node, and read it")
+        .hint("name the hosts, or say --http-host '*' where the node is started"));
+    }
     let query = value.split_once('?').map_or("", |(_, query)| query);
     let mut names = query.split('&').map(|parameter| parameter.split('=').next().unwrap_or(""));
     let secret =
@@ -350,6 +368,8 @@ mod tests {
         ] {
             assert_eq!(harmless(Key::Engine, value).is_ok(), is_harmless, "{value}");
         }
+        assert!(harmless(Key::UpHttpHost, "log.example.com,tidings").is_ok());
+        assert!(harmless(Key::UpHttpHost, "tidings,*").is_err());
         assert!(sound(Key::Output, "xml").is_err());
         assert!(sound(Key::Output, "yaml").is_ok());
     }

@@ -4,6 +4,7 @@
 //! All ports are bound before the data directory is touched or the cluster asked, so a taken port leaves
 //! nothing behind. Stopping goes the other way round: the demo's services, HTTP, Kafka, then the node.
 
+mod access;
 mod figures;
 mod files;
 mod holder;
@@ -195,6 +196,7 @@ struct Running {
 
 impl Running {
     async fn start(said: &Up, meant: Meant<'_>, ports: Ports) -> Result<Self, Failure> {
+        let access = access::access(said, &ports)?;
         let Ports { kafka, http, registry } = ports;
         let (stands, under, engine, connections_max) = match meant {
             Meant::Node(budget) => {
@@ -219,11 +221,12 @@ impl Running {
             version: env!("CARGO_PKG_VERSION"),
             addresses: Addresses { log: ready.log(), registry: ready.registry.clone() },
             figures: under.figures(),
+            access: access.clone(),
             ..ConsoleOptions::default()
         };
         let console = Console::start(engine.clone(), options).await;
         let (stop_pages, stopped) = watch::channel(false);
-        let pages = [(http, console.router()), (registry, routes)]
+        let pages = [(http, console.router()), (registry, access.guard(routes))]
             .map(|(listener, routes)| serve(listener, routes, connections_max, stopped.clone()));
         Ok(Self { under, engine, console, pages, stop_pages, ready })
     }

@@ -32,6 +32,8 @@ pub(super) struct Ready {
     /// The demo's month was in the log already.
     pub(super) fed: bool,
     exposed: bool,
+    /// Console and registry ask who it is.
+    locked: bool,
     pub(super) elapsed: Duration,
 }
 
@@ -100,8 +102,9 @@ impl OfNode {
         let brokers: Result<Vec<SocketAddr>, Failure> = kafka.iter().map(address).collect();
         let brokers = brokers?;
         let entries = std::fs::read_dir(&said.data);
+        let host = |at: SocketAddr| said.advertise.clone().unwrap_or_else(|| reachable(at));
         let advertised: Vec<(String, u16)> =
-            brokers.iter().map(|at| (reachable(*at), at.port())).collect();
+            brokers.iter().map(|at| (host(*at), at.port())).collect();
         let kafka = advertised.first().map(|(host, port)| format!("{host}:{port}"));
         Ok(Self {
             kafka: kafka.unwrap_or_default(),
@@ -168,6 +171,7 @@ impl Ready {
             demo: said.demo,
             fed: false,
             exposed: exposed || [&http, &registry].iter().any(|at| !at.ip().is_loopback()),
+            locked: said.http_auth_file.is_some(),
             elapsed: Duration::ZERO,
         })
     }
@@ -207,15 +211,21 @@ impl Ready {
         });
         let width = width.max().unwrap_or_default();
         let mut out = format!("{bold}Tidings {}{plain}  ", env!("CARGO_PKG_VERSION"));
-        out.push_str(match (&self.stands, self.exposed) {
-            (Stands::OnNode(_), true) => {
-                "one node, no passwords yet, and other machines can reach it"
+        out.push_str(match (&self.stands, self.exposed, self.locked) {
+            (Stands::OnNode(_), true, false) => {
+                "one node, no passwords, and other machines can reach it"
             }
-            (Stands::OnNode(_), false) => "one node, for this machine",
-            (Stands::OnCluster(_), true) => {
-                "on a cluster, no passwords yet, and other machines can reach it"
+            (Stands::OnNode(_), true, true) => {
+                "one node, passwords for HTTP only, other machines can reach it"
             }
-            (Stands::OnCluster(_), false) => "on a Kafka cluster, for this machine",
+            (Stands::OnNode(_), false, _) => "one node, for this machine",
+            (Stands::OnCluster(_), true, false) => {
+                "on a cluster, no passwords, and other machines can reach it"
+            }
+            (Stands::OnCluster(_), true, true) => {
+                "on a cluster, with passwords, and other machines can reach it"
+            }
+            (Stands::OnCluster(_), false, _) => "on a Kafka cluster, for this machine",
         });
         out.push_str("\n\n");
         for (name, what, note) in rows {
@@ -310,7 +320,7 @@ fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
 }
 
 /// The host under which others reach an address: the machine's name where it listens on all.
-fn reachable(address: SocketAddr) -> String {
+pub(super) fn reachable(address: SocketAddr) -> String {
     if !address.ip().is_unspecified() {
         return match address {
             SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -373,6 +383,7 @@ mod tests {
             demo: None,
             fed: false,
             exposed: false,
+            locked: false,
             elapsed: Duration::from_millis(71),
         }
     }
@@ -420,9 +431,9 @@ Try it in another terminal:
     #[test]
     fn the_screen_fits_a_terminal_of_80_columns() {
         for (demo, fed) in [(None, false), (Some(Demo::Shop), false), (Some(Demo::Shop), true)] {
-            for exposed in [false, true] {
+            for (exposed, locked) in [(false, false), (true, false), (true, true)] {
                 for stands in [Stands::OnNode(node()), Stands::OnCluster(cluster())] {
-                    let screen = Ready { demo, fed, exposed, ..on(stands) };
+                    let screen = Ready { demo, fed, exposed, locked, ..on(stands) };
                     for line in screen.screen("tidings", ("", "")).lines() {
                         assert!(line.chars().count() <= 80, "{line}");
                     }

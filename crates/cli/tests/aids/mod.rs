@@ -124,7 +124,7 @@ fn files_go_where_they_are_wanted() {
     assert!(text(&several.stderr).ends_with("try:   --to DIR\n"), "{}", text(&several.stderr));
     let helm = ["generate", "helm", "--to", to, "-o", "json"];
     let written: Value = serde_json::from_str(said(&tidings(&helm).output().unwrap())).unwrap();
-    assert_eq!(written["written"].as_array().unwrap().len(), 5);
+    assert_eq!(written["written"].as_array().unwrap().len(), 6);
     assert_eq!(tidings(&helm).output().unwrap().status.code(), Some(4));
     said(&tidings(&[&helm[..], &["--force"]].concat()).output().unwrap());
 }

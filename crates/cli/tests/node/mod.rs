@@ -15,6 +15,7 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("TIDINGS_KAFKA")
         .env_remove("TIDINGS_ENGINE")
+        .env_remove("TIDINGS_HTTP_AUTH_FILE")
         .env_remove("TIDINGS_CONTEXT")
         .env_remove("TIDINGS_LOG")
         .env_remove("TIDINGS_LOG_FORMAT")

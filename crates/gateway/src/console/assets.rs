@@ -21,6 +21,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
             get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }),
         )
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
+        // Browsers ask for it where what they show has no icon of its own, as JSON.
+        .route("/favicon.ico", get(|| async { asset("image/svg+xml", ICON) }))
 }
 
 /// Asked for again after a minute, so that a new binary is soon seen.

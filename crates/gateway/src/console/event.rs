@@ -17,6 +17,7 @@ pub(crate) struct EventLine {
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    pub(crate) id: Option<String>,
     pub(crate) r#type: Option<String>,
     pub(crate) source: Option<String>,
     pub(crate) correlation: Option<String>,
@@ -34,6 +35,7 @@ impl EventLine {
             topic: record.topic.to_string(),
             partition: record.partition,
             offset: record.offset,
+            id: header("ce_id"),
             r#type: header("ce_type"),
             source: header("ce_source"),
             correlation: header("ce_correlationid"),
@@ -64,7 +66,7 @@ impl EventLine {
 
     /// Whether this text is in what the line says.
     pub(crate) fn mentions(&self, wanted: &str) -> bool {
-        let fields = [&self.r#type, &self.source, &self.correlation, &self.key];
+        let fields = [&self.id, &self.r#type, &self.source, &self.correlation, &self.key];
         let said = fields.into_iter().flatten().chain([&self.topic, &self.value]);
         said.into_iter().any(|text| contains_ignoring_case(text, wanted))
     }

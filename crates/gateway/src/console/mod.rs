@@ -42,8 +42,9 @@ pub use figure::{Figure, FigureKind, FigureSource};
 pub(crate) use load::cursor;
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
-pub(crate) use trouble::{ApiTrouble, Trouble, body_bytes, media_type};
+pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
 
+use crate::access::Access;
 use crate::events::Events;
 use crate::limits::{
     BODY_BYTES_MAX, DESK_READS_MAX, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT,
@@ -76,6 +77,7 @@ pub struct ConsoleOptions {
     pub addresses: Addresses,
     /// Figures for `/metrics` that the engine does not know.
     pub figures: FigureSource,
+    pub access: Access,
     pub sample_interval: Duration,
 }
 
@@ -85,6 +87,7 @@ impl Default for ConsoleOptions {
             version: env!("CARGO_PKG_VERSION"),
             addresses: Addresses::default(),
             figures: FigureSource::default(),
+            access: Access::default(),
             sample_interval: SAMPLE_INTERVAL,
         }
     }
@@ -144,16 +147,16 @@ impl Console {
 
     /// The routes, to be served.
     pub fn router(&self) -> Router {
-        Router::new()
+        let routes = Router::new()
             .merge(pages::routes())
             .nest("/api", api::routes(&self.events))
             .merge(assets::routes())
             .merge(route::router(about::table()))
             .fallback(pages::not_found)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .layer(from_fn(only_own_pages))
-            .layer(map_response(with_policy))
-            .with_state(self.shared.clone())
+            .with_state(self.shared.clone());
+        let guarded = self.shared.options.access.guard_pages(routes);
+        guarded.layer(from_fn(only_own_pages)).layer(map_response(with_policy))
     }
 
     /// Waits until a sample has been taken that began after this call.
@@ -231,7 +234,7 @@ async fn with_policy(mut response: Response) -> Response {
 }
 
 /// A path segment: everything but unreserved characters as `%XX`.
-fn url_encoded(text: &str) -> String {
+pub(crate) fn url_encoded(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));

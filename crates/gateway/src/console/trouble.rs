@@ -178,10 +178,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// All of a body that is not too large and comes in time.
-pub(crate) async fn body_bytes<S: Send + Sync>(
-    request: Request,
-    state: &S,
-) -> Result<Bytes, Trouble> {
+async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Trouble> {
     let body = timeout(HTTP_BODY_TIMEOUT, Bytes::from_request(request, state)).await;
     let body = body.map_err(|_elapsed| {
         let why = format!("the body did not come within {HTTP_BODY_TIMEOUT:?}");

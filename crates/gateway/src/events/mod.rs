@@ -4,10 +4,11 @@
 //! Kafka's binary mode, as services of the SDK write and read it. A stream has no group and no position on
 //! the server: its cursor is in every message, and whoever connects again says it.
 //!
-//! Bounded: publishers at once ([`PUBLISHERS_MAX`](crate::limits::PUBLISHERS_MAX)), streams
+//! Bounded: bytes of bodies that come, publishers at once ([`PUBLISHERS_MAX`](crate::limits::PUBLISHERS_MAX)), streams
 //! ([`EVENT_STREAMS_MAX`](crate::limits::EVENT_STREAMS_MAX)), partitions of a stream, and how long a
 //! client may leave a message unread.
 
+mod body;
 mod cloud;
 mod follow;
 mod line;
@@ -30,6 +31,7 @@ pub(crate) struct Events {
     engine: Engine,
     /// Opened by the first event; again after it was fenced.
     producer: Mutex<Option<Producer>>,
+    bodies: Arc<body::Bodies>,
     publishers: Semaphore,
     streams: Arc<Semaphore>,
     /// True when streams have to end.
@@ -41,6 +43,7 @@ impl Events {
         Arc::new(Self {
             engine,
             producer: Mutex::new(None),
+            bodies: Arc::default(),
             publishers: Semaphore::new(PUBLISHERS_MAX),
             streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
             stopping,

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use super::Events;
 use super::cloud::{SaidInUrl, records};
-use crate::console::{ApiTrouble, Trouble, body_bytes, media_type};
+use crate::console::{ApiTrouble, Trouble, media_type};
 use crate::limits::PUBLISHER_WAIT;
+use crate::serve::Peer;
 
 pub(super) async fn publish(
     State(events): State<Arc<Events>>,
@@ -23,14 +24,16 @@ pub(super) async fn publish(
 ) -> Result<(StatusCode, Json<Value>), ApiTrouble> {
     let (Path(topic), Query(said)) = (path?, said?);
     refuse_internal(&topic)?;
+    let (head, body) = request.into_parts();
+    let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
+    let body = events.bodies.read(body, peer).await?;
+    // Whose body comes slowly has no place until it is there.
     let place = timeout(PUBLISHER_WAIT, events.publishers.acquire()).await;
     let _place = place.map_err(|_elapsed| {
         Trouble::unavailable("too many events are being published").hint("try again")
     })?;
-    let headers = request.headers().clone();
-    let body = body_bytes(request, &()).await?;
-    let media = media_type(&headers);
-    let mut read = records(&media, &headers, &said, &body).map_err(|no| {
+    let (media, headers) = (media_type(&head.headers), head.headers);
+    let mut read = records(&media, &headers, &said, &body.bytes).map_err(|no| {
         Trouble::unprocessable(format!("event {} of the body: {}", no.number, no.why))
             .titled("This is not taken as an event")
             .hint("nothing was published; /openapi.json says what is expected")

@@ -16,6 +16,8 @@ use crate::output::{Answer, Item, print, show, yaml};
 use crate::table::Look;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Where a file has a token of its own, made when the file is.
+const TOKEN: &str = "TOKEN";
 
 struct File {
     /// Relative, with `/`.
@@ -24,7 +26,10 @@ struct File {
 }
 
 pub(crate) fn generate(said: &Generate) -> Result<(), Failure> {
-    let files = files(said.what, &said.http);
+    let mut files = files(said.what, &said.http);
+    for file in files.iter_mut().filter(|file| file.text.contains(TOKEN)) {
+        file.text = file.text.replace(TOKEN, &token()?);
+    }
     match (&said.to, files.as_slice()) {
         (None, [only]) => print(&only.text),
         (None, several) => {
@@ -38,6 +43,14 @@ pub(crate) fn generate(said: &Generate) -> Result<(), Failure> {
             show(said.output, &Written { dir, files })
         }
     }
+}
+
+/// What nobody guesses.
+fn token() -> Result<String, Failure> {
+    let mut random = [0_u8; 32];
+    let filled = getrandom::fill(&mut random);
+    filled.map_err(|error| Failure::failed("no token can be made").why(error))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 pub(crate) fn cheat() -> Result<(), Failure> {
@@ -65,6 +78,7 @@ fn files(what: Kit, http: &str) -> Vec<File> {
                 "templates/statefulset.yaml",
                 include_str!("files/helm/templates/statefulset.yaml"),
             ),
+            fixed("templates/accounts.yaml", include_str!("files/helm/templates/accounts.yaml")),
             fixed("templates/services.yaml", include_str!("files/helm/templates/services.yaml")),
             fixed(
                 "templates/poddisruptionbudget.yaml",

@@ -1,19 +1,21 @@
-use clap::{CommandFactory as _, ValueEnum as _};
+use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
 use regex::Regex;
 
 use super::metrics::METRICS;
 use super::*;
-use crate::args::Arguments;
+use crate::args::{Arguments, Command};
 
 fn all() -> Vec<File> {
     Kit::value_variants().iter().flat_map(|kit| files(*kit, "127.0.0.1:8080")).collect()
 }
 
-/// What Helm makes of a template that only names values.
+/// What Helm makes of a template that only names values, and says how they are written.
 fn rendered(template: &str, values: &Value) -> String {
-    let expression = Regex::new(r"\{\{ *\.([A-Za-z.]+) *\}\}").unwrap();
+    let expression = Regex::new(r"\{\{ *\.([A-Za-z.]+)(?: \| [a-z0-9]+)? *\}\}").unwrap();
     let named = |found: &regex::Captures<'_>| match &found[1] {
         "Release.Name" => "demo".to_owned(),
+        "Release.Namespace" => "prod".to_owned(),
+        _ if found[0].contains('|') => "written".to_owned(),
         path => {
             let pointer = path.replacen("Values", "", 1).replace('.', "/");
             match values.pointer(&pointer).unwrap_or_else(|| panic!("no value {path}")) {
@@ -70,6 +72,18 @@ fn a_chart_is_one_pod_with_its_claim_probes_and_names() {
     assert_eq!(services[0]["metadata"]["name"], "demo-headless");
     assert_eq!(services[0]["spec"]["clusterIP"], "None");
     assert_eq!(services[1]["metadata"]["name"], "demo");
+    let accounts = parsed(&rendered(find("templates/accounts.yaml"), &values)).remove(0);
+    assert_eq!(accounts["metadata"]["name"], at("/spec/template/spec/volumes/0/secret/secretName"));
+    assert_eq!(at(&format!("{container}/volumeMounts/1/mountPath")), "/etc/tidings");
+    // A kernel takes 64 characters for a host's name, and names of a cluster's are longer.
+    assert_eq!(set.pointer("/spec/template/spec/setHostnameAsFQDN"), None);
+}
+
+#[test]
+fn every_token_is_another() {
+    let (one, other) = (token().unwrap(), token().unwrap());
+    assert_ne!(one, other);
+    assert!(tidings_gateway::Accounts::parse(&one).is_ok());
 }
 
 #[test]
@@ -101,20 +115,42 @@ fn every_command_that_generated_commands_and_the_cheat_sheet_name_is_one() {
     assert!(count > 20);
     assert!(cheat.lines().count() <= 40, "a screen");
     assert!(cheat.lines().all(|line| line.chars().count() <= 110), "a screen");
+}
 
-    // A unit and images start the program with arguments that it takes.
+/// The arguments with which what is generated starts the program.
+fn starts() -> Vec<(&'static str, Vec<String>)> {
     let unit = include_str!("files/tidings.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     let args = Regex::new(r#"\["up".*\]"#).unwrap();
     let image = args.find(include_str!("files/Dockerfile")).unwrap();
-    let pod = args.find(include_str!("files/helm/templates/statefulset.yaml")).unwrap();
-    let list = |text: &str| {
-        let mut words: Vec<String> = serde_json::from_str(text).unwrap();
-        words.insert(0, "tidings".to_owned());
-        words
+    let compose = parsed(include_str!("files/compose.yaml")).remove(0);
+    let chart = files(Kit::Helm, "");
+    let find = |path: &str| &chart.iter().find(|file| file.path == path).unwrap().text;
+    let values = parsed(find("values.yaml")).remove(0);
+    let pod = parsed(&rendered(find("templates/statefulset.yaml"), &values)).remove(0);
+    // Kubernetes puts the name of the pod there.
+    let list = |value: &Value| {
+        let words: Vec<String> = serde_json::from_value(value.clone()).unwrap();
+        let words = words.into_iter().map(|word| word.replace("$(POD_NAME)", "demo-0"));
+        std::iter::once("tidings".to_owned()).chain(words).collect()
     };
-    for words in [words(start), list(image.as_str()), list(pod.as_str())] {
-        assert!(Arguments::command().try_get_matches_from(&words).is_ok(), "{words:?}");
+    vec![
+        ("systemd", words(start)),
+        ("image", list(&serde_json::from_str(image.as_str()).unwrap())),
+        ("compose", list(&compose["services"]["tidings"]["command"])),
+        ("helm", list(&pod["spec"]["template"]["spec"]["containers"][0]["args"])),
+    ]
+}
+
+#[test]
+fn a_unit_and_images_start_the_program_with_arguments_that_it_takes() {
+    for (what, words) in starts() {
+        let arguments = Arguments::try_parse_from(&words);
+        let arguments = arguments.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let Command::Up(up) = arguments.command else { panic!("{what}") };
+        let is_open = [&up.http, &up.registry].iter().any(|at| !at.starts_with("127."));
+        assert_eq!(is_open, up.insecure || up.http_auth_file.is_some(), "{what}: {up:?}");
+        assert_eq!(is_open, !up.http_host.is_empty(), "{what}: it has a name there");
     }
 }
 

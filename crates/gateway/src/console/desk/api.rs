@@ -1,6 +1,7 @@
 //! `/api/dead/…`: the twins of the desk's pages, and commands as JSON.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -9,7 +10,9 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidings::{CommandOutcome, DeadKey, Desk, NewCommand, Selection};
+use tidings::{Act, CommandOutcome, DeadKey, Desk, NewCommand, Selection};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::super::Shared;
 use super::super::quantity::{Count, Moment};
@@ -17,7 +20,7 @@ use super::super::trouble::{ApiTrouble, Body, Trouble};
 use super::command::{Asked, Form, check_edit};
 use super::view::{AuditView, Death, KeyLine, KeyView, KeysView, ServiceLine, ServiceView, page};
 use super::{dead_keys, desk, give, letter, look};
-use crate::limits::{DESK_SERVICES, DRY_RUN_KEYS};
+use crate::limits::{DESK_LIST_TIMEOUT, DESK_SERVICES, DRY_RUN_KEYS};
 use crate::route::{
     Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
 };
@@ -107,24 +110,56 @@ pub(crate) struct Services {
 }
 
 /// A page of them by name.
-pub(in super::super) async fn services(shared: &Shared, after: Option<&str>) -> Services {
+pub(in super::super) async fn services(shared: &Arc<Shared>, after: Option<&str>) -> Services {
     read_services(shared, after).await.unwrap_or_else(|trouble| Services {
         services_unread: Some(trouble.detail),
         ..Services::default()
     })
 }
 
-async fn read_services(shared: &Shared, after: Option<&str>) -> Result<Services, Trouble> {
+async fn read_services(shared: &Arc<Shared>, after: Option<&str>) -> Result<Services, Trouble> {
     let all = look(shared, Desk::services(&shared.engine)).await?;
     let first = after.map_or(0, |after| all.partition_point(|name| name.as_str() <= after));
     let more = all.len() > first + DESK_SERVICES;
-    let mut lines = Vec::new();
-    for name in all.into_iter().skip(first).take(DESK_SERVICES) {
-        let keys = look(shared, Desk::of(&shared.engine, &name).dead()).await?;
-        lines.push(ServiceLine::of(name, &keys));
-    }
+    let names: Vec<String> = all.into_iter().skip(first).take(DESK_SERVICES).collect();
+    let looks = names.iter().map(|name| {
+        let (shared, desk) = (Arc::clone(shared), Desk::of(&shared.engine, name));
+        async move { look(&shared, desk.dead()).await }
+    });
+    let looked = side_by_side(looks.collect(), DESK_LIST_TIMEOUT).await;
+    let line = |(name, looked): (String, Option<Result<Vec<DeadKey>, Trouble>>)| match looked {
+        Some(Ok(keys)) => ServiceLine::of(name, &keys),
+        Some(Err(trouble)) => ServiceLine::unread(name, trouble.detail),
+        None => {
+            let why = format!("not read within {DESK_LIST_TIMEOUT:?}; its own page waits longer");
+            ServiceLine::unread(name, why)
+        }
+    };
+    let lines: Vec<ServiceLine> = names.into_iter().zip(looked).map(line).collect();
     let next = lines.last().filter(|_| more).map(|line| line.service.clone());
     Ok(Services { services: lines, next, services_unread: None })
+}
+
+/// What each of these comes to by one deadline; none for what has not come by then.
+async fn side_by_side<T: Send + 'static>(
+    looks: Vec<impl Future<Output = T> + Send + 'static>,
+    within: Duration,
+) -> Vec<Option<T>> {
+    let mut looked: Vec<Option<T>> = looks.iter().map(|_| None).collect();
+    let mut running = JoinSet::new();
+    for (number, look) in looks.into_iter().enumerate() {
+        running.spawn(async move { (number, look.await) });
+    }
+    let deadline = Instant::now() + within;
+    // One that panicked is as one that has not come.
+    while let Ok(Some(ended)) = timeout_at(deadline, running.join_next()).await {
+        if let Ok((number, came)) = ended
+            && let Some(place) = looked.get_mut(number)
+        {
+            *place = Some(came);
+        }
+    }
+    looked
 }
 
 pub(super) async fn view_service(shared: &Shared, name: String) -> Result<ServiceView, Trouble> {
@@ -267,6 +302,18 @@ pub(super) async fn dry_run(
     for key in &keys {
         check_edit(&command.act, key)?;
     }
+    if let Act::Edit { value } = &command.act {
+        desk.check_edit(value).await.map_err(|error| {
+            let Trouble { status, detail, .. } = Trouble::from(error);
+            // What is too large is told with its limit; all else is the engine's.
+            let status = if status == StatusCode::BAD_REQUEST {
+                StatusCode::UNPROCESSABLE_ENTITY
+            } else {
+                status
+            };
+            Trouble::new(status, detail).titled("The new value is not taken")
+        })?;
+    }
     Ok(DryRun {
         keys: Count::of(keys.len()),
         events: Count::of(keys.iter().map(|key| 1 + key.followers).sum()),
@@ -313,4 +360,26 @@ async fn command(
         "unheard": unheard,
     });
     Ok((status, Json(answer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_by_the_deadline_holds_up_nothing_else() {
+        let begun = Instant::now();
+        let seconds = [1, 3, 600, 2].map(|seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            seconds
+        });
+        let looked = side_by_side(seconds.into(), Duration::from_secs(10)).await;
+        assert_eq!(looked, [Some(1), Some(3), None, Some(2)]);
+        assert_eq!(begun.elapsed(), Duration::from_secs(10), "side by side, to one deadline");
+        let quick = side_by_side(vec![ready(1), ready(2)], Duration::from_secs(10)).await;
+        assert_eq!(quick, [Some(1), Some(2)]);
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Form {
     pub(super) act: String,
     pub(super) letter: String,
     pub(super) cause: String,
+    /// The same, as the path of a URL is written: fields of forms do not keep the ends of lines.
+    pub(super) cause_encoded: String,
     pub(super) all: String,
     pub(super) value: Option<String>,
     pub(super) rate: String,
@@ -53,6 +55,12 @@ impl Form {
             number.map(Some).map_err(|_| refused(format!("{name} is {text:?}, which is no number")))
         }
         let said = |text: String| Some(text).filter(|text| !text.trim().is_empty());
+        let cause = match self.cause_encoded.as_str() {
+            "" => Some(self.cause),
+            encoded => Some(url_decoded(encoded).ok_or_else(|| {
+                refused(format!("cause_encoded is {encoded:?}, which is no text of a URL"))
+            })?),
+        };
         Ok(Asked {
             rate: number("rate", &self.rate)?,
             cut_off_ms: number("cut_off_ms", &self.cut_off_ms)?,
@@ -62,13 +70,28 @@ impl Form {
             act: self.act,
             letter: said(self.letter),
             // A cause may be blank; then there is no field for it, and `all` or `letter` is said.
-            cause: Some(self.cause.replace("\r\n", "\n")).filter(|cause| !cause.is_empty()),
+            cause: cause.filter(|cause| !cause.is_empty()),
             // Forms send lines with CR LF.
             value: self.value.map(|value| value.replace("\r\n", "\n")),
             by: said(self.by),
             reason: said(self.reason),
         })
     }
+}
+
+/// The text whose bytes are written as `%XX`, all or some.
+fn url_decoded(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (high, low) = (char::from(rest.next()?), char::from(rest.next()?));
+        bytes.push(u8::try_from(high.to_digit(16)? * 16 + low.to_digit(16)?).ok()?);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn refused(why: impl Into<String>) -> Trouble {
@@ -167,6 +190,21 @@ pub(super) fn check_edit(act: &Act, key: &DeadKey) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_comes_back_from_a_form_as_it_was_whatever_ends_its_lines() {
+        for cause in ["no card", "a\r\nb", "a\nb", "a\rb", " ", "50 % ü \u{0}", "%41+&="] {
+            let encoded = super::super::super::url_encoded(cause);
+            let form = Form { cause_encoded: encoded.clone(), ..Form::default() };
+            assert_eq!(form.asked().unwrap().cause.as_deref(), Some(cause), "{encoded}");
+            let link = Form { cause: cause.to_owned(), ..Form::default() };
+            assert_eq!(link.asked().unwrap().cause.as_deref(), Some(cause), "{encoded}");
+        }
+        for broken in ["%", "%4", "%zz", "%ff"] {
+            let form = Form { cause_encoded: broken.to_owned(), ..Form::default() };
+            assert!(form.asked().is_err(), "{broken}");
+        }
+    }
 
     fn asked(body: &str) -> Result<NewCommand, String> {
         let asked: Asked = serde_json::from_str(body).map_err(|error| error.to_string())?;

@@ -217,6 +217,12 @@ struct AuditPage<'a> {
 }
 
 impl AuditPage<'_> {
+    /// Keys that the command just given has left alone.
+    fn left(&self) -> u64 {
+        let its = self.view.commands.iter().find(|command| command.id == self.given.given);
+        its.map_or(0, |its| its.left)
+    }
+
     /// Keys of the command just given that nothing has been heard of; none when it is not on this page.
     fn unheard(&self) -> Option<u64> {
         let its = self.view.commands.iter().find(|command| command.id == self.given.given)?;

@@ -19,10 +19,13 @@ use crate::limits::{
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ServiceLine {
     pub(crate) service: String,
+    /// None when it was not read.
     #[serde(flatten)]
-    pub(crate) totals: Totals,
+    pub(crate) totals: Option<Totals>,
     /// The most frequent cause.
     pub(crate) most: Option<String>,
+    /// Why what it has put aside is not known just now.
+    pub(crate) unread: Option<String>,
 }
 
 /// What some dead keys amount to.
@@ -51,7 +54,11 @@ impl ServiceLine {
     pub(super) fn of(service: String, keys: &[DeadKey]) -> Self {
         let causes = DeadCause::of(keys);
         let most = causes.first().map(|most| shortened(&most.cause, CAUSE_CHARS_MAX));
-        Self { service, totals: Totals::of(&causes), most }
+        Self { service, totals: Some(Totals::of(&causes)), most, unread: None }
+    }
+
+    pub(super) fn unread(service: String, why: String) -> Self {
+        Self { service, totals: None, most: None, unread: Some(why) }
     }
 }
 

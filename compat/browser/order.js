@@ -1,0 +1,32 @@
+// An order is watched from the till to its shipment, on pages alone.
+
+'use strict'
+
+const { invoice, publish, run } = require('./watched.js')
+
+const ACCOUNT = 'browser-1'
+const SAID = [
+  'InvoiceReceived', 'OrderPlaced', 'PaymentCompleted', 'StockReserved', 'ShippingScheduled', 'OrderCompleted',
+  'NotificationSent'
+]
+
+run(async (watched, page) => {
+  await watched.open('/')
+  await watched.until('the page is live', () => document.querySelector('[data-state="live"]'))
+  await publish('shop.invoices', 'InvoiceReceived', ACCOUNT, JSON.stringify(invoice(ACCOUNT, '900001')))
+  // Without a reload.
+  const shipped = `[data-part="events"] tr:has-text("ShippingScheduled"):has-text("${ACCOUNT}")`
+  await page.locator(shipped).first().waitFor()
+  await watched.picture('overview')
+
+  await page.locator(shipped).first().locator('td.type a').click()
+  await page.waitForURL(/\/topics\/shop\.shipping\/\d+\/\d+$/)
+  const correlation = page.locator('dt:text-is("Correlation") + dd a')
+  await watched.picture('record')
+  await correlation.click()
+  await page.waitForURL(/\/events\?q=/)
+  for (const type of SAID) {
+    await page.locator(`td.type:has-text("${type}")`).first().waitFor()
+  }
+  await watched.picture('events-of-an-order')
+})

@@ -1,0 +1,99 @@
+//! The console in a real browser: Chromium without a screen, led by Playwright, looked at by axe.
+//!
+//! Each scenario is a script of `compat/browser` against a server of its own, on which the shop runs at a pace at which
+//! its tills are quiet. Every page that it opens is watched (`watched.js`). What the pages looked like is left in
+//! `target/compat/browser/pictures`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tidings_compat::{Conversation, Server, handed_over, own_file};
+
+/// The month in a month, so that what a scenario does is most of what there is to see, and stays to be seen.
+const QUIET_SHOP: &[&str] = &["--demo", "shop", "--speed", "1"];
+/// A scenario takes some seconds of two busy cores.
+const SEEN_WITHIN: Duration = Duration::from_secs(120);
+
+fn shop() -> Server {
+    Server::start_with(QUIET_SHOP).expect("the server starts")
+}
+
+/// Anybody's, on a server of a test.
+const TOKEN: &str = "b5c0b187fe309af0f4d35982fd961d7e";
+
+fn scenario(name: &str, server: &Server) -> Conversation {
+    let folder = handed_over("TIDINGS_COMPAT_BROWSER");
+    let mut command = Command::new(folder.join("node"));
+    command.env("NODE_PATH", folder.join("node_modules"));
+    command.env("TIDINGS_CHROMIUM", folder.join("chromium")).env("TIDINGS_TOKEN", TOKEN);
+    command.arg(own_file(&format!("browser/{name}.js")));
+    command.arg(format!("http://{}", server.http())).arg(pictures(folder));
+    Conversation::start(&mut command, SEEN_WITHIN).expect("the browser starts")
+}
+
+fn pictures(folder: PathBuf) -> PathBuf {
+    folder.join("pictures")
+}
+
+#[track_caller]
+fn is_seen(name: &str) {
+    let server = shop();
+    ends_well(scenario(name, &server));
+}
+
+#[track_caller]
+fn ends_well(scenario: Conversation) {
+    let said = scenario.finish().expect("the scenario ends").success();
+    assert_eq!(said.expect("what is seen is right").last().map(String::as_str), Some("seen"));
+}
+
+#[test]
+fn an_order_is_watched_from_the_till_to_its_shipment() {
+    is_seen("order");
+}
+
+#[test]
+fn a_dead_key_is_previewed_edited_and_redriven_until_it_is_gone() {
+    is_seen("dead");
+}
+
+#[test]
+fn every_place_is_reached_by_keys_and_the_focus_is_seen() {
+    is_seen("keyboard");
+}
+
+#[test]
+fn no_page_has_a_serious_fault_in_light_or_dark_or_scrolls_sideways_on_a_phone() {
+    is_seen("pages");
+}
+
+#[test]
+fn markup_of_others_is_text() {
+    is_seen("markup");
+}
+
+#[test]
+fn an_open_page_says_that_its_server_is_gone_and_goes_on_when_it_is_back() {
+    let mut server = shop();
+    let mut open = scenario("restart", &server);
+    open.expect("live").expect("the page is live");
+    server.kill().expect("the server is there");
+    open.expect("cut off").expect("the page says so");
+    server.start_again().expect("the server starts again");
+    open.say("started\n").expect("the scenario listens");
+    ends_well(open);
+}
+
+#[test]
+fn a_person_logs_in_and_again_when_the_server_has_forgotten_the_session() {
+    let accounts = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(accounts.path(), TOKEN).expect("a file to write to");
+    let path = accounts.path().to_str().expect("a path that is text");
+    let mut server = Server::start_with(&["--http-auth-file", path]).expect("the server starts");
+    let mut open = scenario("login", &server);
+    open.expect("live").expect("the page is live");
+    server.kill_and_restart().expect("the server starts again");
+    open.say("started\n").expect("the scenario listens");
+    ends_well(open);
+}
