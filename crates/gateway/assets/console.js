@@ -6,6 +6,7 @@ const state = document.querySelector("[data-state]");
 const cutOff = document.querySelector("[data-cut-off]");
 // After which a stream that the server has refused is asked for again.
 const AGAIN_MS = 2000;
+const filter = document.querySelector("[data-filter]");
 let source = null;
 let heardAt = new Date();
 
@@ -28,6 +29,7 @@ function show(part, markup) {
   const known = new Set(rows().map((row) => row.dataset.key));
   const focused = part.contains(document.activeElement) && document.activeElement.getAttribute("href");
   part.innerHTML = markup;
+  sift();
   const arrived = rows().filter((row) => !known.has(row.dataset.key));
   if (arrived.length * 2 < rows().length) {
     for (const row of arrived) row.classList.add("new");
@@ -82,13 +84,14 @@ function disconnect() {
 document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 connect();
 
-const filter = document.querySelector("[data-filter]");
-filter?.addEventListener("input", () => {
-  const wanted = filter.value.trim().toLowerCase();
+// Hides the rows that the filter does not mean, also those that have just come.
+function sift() {
+  const wanted = filter?.value.trim().toLowerCase() ?? "";
   for (const row of document.querySelectorAll("[data-rows] tbody tr")) {
     row.hidden = !row.textContent.toLowerCase().includes(wanted);
   }
-});
+}
+filter?.addEventListener("input", sift);
 
 // Who gives a command is the same person as last time.
 const by = document.querySelector("[data-by]");
@@ -101,7 +104,7 @@ const help = document.getElementById("help");
 document.querySelector("[data-help]")?.addEventListener("click", () => help.showModal());
 help?.addEventListener("click", (event) => event.target === help && help.close());
 
-const places = { o: "/", t: "/topics", g: "/groups", e: "/events", d: "/dead" };
+const places = { o: "/", t: "/topics", g: "/groups", s: "/services", e: "/events", r: "/trace", m: "/map", d: "/dead" };
 let going = false;
 
 document.addEventListener("keydown", (event) => {

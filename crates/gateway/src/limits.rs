@@ -203,6 +203,98 @@ pub const LIVE_STREAMS_MAX: usize = 64;
 /// How long a live stream's client may leave an event unread before it is dropped.
 pub const LIVE_STALL_MAX: Duration = Duration::from_secs(20);
 
+/// Over how long the rates and times of a service are taken, at least; at most twice as long.
+pub const SERVICE_RATE_WINDOW: Duration = Duration::from_secs(60);
+/// Services whose throughput is kept for a chart.
+pub const SERVICES_CHARTED_MAX: usize = 1_000;
+
+/// Searches for an event's life at once; whoever comes then waits. Each remembers [`TRACE_RECORDS`] records by 40 bytes.
+pub const TRACE_SEARCHES_MAX: usize = 2;
+/// How long one waits for its turn; then it is answered 503.
+pub const TRACE_WAIT: Duration = Duration::from_secs(10);
+/// Records that one search looks at; the page goes on from there.
+pub const TRACE_RECORDS: usize = 200_000;
+/// How long it looks, so that there is something to see soon.
+pub const TRACE_TIME: Duration = Duration::from_secs(3);
+/// Partitions of one search. A log with more is searched by topic.
+pub const TRACE_PARTITIONS_MAX: usize = 1_000;
+/// Partitions that are read at once.
+pub const TRACE_READS: usize = 4;
+/// Records that the first look at a partition takes, which tells how old its records are, and each further one.
+pub const TRACE_FIRST_RECORDS: i64 = 50;
+/// See [`TRACE_FIRST_RECORDS`].
+pub const TRACE_CHUNK_RECORDS: i64 = 500;
+/// Bytes of one read; four times as much of a chunk may be in memory when its records are large.
+pub const TRACE_READ_BYTES: usize = 1024 * 1024;
+/// Records that mention what is searched for, of one search; it stops there, and can be gone on with.
+pub const TRACE_MATCHES_MAX: usize = 200;
+/// Events of one page, those that the URL carries from earlier pages among them.
+pub const TRACE_EVENTS_MAX: usize = 400;
+/// Lives that are listed when what is searched for is in several.
+pub const TRACE_LIVES: usize = 50;
+/// Characters of what is searched for.
+pub const TRACE_QUERY_CHARS_MAX: usize = 300;
+/// Groups that are asked how far they are with the events of a life.
+pub const TRACE_GROUPS_MAX: usize = 50;
+/// Records of a service's changelog, of one partition, in which its shelf is looked for.
+pub const TRACE_SHELF_RECORDS: usize = 100_000;
+/// Steps from the first event that are drawn, unless the URL says otherwise, and how many it may say.
+pub const TRACE_DEPTH: usize = 12;
+/// See [`TRACE_DEPTH`].
+pub const TRACE_DEPTH_MAX: usize = 100;
+/// Quiet time that is a gap in a timeline if it is also so many times as long as the shorter pauses between two events.
+pub const TRACE_GAP_MIN: Duration = Duration::from_secs(1);
+/// See [`TRACE_GAP_MIN`].
+pub const TRACE_GAP_TIMES: i64 = 8;
+
+/// Pairs of a topic and a source that were seen to write to it; further ones are not on the map.
+pub const MAP_SIGHTINGS_MAX: usize = 5_000;
+/// Nodes that one map draws, the busiest.
+pub const MAP_NODES_MAX: usize = 60;
+/// Steps around a node, unless the URL says otherwise, and how many it may say.
+pub const MAP_DEPTH: usize = 2;
+/// See [`MAP_DEPTH`].
+pub const MAP_DEPTH_MAX: usize = 8;
+
+/// A partition is hot when it has so many times the lag of the topic's other partitions, on average,
+pub const HOT_TIMES: i64 = 4;
+/// and at least so many records.
+pub const HOT_LAG_MIN: i64 = 100;
+/// Partitions of a group of which is remembered how far behind it is in each, those with the most lag.
+pub const GROUP_BEHIND_MAX: usize = 200;
+/// Samples over which the time to drain is taken.
+pub const DRAIN_SAMPLES: usize = 30;
+
+/// Time between two points of a group's history, and how long all of them are kept.
+pub const LAG_POINT_EVERY: Duration = Duration::from_secs(30);
+/// See [`LAG_POINT_EVERY`].
+pub const LAG_FINE_FOR: Duration = Duration::from_secs(30 * 60);
+/// Time between two points of older history, and how long those are kept.
+pub const LAG_COARSE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// See [`LAG_COARSE_EVERY`].
+pub const LAG_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Points of one group: 60 fine ones, 288 coarse ones, and one of each that is about to go.
+pub const LAG_POINTS_MAX: usize = 350;
+/// Groups whose history is kept: 20 MB of memory.
+pub const LAG_GROUPS_MAX: usize = 2_000;
+/// Bytes of a group's name in the history; that of a longer one is not kept.
+pub const LAG_GROUP_NAME_BYTES_MAX: usize = 1_024;
+/// Records of the history written in one sample, and read in one.
+pub const LAG_WRITES_PER_SAMPLE: usize = 500;
+/// See [`LAG_WRITES_PER_SAMPLE`].
+pub const LAG_READS_PER_SAMPLE: usize = 20_000;
+/// Bytes of one read of it.
+pub const LAG_READ_BYTES: usize = 1024 * 1024;
+/// Between two tries to write what cannot be written.
+pub const LAG_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long records stay in the topic of the history, whether or not somebody takes them back.
+pub const LAG_RETENTION: Duration = Duration::from_secs(48 * 3600);
+/// Segments of it; the newest one is never compacted.
+pub const LAG_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Positions that one reset of a group may change.
+pub const RESET_PARTITIONS_MAX: usize = 2_000;
+
 const _: () = assert!(BODY_BYTES_MAX <= BODIES_BYTES_OF_PEER_MAX);
 const _: () = assert!(BODIES_BYTES_OF_PEER_MAX < BODIES_BYTES_MAX);
 const _: () = assert!(BODY_WINDOW.as_secs() < HTTP_BODY_TIMEOUT.as_secs());
@@ -218,3 +310,13 @@ const _: () =
     assert!(REPORT_STALE_AFTER.as_secs() == 3 * tidings::limits::REPORT_EVERY_MAX.as_secs());
 const _: () = assert!(tidings::limits::REPORT_BYTES_MAX < REPORT_READ_BYTES);
 const _: () = assert!(REPORT_SHOWN_BYTES_MAX < REPORTS_BYTES_MAX);
+const _: () = assert!(TRACE_MATCHES_MAX <= TRACE_EVENTS_MAX && TRACE_EVENTS_MAX <= TRACE_RECORDS);
+const _: () = assert!(TRACE_DEPTH <= TRACE_DEPTH_MAX);
+const _: () = assert!(DRAIN_SAMPLES < SAMPLES_KEPT && RATE_SAMPLES <= DRAIN_SAMPLES);
+const _: () = assert!(LAG_COARSE_EVERY.as_secs().is_multiple_of(LAG_POINT_EVERY.as_secs()));
+const _: () = assert!(
+    LAG_FINE_FOR.as_secs() / LAG_POINT_EVERY.as_secs()
+        + LAG_KEPT_FOR.as_secs() / LAG_COARSE_EVERY.as_secs()
+        < LAG_POINTS_MAX as u64
+);
+const _: () = assert!(LAG_KEPT_FOR.as_secs() < LAG_RETENTION.as_secs());

@@ -104,6 +104,22 @@ fn meaning(name: &str) -> &'static str {
     }
 }
 
+fn reset() -> Value {
+    json!({
+        "type": "object",
+        "required": ["to"],
+        "properties": {
+            "to": { "type": "string", "enum": ["start", "end", "offset", "time"] },
+            "offset": { "type": "integer", "description": "Of offset: which." },
+            "time": { "type": ["string", "integer"], "description": "Of time: in UTC, 2026-12-01T08:26, or milliseconds since the epoch." },
+            "topic": { "type": "string", "description": "Only this topic's positions." },
+            "partition": { "type": "integer", "description": "Only this partition's." },
+            "plan": { "type": "string", "description": "That of a dry run, to be carried out as it is." },
+            "dry_run": { "type": "boolean", "description": "Only say what would be set." },
+        },
+    })
+}
+
 fn schemas() -> Value {
     let text = json!({ "type": "string" });
     json!({
@@ -117,6 +133,7 @@ fn schemas() -> Value {
                 "try": { "type": "string", "description": "What to try." },
             },
         },
+        "Reset": reset(),
         "Command": {
             "type": "object",
             "required": ["act"],

@@ -112,7 +112,8 @@ fn letter(topic: &str, cause: &str) -> SentRecord {
     letter
 }
 
-const PAGES: [&str; 5] = ["/", "/topics", "/groups", "/events", "/dead"];
+const PAGES: [&str; 8] =
+    ["/", "/topics", "/groups", "/services", "/events", "/trace", "/map", "/dead"];
 
 #[tokio::test]
 async fn an_empty_node_has_all_its_pages() {
@@ -128,7 +129,9 @@ async fn an_empty_node_has_all_its_pages() {
     let overview = shown.get("/").await.body;
     assert!(overview.contains("Nothing is wrong"), "{overview}");
     assert!(overview.contains("127.0.0.1:9092"), "{overview}");
-    for path in ["/assets/console.css", "/assets/console.js", "/assets/icon.svg"] {
+    for path in
+        ["/assets/console.css", "/assets/views.css", "/assets/console.js", "/assets/icon.svg"]
+    {
         let asset = shown.get(path).await;
         assert_eq!(asset.status, 200, "{path}");
         assert!(!asset.body.contains("http://") || path.ends_with(".svg"), "{path}");
@@ -494,7 +497,8 @@ async fn charge(_: tidings::Received<OrderPlaced>) -> tidings::Outcome<()> {
 #[tokio::test]
 async fn services_that_report_are_in_the_metrics_and_the_api_until_they_stop() {
     let shown = Shown::new().await;
-    assert_eq!(shown.json("/api/services").await, serde_json::json!({ "services": [] }));
+    let nothing = serde_json::json!({ "services": [], "by_service": [] });
+    assert_eq!(shown.json("/api/services").await, nothing);
     assert!(!shown.get("/metrics").await.body.contains("tidings_service_"));
     let service = tidings::Service::new("payment").on(charge);
     let running = service.start(&shown.engine).await.unwrap();

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::desk;
 use super::event::{EventLine, RecordView};
-use super::load::{self, GroupView, Place, TopicView};
-use super::services;
-use super::snapshot::{Dead, GroupLine, TopicLine};
+use super::load::{self, Place, TopicView};
+use super::snapshot::{Dead, TopicLine};
 use super::trouble::{ApiTrouble, Trouble};
+use super::{groups, map, services, trace};
 use crate::events::{self, Events};
 use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS};
 use crate::route::{self, Answer, Route, json as json_answer, problem, query, read};
@@ -72,18 +72,6 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
             handler: || get(record),
         },
         Route {
-            said: read("/services", "The last report of each instance of a service.", &[], SAMPLED),
-            handler: || get(services::services),
-        },
-        Route {
-            said: read("/groups", "All consumer groups.", &[], SAMPLED),
-            handler: || get(groups),
-        },
-        Route {
-            said: read("/groups/{group}", "A group, its members and positions.", &[], LOOKED_UP),
-            handler: || get(group),
-        },
-        Route {
             said: read(
                 "/events",
                 "The newest events of all topics.",
@@ -102,6 +90,10 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
             handler: || get(dead),
         },
     ];
+    table.extend(services::pages::table());
+    table.extend(groups::pages::table());
+    table.extend(trace::pages::table());
+    table.extend(map::pages::table());
     table.extend(desk::api::table());
     table
 }
@@ -156,24 +148,6 @@ async fn record(
 ) -> Answered<RecordView> {
     let Path((topic, partition, offset)) = path?;
     Ok(Json(load::record(&shared.engine, &topic, partition, offset).await?))
-}
-
-#[derive(Serialize)]
-struct Groups {
-    groups: Vec<GroupLine>,
-}
-
-async fn groups(State(shared): Console) -> Json<Groups> {
-    Json(Groups { groups: shared.frame().snapshot.groups.clone() })
-}
-
-async fn group(
-    State(shared): Console,
-    path: Result<Path<String>, PathRejection>,
-) -> Answered<GroupView> {
-    let Path(name) = path?;
-    let frame = shared.frame();
-    Ok(Json(load::group(&shared.engine, &frame.snapshot, &name).await?))
 }
 
 #[derive(Serialize)]

@@ -10,12 +10,14 @@ use axum::routing::get;
 use super::Shared;
 
 const STYLE: &str = include_str!("../../assets/console.css");
+const VIEWS: &str = include_str!("../../assets/views.css");
 const SCRIPT: &str = include_str!("../../assets/console.js");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/assets/console.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route("/assets/views.css", get(|| async { asset("text/css; charset=utf-8", VIEWS) }))
         .route(
             "/assets/console.js",
             get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }),

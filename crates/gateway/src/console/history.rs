@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::quantity::{Behind, Rate};
-use crate::limits::{RATE_SAMPLES, SAMPLES_KEPT, STUCK_AFTER};
+use crate::limits::{DRAIN_SAMPLES, RATE_SAMPLES, SAMPLES_KEPT, STUCK_AFTER};
 
 /// A topic at one moment.
 #[derive(Clone, Debug)]
@@ -82,6 +82,32 @@ pub(crate) enum Trend {
     Falling,
 }
 
+/// When a group will have nothing left to do, if it goes on as it did lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case", tag = "how", content = "seconds")]
+pub(crate) enum Drain {
+    /// Not seen for long enough.
+    #[default]
+    Unknown,
+    /// Nothing is left, or no more than what it does in a second.
+    KeepsUp,
+    /// The lag shrinks; in so many seconds it is gone.
+    In(u64),
+    /// The lag does not shrink.
+    Never,
+}
+
+impl std::fmt::Display for Drain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("–"),
+            Self::KeepsUp => f.write_str("keeps up"),
+            Self::In(seconds) => super::quantity::Span(*seconds).fmt(f),
+            Self::Never => f.write_str("does not shrink"),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct GroupHistory {
     samples: VecDeque<GroupSample>,
@@ -115,6 +141,25 @@ impl GroupHistory {
         } else {
             Trend::Falling
         }
+    }
+
+    /// From how the lag has moved over up to [`DRAIN_SAMPLES`].
+    pub(super) fn drain(&self) -> Drain {
+        let Some(now) = self.samples.back() else { return Drain::Unknown };
+        if now.lag == 0 || now.lag as f64 <= self.committed_rate().0 {
+            return Drain::KeepsUp;
+        }
+        if self.samples.len() <= RATE_SAMPLES {
+            return Drain::Unknown;
+        }
+        let then = self.samples[self.samples.len().saturating_sub(DRAIN_SAMPLES + 1)];
+        let (shrunk, ms) = (then.lag - now.lag, now.at_ms.saturating_sub(then.at_ms));
+        if shrunk <= 0 || ms == 0 {
+            return Drain::Never;
+        }
+        let ms =
+            u128::from(now.lag.unsigned_abs()) * u128::from(ms) / u128::from(shrunk.unsigned_abs());
+        Drain::In(u64::try_from(ms.div_ceil(1_000)).unwrap_or(u64::MAX))
     }
 
     /// It has been behind for [`STUCK_AFTER`] and has committed nothing in that time.
@@ -221,6 +266,26 @@ mod tests {
         assert!(!group(still().chain([(8, 2)])).stuck(), "it has moved");
         assert!(!group((0..=seconds).map(|_| (7, 0))).stuck(), "nothing to do");
         assert!(!group([]).stuck());
+    }
+
+    #[test]
+    fn the_time_to_drain_follows_from_how_the_lag_moves() {
+        let falling = |count: i64, by: i64| (0..count).map(move |n| (n, 1_000 - n * by));
+        for (samples, wanted) in [
+            (vec![], Drain::Unknown),
+            (vec![(0, 9)], Drain::Unknown),
+            (falling(RATE_SAMPLES as i64, 10).collect::<Vec<_>>(), Drain::Unknown),
+            (falling(11, 10).collect(), Drain::In(90)),
+            (falling(11, 3).collect(), Drain::In(324)),
+            (falling(11, 0).collect(), Drain::Never),
+            (falling(11, -5).collect(), Drain::Never),
+            ((0..11).map(|n| (n * 500, 400)).collect(), Drain::KeepsUp),
+            ((0..11).map(|n| (n, 0)).collect(), Drain::KeepsUp),
+            // What was long ago says nothing of now.
+            (falling(50, 1).chain((0..31).map(|n| (50 + n, 951))).collect(), Drain::Never),
+        ] {
+            assert_eq!(group(samples.clone()).drain(), wanted, "{samples:?}");
+        }
     }
 
     #[test]

@@ -12,9 +12,11 @@ mod dead;
 mod desk;
 mod event;
 mod figure;
+mod groups;
 mod history;
 mod live;
 mod load;
+mod map;
 mod metrics;
 mod observe;
 mod pages;
@@ -22,6 +24,8 @@ mod payload;
 mod quantity;
 mod services;
 mod snapshot;
+mod svg;
+mod trace;
 mod trouble;
 
 use std::sync::{Arc, OnceLock};
@@ -39,6 +43,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 pub use figure::{Figure, FigureKind, FigureSource};
+use groups::kept::{History, Keeper, keep};
 pub(crate) use load::cursor;
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
@@ -47,7 +52,8 @@ pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
 use crate::access::Access;
 use crate::events::Events;
 use crate::limits::{
-    BODY_BYTES_MAX, DESK_READS_MAX, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT,
+    BODY_BYTES_MAX, DESK_READS_MAX, LAG_POINT_EVERY, LIVE_STREAMS_MAX, SAMPLE_INTERVAL,
+    SAMPLE_TIMEOUT, TRACE_SEARCHES_MAX,
 };
 use crate::origin::only_own_pages;
 use crate::route;
@@ -79,6 +85,8 @@ pub struct ConsoleOptions {
     pub figures: FigureSource,
     pub access: Access,
     pub sample_interval: Duration,
+    /// Time between two points of the history of groups.
+    pub history_interval: Duration,
 }
 
 impl Default for ConsoleOptions {
@@ -89,6 +97,7 @@ impl Default for ConsoleOptions {
             figures: FigureSource::default(),
             access: Access::default(),
             sample_interval: SAMPLE_INTERVAL,
+            history_interval: LAG_POINT_EVERY,
         }
     }
 }
@@ -99,6 +108,9 @@ pub struct Console {
     shared: Arc<Shared>,
     events: Arc<Events>,
     sampler: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    /// Counts what the keeper has written.
+    kept: watch::Receiver<u64>,
     stopping: watch::Sender<bool>,
 }
 
@@ -110,6 +122,9 @@ struct Shared {
     frames: watch::Receiver<Arc<Frame>>,
     /// Turns for reading what a service has put aside.
     desk_reads: Semaphore,
+    /// Turns for looking through the log.
+    trace_searches: Semaphore,
+    history: History,
     /// Permits for live streams.
     streams: Arc<Semaphore>,
 }
@@ -141,8 +156,14 @@ impl Console {
         let desk_reads = Semaphore::new(DESK_READS_MAX);
         let (stopping, stopped) = watch::channel(false);
         let events = Events::new(engine.clone(), stopped);
-        let shared = Arc::new(Shared { engine, options, frames, desk_reads, streams });
-        Self { shared, events, sampler, stopping }
+        let trace_searches = Semaphore::new(TRACE_SEARCHES_MAX);
+        let history = History::default();
+        let keeper = Keeper::new(engine.clone(), history.clone(), options.history_interval);
+        let kept = keeper.written();
+        let keeper = tokio::spawn(keep(keeper, frames.clone()));
+        let shared =
+            Shared { engine, options, frames, desk_reads, trace_searches, history, streams };
+        Self { shared: Arc::new(shared), events, sampler, keeper, kept, stopping }
     }
 
     /// The routes, to be served.
@@ -170,9 +191,18 @@ impl Console {
         }
     }
 
+    /// Waits until a further point of the history of groups is in the log.
+    pub async fn kept(&self) {
+        let mut kept = self.kept.clone();
+        kept.borrow_and_update();
+        // An end of the keeper is the end of the console.
+        let _kept_or_ended = kept.changed().await;
+    }
+
     /// Stops sampling and ends all streams.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+        self.keeper.abort();
         self.sampler.abort();
     }
 }

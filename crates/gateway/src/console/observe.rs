@@ -13,13 +13,18 @@ use tidings_engine::{Engine, Error, GroupDescription, Read, ReadLimit, Topic};
 use super::chart::Spark;
 use super::dead::{DeadLetters, DeadLine, is_dead_topic};
 use super::event::EventLine;
+use super::groups::health::{self, TopicPartition};
+use super::groups::kept::HISTORY_TOPIC;
 use super::history::{GroupHistory, GroupSample, TopicHistory, TopicSample};
+use super::map::Sightings;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
-use super::services::Services;
+use super::services::view::{self, ServiceLine};
+use super::services::{Instance, Services};
 use super::snapshot::{Dead, GroupLine, Snapshot, TopicLine, Totals};
 use crate::limits::{
     DEAD_PER_SAMPLE, EVENT_PARTITIONS_PER_SAMPLE, EVENT_READ_BYTES, EVENTS_KEPT,
-    EVENTS_PER_PARTITION, GROUPS_PER_SAMPLE, SAMPLED_TOPICS_MAX,
+    EVENTS_PER_PARTITION, GROUP_BEHIND_MAX, GROUPS_PER_SAMPLE, SAMPLED_TOPICS_MAX, SAMPLES_KEPT,
+    SERVICES_CHARTED_MAX,
 };
 
 pub(super) struct Observer {
@@ -33,10 +38,13 @@ pub(super) struct Observer {
     seen: BTreeMap<(String, i32), i64>,
     event_turn: (String, i32),
     events: VecDeque<EventLine>,
+    sightings: Sightings,
     /// First dead letter not read, by partition.
     dead_next: BTreeMap<(String, i32), i64>,
     dead: DeadLetters,
     services: Services,
+    /// Events per second, by service.
+    handled: BTreeMap<String, VecDeque<f32>>,
     /// Records per second of all topics.
     throughput: VecDeque<f32>,
 }
@@ -58,9 +66,11 @@ impl Observer {
             seen: BTreeMap::new(),
             event_turn: (String::new(), 0),
             events: VecDeque::new(),
+            sightings: Sightings::default(),
             dead_next: BTreeMap::new(),
             dead: DeadLetters::default(),
             services: Services::default(),
+            handled: BTreeMap::new(),
             throughput: VecDeque::new(),
         }
     }
@@ -78,6 +88,8 @@ impl Observer {
         let groups: Vec<_> = self.groups.values().filter_map(|g| g.line.clone()).collect();
         let dead = self.dead_lines(unread);
         let totals = self.totals(&topic_lines, &groups, dead.total);
+        let services = self.services.lately(now());
+        let service_lines = self.service_lines(&services, &topics);
         let mut snapshot = Snapshot {
             time: now(),
             problems: Vec::new(),
@@ -86,7 +98,9 @@ impl Observer {
             groups,
             events: self.events.iter().rev().cloned().collect(),
             dead,
-            services: self.services.lately(now()),
+            sightings: self.sightings.shares(),
+            services,
+            service_lines,
         };
         snapshot.problems = snapshot.find_problems();
         Ok(snapshot)
@@ -104,6 +118,7 @@ impl Observer {
             self.dead.forget(&name);
         }
         self.seen.retain(|(topic, _), _| there(topic));
+        self.sightings.retain(there);
         self.dead_next.retain(|(topic, _), _| there(topic));
     }
 
@@ -125,7 +140,7 @@ impl Observer {
         let records = topic.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
         TopicLine {
             name: topic.name.clone(),
-            internal: topic.internal || topic.name.starts_with('_') || topic.name == REPORTS_TOPIC,
+            internal: topic.internal || topic.name.starts_with('_') || is_of_tidings(&topic.name),
             dead_letters: is_dead_topic(&topic.name),
             partitions: Count::of(topic.partitions.len()),
             records: Count(records),
@@ -155,7 +170,17 @@ impl Observer {
         let at_ms = self.elapsed_ms();
         let committed = described.offsets.iter().filter_map(|o| o.committed).sum();
         let lag = described.offsets.iter().map(|o| o.lag).sum();
-        let behind = described.offsets.iter().filter_map(|o| self.behind(o)).max();
+        let mut behind_at: Vec<_> = described
+            .offsets
+            .iter()
+            .filter_map(|o| {
+                Some((TopicPartition::of(&o.topic, o.partition), o.lag, self.behind(o)?))
+            })
+            .collect();
+        let behind = behind_at.iter().map(|(_, _, behind)| *behind).max();
+        behind_at.sort_by_key(|(_, lag, _)| std::cmp::Reverse(*lag));
+        let behind_at = behind_at.into_iter().take(GROUP_BEHIND_MAX);
+        let behind_at = behind_at.map(|(at, _, behind)| (at, behind)).collect();
         let watched = self.groups.entry(described.name.clone()).or_default();
         watched.history.push(GroupSample { at_ms, committed, lag });
         watched.line = Some(GroupLine {
@@ -165,7 +190,13 @@ impl Observer {
             lag: Count(lag),
             behind,
             trend: watched.history.trend(),
+            drain: watched.history.drain(),
             stuck: watched.history.stuck(),
+            hot: health::hot(&described.offsets),
+            idle_members: Count::of(health::idle(described).count()),
+            topics: health::topics(described),
+            committed: Count(committed),
+            behind_at,
             committed_per_second: watched.history.committed_rate(),
             spark: Spark::new(watched.history.lags()),
         });
@@ -201,6 +232,7 @@ impl Observer {
             self.event_turn = name;
         }
         lines.sort_by(|a, b| (a.time, &a.topic, a.offset).cmp(&(b.time, &b.topic, b.offset)));
+        lines.iter().for_each(|line| self.sightings.see(line));
         self.events.extend(lines);
         self.events.drain(..self.events.len().saturating_sub(EVENTS_KEPT));
         Ok(())
@@ -248,6 +280,24 @@ impl Observer {
         }
     }
 
+    fn service_lines(&mut self, services: &[Instance], topics: &[Topic]) -> Vec<ServiceLine> {
+        let names = topics.iter().map(|topic| topic.name.as_str());
+        let mut lines = view::lines(services, names);
+        let mut handled = BTreeMap::new();
+        for line in lines.iter_mut().take(SERVICES_CHARTED_MAX) {
+            let mut rates = self.handled.remove(&line.name).unwrap_or_default();
+            if rates.len() >= SAMPLES_KEPT {
+                rates.pop_front();
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "for a chart of a few pixels")]
+            rates.push_back(line.processed_per_second.0 as f32);
+            line.spark = Spark::new(rates.iter().copied().collect());
+            handled.insert(line.name.clone(), rates);
+        }
+        self.handled = handled;
+        lines
+    }
+
     fn dead_lines(&self, unread: i64) -> Dead {
         Dead {
             total: Count(self.dead.count() + unread),
@@ -262,7 +312,7 @@ impl Observer {
         let own = || topics.iter().filter(|topic| !topic.internal);
         let sizes = topics.iter().any(|topic| topic.bytes.is_some());
         let records_per_second = Rate(own().map(|t| t.records_per_second.0).sum());
-        if self.throughput.len() >= crate::limits::SAMPLES_KEPT {
+        if self.throughput.len() >= SAMPLES_KEPT {
             self.throughput.pop_front();
         }
         #[expect(clippy::cast_possible_truncation, reason = "for a chart of a few pixels")]
@@ -289,11 +339,16 @@ pub(super) fn size_of(topic: &Topic) -> Option<u64> {
     topic.partitions.iter().map(|partition| partition.size_bytes).sum()
 }
 
+/// What services and consoles tell each other.
+pub(super) fn is_of_tidings(topic: &str) -> bool {
+    matches!(topic, REPORTS_TOPIC | HISTORY_TOPIC)
+}
+
 fn shows_events(topic: &Topic) -> bool {
     !topic.internal
         && !topic.name.starts_with('_')
         && !is_dead_topic(&topic.name)
-        && topic.name != REPORTS_TOPIC
+        && !is_of_tidings(&topic.name)
 }
 
 fn limit(records: usize) -> ReadLimit {

@@ -11,10 +11,10 @@ use axum::routing::get;
 
 use super::api::Search;
 use super::event::{EventLine, RecordView, contains_ignoring_case};
-use super::load::{self, GroupView, Place, TopicView};
-use super::snapshot::{GroupLine, Problem, Snapshot, TopicLine};
+use super::load::{self, Place, TopicView};
+use super::snapshot::{Problem, Snapshot, TopicLine};
 use super::trouble::{PageTrouble, Trouble};
-use super::{ConsoleOptions, LogAddress, Shared, desk};
+use super::{ConsoleOptions, LogAddress, Shared, desk, groups, map, services, trace};
 use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
 
 type Console = State<Arc<Shared>>;
@@ -26,9 +26,11 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/topics", get(topics))
         .route("/topics/{topic}", get(topic))
         .route("/topics/{topic}/{partition}/{offset}", get(record))
-        .route("/groups", get(groups))
-        .route("/groups/{group}", get(group))
         .route("/events", get(events))
+        .merge(services::pages::routes())
+        .merge(groups::pages::routes())
+        .merge(trace::pages::routes())
+        .merge(map::pages::routes())
         .merge(desk::pages::routes())
 }
 
@@ -139,38 +141,6 @@ async fn record(
     let sampled = shared.frame();
     let frame = Frame::new(&shared, &sampled.snapshot, "topics", &title);
     page(&RecordPage { frame, record: &record })
-}
-
-#[derive(Template)]
-#[template(path = "groups.html")]
-struct GroupsPage<'a> {
-    frame: Frame<'a>,
-    search: &'a str,
-    groups: Vec<&'a GroupLine>,
-}
-
-async fn groups(State(shared): Console, search: Result<Query<Search>, QueryRejection>) -> Page {
-    let Query(Search { q: search }) = search?;
-    let sampled = shared.frame();
-    let groups = sampled.snapshot.groups.iter();
-    let groups = groups.filter(|group| contains_ignoring_case(&group.name, &search)).collect();
-    let frame = Frame::new(&shared, &sampled.snapshot, "groups", "Groups");
-    page(&GroupsPage { frame, search: &search, groups })
-}
-
-#[derive(Template)]
-#[template(path = "group.html")]
-struct GroupPage<'a> {
-    frame: Frame<'a>,
-    group: &'a GroupView,
-}
-
-async fn group(State(shared): Console, path: Result<Path<String>, PathRejection>) -> Page {
-    let Path(name) = path?;
-    let sampled = shared.frame();
-    let group = load::group(&shared.engine, &sampled.snapshot, &name).await?;
-    let frame = Frame::new(&shared, &sampled.snapshot, "groups", &name);
-    page(&GroupPage { frame, group: &group })
 }
 
 #[derive(Template)]

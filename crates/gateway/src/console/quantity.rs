@@ -96,6 +96,12 @@ impl Moment {
         format!("{h:02}:{m:02}:{:02}.{:03}", ms / 1000 % 60, ms % 1000)
     }
 
+    /// `2010-12-01 08:26`.
+    pub(crate) fn clock_minutes(self) -> String {
+        let clock = self.clock();
+        format!("{} {}", self.date(), &clock[..5])
+    }
+
     /// `2010-12-01`, by the days-to-civil conversion of the proleptic Gregorian calendar.
     pub(crate) fn date(self) -> String {
         let days = self.0.div_euclid(86_400_000) + 719_468;
@@ -114,6 +120,70 @@ impl Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.date(), self.clock())
+    }
+}
+
+impl Moment {
+    /// As people and forms write it, in UTC: `2026-12-01T08:26`, with seconds or `Z` or neither, a blank for the `T`,
+    /// a day alone; or milliseconds since the epoch.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().trim_end_matches(['Z', 'z']);
+        if let Ok(ms) = text.parse() {
+            return Some(Self(ms));
+        }
+        let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+        let mut date = date.splitn(3, '-').map(str::parse::<i64>);
+        let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+        let mut clock = clock.splitn(3, ':');
+        let (hour, minute): (i64, i64) = (clock.next()?.parse().ok()?, clock.next()?.parse().ok()?);
+        let seconds: f64 = clock.next().map_or(Some(0.0), |text| text.parse().ok())?;
+        let sound = (1..=9_999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && (0..24).contains(&hour)
+            && (0..60).contains(&minute)
+            && (0.0..61.0).contains(&seconds);
+        if !sound {
+            return None;
+        }
+        // The civil-to-days conversion, the other way round than in `date`.
+        let year = year - i64::from(month <= 2);
+        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let shifted_month = (month + 9) % 12;
+        let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        #[expect(clippy::cast_possible_truncation, reason = "less than 61,000")]
+        let ms = (seconds * 1_000.0).round() as i64;
+        let moment = Self(days * 86_400_000 + hour * 3_600_000 + minute * 60_000 + ms);
+        // A day that its month does not have would be one of the next month.
+        (moment.date().ends_with(&format!("-{day:02}")) || seconds >= 59.0).then_some(moment)
+    }
+
+    /// As a form's field for date and time takes it: `2026-12-01T08:26:00`.
+    pub(crate) fn field(self) -> String {
+        let clock = self.clock();
+        format!("{}T{}", self.date(), clock.split('.').next().unwrap_or_default())
+    }
+}
+
+/// A number of seconds, in one or two units: `3 min 20 s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Span(pub(crate) u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, large, small) = match self.0 {
+            s if s < 60 => return write!(f, "{s} s"),
+            s if s < 3_600 => ((s / 60, s % 60), "min", "s"),
+            s if s < 86_400 => ((s / 3_600, s % 3_600 / 60), "h", "min"),
+            s => ((s / 86_400, s % 86_400 / 3_600), "d", "h"),
+        };
+        match value {
+            (more, 0) => write!(f, "{more} {large}"),
+            (more, rest) => write!(f, "{more} {large} {rest} {small}"),
+        }
     }
 }
 
@@ -160,6 +230,40 @@ mod tests {
             (Behind { seconds: 125, at_least: true }.to_string(), "> 2 min"),
         ] {
             assert_eq!(shown, wanted);
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_they_are_written() {
+        for (text, wanted) in [
+            ("1291191960123", Some(1_291_191_960_123)),
+            ("2010-12-01T08:26", Some(1_291_191_960_000)),
+            ("2010-12-01 08:26:00.123", Some(1_291_191_960_123)),
+            ("2010-12-01T08:26:00Z", Some(1_291_191_960_000)),
+            ("2000-02-29", Some(951_782_400_000)),
+            ("2001-02-29", None),
+            ("2010-13-01", None),
+            ("2010-12-01T24:00", None),
+            ("2010-12-01T08:26:61", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(Moment::parse(text), wanted.map(Moment), "{text:?}");
+        }
+        assert_eq!(Moment(1_291_191_960_123).field(), "2010-12-01T08:26:00");
+    }
+
+    #[test]
+    fn spans_have_one_or_two_units() {
+        for (seconds, wanted) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (200, "3 min 20 s"),
+            (3_600, "1 h"),
+            (7_260, "2 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(Span(seconds).to_string(), wanted);
         }
     }
 

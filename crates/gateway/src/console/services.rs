@@ -1,57 +1,56 @@
-//! Services as their instances report themselves in [`REPORTS_TOPIC`]: kept for `/api/services` and `/metrics`.
+//! Services as their instances report themselves in [`REPORTS_TOPIC`]: kept for their pages, `/api/services` and `/metrics`.
 //!
 //! Of each instance the last report is kept, as long as it is not older than [`REPORT_STALE_AFTER`] by the record's timestamp
 //! and has not been taken back. Bounded by [`REPORTS_KEPT`] and [`REPORTS_BYTES_MAX`]: whoever may write to the topic may
 //! fill it with whatever it likes, and gets the oldest reports forgotten by it at most.
 
+pub(super) mod pages;
+pub(super) mod view;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Json;
-use axum::extract::State;
 use bytes::Bytes;
-use serde::Serialize;
 use tidings::{Outage, REPORTS_TOPIC, Report};
 use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
 
 use super::payload::shortened;
 use super::quantity::Moment;
 use super::snapshot::{Problem, Severity};
-use super::{Shared, url_encoded};
+use super::url_encoded;
 use crate::limits::{
     CAUSE_CHARS_MAX, REPORT_READ_BYTES, REPORT_READS_PER_SAMPLE, REPORT_SHOWN_BYTES_MAX,
-    REPORT_STALE_AFTER, REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE,
+    REPORT_STALE_AFTER, REPORTS_BYTES_MAX, REPORTS_KEPT, REPORTS_PER_SAMPLE, SERVICE_RATE_WINDOW,
 };
 
-#[derive(Serialize)]
-pub(super) struct Listed {
-    services: Vec<Report>,
-}
-
-/// `/api/services`: the last report of each instance that is there.
-pub(super) async fn services(State(shared): State<Arc<Shared>>) -> Json<Listed> {
-    let frame = shared.frame();
-    Json(Listed { services: frame.snapshot.services.iter().map(|of| Report::clone(of)).collect() })
+/// An instance that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    pub(crate) report: Arc<Report>,
+    /// An earlier report of it, from which rates are taken; none when it has just started, or was just found.
+    pub(crate) before: Option<Arc<Report>>,
 }
 
 /// The metrics of all instances in Prometheus' text format.
-pub(super) fn exposition(reports: &[Arc<Report>]) -> String {
-    if reports.is_empty() {
+pub(super) fn exposition(instances: &[Instance]) -> String {
+    if instances.is_empty() {
         return String::new();
     }
-    let metrics = reports.iter().map(|of| (of.instance.as_str(), &of.metrics));
+    let metrics = instances.iter().map(|of| (of.report.instance.as_str(), &of.report.metrics));
     tidings::exposition(&metrics.collect::<Vec<_>>())
 }
 
 /// Services that wait for a dependency, one problem for each however many instances say so.
-pub(super) fn problems(reports: &[Arc<Report>]) -> Vec<Problem> {
-    let waiting = reports.iter().filter_map(|of| Some((of.service.as_str(), of.outage.as_ref()?)));
+pub(super) fn problems(instances: &[Instance]) -> Vec<Problem> {
+    let reports = instances.iter().map(|of| &of.report);
+    let waiting = reports.filter_map(|of| Some((of.service.as_str(), of.outage.as_ref()?)));
     let waiting: BTreeMap<&str, &Outage> = waiting.collect();
     let problem = |(service, outage): (&str, &Outage)| Problem {
         severity: Severity::Bad,
         what: format!("Service {service} takes a dependency for down, and waits"),
         detail: shortened(&outage.cause, CAUSE_CHARS_MAX),
-        href: format!("/groups/{}", url_encoded(service)),
+        href: format!("/services/{}", url_encoded(service)),
     };
     waiting.into_iter().map(problem).collect()
 }
@@ -69,8 +68,29 @@ pub(super) struct Services {
 #[derive(Debug)]
 struct Reported {
     report: Arc<Report>,
+    /// The report that rates are taken from, and the one that takes its place.
+    before: [Option<Arc<Report>>; 2],
     at_ms: i64,
     bytes: usize,
+}
+
+impl Reported {
+    /// The same instance, as it was before this report of it.
+    fn aged(self, next: &Report) -> [Option<Arc<Report>>; 2] {
+        if self.report.started_ms != next.started_ms {
+            return [None, None];
+        }
+        let window_ms = i64::try_from(SERVICE_RATE_WINDOW.as_millis()).unwrap_or(i64::MAX);
+        let [base, newer] = self.before;
+        match newer {
+            // As soon as the newer one is old enough itself, it is what is compared with.
+            Some(newer) if next.at_ms.saturating_sub(newer.at_ms) >= window_ms => {
+                [Some(newer), Some(self.report)]
+            }
+            Some(newer) => [base, Some(newer)],
+            None => [Some(Arc::clone(&self.report)), Some(self.report)],
+        }
+    }
 }
 
 impl Services {
@@ -96,7 +116,7 @@ impl Services {
             if self.next >= partition.end_offset || room == 0 {
                 break;
             }
-            let wait = std::time::Duration::ZERO;
+            let wait = Duration::ZERO;
             let limit = ReadLimit { records: room, bytes: REPORT_READ_BYTES, wait };
             let read = match engine.read(REPORTS_TOPIC, 0, self.next, limit).await {
                 Ok(read) => read,
@@ -124,15 +144,15 @@ impl Services {
             self.forget(key);
         }
         let Some(report) = Report::from_record(record) else { return };
-        self.forget(key);
+        let before = self.forget(key).map_or([None, None], |earlier| earlier.aged(&report));
         let shown = tidings::exposition(&[(&report.instance, &report.metrics)]).len();
         let bytes = record.value.as_ref().map_or(0, Bytes::len) + key.len() + shown;
         if bytes > REPORT_SHOWN_BYTES_MAX {
             return;
         }
         // A clock that is ahead makes nothing younger.
-        let reported =
-            Reported { report: Arc::new(report), at_ms: record.timestamp.min(now.0), bytes };
+        let at_ms = record.timestamp.min(now.0);
+        let reported = Reported { report: Arc::new(report), before, at_ms, bytes };
         self.bytes += bytes;
         // Not a part of the batch that it came in, which would be kept whole.
         self.reports.insert(Bytes::copy_from_slice(key), reported);
@@ -143,21 +163,25 @@ impl Services {
         }
     }
 
-    fn forget(&mut self, key: &Bytes) {
-        if let Some(reported) = self.reports.remove(key) {
-            self.bytes -= reported.bytes;
-        }
+    fn forget(&mut self, key: &Bytes) -> Option<Reported> {
+        let reported = self.reports.remove(key)?;
+        self.bytes -= reported.bytes;
+        Some(reported)
     }
 
     /// The reports of those that are there, by service and instance.
-    pub(super) fn lately(&mut self, now: Moment) -> Vec<Arc<Report>> {
+    pub(super) fn lately(&mut self, now: Moment) -> Vec<Instance> {
         let stale_ms = i64::try_from(REPORT_STALE_AFTER.as_millis()).unwrap_or(i64::MAX);
         let is_stale = |of: &Reported| now.0.saturating_sub(of.at_ms) > stale_ms;
         let stale = self.reports.iter().filter(|(_, of)| is_stale(of)).map(|(key, _)| key.clone());
         for key in stale.collect::<Vec<_>>() {
             self.forget(&key);
         }
-        self.reports.values().map(|reported| Arc::clone(&reported.report)).collect()
+        let instance = |reported: &Reported| Instance {
+            report: Arc::clone(&reported.report),
+            before: reported.before[0].clone(),
+        };
+        self.reports.values().map(instance).collect()
     }
 }
 
@@ -194,7 +218,8 @@ mod tests {
     }
 
     fn names(services: &mut Services, now_ms: i64) -> Vec<String> {
-        services.lately(Moment(now_ms)).iter().map(|report| report.instance.clone()).collect()
+        let lately = services.lately(Moment(now_ms));
+        lately.iter().map(|of| of.report.instance.clone()).collect()
     }
 
     #[test]
@@ -215,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn rates_are_taken_from_a_report_that_is_a_minute_or_two_old() {
+        let at = |started_ms: i64, at_ms: i64| {
+            let value = format!(
+                "{{\"report\":1,\"service\":\"pay\",\"instance\":\"a\",\"started_ms\":{started_ms},\
+                 \"at_ms\":{at_ms},\"metrics\":{{\"service\":\"pay\"}}}}"
+            );
+            record("pay/a", Some(value), NOW.0)
+        };
+        let window = i64::try_from(SERVICE_RATE_WINDOW.as_millis()).unwrap();
+        for (reports, wanted) in [
+            (vec![(1, 0)], None),
+            (vec![(1, 0), (1, 5)], Some(0)),
+            (vec![(1, 0), (1, 5), (1, 10)], Some(0)),
+            (vec![(1, 0), (1, window), (1, window + 5)], Some(0)),
+            (vec![(1, 0), (1, window), (1, window * 2)], Some(0)),
+            (vec![(1, 0), (1, window), (1, window * 2), (1, window * 3)], Some(window)),
+            (vec![(1, 0), (1, 5), (2, 10)], None),
+        ] {
+            let records: Vec<_> = reports.iter().map(|(start, ms)| at(*start, *ms)).collect();
+            let lately = after(&records).lately(NOW);
+            let before = lately[0].before.as_ref().map(|report| report.at_ms);
+            assert_eq!(before, wanted, "{reports:?}");
+        }
+    }
+
+    #[test]
     fn a_service_that_waits_is_one_problem() {
         let waiting = |instance: &str| {
             let value = format!(
@@ -230,7 +281,7 @@ mod tests {
         let wanted = (
             "Service pay takes a dependency for down, and waits",
             "the bank is closed",
-            "/groups/pay",
+            "/services/pay",
         );
         assert_eq!(said.collect::<Vec<_>>(), [wanted]);
     }
@@ -253,7 +304,11 @@ mod tests {
         let services = after(&(0..150).map(|n| of(n, 160, 3)).collect::<Vec<_>>());
         assert!(services.bytes <= REPORTS_BYTES_MAX);
         let text = exposition(
-            &services.reports.values().map(|of| Arc::clone(&of.report)).collect::<Vec<_>>(),
+            &services
+                .reports
+                .values()
+                .map(|of| Instance { report: Arc::clone(&of.report), before: None })
+                .collect::<Vec<_>>(),
         );
         assert!(text.len() < REPORTS_BYTES_MAX && text.len() > REPORTS_BYTES_MAX / 2);
         assert!(services.reports.len() < 150);

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidings::Report;
 
 use super::chart::Spark;
 use super::dead::{DeadCause, DeadLine};
 use super::event::{EventLine, topic_hue};
-use super::history::Trend;
+use super::groups::health::TopicPartition;
+use super::history::{Drain, Trend};
+use super::map::Sighting;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
+use super::services::Instance;
+use super::services::view::ServiceLine;
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,9 +29,15 @@ pub(crate) struct Snapshot {
     /// Newest first.
     pub(crate) events: Vec<EventLine>,
     pub(crate) dead: Dead,
+    /// Who writes to which topic; [`map`](super::map) shows them.
+    #[serde(skip)]
+    pub(crate) sightings: Vec<Sighting>,
     /// By name and instance; [`services`](super::services) shows them.
     #[serde(skip)]
-    pub(crate) services: Vec<Arc<Report>>,
+    pub(crate) services: Vec<Instance>,
+    /// By name.
+    #[serde(skip)]
+    pub(crate) service_lines: Vec<ServiceLine>,
 }
 
 /// Something that a person should look at.
@@ -97,8 +106,20 @@ pub(crate) struct GroupLine {
     pub(crate) lag: Count,
     pub(crate) behind: Option<Behind>,
     pub(crate) trend: Trend,
+    pub(crate) drain: Drain,
     pub(crate) stuck: bool,
+    /// Partitions with far more lag than the others of their topic.
+    pub(crate) hot: Vec<TopicPartition>,
+    /// Members that have nothing to read.
+    pub(crate) idle_members: Count,
+    /// Those that it reads, or has read.
+    pub(crate) topics: Vec<String>,
+    /// The sum of its positions.
+    pub(crate) committed: Count,
     pub(crate) committed_per_second: Rate,
+    /// How far behind it is in the partitions with the most lag.
+    #[serde(skip)]
+    pub(crate) behind_at: Arc<[(TopicPartition, Behind)]>,
     #[serde(skip)]
     pub(crate) spark: Spark,
 }
@@ -116,6 +137,27 @@ impl TopicLine {
 }
 
 impl GroupLine {
+    /// A group of which nothing has been sampled yet.
+    pub(crate) fn unseen(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: String::new(),
+            members: Count(0),
+            lag: Count(0),
+            behind: None,
+            trend: Trend::default(),
+            drain: Drain::default(),
+            stuck: false,
+            hot: Vec::new(),
+            idle_members: Count(0),
+            topics: Vec::new(),
+            committed: Count(0),
+            committed_per_second: Rate::default(),
+            behind_at: Arc::new([]),
+            spark: Spark::default(),
+        }
+    }
+
     /// What is wrong, if anything is.
     pub(crate) fn severity(&self) -> Option<Severity> {
         match (self.stuck, self.lag.0 > 0 && self.members.0 == 0) {
@@ -153,9 +195,9 @@ pub(crate) struct Dead {
 }
 
 impl Snapshot {
-    /// What is wrong, worst first.
+    /// What is wrong, worst first: open breakers, stuck groups, dead letters, then what may be as it should.
     pub(super) fn find_problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = super::services::problems(&self.services);
         for group in &self.groups {
             let Some(severity) = group.severity() else { continue };
             let what = match severity {
@@ -186,7 +228,6 @@ impl Snapshot {
                 href: "/dead".to_owned(),
             });
         }
-        problems.extend(super::services::problems(&self.services));
         problems.sort_by_key(|problem| problem.severity);
         problems
     }
@@ -225,17 +266,9 @@ mod tests {
     use super::*;
 
     fn group(name: &str, members: i64, lag: i64, stuck: bool) -> GroupLine {
-        GroupLine {
-            name: name.into(),
-            state: "Stable".into(),
-            members: Count(members),
-            lag: Count(lag),
-            behind: None,
-            trend: Trend::Steady,
-            stuck,
-            committed_per_second: Rate(0.0),
-            spark: Spark::default(),
-        }
+        let state = "Stable".into();
+        let (members, lag) = (Count(members), Count(lag));
+        GroupLine { state, members, lag, stuck, ..GroupLine::unseen(name) }
     }
 
     #[test]
