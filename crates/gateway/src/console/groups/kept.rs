@@ -220,7 +220,7 @@ impl Keeper {
         self.written.subscribe()
     }
 
-    /// Reads what there is to read, then writes what is due for now.
+    /// Reads what there is to read, then writes what is due.
     async fn step(&mut self, snapshot: &Snapshot) {
         let now_ms = snapshot.time.0;
         let at_ms = now_ms - now_ms.rem_euclid(ms(self.every));

@@ -347,7 +347,7 @@ fn without_members(group: &GroupDescription) -> Result<(), Trouble> {
         .hint("stop its members first, and wait until they are gone"))
 }
 
-/// Sets what a plan says, or what is asked for now; how many positions those are.
+/// Sets what a plan says, or else what is asked.
 async fn carry_out(shared: &Shared, name: &str, asked: &Asked) -> Result<Plan, Trouble> {
     let group = described(shared, name).await?;
     without_members(&group)?;

@@ -2,7 +2,7 @@
 //!
 //! 1. [`scan`] looks through the log, newest records first, for those that mention what is searched for: an id, a correlation, a
 //!    key, a number in a value. It remembers who belongs to whom of everything it looks at, so that what has the same
-//!    correlation, or is cause or effect, is found as well. It ends with its budget, and a cursor to go on from.
+//!    correlation, or is cause or effect, is found as well ([`index`]). It ends with its budget, and a cursor to go on from.
 //! 2. [`life`] makes of what was found the lives it is about, and of one life a tree: each event below its cause.
 //! 3. [`place`] asks the groups that read an event's topic how far they are, and services what they have put aside.
 //! 4. [`graph`] and [`timeline`] draw it.
@@ -10,6 +10,7 @@
 //! Nothing is kept between two pages: the URL carries the cursor and the places of what was found.
 
 mod graph;
+mod index;
 mod life;
 mod page;
 pub(super) mod pages;

@@ -84,7 +84,7 @@ pub(crate) enum Why {
 }
 
 impl Reader {
-    /// Whether the event's way ends here, for now.
+    /// Whether the event has not come further than this.
     pub(crate) fn stops(&self) -> bool {
         self.standing != Standing::Handled
     }
