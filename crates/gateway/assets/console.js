@@ -23,19 +23,27 @@ function say(text) {
   }
 }
 
-// Replaces one part, and marks rows that were not there before unless most of them are new.
+// Replaces one part, leaves what is open, scrolled or focused so, and marks rows that were not there before unless most of them are new.
 function show(part, markup) {
   const rows = () => [...part.querySelectorAll("tr[data-key]")];
   const known = new Set(rows().map((row) => row.dataset.key));
-  const focused = part.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  const active = part.contains(document.activeElement) && document.activeElement;
+  const focused = active && active.getAttribute("href");
+  const all = (kind) => [...part.querySelectorAll(kind)];
+  const opened = all("details").map((details) => details.open);
+  const summary = all("summary").indexOf(active);
+  const scrolled = all(".scroll").map((box) => [box.scrollLeft, box.scrollTop]);
   part.innerHTML = markup;
+  all("details").forEach((details, n) => (details.open = opened[n] ?? false));
+  all(".scroll").forEach((box, n) => ([box.scrollLeft, box.scrollTop] = scrolled[n] ?? [0, 0]));
+  all("summary")[summary]?.focus();
   sift();
   const arrived = rows().filter((row) => !known.has(row.dataset.key));
   if (arrived.length * 2 < rows().length) {
     for (const row of arrived) row.classList.add("new");
   }
   if (focused) {
-    [...part.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus();
+    all("a").find((a) => a.getAttribute("href") === focused)?.focus();
   }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Shared, api, live, metrics};
 use crate::events;
 use crate::openapi::document;
-use crate::route::{Answer, Route, Said, json, read};
+use crate::route::{Answer, Parameter, Route, Said, json, query, read};
 
 pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
     const ALIVE: &[Answer] = &[text(200, "It is.")];
@@ -19,8 +19,14 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
     const LIVE: &[Answer] = &[Answer {
         status: 200,
         media: "text/event-stream",
-        meaning: "Parts of the overview that have changed, as markup, every second.",
+        meaning: "Parts of a page that have changed, as markup, every second.",
     }];
+    const FOLLOWED: &[Parameter] = &[
+        query("page", "string", "overview, services, service, groups or group."),
+        query("name", "string", "Of which service or group."),
+        query("q", "string", "Text that names in a list contain."),
+        query("range", "string", "Of a group's chart: 30m or 24h."),
+    ];
     const DOCUMENT: &[Answer] = &[json(200, "OpenAPI 3.1.")];
     vec![
         Route {
@@ -36,7 +42,7 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
             handler: || get(metrics::metrics),
         },
         Route {
-            said: read("/live", "What the overview shows, as it changes.", &[], LIVE),
+            said: read("/live", "What a page shows, as it changes.", FOLLOWED, LIVE),
             handler: || get(live::stream),
         },
         Route {

@@ -13,6 +13,9 @@ use super::chart::LagChart;
 use super::kept::Point;
 use super::{Range, health};
 
+/// How often a chart moves on.
+const CHART_STEP_MS: i64 = 10_000;
+
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct GroupView {
     #[serde(flatten)]
@@ -81,6 +84,8 @@ pub(crate) struct PointLine {
 impl Lags {
     /// Of what is kept, and of now.
     fn of(mut points: Vec<(i64, Point)>, range: Range, now: Moment, lag: Count) -> Self {
+        // A part of the page that has not changed is not sent again.
+        let now = Moment((now.0 / CHART_STEP_MS + 1) * CHART_STEP_MS);
         let from = Moment(now.0 - range.ms());
         let last = points.last().map(|(_, point)| *point).unwrap_or_default();
         points.push((now.0, Point { lag: lag.0, ..last }));

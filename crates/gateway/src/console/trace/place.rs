@@ -47,9 +47,9 @@ pub(crate) enum Standing {
         #[serde(rename = "due_ms")]
         due: Option<Moment>,
     },
-    /// Its key has no value yet; it is handled when there is one.
+    /// Its key has no value of these yet; it is handled when there is one.
     Awaits {
-        state: String,
+        states: Vec<String>,
     },
     /// It had its last attempt, and waits for a person.
     Dead {
@@ -138,7 +138,7 @@ impl Reader {
                 format!("{attempts}, the next at {}", due.clock())
             }
             Standing::Parked { due: None, .. } => "behind another event of its key".to_owned(),
-            Standing::Awaits { state } => format!("of {state}"),
+            Standing::Awaits { states } => format!("of {}", states.join(", ")),
             Standing::Dead { cause, .. } => cause.clone(),
             Standing::GivenUp { cause, kind: Some("failed"), .. } => {
                 format!("{cause} (redriven or discarded since)")
@@ -173,7 +173,7 @@ impl Reader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shelved {
     Waiting { attempts: u32, due_ms: i64 },
-    Dead { cause: String, since_ms: i64, letter: Option<String>, awaits: Option<String> },
+    Dead { cause: String, since_ms: i64, letter: Option<String>, awaits: Vec<String> },
 }
 
 impl Shelved {
@@ -185,7 +185,7 @@ impl Shelved {
                 cause: shortened(&text("cause").unwrap_or_default(), CAUSE_CHARS_MAX),
                 since_ms,
                 letter: text("letter"),
-                awaits: text("awaits"),
+                awaits: texts(record, "tidings-parked-awaits"),
             },
             None => Self::Waiting {
                 attempts: u32::try_from(number("attempts").unwrap_or(0)).unwrap_or(0),
@@ -193,6 +193,13 @@ impl Shelved {
             },
         }
     }
+}
+
+/// The texts of all headers of a name.
+fn texts(record: &Record, name: &str) -> Vec<String> {
+    let named = record.headers.iter().filter(|header| header.name == name);
+    let text = |value: &bytes::Bytes| String::from_utf8_lossy(value).into_owned();
+    named.filter_map(|header| header.value.as_ref().map(text)).collect()
 }
 
 /// What is known of one event and one reader.
@@ -218,10 +225,10 @@ fn decide(facts: &Facts) -> Standing {
             let due = (*due_ms > 0).then_some(Moment(*due_ms));
             return Standing::Parked { attempts: *attempts, due };
         }
-        Some(Shelved::Dead { awaits: Some(state), .. }) => {
-            return Standing::Awaits { state: state.clone() };
+        Some(Shelved::Dead { awaits, .. }) if !awaits.is_empty() => {
+            return Standing::Awaits { states: awaits.clone() };
         }
-        Some(Shelved::Dead { cause, since_ms, letter, awaits: None }) => {
+        Some(Shelved::Dead { cause, since_ms, letter, .. }) => {
             let (cause, letter) = (cause.clone(), letter.clone());
             return Standing::Dead { cause, since: Moment(*since_ms), letter };
         }
@@ -444,13 +451,13 @@ mod tests {
     fn how_far_a_reader_is_follows_from_what_is_known() {
         let waiting = Shelved::Waiting { attempts: 2, due_ms: 77 };
         let follower = Shelved::Waiting { attempts: 0, due_ms: 0 };
-        let dead = |awaits: Option<&str>| Shelved::Dead {
+        let dead = |awaits: &[&str]| Shelved::Dead {
             cause: "no card".into(),
             since_ms: 5,
             letter: Some("l-1".into()),
-            awaits: awaits.map(str::to_owned),
+            awaits: awaits.iter().map(|state| (*state).to_owned()).collect(),
         };
-        let (buried, awaiting) = (dead(None), dead(Some("account")));
+        let (buried, awaiting) = (dead(&[]), dead(&["account", "card"]));
         let at = |committed: i64| Facts {
             offset: 10,
             committed: Some(committed),
@@ -494,7 +501,7 @@ mod tests {
             ),
             (
                 Facts { shelved: Some(&awaiting), ..at(11) },
-                Standing::Awaits { state: "account".into() },
+                Standing::Awaits { states: vec!["account".into(), "card".into()] },
             ),
         ] {
             assert_eq!(decide(&facts), wanted, "{facts:?}");
