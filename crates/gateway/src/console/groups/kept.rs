@@ -9,7 +9,7 @@
 //! write at once, they write the same key, with what both have seen. Taking a point back twice does nothing. Whoever writes
 //! what is no point of these is not listened to.
 //!
-//! Where the topic cannot be made or written (no permission, no engine) the points are in memory only, that is said once, and tried again
+//! Nothing is written before a console has been there for [`LAG_POINT_EVERY`]. Where the topic cannot be made or written (no permission, no engine) the points are in memory only, that is said once, and tried again
 //! every [`LAG_RETRY_AFTER`].
 
 use std::collections::BTreeMap;
@@ -176,6 +176,9 @@ pub(crate) struct Keeper {
     engine: Engine,
     history: History,
     every: Duration,
+    started: Instant,
+    /// Everything that was there at the start has been read.
+    is_loaded: bool,
     /// The first record not read.
     next: i64,
     /// The place of the grid that is written, with nothing left to write for it.
@@ -207,6 +210,8 @@ impl Keeper {
             engine,
             history,
             every: every.max(Duration::from_millis(1)),
+            started: Instant::now(),
+            is_loaded: false,
             next: 0,
             done_ms: i64::MIN,
             producer: None,
@@ -228,10 +233,18 @@ impl Keeper {
         {
             return self.take(snapshot, at_ms);
         }
+        // A console that lives no longer than that leaves no topic behind.
+        let is_early = self.started.elapsed() < self.every;
+        if is_early && self.is_loaded {
+            return;
+        }
         match self.read(now_ms).await {
-            Ok(true) => {}
+            Ok(true) => self.is_loaded = true,
             Ok(false) => return,
             Err(error) => return self.failed(&error),
+        }
+        if is_early {
+            return;
         }
         let (changes, is_all) = self.history.lock().changes(&snapshot.groups, at_ms, now_ms);
         match self.write(&changes).await {

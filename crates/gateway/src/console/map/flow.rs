@@ -179,6 +179,17 @@ impl Flow {
         self.only(&numbers.into_iter().take(MAP_NODES_MAX).collect())
     }
 
+    /// Whether records were seen to go that way; where nobody counts them, whether both ends have some.
+    pub(crate) fn flows(&self, edge: &Edge) -> bool {
+        let moves = |rate: Option<Rate>| rate.is_some_and(|rate| !rate.is_zero());
+        match edge.per_second {
+            Some(rate) => !rate.is_zero(),
+            None => {
+                moves(self.nodes[edge.from].per_second) && moves(self.nodes[edge.to].per_second)
+            }
+        }
+    }
+
     fn only(&self, numbers: &BTreeSet<usize>) -> Self {
         let new: BTreeMap<usize, usize> = numbers.iter().copied().zip(0..).collect();
         let edge = |edge: &Edge| {

@@ -197,9 +197,10 @@ impl LifeView {
         self.events.iter().all(|event| event.is_match)
     }
 
-    pub(crate) fn took(&self) -> Span {
-        let ms = self.line.last.0.saturating_sub(self.line.first.0);
-        Span(u64::try_from(ms / 1_000).unwrap_or(0))
+    /// From its first record to its last: `130 ms`.
+    pub(crate) fn took(&self) -> String {
+        let took = After(self.line.last.0.saturating_sub(self.line.first.0)).to_string();
+        took.trim_start_matches('+').to_owned()
     }
 }
 
@@ -243,6 +244,12 @@ impl TraceView {
 
     pub(crate) fn depth(&self) -> usize {
         self.asked.depth()
+    }
+
+    /// Whether only a part of the log is searched.
+    pub(crate) fn is_narrow(&self) -> bool {
+        let Asked { topic, from, to, .. } = &self.asked;
+        [topic, from, to].iter().any(|said| !said.is_empty())
     }
 
     pub(crate) fn topic(&self) -> &str {
