@@ -4,7 +4,7 @@
 
 const { DESK, PHONE, run } = require('./watched.js')
 
-const PLACES = { t: '/topics', g: '/groups', e: '/events', d: '/dead', o: '/' }
+const PLACES = { t: '/topics', g: '/groups', s: '/services', e: '/events', r: '/trace', m: '/map', d: '/dead', o: '/' }
 // More than any page of the shop has to stop at.
 const STOPS_MAX = 400
 

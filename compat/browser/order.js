@@ -2,7 +2,7 @@
 
 'use strict'
 
-const { invoice, publish, run } = require('./watched.js')
+const { eventually, invoice, publish, run } = require('./watched.js')
 
 const ACCOUNT = 'browser-1'
 const SAID = [
@@ -24,9 +24,12 @@ run(async (watched, page) => {
   const correlation = page.locator('dt:text-is("Correlation") + dd a')
   await watched.picture('record')
   await correlation.click()
-  await page.waitForURL(/\/events\?q=/)
-  for (const type of SAID) {
-    await page.locator(`td.type:has-text("${type}")`).first().waitFor()
-  }
-  await watched.picture('events-of-an-order')
+  await page.waitForURL(/\/trace\?q=/)
+  // Its life goes on while it is looked at.
+  await eventually('the whole life is drawn', async () => {
+    await page.reload()
+    const drawn = await page.locator('svg.graph').textContent()
+    return SAID.every(type => drawn.includes(type))
+  })
+  await watched.picture('life-of-an-order')
 })

@@ -83,8 +83,12 @@ run(async (watched, page) => {
     found.push(...await check(watched, page, kind))
   }
   console.log([...visited].join('\n'))
-  for (const wanted of ['/', '/topics', '/topics/*', '/topics/*/*/*', '/groups', '/groups/*', '/events', '/dead', '/dead/*', '/dead/*/commands']) {
-    if (!visited.has(wanted)) found.push(`no link leads to ${wanted}`)
+  const wanted = [
+    '/', '/topics', '/topics/*', '/topics/*/*/*', '/groups', '/groups/*', '/groups/*/reset', '/services', '/services/*', '/events',
+    '/trace', '/trace?q', '/map', '/dead', '/dead/*', '/dead/*/commands'
+  ]
+  for (const kind of wanted) {
+    if (!visited.has(kind)) found.push(`no link leads to ${kind}`)
   }
   if (found.length > 0) throw new Error(found.join('\n'))
 })
