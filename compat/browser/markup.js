@@ -56,6 +56,8 @@ run(async (watched, page) => {
   await shows(watched, page, `/events?q=${query}`, KEY)
   await shows(watched, page, `/topics?q=${query}`, KEY)
   await shows(watched, page, `/groups?q=${query}`, KEY)
+  await shows(watched, page, `/services?q=${query}`, KEY)
+  await shows(watched, page, `/trace?q=${query}`, KEY)
   await shows(watched, page, `/topics/${at.topic}`, IMAGE)
   await shows(watched, page, `/topics/${at.topic}/${at.partition}/${at.offset}`, SCRIPT, IMAGE.slice(1))
   await watched.picture('markup-record')

@@ -58,7 +58,9 @@ async function check (watched, page, kind) {
 }
 
 async function links (page) {
-  const all = await page.locator('a[href]').evaluateAll(links => links.map(link => link.href))
+  // A link of a drawing has its address in a value of its own.
+  const address = links => links.map(link => new URL(link.href.baseVal ?? link.href, link.baseURI).href)
+  const all = await page.locator('a[href]').evaluateAll(address)
   return all.map(href => new URL(href)).filter(url => url.origin === origin)
 }
 

@@ -344,6 +344,11 @@ pub(super) fn is_of_tidings(topic: &str) -> bool {
     matches!(topic, REPORTS_TOPIC | HISTORY_TOPIC)
 }
 
+/// What a service keeps for itself: its shelf, its values by key, commands to it.
+pub(super) fn is_kept_by_a_service(topic: &str) -> bool {
+    [".changelog", ".control"].iter().any(|end| topic.ends_with(end)) || topic.contains(".state.")
+}
+
 fn shows_events(topic: &Topic) -> bool {
     !topic.internal
         && !topic.name.starts_with('_')

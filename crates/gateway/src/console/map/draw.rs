@@ -167,10 +167,7 @@ impl fmt::Display for Boxed<'_> {
         let label = escaped(&format!("{} {}, {line}", node.kind, node.name));
         let (href, class) = (escaped(&node.href()), node.class());
         let kind = node.kind;
-        write!(
-            f,
-            r#"<a class="{kind} {class}" href="{href}" aria-label="{label}"><title>{label}</title>"#
-        )?;
+        write!(f, r#"<a class="{kind} {class}" href="{href}"><title>{label}</title>"#)?;
         let round = if node.kind == Kind::Topic { 4.0 } else { HEIGHT / 2.0 };
         write!(
             f,

@@ -11,6 +11,7 @@ pub(super) mod pages;
 use std::collections::BTreeMap;
 
 use super::event::EventLine;
+use super::observe::is_kept_by_a_service;
 use crate::limits::MAP_SIGHTINGS_MAX;
 
 /// Who was seen to write to which topic, and how often: `(topic, source)`.
@@ -20,6 +21,10 @@ pub(super) struct Sightings(BTreeMap<(String, String), u64>);
 impl Sightings {
     pub(super) fn see(&mut self, event: &EventLine) {
         let Some(source) = &event.source else { return };
+        // There the source is that of what is kept, not of who keeps it.
+        if is_kept_by_a_service(&event.topic) {
+            return;
+        }
         let at = (event.topic.clone(), source.clone());
         if self.0.len() < MAP_SIGHTINGS_MAX || self.0.contains_key(&at) {
             *self.0.entry(at).or_default() += 1;

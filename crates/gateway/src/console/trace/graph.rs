@@ -157,9 +157,7 @@ fn svg(boxes: &[Boxed]) -> String {
         let (x, y) = (x(at.column), y(at.row));
         let Boxed { class, hue, .. } = one;
         let (label, href) = (escaped(&one.label), escaped(&one.href));
-        put(format_args!(
-            r#"<a class="{class}" href="{href}" aria-label="{label}"><title>{label}</title>"#
-        ));
+        put(format_args!(r#"<a class="{class}" href="{href}"><title>{label}</title>"#));
         put(format_args!(r#"<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>"#));
         let dot = !hue.is_empty();
         if dot {

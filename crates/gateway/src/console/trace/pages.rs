@@ -90,7 +90,10 @@ async fn trace(State(shared): Console, asked: Result<Query<Asked>, QueryRejectio
     let sampled = shared.frame();
     let snapshot = &sampled.snapshot;
     let view = look(&shared, snapshot, asked).await?;
-    let title = if view.q.is_empty() { "Trace".to_owned() } else { format!("Trace of {}", view.q) };
+    // Whatever else is searched for is no name for a page.
+    let is_name =
+        !view.q.is_empty() && view.q.chars().all(|c| c.is_alphanumeric() || "-._/".contains(c));
+    let title = if is_name { format!("Trace of {}", view.q) } else { "Trace".to_owned() };
     let latest = if view.q.is_empty() { latest(snapshot) } else { Vec::new() };
     page(&TracePage { frame: Frame::new(&shared, snapshot, "trace", &title), view: &view, latest })
 }

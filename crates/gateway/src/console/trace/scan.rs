@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tidings_engine::{Engine, Error, Offset, ReadLimit, Record, Topic};
 use tokio::task::JoinSet;
 
-use super::super::observe::is_of_tidings;
+use super::super::observe::{is_kept_by_a_service, is_of_tidings};
 use super::super::quantity::{Count, Moment};
 use super::super::trouble::Trouble;
 use super::index::{Index, Seen};
@@ -127,9 +127,10 @@ impl Lane {
 
 /// Topics whose records are events of somebody.
 fn is_searched(topic: &Topic) -> bool {
-    let kept = [".changelog", ".control"].iter().any(|end| topic.name.ends_with(end))
-        || topic.name.contains(".state.");
-    !topic.internal && !topic.name.starts_with('_') && !is_of_tidings(&topic.name) && !kept
+    !topic.internal
+        && !topic.name.starts_with('_')
+        && !is_of_tidings(&topic.name)
+        && !is_kept_by_a_service(&topic.name)
 }
 
 /// Looks through the log within a budget.

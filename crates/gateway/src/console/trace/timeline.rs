@@ -119,7 +119,7 @@ impl Timeline {
             let indent = (event.depth.min(8) * 10) as f64 + 4.0;
             let name = format!("{} · {}", line.short_type(), event.found.source());
             let label = escaped(&format!("{name}, {words} after the first"));
-            put(format_args!(r#"<a href="{href}" aria-label="{label}"><title>{label}</title>"#));
+            put(format_args!(r#"<a href="{href}"><title>{label}</title>"#));
             let band = y - ROW / 2.0;
             put(format_args!(
                 r#"<rect class="row" x="0" y="{band}" width="{width}" height="{ROW}"/>"#
