@@ -103,7 +103,7 @@ impl std::fmt::Display for Drain {
             Self::Unknown => f.write_str("–"),
             Self::KeepsUp => f.write_str("keeps up"),
             Self::In(seconds) => super::quantity::Span(*seconds).fmt(f),
-            Self::Never => f.write_str("does not shrink"),
+            Self::Never => f.write_str("never"),
         }
     }
 }
