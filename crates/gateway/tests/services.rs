@@ -157,3 +157,40 @@ async fn pages_of_services_and_groups_are_live() {
     }
     running.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn the_map_shows_who_writes_and_who_reads() {
+    let shown = Shown::new().await;
+    assert!(shown.get("/map").await.1.contains("Nobody was seen"));
+    let running = Service::new("payment").on(charge).start(&shown.engine).await.unwrap();
+    shown.place("a").await;
+    running.until(|figures| figures.emitted == 1).await;
+    let names = |map: &Value| -> Vec<String> {
+        let name = |node: &Value| {
+            format!("{}:{}", node["kind"].as_str().unwrap(), node["name"].as_str().unwrap())
+        };
+        map["nodes"].as_array().unwrap().iter().map(name).collect()
+    };
+    let whole = ["producer:till", "topic:orders", "topic:payments", "service:payment"];
+    loop {
+        shown.console.sampled().await;
+        if names(&shown.json("/api/map").await) == whole {
+            break;
+        }
+    }
+    let near = shown.json("/api/map?focus=producer:till&depth=1").await;
+    assert_eq!(
+        (names(&near), &near["hidden"]),
+        (vec![whole[0].into(), whole[1].into()], &2.into())
+    );
+    let (status, page) = shown.get("/map?focus=topic%3Aorders").await;
+    assert_eq!(status, 200);
+    for part in
+        ["class=\"map\"", "href=\"/services/payment\"", "href=\"/topics/payments\"", "2 steps"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains(" style="), "{page}");
+    assert_eq!(shown.get("/map?focus=topic:none").await.0, 404);
+    running.stop().await.unwrap();
+}
