@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::desk;
-use super::event::{EventLine, RecordView};
-use super::load::{self, GroupView, Place, TopicView};
+use super::event::EventLine;
+use super::load::{self, GroupView};
 use super::services;
-use super::snapshot::{Dead, GroupLine, TopicLine};
+use super::snapshot::{Dead, GroupLine};
+use super::topics;
 use super::trouble::{ApiTrouble, Trouble};
 use crate::events::{self, Events};
 use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS};
@@ -42,34 +43,6 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
         Route {
             said: read("/overview", "What matters most of everything.", &[], SAMPLED),
             handler: || get(overview),
-        },
-        Route { said: read("/topics", "All topics.", &[], SAMPLED), handler: || get(topics) },
-        Route {
-            said: read(
-                "/topics/{topic}",
-                "A topic and its newest records.",
-                const {
-                    &[
-                        query("partition", "integer", "Only this partition's records."),
-                        query(
-                            "before",
-                            "string",
-                            "Records older than these: `partition:offset,…`.",
-                        ),
-                    ]
-                },
-                LOOKED_UP,
-            ),
-            handler: || get(topic),
-        },
-        Route {
-            said: read(
-                "/topics/{topic}/{partition}/{offset}",
-                "One record with everything it carries.",
-                &[],
-                LOOKED_UP,
-            ),
-            handler: || get(record),
         },
         Route {
             said: read("/services", "The last report of each instance of a service.", &[], SAMPLED),
@@ -102,6 +75,7 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
             handler: || get(dead),
         },
     ];
+    table.extend(topics::table());
     table.extend(desk::api::table());
     table
 }
@@ -129,33 +103,6 @@ async fn overview(State(shared): Console) -> Json<Value> {
             "causes": snapshot.dead.causes,
         },
     }))
-}
-
-#[derive(Serialize)]
-struct Topics {
-    topics: Vec<TopicLine>,
-}
-
-async fn topics(State(shared): Console) -> Json<Topics> {
-    Json(Topics { topics: shared.frame().snapshot.topics.clone() })
-}
-
-async fn topic(
-    State(shared): Console,
-    path: Result<Path<String>, PathRejection>,
-    place: Result<Query<Place>, QueryRejection>,
-) -> Answered<TopicView> {
-    let (Path(name), Query(place)) = (path?, place?);
-    let frame = shared.frame();
-    Ok(Json(load::topic(&shared.engine, &frame.snapshot, &name, place).await?))
-}
-
-async fn record(
-    State(shared): Console,
-    path: Result<Path<(String, i32, i64)>, PathRejection>,
-) -> Answered<RecordView> {
-    let Path((topic, partition, offset)) = path?;
-    Ok(Json(load::record(&shared.engine, &topic, partition, offset).await?))
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ use super::Shared;
 
 const STYLE: &str = include_str!("../../assets/console.css");
 const SCRIPT: &str = include_str!("../../assets/console.js");
+const TOPICS_SCRIPT: &str = include_str!("../../assets/topics.js");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -19,6 +20,10 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route(
             "/assets/console.js",
             get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }),
+        )
+        .route(
+            "/assets/topics.js",
+            get(|| async { asset("text/javascript; charset=utf-8", TOPICS_SCRIPT) }),
         )
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         // Browsers ask for it where what they show has no icon of its own, as JSON.

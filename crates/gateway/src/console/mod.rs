@@ -22,6 +22,7 @@ mod payload;
 mod quantity;
 mod services;
 mod snapshot;
+mod topics;
 mod trouble;
 
 use std::sync::{Arc, OnceLock};
@@ -47,7 +48,7 @@ pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
 use crate::access::Access;
 use crate::events::Events;
 use crate::limits::{
-    BODY_BYTES_MAX, DESK_READS_MAX, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT,
+    BODY_BYTES_MAX, DESK_READS_MAX, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT, SEARCHES_MAX,
 };
 use crate::origin::only_own_pages;
 use crate::route;
@@ -110,6 +111,9 @@ struct Shared {
     frames: watch::Receiver<Arc<Frame>>,
     /// Turns for reading what a service has put aside.
     desk_reads: Semaphore,
+    events: Arc<Events>,
+    /// Turns for searching a topic, or reading a record.
+    searches: Arc<Semaphore>,
     /// Permits for live streams.
     streams: Arc<Semaphore>,
 }
@@ -141,7 +145,16 @@ impl Console {
         let desk_reads = Semaphore::new(DESK_READS_MAX);
         let (stopping, stopped) = watch::channel(false);
         let events = Events::new(engine.clone(), stopped);
-        let shared = Arc::new(Shared { engine, options, frames, desk_reads, streams });
+        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
+        let shared = Arc::new(Shared {
+            engine,
+            options,
+            frames,
+            desk_reads,
+            events: Arc::clone(&events),
+            searches,
+            streams,
+        });
         Self { shared, events, sampler, stopping }
     }
 

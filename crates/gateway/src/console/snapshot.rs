@@ -11,6 +11,7 @@ use super::dead::{DeadCause, DeadLine};
 use super::event::{EventLine, topic_hue};
 use super::history::Trend;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
+use super::topics::{Retention, Skew};
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -85,6 +86,10 @@ pub(crate) struct TopicLine {
     pub(crate) bytes: Option<Bytes>,
     pub(crate) records_per_second: Rate,
     pub(crate) bytes_per_second: Option<Rate>,
+    /// None until its configuration has had its turn.
+    pub(crate) retention: Option<Retention>,
+    /// A partition that gets far more than its share.
+    pub(crate) skew: Option<Skew>,
     #[serde(skip)]
     pub(crate) spark: Spark,
 }
