@@ -235,7 +235,7 @@ pub const SEARCH_WAIT: Duration = Duration::from_secs(5);
 pub const SEARCH_PAGE: SearchBudget = SearchBudget {
     records: 200_000,
     bytes: 256 * 1024 * 1024,
-    time: Duration::from_millis(400),
+    time: Duration::from_millis(150),
     rows: PAGE_RECORDS,
 };
 /// The same of one stream.

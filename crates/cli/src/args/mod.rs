@@ -5,6 +5,7 @@ mod engines;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidings_gateway::JsonPath;
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
@@ -450,7 +451,7 @@ pub(crate) struct Consume {
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) header: Vec<(String, String)>,
     /// Only records whose value is JSON with this at the path, such as $.customer.id=7; may be repeated
-    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "PATH=VALUE", value_parser = json_pair)]
     pub(crate) json: Vec<(String, String)>,
     /// At most so many records a second, or a minute: 10/s, 600/m
     #[arg(long, value_name = "N/s")]
@@ -559,6 +560,14 @@ fn pair(said: &str) -> Result<(String, String), String> {
     match said.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("NAME=VALUE is wanted".to_owned()),
+    }
+}
+
+/// A path may have equal signs of its own, as in `$.items[?@.qty == 3].sku=A1`. What is no path is refused where it is used.
+fn json_pair(said: &str) -> Result<(String, String), String> {
+    match JsonPath::parse_condition(said) {
+        Ok((path, Some(value))) => Ok((path.to_string(), value.to_owned())),
+        Ok((_, None)) | Err(_) => pair(said),
     }
 }
 

@@ -129,20 +129,13 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    /// `PATH` or `PATH=VALUE`. What is a path as a whole is one, whatever equals signs are in it.
     pub(super) fn parse(said: &str) -> Result<Self, Trouble> {
         fits("json", said)?;
-        let why = match JsonPath::parse(said) {
-            Ok(path) => return Ok(Self { path, wanted: None }),
-            Err(why) => why,
-        };
-        for (at, _) in said.match_indices('=') {
-            if let Ok(path) = JsonPath::parse(&said[..at]) {
-                return Ok(Self { path, wanted: Some(said[at + 1..].trim().to_owned()) });
-            }
-        }
-        Err(refused("json", said, &why)
-            .hint("json=$.customer.id, json=$.items[*].sku=A1, json=$.items[?@.qty > 3]"))
+        let (path, wanted) = JsonPath::parse_condition(said).map_err(|why| {
+            refused("json", said, &why)
+                .hint("json=$.customer.id, json=$.items[*].sku=A1, json=$.items[?@.qty > 3]")
+        })?;
+        Ok(Self { path, wanted: wanted.map(|wanted| wanted.trim().to_owned()) })
     }
 
     /// None when it would take too long to tell.

@@ -155,6 +155,11 @@ impl Part {
         self.pile.back().map_or(self.end, |last| last.offset + 1)
     }
 
+    /// What was judged and not taken need not be looked at again, whatever others have in between.
+    fn pass_by(&mut self) {
+        while self.pile.pop_back_if(|last| last.row.is_none()).is_some() {}
+    }
+
     fn left(&self) -> i64 {
         (self.position() - self.low).max(0)
     }
@@ -205,6 +210,7 @@ impl Scan {
         loop {
             let is_first = self.parts.iter().any(|part| part.wants_more() && !part.begun);
             if !is_first && let Some(ended) = self.exhausted() {
+                self.parts.iter_mut().for_each(Part::pass_by);
                 self.reckon();
                 return Ok(Next::Ended(ended));
             }
