@@ -208,9 +208,11 @@ pub const CEL_NODES_MAX: usize = 150;
 pub const CEL_DEPTH_MAX: u16 = 24;
 /// How deep `exists`, `all` and `exists_one` nest.
 pub const CEL_LOOPS_MAX: u32 = 2;
-/// Steps of an expression in one record: its nodes, for each part of the JSON once in every loop. One takes about 200 ns,
-/// and 10 us where it searches the longest text.
+/// Steps of an expression in one record: its nodes, for each part of the JSON once in every loop, once more for each
+/// [`CEL_STEP_BYTES`] of the value. One takes about 200 ns, and several microseconds where it searches such a text.
 pub const CEL_STEPS_MAX: u64 = 200_000;
+/// See [`CEL_STEPS_MAX`].
+pub const CEL_STEP_BYTES: usize = 16 * 1024;
 /// Bytes of a value that is looked into as JSON by a filter.
 pub const FILTERED_JSON_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a value that are searched for a text.

@@ -146,26 +146,7 @@ fn schemas() -> Value {
                 "reason": { "type": "string", "maxLength": REASON_CHARS_MAX },
             },
         },
-        "NewRecord": {
-            "type": "object",
-            "additionalProperties": false,
-            "description": "At most one of `key` and `key_base64`, and of the values; without a value it is a tombstone.",
-            "properties": {
-                "partition": { "type": "integer", "description": "The key decides when it is not said." },
-                "key": text,
-                "key_base64": { "type": "string", "contentEncoding": "base64" },
-                "value": { "type": "string", "description": "Text, as it is." },
-                "value_json": { "description": "JSON, written as it is here." },
-                "value_base64": { "type": "string", "contentEncoding": "base64" },
-                "headers": {
-                    "type": "array", "maxItems": PRODUCED_HEADERS_MAX,
-                    "items": {
-                        "type": "object", "required": ["name"],
-                        "properties": { "name": text, "value": text },
-                    },
-                },
-            },
-        },
+        "NewRecord": new_record(),
         "CloudEvent": {
             "type": "object",
             "required": ["specversion", "id", "type", "source"],
@@ -189,5 +170,29 @@ fn schemas() -> Value {
         },
         "Data": { "description": "Any JSON." },
         "Bytes": { "description": "Data of whatever content type, with the attributes in ce- headers." },
+    })
+}
+
+fn new_record() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "At most one of `key` and `key_base64`, and of the values; without a value it is a tombstone.",
+        "properties": {
+            "partition": { "type": "integer", "description": "The key decides when it is not said." },
+            "key": text,
+            "key_base64": { "type": "string", "contentEncoding": "base64" },
+            "value": { "type": "string", "description": "Text, as it is." },
+            "value_json": { "description": "JSON, written as it is here." },
+            "value_base64": { "type": "string", "contentEncoding": "base64" },
+            "headers": {
+                "type": "array", "maxItems": PRODUCED_HEADERS_MAX,
+                "items": {
+                    "type": "object", "required": ["name"],
+                    "properties": { "name": text, "value": text },
+                },
+            },
+        },
     })
 }

@@ -49,32 +49,33 @@ const STREAMED: &[Answer] = &[Answer {
     meaning: "Messages `record`, `looked`, `ended`, `trouble`.",
 }];
 
+const PRODUCE: Said = Said {
+    verb: Verb::Post,
+    path: "/topics/{topic}/records",
+    summary: "Produces one record; answered when it is durable.",
+    parameters: &[],
+    takes: &[Taken { media: "application/json", schema: "NewRecord" }],
+    answers: &[
+        json(201, "Where it went: topic, partition, offset."),
+        problem(404, "There is no such topic or partition."),
+        problem(422, "It is not the record that it should be."),
+    ],
+};
+const VALUE: Said = Said {
+    verb: Verb::Get,
+    path: "/topics/{topic}/{partition}/{offset}/value",
+    summary: "A record's whole value, byte for byte.",
+    parameters: &[],
+    takes: &[],
+    answers: &[
+        Answer { status: 200, media: "application/octet-stream", meaning: "The value." },
+        problem(404, "There is no such record, or its value is null."),
+    ],
+};
+
 /// Below `/api`.
 pub(in crate::console) fn table() -> Vec<Route<Arc<Shared>>> {
     const SAMPLED: &[Answer] = &[json(200, "As it was sampled last.")];
-    const PRODUCE: Said = Said {
-        verb: Verb::Post,
-        path: "/topics/{topic}/records",
-        summary: "Produces one record; answered when it is durable.",
-        parameters: &[],
-        takes: &[Taken { media: "application/json", schema: "NewRecord" }],
-        answers: &[
-            json(201, "Where it went: topic, partition, offset."),
-            problem(404, "There is no such topic or partition."),
-            problem(422, "It is not the record that it should be."),
-        ],
-    };
-    const VALUE: Said = Said {
-        verb: Verb::Get,
-        path: "/topics/{topic}/{partition}/{offset}/value",
-        summary: "A record's whole value, byte for byte.",
-        parameters: &[],
-        takes: &[],
-        answers: &[
-            Answer { status: 200, media: "application/octet-stream", meaning: "The value." },
-            problem(404, "There is no such record, or its value is null."),
-        ],
-    };
     vec![
         Route { said: read("/topics", "All topics.", &[], SAMPLED), handler: || get(topics) },
         Route {

@@ -8,7 +8,7 @@
 //! 1. An expression has so many nodes and levels ([`CEL_NODES_MAX`], [`CEL_DEPTH_MAX`]).
 //! 2. `map` and `filter` are refused: their lists grow. `exists`, `all` and `exists_one` nest [`CEL_LOOPS_MAX`] deep.
 //! 3. Before each record its steps are reckoned: nodes of the expression, times the parts of the JSON for each level of
-//!    loops. More than [`CEL_STEPS_MAX`] are not begun.
+//!    loops, times how many texts of [`CEL_STEP_BYTES`] the value would be. More than [`CEL_STEPS_MAX`] are not begun.
 //! 4. The pattern of `matches` is a text in the expression, compiled once, bounded as other regular expressions.
 //!
 //! The Pratt parser of the crate counts how deep it is, where the other one takes stack without end.
@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 use cel::extractors::This;
 use cel::objects::Key;
@@ -30,7 +31,8 @@ use crate::console::payload::shortened;
 use crate::console::trouble::Trouble;
 use crate::json_path::Extent;
 use crate::limits::{
-    CAUSE_CHARS_MAX, CEL_DEPTH_MAX, CEL_LOOPS_MAX, CEL_NODES_MAX, CEL_STEPS_MAX, REGEX_BYTES_MAX,
+    CAUSE_CHARS_MAX, CEL_DEPTH_MAX, CEL_LOOPS_MAX, CEL_NODES_MAX, CEL_STEP_BYTES, CEL_STEPS_MAX,
+    REGEX_BYTES_MAX,
 };
 
 const VARIABLES: [&str; 7] =
@@ -81,7 +83,9 @@ impl Cel {
     }
 
     pub(super) fn judge(&self, record: &Record, value: Option<&Value>, extent: Extent) -> Verdict {
-        if self.nodes.saturating_mul(extent.nodes.saturating_pow(self.loops)) > CEL_STEPS_MAX {
+        let texts = 1 + record.value.as_ref().map_or(0, Bytes::len) / CEL_STEP_BYTES;
+        let rounds = extent.nodes.saturating_pow(self.loops).saturating_mul(texts as u64);
+        if self.nodes.saturating_mul(rounds) > CEL_STEPS_MAX {
             return Verdict::TooLarge;
         }
         let mut context = Context::with_env(Arc::clone(&self.env));
@@ -249,11 +253,9 @@ impl Looked {
 mod tests {
     use std::time::Instant;
 
-    use bytes::Bytes;
     use tidings_engine::Header;
 
     use super::*;
-    use crate::limits::FILTERED_JSON_BYTES_MAX;
 
     fn judged(expression: &str, value: Option<&str>) -> Verdict {
         let record = Record {
@@ -327,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_could_take_too_long_is_not_begun() {
-        let wide = format!("[{}1]", "1,".repeat(10_000));
+        let wide = format!("[{}1]", "1,".repeat(5_000));
         assert_eq!(judged("value.all(a, a == 1)", Some(&wide)), Verdict::Taken);
         let nested = "value.all(a, value.all(b, a == b))";
         assert_eq!(judged(nested, Some(&wide)), Verdict::TooLarge);
@@ -352,9 +354,9 @@ mod tests {
     #[test]
     #[ignore = "a measurement: cargo test -p tidings-gateway --lib worst_expressions -- --ignored --nocapture"]
     fn worst_expressions() {
-        let text = "x".repeat(FILTERED_JSON_BYTES_MAX / 2 - 100);
-        let wide = format!("{{\"t\":\"{text}\",\"l\":[{}1]}}", "1,".repeat(12_000));
-        let flat = format!("[{}1]", "1,".repeat(40_000));
+        let text = "x".repeat(CEL_STEP_BYTES / 2);
+        let wide = format!("{{\"t\":\"{text}\",\"l\":[{}1]}}", "1,".repeat(4_000));
+        let flat = format!("[{}1]", "1,".repeat(6_000));
         for (expression, value) in [
             ("value.l.all(a, !value.t.contains('xy'))", &wide),
             ("value.l.all(a, !value.t.matches('x*y'))", &wide),

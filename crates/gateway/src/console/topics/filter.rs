@@ -230,7 +230,7 @@ mod tests {
             ("[".repeat(100_000), Verdict::Left),
             (format!("[{}1]", "1,".repeat(FILTERED_JSON_BYTES_MAX / 2)), Verdict::TooLarge),
         ] {
-            assert_eq!(path.judge(&record("k", &value)), wanted, "{:.20}", value);
+            assert_eq!(path.judge(&record("k", &value)), wanted, "{value:.20}");
         }
         let slow = wants("$[?@ == $[7]]");
         let wide = format!("[{}1]", "1,".repeat(10_000));
