@@ -235,7 +235,7 @@ pub const SEARCHES_MAX: usize = 8;
 pub const SEARCH_WAIT: Duration = Duration::from_secs(5);
 /// What one page or its twin looks through; the next one goes on where it ended.
 pub const SEARCH_PAGE: SearchBudget = SearchBudget {
-    records: 200_000,
+    records: 100_000,
     bytes: 256 * 1024 * 1024,
     time: Duration::from_millis(150),
     rows: PAGE_RECORDS,
@@ -278,7 +278,7 @@ pub const TAIL_RETRY: Duration = Duration::from_secs(2);
 
 /// Bytes of a record's value that are offered as the template of a new one.
 pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
-/// Records of a page's template that are looked at for the latest one that has a value.
+/// Last records of a partition that are looked at, for the latest one that can be the template of a new one.
 pub const TEMPLATE_RECORDS: usize = 20;
 /// Levels of a schema of which a template is made.
 pub const TEMPLATE_DEPTH_MAX: usize = 8;

@@ -181,7 +181,7 @@ async fn a_template(
     path: Result<Path<String>, PathRejection>,
 ) -> Answered<Template> {
     let Path(topic) = path?;
-    Ok(Json(template::of(&shared.engine, &topic).await?))
+    Ok(Json(template::of(&shared, &topic).await?))
 }
 
 async fn produce(

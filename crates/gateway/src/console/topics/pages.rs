@@ -308,7 +308,7 @@ async fn produce_form(
 ) -> Page {
     let (Path(topic), Query(From { from })) = (path?, from?);
     crate::events::refuse_internal(&topic)?;
-    let template = template::of(&shared.engine, &topic).await?;
+    let template = template::of(&shared, &topic).await?;
     let form = filled(&template, from.as_deref());
     shown(&shared, &topic, &form, &template, None)
 }
@@ -368,7 +368,7 @@ async fn produce_sent(
         Err(trouble) if Form::keeps(trouble.status) => trouble,
         Err(trouble) => return Err(trouble.into()),
     };
-    let template = template::of(&shared.engine, &topic).await.unwrap_or_default();
+    let template = template::of(&shared, &topic).await.unwrap_or_default();
     let again = shown(&shared, &topic, &form, &template, Some(&trouble))?;
     Ok((trouble.status, again).into_response())
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidings_engine::{Engine, ReadLimit, Record, Topic};
+use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
 
+use super::view::turn;
+use crate::console::Shared;
 use crate::console::trouble::Trouble;
 use crate::limits::{
     EVENT_READ_BYTES, PRODUCED_HEADERS_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_DEPTH_MAX,
@@ -39,29 +41,34 @@ pub(super) struct SchemaExample {
     pub(super) value: Option<String>,
 }
 
-pub(super) async fn of(engine: &Engine, name: &str) -> Result<Template, Trouble> {
+pub(super) async fn of(shared: &Shared, name: &str) -> Result<Template, Trouble> {
+    let engine = &shared.engine;
     let topic = engine.topic(name).await?;
+    let turn = turn(shared).await?;
     let latest = latest(engine, &topic).await?.as_ref().and_then(example);
+    drop(turn);
     let schema = schema(engine, &format!("{name}-value")).await?;
     Ok(Template { latest, schema })
 }
 
-async fn latest(engine: &Engine, topic: &Topic) -> Result<Option<Record>, Trouble> {
+/// The newest of each partition's last records that can be edited. They are read one by one: however large the others
+/// are, one is there at a time.
+async fn latest(engine: &Engine, topic: &Topic) -> Result<Option<Record>, Error> {
     let count = i64::try_from(TEMPLATE_RECORDS).unwrap_or(i64::MAX);
     let mut latest: Option<Record> = None;
     for partition in &topic.partitions {
-        let from = partition.start_offset.max(partition.end_offset - count);
-        if from >= partition.end_offset {
-            continue;
+        let first = partition.start_offset.max(partition.end_offset - count);
+        for offset in (first..partition.end_offset).rev() {
+            let limit = ReadLimit { records: 1, bytes: EVENT_READ_BYTES, wait: Duration::ZERO };
+            let read = engine.read(&topic.name, partition.id, offset, limit).await?;
+            let there = read.records.into_iter().next().filter(|record| record.offset == offset);
+            // Markers of transactions, for one, are no records.
+            let Some(record) = there.filter(|record| example(record).is_some()) else { continue };
+            if latest.as_ref().is_none_or(|latest| latest.timestamp < record.timestamp) {
+                latest = Some(record);
+            }
+            break;
         }
-        let wait = Duration::ZERO;
-        let limit = ReadLimit { records: TEMPLATE_RECORDS, bytes: EVENT_READ_BYTES, wait };
-        let read = engine.read(&topic.name, partition.id, from, limit).await?;
-        let whole = read.records.into_iter().rev().find(|record| example(record).is_some());
-        let newer = whole.filter(|record| {
-            latest.as_ref().is_none_or(|latest| latest.timestamp < record.timestamp)
-        });
-        latest = newer.or(latest);
     }
     Ok(latest)
 }
