@@ -133,7 +133,8 @@ async fn a_search_streams_what_it_finds_with_a_cursor() {
     let count = 600;
     shown.send((0..count).map(|n| record(0, base + n, order(n))).collect()).await;
     let mut stream = shown.stream("/api/topics/t/search?q=ann").await;
-    let (name, first, _) = stream.next().await.unwrap();
+    let (name, first, id) = stream.next().await.unwrap();
+    assert_eq!(id.as_deref(), Some("0:598"));
     assert_eq!((name.as_str(), &first["offset"]), ("record", &json!(598)));
     let ended = stream.named("ended").await;
     assert_eq!((&ended["ended"], &ended["before"]), (&json!("complete"), &Value::Null));

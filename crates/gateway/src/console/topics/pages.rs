@@ -255,7 +255,7 @@ pub(super) fn search_event(said: &Said, told: search::Told) -> Event {
         cursor.map(|cursor| said.but(&[("before", Some(&cursor)), ("open", None), ("live", None)]))
     };
     let data: Value = match told {
-        search::Told::Row(row) => json!({ "rows": rows(said, &[*row]) }),
+        search::Told::Row { row, .. } => json!({ "rows": rows(said, &[*row]) }),
         search::Told::Looked { looked: its, cursor } => {
             json!({ "looked": looked(&its), "older": older(cursor) })
         }

@@ -444,3 +444,94 @@ fn judge(records: &VecDeque<Record>, what: &What, deadline: Option<Instant>) -> 
     }
     judged
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidings_engine::{NewTopic, SentRecord};
+
+    use super::*;
+
+    #[test]
+    fn chunks_grow_as_long_as_they_fit() {
+        const MIB: usize = 1024 * 1024;
+        for (now, records, bytes, wanted) in [
+            (64, 64, 6_400, 256),
+            (64, 0, 0, 256),
+            (4_096, 4_096, 4_096 * 100, 4_096),
+            (64, 64, 64 * 64 * 1024, 16),
+            (64, 1, 100 * MIB, 1),
+            (1, 1, 100, 4),
+        ] {
+            assert_eq!(next_chunk(now, records, bytes), wanted, "{now} {records} {bytes}");
+        }
+    }
+
+    async fn scan(records: usize, budget: SearchBudget, said: &str) -> Scan {
+        let engine = Engine::in_memory().await.unwrap();
+        let new = NewTopic { name: "t".into(), partitions: Some(2), configs: vec![] };
+        engine.create_topic(new).await.unwrap();
+        let record = |n: usize| SentRecord {
+            topic: "t".into(),
+            partition: Some(i32::from(n % 10 == 0)),
+            value: Some(vec![b'x'; 1_000].into()),
+            timestamp: Some(i64::try_from(n).unwrap() + 1),
+            ..SentRecord::default()
+        };
+        engine.producer().await.unwrap().send((0..records).map(record).collect()).await.unwrap();
+        let topic = engine.topic("t").await.unwrap();
+        let pairs = vec![("q".to_owned(), said.to_owned())];
+        let asked = Asked::parse(pairs, Moment(0)).unwrap();
+        Scan::begin(&engine, &topic, asked, budget).await.unwrap()
+    }
+
+    async fn ended(scan: &mut Scan) -> Ended {
+        loop {
+            if let Next::Ended(ended) = scan.next().await.unwrap() {
+                return ended;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_part_of_the_budget_ends_a_scan_that_has_got_further() {
+        const ALL: SearchBudget = SearchBudget {
+            records: u64::MAX,
+            bytes: u64::MAX,
+            time: Duration::from_secs(600),
+            rows: usize::MAX,
+        };
+        for (budget, said, wanted) in [
+            (ALL, "y", Ended::Complete),
+            (SearchBudget { records: 0, ..ALL }, "y", Ended::Records),
+            (SearchBudget { bytes: 0, ..ALL }, "y", Ended::Bytes),
+            (SearchBudget { time: Duration::ZERO, ..ALL }, "y", Ended::Time),
+            (SearchBudget { rows: 3, ..ALL }, "x", Ended::Rows),
+        ] {
+            let mut scan = scan(2_000, budget, said).await;
+            let left = scan.looked.left;
+            assert_eq!(ended(&mut scan).await, wanted);
+            assert!(scan.looked.left < left, "{wanted:?}: {:?}", scan.looked);
+            assert_eq!(scan.cursor().is_none(), wanted == Ended::Complete);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_memory_is_bounded_by_chunks() {
+        let budget = SearchBudget {
+            records: u64::MAX,
+            bytes: u64::MAX,
+            time: Duration::from_secs(600),
+            rows: usize::MAX,
+        };
+        let mut scan = scan(20_000, budget, "x").await;
+        let mut found = 0;
+        while let Next::Row(_) | Next::Looked = scan.next().await.unwrap() {
+            found += 1;
+            let rows: usize = scan.parts.iter().map(|part| part.pile.len()).sum();
+            assert!(rows <= 2 * SEARCH_CHUNK_BYTES / 1_000, "{rows} rows after {found}");
+        }
+        assert_eq!(scan.looked.records, Count(20_000));
+    }
+}

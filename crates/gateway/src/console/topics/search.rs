@@ -1,7 +1,7 @@
 //! A search as server-sent events: what is found at once, how far it is, and where it ended.
 //!
 //! The twin under `/api` sends `record` (a row as JSON), `looked` (what was looked at), `ended` (why, and the cursor of the
-//! next search) and `trouble` (a problem). The id of the last three is the cursor: whoever connects again with
+//! next search) and `trouble` (a problem). The id of each is the cursor: whoever connects again with
 //! `Last-Event-ID` goes on there. The page is sent the same as markup.
 //!
 //! One message waits for a client, and the search with it; a client that leaves it unread for [`LIVE_STALL_MAX`] is
@@ -36,7 +36,7 @@ use crate::limits::{LIVE_STALL_MAX, SEARCH_PROGRESS, SEARCH_STREAM, SEARCH_WAIT}
 /// What a client is told.
 #[derive(Debug)]
 pub(super) enum Told {
-    Row(Box<Row>),
+    Row { row: Box<Row>, cursor: Option<String> },
     Looked { looked: Looked, cursor: Option<String> },
     Ended { ended: Ended, looked: Looked, cursor: Option<String> },
     Trouble { trouble: Trouble, cursor: Option<String> },
@@ -107,7 +107,7 @@ async fn run(
             () = client.closed() => return,
         };
         let told = match next {
-            Ok(Next::Row(row)) => Told::Row(row),
+            Ok(Next::Row(row)) => Told::Row { row, cursor: scan.cursor() },
             Ok(Next::Looked) if said.elapsed() < SEARCH_PROGRESS => continue,
             Ok(Next::Looked) => {
                 said = Instant::now();
@@ -131,7 +131,9 @@ fn as_json(told: Told) -> Event {
         None => event,
     };
     match told {
-        Told::Row(row) => Event::default().event("record").data(json!(row).to_string()),
+        Told::Row { row, cursor } => {
+            with(Event::default().event("record").data(json!(row).to_string()), cursor)
+        }
         Told::Looked { looked, cursor } => {
             with(Event::default().event("looked").data(json!(looked).to_string()), cursor)
         }
