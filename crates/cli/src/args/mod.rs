@@ -576,6 +576,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_condition_is_split_behind_its_path() {
+        for (said, wanted) in [
+            ("id=7", Some(("id", "7"))),
+            ("id=a=b", Some(("id", "a=b"))),
+            ("$.items[?@.qty == 3].sku=A1", Some(("$.items[?@.qty == 3].sku", "A1"))),
+            ("a[=1", Some(("a[", "1"))),
+            ("id", None),
+            ("=1", None),
+        ] {
+            let wanted = wanted.map(|(path, value)| (path.to_owned(), value.to_owned()));
+            assert_eq!(json_pair(said).ok(), wanted, "{said}");
+        }
+    }
+
+    #[test]
     fn the_arguments_are_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();

@@ -474,7 +474,7 @@ mod tests {
         engine.create_topic(new).await.unwrap();
         let record = |n: usize| SentRecord {
             topic: "t".into(),
-            partition: Some(i32::from(n % 10 == 0)),
+            partition: Some(i32::from(n.is_multiple_of(10))),
             value: Some(vec![b'x'; 1_000].into()),
             timestamp: Some(i64::try_from(n).unwrap() + 1),
             ..SentRecord::default()
