@@ -34,6 +34,10 @@ use crate::limits::{
 
 type Console = State<Arc<Shared>>;
 
+/// What a page's stream is told that the page had looked at and found already.
+const LOOKED_BEFORE: &str = "looked";
+const FOUND_BEFORE: &str = "found";
+
 pub(in crate::console) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/topics", get(topics))
@@ -80,7 +84,9 @@ impl<'a> Here<'a> {
     }
 
     fn at(&self, changes: &[(&str, Option<&str>)]) -> String {
-        format!("/topics/{}{}", url_encoded(self.topic), self.said.but(changes))
+        let own = [LOOKED_BEFORE, FOUND_BEFORE].map(|name| (name, None));
+        let changes = [&own[..], changes].concat();
+        format!("/topics/{}{}", url_encoded(self.topic), self.said.but(&changes))
     }
 
     fn id(&self, row: &Row) -> String {
@@ -124,9 +130,24 @@ impl<'a> Here<'a> {
         self.at(&[("before", cursor), ("open", None)])
     }
 
-    fn stream(&self, which: &str, cursor: Option<&str>) -> String {
-        let but = self.said.but(&[("before", cursor), ("open", None), ("live", None)]);
-        format!("/topics/{}/{which}{but}", url_encoded(self.topic))
+    fn tail(&self) -> String {
+        let but = self.said.but(&[("before", None), ("open", None), ("live", None)]);
+        format!("/topics/{}/tail{but}", url_encoded(self.topic))
+    }
+
+    /// The search that goes on, and counts on, where the page's ended.
+    fn search(&self, topic: &TopicView) -> String {
+        let Looked { records, found, .. } = &topic.looked;
+        let (records, found) = (records.0.to_string(), found.0.to_string());
+        let before = topic.older.as_deref();
+        let but = self.said.but(&[
+            ("before", before),
+            ("open", None),
+            ("live", None),
+            (LOOKED_BEFORE, Some(&records)),
+            (FOUND_BEFORE, Some(&found)),
+        ]);
+        format!("/topics/{}/search{but}", url_encoded(self.topic))
     }
 
     /// Whether its budget ended before the page was full.
@@ -249,10 +270,20 @@ fn rows(said: &Said, rows: &[Row]) -> String {
 /// A message of the search stream for the page's script: `rows`, `looked`, the URL of what is `older`, and whether it is
 /// the `last`.
 pub(super) fn search_event(said: &Said, told: search::Told) -> Event {
-    let looked = |looked: &Looked| LookedPart { looked }.render().unwrap_or_default();
+    let before = |name| said.one(name).and_then(|said| said.parse().ok()).unwrap_or(0_i64);
+    let looked = |looked: &Looked| {
+        let mut looked = looked.clone();
+        looked.records.0 = looked.records.0.saturating_add(before(LOOKED_BEFORE));
+        looked.found.0 = looked.found.0.saturating_add(before(FOUND_BEFORE));
+        LookedPart { looked: &looked }.render().unwrap_or_default()
+    };
     // The script keeps the page's path.
     let older = |cursor: Option<String>| {
-        cursor.map(|cursor| said.but(&[("before", Some(&cursor)), ("open", None), ("live", None)]))
+        let but = |cursor: &str| {
+            let own = [LOOKED_BEFORE, FOUND_BEFORE, "open", "live"].map(|name| (name, None));
+            said.but(&[&own[..], &[("before", Some(cursor))]].concat())
+        };
+        cursor.as_deref().map(but)
     };
     let data: Value = match told {
         search::Told::Row { row, .. } => json!({ "rows": rows(said, &[*row]) }),
