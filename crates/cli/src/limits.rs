@@ -42,8 +42,6 @@ pub(crate) const PROJECT_LEVELS_MAX: usize = 64;
 pub(crate) const FORMAT_BYTES_MAX: usize = 4096;
 /// Headers of one record of formatted input.
 pub(crate) const HEADERS_MAX: usize = 1_000;
-/// Steps of a path into JSON.
-pub(crate) const JSON_PATH_STEPS_MAX: usize = 32;
 /// Bytes of the program that a `--grep` expression becomes, and of what it remembers while it searches.
 pub(crate) const GREP_BYTES_MAX: usize = 1024 * 1024;
 /// Records a second that `--rate` may ask for: beyond it the pauses are too short to be kept.

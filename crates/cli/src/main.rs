@@ -5,7 +5,6 @@ mod client;
 mod command;
 mod failure;
 mod format;
-mod json_path;
 mod limits;
 mod offsets;
 mod output;

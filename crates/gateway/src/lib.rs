@@ -7,6 +7,7 @@
 mod access;
 mod console;
 mod events;
+mod json_path;
 pub mod limits;
 mod openapi;
 mod origin;
@@ -20,5 +21,6 @@ pub use axum::Router;
 pub use console::{
     Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress,
 };
+pub use json_path::JsonPath;
 pub use registry::registry;
 pub use serve::serve;

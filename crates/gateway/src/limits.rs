@@ -167,18 +167,125 @@ pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// Records on one page of a topic.
 pub const PAGE_RECORDS: usize = 50;
-/// Partitions whose records are merged on one page; a larger topic is shown one by one.
-pub const MERGED_PARTITIONS_MAX: usize = 16;
 /// Bytes of a payload that are shown; the rest is said to be there.
 pub const PAYLOAD_SHOWN_BYTES: usize = 64 * 1024;
 /// Levels by which JSON that is shown is indented at most; what is nested deeper begins below each other.
 pub const JSON_INDENT_MAX: usize = 32;
+/// Headers of a record that are shown; of more it is said how many there are.
+pub const HEADERS_SHOWN_MAX: usize = 200;
 /// Characters of a key or value in a table.
 pub const PREVIEW_CHARS: usize = 160;
 /// Rows of topics and of groups on the overview.
 pub const OVERVIEW_ROWS: usize = 30;
 /// Events on the overview.
 pub const OVERVIEW_EVENTS: usize = 24;
+
+/// Topics whose configuration is asked for in one sample; more are asked in turns.
+pub const RETENTIONS_PER_SAMPLE: usize = 20;
+/// Records below which shares of partitions say nothing.
+pub const SKEW_RECORDS_MIN: i64 = 1_000;
+/// Characters of one filter: a text, a regular expression, or an expression of CEL.
+pub const FILTER_CHARS_MAX: usize = 1_000;
+/// Conditions on JSON of one request.
+pub const JSON_CONDITIONS_MAX: usize = 8;
+/// Columns of one page, and characters of one of their fields.
+pub const COLUMNS_MAX: usize = 8;
+/// See [`COLUMNS_MAX`].
+pub const COLUMN_CHARS: usize = 80;
+/// Characters of one JSONPath.
+pub const JSON_PATH_CHARS_MAX: usize = 300;
+/// How deep brackets and parentheses of a JSONPath nest: what reading one takes grows with a power of it.
+pub const JSON_PATH_NESTING_MAX: usize = 6;
+/// `..` of one JSONPath, each of which multiplies what it costs by the depth of the JSON.
+pub const JSON_PATH_DESCENTS_MAX: usize = 2;
+/// Steps of one JSONPath in one value, of about 50 ns; what would take more is not looked into.
+pub const JSON_PATH_STEPS_MAX: u64 = 1_000_000;
+/// Bytes of a compiled regular expression, which is matched in linear time.
+pub const REGEX_BYTES_MAX: usize = 1024 * 1024;
+/// Nodes of an expression of CEL, and how deep it nests: each level takes stack.
+pub const CEL_NODES_MAX: usize = 150;
+/// See [`CEL_NODES_MAX`].
+pub const CEL_DEPTH_MAX: u16 = 24;
+/// How deep `exists`, `all` and `exists_one` nest.
+pub const CEL_LOOPS_MAX: u32 = 2;
+/// Steps of an expression in one record: its nodes, for each part of the JSON once in every loop, once more for each
+/// [`CEL_STEP_BYTES`] of the value. One takes about 200 ns, and several microseconds where it searches such a text.
+pub const CEL_STEPS_MAX: u64 = 200_000;
+/// See [`CEL_STEPS_MAX`].
+pub const CEL_STEP_BYTES: usize = 16 * 1024;
+/// Bytes of a value that is looked into as JSON by a filter.
+pub const FILTERED_JSON_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of a value that are searched for a text.
+pub const FILTERED_TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Records that a search reads of a partition at first: what is newest is soon there. It then reads up to
+/// [`SEARCH_CHUNK_RECORDS`] at once.
+pub const SEARCH_FIRST_RECORDS: usize = 64;
+/// See [`SEARCH_FIRST_RECORDS`].
+pub const SEARCH_CHUNK_RECORDS: usize = 4_096;
+/// Bytes of the same, which is what a search has in memory; a larger record is there alone.
+pub const SEARCH_CHUNK_BYTES: usize = 1024 * 1024;
+/// Bytes after which a chunk whose records turn out to be large is given up for a smaller one.
+pub const SEARCH_CHUNK_GIVEN_UP_BYTES: usize = 16 * SEARCH_CHUNK_BYTES;
+/// Partitions of one search, the newest of whose records are merged; of a larger topic one partition is shown.
+pub const SEARCH_PARTITIONS_MAX: usize = 64;
+/// Searches at once; one more waits for [`SEARCH_WAIT`] and is then answered 503.
+pub const SEARCHES_MAX: usize = 8;
+/// See [`SEARCHES_MAX`].
+pub const SEARCH_WAIT: Duration = Duration::from_secs(5);
+/// What one page or its twin looks through; the next one goes on where it ended.
+pub const SEARCH_PAGE: SearchBudget = SearchBudget {
+    records: 100_000,
+    bytes: 256 * 1024 * 1024,
+    time: Duration::from_millis(150),
+    rows: PAGE_RECORDS,
+};
+/// The same of one stream.
+pub const SEARCH_STREAM: SearchBudget = SearchBudget {
+    records: 20_000_000,
+    bytes: 16 * 1024 * 1024 * 1024,
+    time: Duration::from_secs(120),
+    rows: 500,
+};
+/// Between two words of a search stream about how far it is.
+pub const SEARCH_PROGRESS: Duration = Duration::from_millis(200);
+
+/// What a search may take.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchBudget {
+    /// Records looked at.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// From beginning to end.
+    pub time: Duration,
+    /// Records found.
+    pub rows: usize,
+}
+
+/// Between two looks of a live tail, of the embedded log and of a cluster.
+pub const TAIL_EVERY: Duration = Duration::from_millis(250);
+/// See [`TAIL_EVERY`].
+pub const TAIL_EVERY_CLUSTER: Duration = Duration::from_secs(1);
+/// Records that a live tail shows of one look; of more it shows the newest and says how many were left out.
+pub const TAIL_ROWS: usize = 20;
+/// Records that a live tail looks at in one look and partition; more are left out.
+pub const TAIL_RECORDS: i64 = 500;
+/// Bytes of the same.
+pub const TAIL_BYTES: usize = 1024 * 1024;
+/// Between two tries of a live tail whose engine does not answer.
+pub const TAIL_RETRY: Duration = Duration::from_secs(2);
+
+/// Bytes of a record's value that are offered as the template of a new one.
+pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
+/// Last records of a partition that are looked at, for the latest one that can be the template of a new one.
+pub const TEMPLATE_RECORDS: usize = 20;
+/// Levels of a schema of which a template is made.
+pub const TEMPLATE_DEPTH_MAX: usize = 8;
+/// Reads of `_schemas`, each of up to [`BODY_BYTES_MAX`], in which a subject's schema is looked for.
+pub const SCHEMA_LOOK_READS: usize = 64;
+/// Headers of one record that is produced in the console.
+pub const PRODUCED_HEADERS_MAX: usize = 64;
 
 /// Reports of services read in one sample.
 pub const REPORTS_PER_SAMPLE: usize = 2_000;
@@ -301,6 +408,8 @@ const _: () = assert!(BODY_WINDOW.as_secs() < HTTP_BODY_TIMEOUT.as_secs());
 const _: () = assert!(LIVE_STREAMS_MAX + EVENT_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(EVENT_STALL_MAX.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
 const _: () = assert!(LIVE_STALL_MAX.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
+const _: () = assert!(SEARCH_FIRST_RECORDS <= SEARCH_CHUNK_RECORDS);
+const _: () = assert!(SEARCH_PAGE.time.as_secs() < HTTP_WRITE_STALL_MAX.as_secs());
 const _: () = assert!(DRY_RUN_KEYS <= DESK_KEYS);
 const _: () = assert!(DESK_LIST_TIMEOUT.as_secs() < DESK_READ_TIMEOUT.as_secs());
 const _: () = assert!(RATE_SAMPLES < SAMPLES_KEPT);

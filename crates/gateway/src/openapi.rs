@@ -5,7 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::limits::{
-    BODY_BYTES_MAX, BY_CHARS_MAX, EVENTS_BATCH_MAX, REASON_CHARS_MAX, REDRIVE_RATE_MAX,
+    BODY_BYTES_MAX, BY_CHARS_MAX, EVENTS_BATCH_MAX, PRODUCED_HEADERS_MAX, REASON_CHARS_MAX,
+    REDRIVE_RATE_MAX,
 };
 use crate::route::{Said, Verb, names};
 
@@ -162,6 +163,7 @@ fn schemas() -> Value {
                 "reason": { "type": "string", "maxLength": REASON_CHARS_MAX },
             },
         },
+        "NewRecord": new_record(),
         "CloudEvent": {
             "type": "object",
             "required": ["specversion", "id", "type", "source"],
@@ -185,5 +187,29 @@ fn schemas() -> Value {
         },
         "Data": { "description": "Any JSON." },
         "Bytes": { "description": "Data of whatever content type, with the attributes in ce- headers." },
+    })
+}
+
+fn new_record() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "At most one of `key` and `key_base64`, and of the values; without a value it is a tombstone.",
+        "properties": {
+            "partition": { "type": "integer", "description": "The key decides when it is not said." },
+            "key": text,
+            "key_base64": { "type": "string", "contentEncoding": "base64" },
+            "value": { "type": "string", "description": "Text, as it is." },
+            "value_json": { "description": "JSON, written as it is here." },
+            "value_base64": { "type": "string", "contentEncoding": "base64" },
+            "headers": {
+                "type": "array", "maxItems": PRODUCED_HEADERS_MAX,
+                "items": {
+                    "type": "object", "required": ["name"],
+                    "properties": { "name": text, "value": text },
+                },
+            },
+        },
     })
 }

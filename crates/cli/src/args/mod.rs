@@ -5,6 +5,7 @@ mod engines;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidings_gateway::JsonPath;
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 
@@ -450,7 +451,7 @@ pub(crate) struct Consume {
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) header: Vec<(String, String)>,
     /// Only records whose value is JSON with this at the path, such as $.customer.id=7; may be repeated
-    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "PATH=VALUE", value_parser = json_pair)]
     pub(crate) json: Vec<(String, String)>,
     /// At most so many records a second, or a minute: 10/s, 600/m
     #[arg(long, value_name = "N/s")]
@@ -562,9 +563,32 @@ fn pair(said: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A path may have equal signs of its own, as in `$.items[?@.qty == 3].sku=A1`. What is no path is refused where it is used.
+fn json_pair(said: &str) -> Result<(String, String), String> {
+    match JsonPath::parse_condition(said) {
+        Ok((path, Some(value))) => Ok((path.to_string(), value.to_owned())),
+        Ok((_, None)) | Err(_) => pair(said),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_is_split_behind_its_path() {
+        for (said, wanted) in [
+            ("id=7", Some(("id", "7"))),
+            ("id=a=b", Some(("id", "a=b"))),
+            ("$.items[?@.qty == 3].sku=A1", Some(("$.items[?@.qty == 3].sku", "A1"))),
+            ("a[=1", Some(("a[", "1"))),
+            ("id", None),
+            ("=1", None),
+        ] {
+            let wanted = wanted.map(|(path, value)| (path.to_owned(), value.to_owned()));
+            assert_eq!(json_pair(said).ok(), wanted, "{said}");
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -4,13 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use tidings_gateway::JsonPath;
 use tidings_node::broker::log::{BatchHeader, Compression};
 use tidings_node::{Header, Record};
 
 use super::unpack::Unpack;
 use super::{Encoding, Escape, Layout, NumberForm, Refused, Token, tokens};
 use crate::client::Edges;
-use crate::json_path::JsonPath;
 use crate::time::rfc3339;
 
 /// What a format can tell of a record.
@@ -413,7 +413,7 @@ mod tests {
             ("%d{strftime[%Q]}", 1, "%d{strftime[%Q]}", "%Q is no conversion"),
             ("%d{strftime[%F}", 1, "%d{strftime[%F}", "what begins with [ does not end with ]"),
             ("%v{unpack[z]}", 1, "%v{unpack[z]}", "'z' means nothing in unpack[…]"),
-            ("%v{json[a..b]}", 1, "%v{json[a..b]}", "`..` at 2 is not supported"),
+            ("%v{json[a..b..c..d]}", 1, "%v{json[a..b..c..d]}", "a path has at most 2 `..`"),
             ("%a", 1, "%a", "which attribute is not said"),
             ("%h", 1, "%h", "how each header is written is not said"),
             ("x%h{%k %o}", 8, "%o", "a header has a key and a value"),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -12,14 +12,13 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::desk;
-use super::event::{EventLine, RecordView};
-use super::load::{self, Place, TopicView};
-use super::snapshot::{Dead, TopicLine};
+use super::event::EventLine;
+use super::snapshot::Dead;
 use super::trouble::{ApiTrouble, Trouble};
-use super::{groups, map, services, trace};
+use super::{groups, map, services, topics, trace};
 use crate::events::{self, Events};
 use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS};
-use crate::route::{self, Answer, Route, json as json_answer, problem, query, read};
+use crate::route::{self, Answer, Route, json as json_answer, query, read};
 
 type Console = State<Arc<Shared>>;
 type Answered<T> = Result<Json<T>, ApiTrouble>;
@@ -35,41 +34,11 @@ pub(super) fn routes(events: &Arc<Events>) -> Router<Arc<Shared>> {
 }
 
 pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
-    const LOOKED_UP: &[Answer] =
-        &[json_answer(200, "As the page shows it."), problem(404, "It is not there.")];
     const SAMPLED: &[Answer] = &[json_answer(200, "As it was sampled last.")];
     let mut table = vec![
         Route {
             said: read("/overview", "What matters most of everything.", &[], SAMPLED),
             handler: || get(overview),
-        },
-        Route { said: read("/topics", "All topics.", &[], SAMPLED), handler: || get(topics) },
-        Route {
-            said: read(
-                "/topics/{topic}",
-                "A topic and its newest records.",
-                const {
-                    &[
-                        query("partition", "integer", "Only this partition's records."),
-                        query(
-                            "before",
-                            "string",
-                            "Records older than these: `partition:offset,…`.",
-                        ),
-                    ]
-                },
-                LOOKED_UP,
-            ),
-            handler: || get(topic),
-        },
-        Route {
-            said: read(
-                "/topics/{topic}/{partition}/{offset}",
-                "One record with everything it carries.",
-                &[],
-                LOOKED_UP,
-            ),
-            handler: || get(record),
         },
         Route {
             said: read(
@@ -94,6 +63,7 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
     table.extend(groups::pages::table());
     table.extend(trace::pages::table());
     table.extend(map::pages::table());
+    table.extend(topics::table());
     table.extend(desk::api::table());
     table
 }
@@ -121,33 +91,6 @@ async fn overview(State(shared): Console) -> Json<Value> {
             "causes": snapshot.dead.causes,
         },
     }))
-}
-
-#[derive(Serialize)]
-struct Topics {
-    topics: Vec<TopicLine>,
-}
-
-async fn topics(State(shared): Console) -> Json<Topics> {
-    Json(Topics { topics: shared.frame().snapshot.topics.clone() })
-}
-
-async fn topic(
-    State(shared): Console,
-    path: Result<Path<String>, PathRejection>,
-    place: Result<Query<Place>, QueryRejection>,
-) -> Answered<TopicView> {
-    let (Path(name), Query(place)) = (path?, place?);
-    let frame = shared.frame();
-    Ok(Json(load::topic(&shared.engine, &frame.snapshot, &name, place).await?))
-}
-
-async fn record(
-    State(shared): Console,
-    path: Result<Path<(String, i32, i64)>, PathRejection>,
-) -> Answered<RecordView> {
-    let Path((topic, partition, offset)) = path?;
-    Ok(Json(load::record(&shared.engine, &topic, partition, offset).await?))
 }
 
 #[derive(Serialize)]

@@ -12,6 +12,7 @@ use super::Shared;
 const STYLE: &str = include_str!("../../assets/console.css");
 const VIEWS: &str = include_str!("../../assets/views.css");
 const SCRIPT: &str = include_str!("../../assets/console.js");
+const TOPICS_SCRIPT: &str = include_str!("../../assets/topics.js");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -21,6 +22,10 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route(
             "/assets/console.js",
             get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }),
+        )
+        .route(
+            "/assets/topics.js",
+            get(|| async { asset("text/javascript; charset=utf-8", TOPICS_SCRIPT) }),
         )
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         // Browsers ask for it where what they show has no icon of its own, as JSON.

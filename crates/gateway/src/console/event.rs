@@ -6,8 +6,8 @@ use tidings_engine::Record;
 
 use super::dead::DeathView;
 use super::payload::{Payload, shortened};
-use super::quantity::{Bytes, Moment};
-use crate::limits::PREVIEW_CHARS;
+use super::quantity::{Bytes, Count, Moment};
+use crate::limits::{HEADERS_SHOWN_MAX, PREVIEW_CHARS};
 
 /// A record in a list. What the envelope says is missing where there is no envelope.
 #[derive(Clone, Debug, Serialize)]
@@ -96,10 +96,31 @@ pub(crate) struct RecordView {
     pub(crate) death: Option<DeathView>,
     pub(crate) key_payload: Payload,
     pub(crate) value_payload: Payload,
+    /// Of a value in a registry's wire format.
+    pub(crate) framing: Option<FramingView>,
     pub(crate) headers: Vec<HeaderView>,
+    /// Headers beyond those.
+    pub(crate) more_headers: Count,
     pub(crate) envelope: Option<EnvelopeView>,
     /// Why it is no event, where it has the headers of one.
     pub(crate) no_envelope: Option<String>,
+}
+
+/// A value that begins with a zero and the id of its schema, as serializers of a schema registry write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FramingView {
+    pub(crate) schema_id: u32,
+    /// What follows, where it is JSON.
+    pub(crate) decoded: Option<Payload>,
+}
+
+impl FramingView {
+    fn of(value: Option<&[u8]>) -> Option<Self> {
+        let (id, rest) = value?.strip_prefix(&[0])?.split_first_chunk::<4>()?;
+        let payload = Payload::of(Some(rest));
+        let decoded = matches!(payload, Payload::Json(_)).then_some(payload);
+        Some(Self { schema_id: u32::from_be_bytes(*id), decoded })
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -150,7 +171,10 @@ impl RecordView {
             death: DeathView::of(record),
             key_payload: Payload::of(record.key.as_deref()),
             value_payload: Payload::of(record.value.as_deref()),
+            framing: FramingView::of(record.value.as_deref()),
+            more_headers: Count::of(record.headers.len().saturating_sub(HEADERS_SHOWN_MAX)),
             headers: headers
+                .take(HEADERS_SHOWN_MAX)
                 .map(|h| HeaderView {
                     name: h.name.to_string(),
                     value: Payload::of(h.value.as_deref()),
@@ -159,6 +183,16 @@ impl RecordView {
             no_envelope: envelope.as_ref().err().filter(|_| meant).map(ToString::to_string),
             envelope: envelope.ok().map(EnvelopeView::from),
         }
+    }
+
+    /// What the value says behind the id of its schema.
+    pub(crate) fn decoded(&self) -> Option<&Payload> {
+        self.framing.as_ref()?.decoded.as_ref()
+    }
+
+    /// Whether the value as it was written is anything else than what is shown.
+    pub(crate) fn has_raw(&self) -> bool {
+        self.decoded().is_some() || matches!(self.value_payload, Payload::Json(_))
     }
 
     /// Whether more bytes are there than are shown.
@@ -210,6 +244,22 @@ mod tests {
         }
         let bare = EventLine::of(&record(&[]));
         assert_eq!((bare.short_type(), bare.short_correlation()), ("record", ""));
+    }
+
+    #[test]
+    fn the_wire_format_of_a_registry_is_recognized() {
+        let decoded = |id, json: &str| {
+            Some(FramingView { schema_id: id, decoded: Some(Payload::Json(json.into())) })
+        };
+        for (value, wanted) in [
+            (Some(&b"\0\0\0\0\x07{\"a\":1}"[..]), decoded(7, "{\"a\":1}")),
+            (Some(b"\0\0\0\x01\0\x02ab"), Some(FramingView { schema_id: 256, decoded: None })),
+            (Some(b"\0\0\0"), None),
+            (Some(b"{}"), None),
+            (None, None),
+        ] {
+            assert_eq!(FramingView::of(value), wanted, "{value:?}");
+        }
     }
 
     #[test]

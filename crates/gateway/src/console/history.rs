@@ -54,6 +54,14 @@ impl TopicHistory {
             .collect()
     }
 
+    /// Records that each partition has gained since the history began; none before there are two samples.
+    pub(super) fn gains(&self) -> Option<Vec<i64>> {
+        let (then, now) = (self.samples.front()?, self.samples.back()?);
+        let then = |index: usize| then.ends.get(index).copied().unwrap_or(0);
+        let ends = now.ends.iter().enumerate();
+        (self.samples.len() > 1).then(|| ends.map(|(index, end)| end - then(index)).collect())
+    }
+
     /// How long ago the record at this offset was written; none when it is not written yet.
     pub(super) fn written_ago(&self, partition: usize, offset: i64) -> Option<Behind> {
         let ends = |s: &TopicSample| s.ends.get(partition).copied().unwrap_or(0);

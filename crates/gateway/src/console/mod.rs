@@ -8,6 +8,7 @@ mod about;
 mod api;
 mod assets;
 mod chart;
+mod cursor;
 mod dead;
 mod desk;
 mod event;
@@ -15,7 +16,6 @@ mod figure;
 mod groups;
 mod history;
 mod live;
-mod load;
 mod map;
 mod metrics;
 mod observe;
@@ -25,6 +25,7 @@ mod quantity;
 mod services;
 mod snapshot;
 mod svg;
+mod topics;
 mod trace;
 mod trouble;
 
@@ -42,9 +43,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
+pub(crate) use cursor::cursor;
 pub use figure::{Figure, FigureKind, FigureSource};
 use groups::kept::{History, Keeper, keep};
-pub(crate) use load::cursor;
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
 pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
@@ -53,7 +54,7 @@ use crate::access::Access;
 use crate::events::Events;
 use crate::limits::{
     BODY_BYTES_MAX, DESK_READS_MAX, LAG_POINT_EVERY, LIVE_STREAMS_MAX, SAMPLE_INTERVAL,
-    SAMPLE_TIMEOUT, TRACE_SEARCHES_MAX,
+    SAMPLE_TIMEOUT, SEARCHES_MAX, TRACE_SEARCHES_MAX,
 };
 use crate::origin::only_own_pages;
 use crate::route;
@@ -125,6 +126,9 @@ struct Shared {
     /// Turns for looking through the log.
     trace_searches: Semaphore,
     history: History,
+    events: Arc<Events>,
+    /// Turns for searching a topic, or reading a record.
+    searches: Arc<Semaphore>,
     /// Permits for live streams.
     streams: Arc<Semaphore>,
 }
@@ -157,13 +161,23 @@ impl Console {
         let (stopping, stopped) = watch::channel(false);
         let events = Events::new(engine.clone(), stopped);
         let trace_searches = Semaphore::new(TRACE_SEARCHES_MAX);
+        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
         let history = History::default();
         let keeper = Keeper::new(engine.clone(), history.clone(), options.history_interval);
         let kept = keeper.written();
         let keeper = tokio::spawn(keep(keeper, frames.clone()));
-        let shared =
-            Shared { engine, options, frames, desk_reads, trace_searches, history, streams };
-        Self { shared: Arc::new(shared), events, sampler, keeper, kept, stopping }
+        let shared = Arc::new(Shared {
+            engine,
+            options,
+            frames,
+            desk_reads,
+            trace_searches,
+            history,
+            events: Arc::clone(&events),
+            searches,
+            streams,
+        });
+        Self { shared, events, sampler, keeper, kept, stopping }
     }
 
     /// The routes, to be served.

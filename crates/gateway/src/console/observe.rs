@@ -21,16 +21,21 @@ use super::quantity::{Behind, Bytes, Count, Moment, Rate};
 use super::services::view::{self, ServiceLine};
 use super::services::{Instance, Services};
 use super::snapshot::{Dead, GroupLine, Snapshot, TopicLine, Totals};
+use super::topics::{Retention, Skew};
 use crate::limits::{
     DEAD_PER_SAMPLE, EVENT_PARTITIONS_PER_SAMPLE, EVENT_READ_BYTES, EVENTS_KEPT,
-    EVENTS_PER_PARTITION, GROUP_BEHIND_MAX, GROUPS_PER_SAMPLE, SAMPLED_TOPICS_MAX, SAMPLES_KEPT,
-    SERVICES_CHARTED_MAX,
+    EVENTS_PER_PARTITION, GROUP_BEHIND_MAX, GROUPS_PER_SAMPLE, RETENTIONS_PER_SAMPLE,
+    SAMPLED_TOPICS_MAX, SAMPLES_KEPT, SERVICES_CHARTED_MAX,
 };
 
 pub(super) struct Observer {
     engine: Engine,
     started: Instant,
     topics: BTreeMap<String, TopicHistory>,
+    /// How long topics keep records, asked in turns.
+    retentions: BTreeMap<String, Retention>,
+    /// The topic whose configuration was asked last.
+    retention_turn: String,
     groups: BTreeMap<String, WatchedGroup>,
     /// The group described last; the next sample begins after it.
     group_turn: String,
@@ -61,6 +66,8 @@ impl Observer {
             engine,
             started: Instant::now(),
             topics: BTreeMap::new(),
+            retentions: BTreeMap::new(),
+            retention_turn: String::new(),
             groups: BTreeMap::new(),
             group_turn: String::new(),
             seen: BTreeMap::new(),
@@ -80,6 +87,7 @@ impl Observer {
         let topics = self.engine.topics().await?;
         self.forget_deleted(&topics);
         self.sample_topics(&topics);
+        self.read_retentions(&topics).await?;
         self.sample_groups().await?;
         self.read_events(&topics).await?;
         let unread = self.read_dead(&topics).await?;
@@ -117,6 +125,7 @@ impl Observer {
             self.topics.remove(&name);
             self.dead.forget(&name);
         }
+        self.retentions.retain(|topic, _| there(topic));
         self.seen.retain(|(topic, _), _| there(topic));
         self.sightings.retain(there);
         self.dead_next.retain(|(topic, _), _| there(topic));
@@ -147,8 +156,37 @@ impl Observer {
             bytes: size_of(topic).map(Bytes),
             records_per_second: history.map(TopicHistory::records_rate).unwrap_or_default(),
             bytes_per_second: history.and_then(TopicHistory::bytes_rate),
+            retention: self.retentions.get(&topic.name).cloned(),
+            skew: history.and_then(TopicHistory::gains).and_then(|gains| Skew::of(&gains)).or_else(
+                || {
+                    Skew::of(
+                        &topic
+                            .partitions
+                            .iter()
+                            .map(|p| p.end_offset - p.start_offset)
+                            .collect::<Vec<_>>(),
+                    )
+                },
+            ),
             spark: Spark::new(history.map(TopicHistory::records_rates).unwrap_or_default()),
         }
+    }
+
+    async fn read_retentions(&mut self, topics: &[Topic]) -> Result<(), Error> {
+        let after = topics.partition_point(|topic| topic.name <= self.retention_turn);
+        let turn = topics[after..].iter().chain(&topics[..after]).take(RETENTIONS_PER_SAMPLE);
+        for topic in turn {
+            self.retention_turn.clone_from(&topic.name);
+            match self.engine.topic_configs(&topic.name).await {
+                Ok(configs) => {
+                    self.retentions.insert(topic.name.clone(), Retention::of(&configs));
+                }
+                // It has gone meanwhile, or is not for this user to know.
+                Err(Error::UnknownTopic(_) | Error::Denied(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn sample_groups(&mut self) -> Result<(), Error> {
@@ -360,7 +398,7 @@ fn limit(records: usize) -> ReadLimit {
     ReadLimit { records, bytes: EVENT_READ_BYTES, wait: Duration::ZERO }
 }
 
-fn now() -> Moment {
+pub(super) fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::api::Search;
-use super::event::{EventLine, RecordView, contains_ignoring_case};
-use super::load::{self, Place, TopicView};
-use super::snapshot::{Problem, Snapshot, TopicLine};
+use super::event::EventLine;
+use super::snapshot::{Problem, Snapshot};
 use super::trouble::{PageTrouble, Trouble};
-use super::{ConsoleOptions, LogAddress, Shared, desk, groups, map, services, trace};
-use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES};
+use super::{ConsoleOptions, LogAddress, Shared, desk, groups, map, services, topics, trace};
+use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS};
 
 type Console = State<Arc<Shared>>;
 pub(super) type Page = Result<Response, PageTrouble>;
@@ -23,10 +22,8 @@ pub(super) type Page = Result<Response, PageTrouble>;
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(overview))
-        .route("/topics", get(topics))
-        .route("/topics/{topic}", get(topic))
-        .route("/topics/{topic}/{partition}/{offset}", get(record))
         .route("/events", get(events))
+        .merge(topics::routes())
         .merge(services::pages::routes())
         .merge(groups::pages::routes())
         .merge(trace::pages::routes())
@@ -83,64 +80,6 @@ async fn overview(State(shared): Console) -> Page {
     let sampled = shared.frame();
     let snapshot = &sampled.snapshot;
     page(&OverviewPage { frame: Frame::new(&shared, snapshot, "overview", "Overview"), snapshot })
-}
-
-#[derive(Template)]
-#[template(path = "topics.html")]
-struct TopicsPage<'a> {
-    frame: Frame<'a>,
-    search: &'a str,
-    topics: Vec<&'a TopicLine>,
-}
-
-async fn topics(State(shared): Console, search: Result<Query<Search>, QueryRejection>) -> Page {
-    let Query(Search { q: search }) = search?;
-    let sampled = shared.frame();
-    let topics = sampled.snapshot.topics.iter();
-    let topics = topics.filter(|topic| contains_ignoring_case(&topic.name, &search)).collect();
-    let frame = Frame::new(&shared, &sampled.snapshot, "topics", "Topics");
-    page(&TopicsPage { frame, search: &search, topics })
-}
-
-#[derive(Template)]
-#[template(path = "topic.html")]
-struct TopicPage<'a> {
-    frame: Frame<'a>,
-    topic: &'a TopicView,
-    /// Whether this is not the newest page.
-    paged: bool,
-}
-
-async fn topic(
-    State(shared): Console,
-    path: Result<Path<String>, PathRejection>,
-    place: Result<Query<Place>, QueryRejection>,
-) -> Page {
-    let (Path(name), Query(place)) = (path?, place?);
-    let paged = place.before.is_some();
-    let sampled = shared.frame();
-    let topic = load::topic(&shared.engine, &sampled.snapshot, &name, place).await?;
-    let frame = Frame::new(&shared, &sampled.snapshot, "topics", &name);
-    page(&TopicPage { frame, topic: &topic, paged })
-}
-
-#[derive(Template)]
-#[template(path = "record.html")]
-struct RecordPage<'a> {
-    frame: Frame<'a>,
-    record: &'a RecordView,
-}
-
-async fn record(
-    State(shared): Console,
-    path: Result<Path<(String, i32, i64)>, PathRejection>,
-) -> Page {
-    let Path((topic, partition, offset)) = path?;
-    let record = load::record(&shared.engine, &topic, partition, offset).await?;
-    let title = format!("{topic}-{partition} at {offset}");
-    let sampled = shared.frame();
-    let frame = Frame::new(&shared, &sampled.snapshot, "topics", &title);
-    page(&RecordPage { frame, record: &record })
 }
 
 #[derive(Template)]

@@ -66,6 +66,14 @@ impl Payload {
         }
     }
 
+    /// HTML of what stands there as it was written, with every character of the record escaped.
+    pub(crate) fn raw_markup(&self) -> String {
+        match self {
+            Self::Json(text) | Self::Text(text) => escaped(text),
+            Self::Null | Self::Binary(_) => self.markup(),
+        }
+    }
+
     /// HTML with every character of the record escaped; JSON is indented and coloured.
     pub(crate) fn markup(&self) -> String {
         match self {

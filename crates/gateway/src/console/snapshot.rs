@@ -14,6 +14,7 @@ use super::map::Sighting;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
 use super::services::Instance;
 use super::services::view::ServiceLine;
+use super::topics::{Retention, Skew};
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -94,6 +95,10 @@ pub(crate) struct TopicLine {
     pub(crate) bytes: Option<Bytes>,
     pub(crate) records_per_second: Rate,
     pub(crate) bytes_per_second: Option<Rate>,
+    /// None until its configuration has had its turn.
+    pub(crate) retention: Option<Retention>,
+    /// A partition that gets far more than its share.
+    pub(crate) skew: Option<Skew>,
     #[serde(skip)]
     pub(crate) spark: Spark,
 }

@@ -69,7 +69,7 @@ impl Trouble {
         body
     }
 
-    fn title(&self) -> &'static str {
+    pub(crate) fn title(&self) -> &'static str {
         self.title.or(self.status.canonical_reason()).unwrap_or("Error")
     }
 }

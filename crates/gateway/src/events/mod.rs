@@ -16,6 +16,8 @@ mod publish;
 mod socket;
 mod stream;
 
+pub(crate) use publish::refuse_internal;
+
 use std::sync::Arc;
 
 use axum::routing::{get, post};
@@ -50,7 +52,7 @@ impl Events {
         })
     }
 
-    async fn producer(&self) -> Result<Producer, Error> {
+    pub(crate) async fn producer(&self) -> Result<Producer, Error> {
         let mut held = self.producer.lock().await;
         if let Some(producer) = &*held {
             return Ok(producer.clone());
@@ -58,7 +60,7 @@ impl Events {
         Ok(held.insert(self.engine.producer().await?).clone())
     }
 
-    async fn forget_producer(&self) {
+    pub(crate) async fn forget_producer(&self) {
         *self.producer.lock().await = None;
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn publish(
 }
 
 /// The engine's own topics are written by nobody else.
-pub(super) fn refuse_internal(topic: &str) -> Result<(), Trouble> {
+pub(crate) fn refuse_internal(topic: &str) -> Result<(), Trouble> {
     if !topic.starts_with("__") {
         return Ok(());
     }

@@ -6,8 +6,11 @@
 //! other than `READWRITE`, contexts.
 
 mod answer;
+mod latest;
 mod routes;
 mod store;
+
+pub(crate) use latest::latest_schema;
 
 use axum::Router;
 use tidings_engine::{Engine, Error};

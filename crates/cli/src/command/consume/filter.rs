@@ -2,11 +2,11 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
+use tidings_gateway::JsonPath;
 use tidings_node::Record;
 
 use crate::args::Consume;
 use crate::failure::{Exit, Failure};
-use crate::json_path::JsonPath;
 use crate::limits::GREP_BYTES_MAX;
 
 #[derive(Clone, Debug)]
