@@ -16,6 +16,8 @@ pub const BATCH_RECORDS_MAX: usize = 50_000;
 pub const SEND_ATTEMPTS_MAX: u32 = 5;
 /// Age at which a producer or a group leader asks for a topic's partitions again.
 pub const METADATA_AGE_MAX: Duration = Duration::from_secs(1);
+/// How long a send to a topic of a cluster waits for what it asks anew, before it goes on with what is known.
+pub const KNOWN_WAIT: Duration = Duration::from_millis(250);
 /// Bytes of all partitions in one fetch of a subscription; a single larger batch is still served.
 pub const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of one partition in one fetch of a subscription.
@@ -56,6 +58,22 @@ pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Longest pause before a request to a cluster is repeated, and between two looks for the leader of a partition
 /// that has lost its own: it adds to the time for which a service stands still.
 pub const CLUSTER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// After which a step at a cluster is held up, and its client looks round for brokers that are gone.
+pub const HELD_UP_AFTER: Duration = Duration::from_secs(1);
+/// Between two looks of a client that is held up.
+pub const LOOK_ROUND_PAUSE: Duration = Duration::from_millis(500);
+/// Looks of one send that is held up: by then it is not a lost broker that it waits for.
+pub const LOOKS_ROUND_MAX: usize = 20;
+/// Looks of a member of a group after a broker was lost: each asks another broker, as chance has it.
+pub const LOOKS_AFTER_A_LOSS: usize = 8;
+/// How long a member of a group that leaves after a loss waits for its coordinator.
+pub const COORDINATOR_FOUND_WITHIN: Duration = Duration::from_secs(1);
+/// What a client has to find its way once a broker is known to be gone, before it is given up.
+pub const WAY_FOUND_WITHIN: Duration = Duration::from_millis(500);
+/// How long new clients begin at the brokers that were left when one was lost.
+pub const LOST_REMEMBERED: Duration = Duration::from_secs(30);
+/// Times that a transactional id is opened, each with another client where the one before found no way.
+pub const OPENINGS_MAX: usize = 3;
 /// How late the end of a cluster's client is noticed by what serves it.
 pub const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at whether a cluster's brokers have all seen a change.

@@ -43,10 +43,7 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> 
         .set("bootstrap.servers", &settings.brokers)
         .set("client.id", settings.client_id.as_deref().unwrap_or("tidings"))
         .set("socket.timeout.ms", ms(settings.answer_timeout.max(ANSWER_TIMEOUT_MIN)))
-        .set(
-            "socket.connection.setup.timeout.ms",
-            ms(settings.connect_timeout.max(SETUP_TIMEOUT_MIN)),
-        )
+        .set("socket.connection.setup.timeout.ms", ms(setup_timeout(settings)))
         .set("socket.keepalive.enable", "true")
         .set("topic.metadata.refresh.interval.ms", ms(CLUSTER_METADATA_AGE_MAX))
         .set("reconnect.backoff.max.ms", ms(RECONNECT_BACKOFF_MAX))
@@ -63,6 +60,14 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> 
     let secured = secure(&mut config, settings);
     secured.map_err(|why| failed(settings, ConnectTrouble::Unusable(why)))?;
     Ok(config)
+}
+
+/// How long a connection may take until it can be asked something. A coordinator that is lost is looked for anew
+/// only when the connection to it has failed, so it has as long as the answers that it takes, and no longer: what the
+/// broker can, of TLS and of SASL.
+fn setup_timeout(settings: &Settings) -> Duration {
+    let answers = 1 + u32::from(settings.tls.is_some()) + u32::from(settings.sasl.is_some());
+    (settings.answer_timeout * answers).min(settings.connect_timeout).max(SETUP_TIMEOUT_MIN)
 }
 
 /// Otherwise says which file or secret cannot be read, and why.
@@ -144,5 +149,29 @@ impl Tls {
     /// By the names of their parameters.
     fn files(&self) -> [(&'static str, &Option<PathBuf>); 3] {
         [("ca", &self.ca), ("cert", &self.cert), ("key", &self.key)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_as_long_as_the_answers_that_it_takes() {
+        const SASL: &str = "sasl=plain&user=u&password_env=PATH";
+        let url = |query: &str| format!("kafka://a:1?{query}");
+        for (query, seconds) in [
+            (String::new(), 2),
+            ("tls=true".to_owned(), 4),
+            (SASL.to_owned(), 4),
+            (format!("tls=true&{SASL}"), 5),
+            (format!("tls=true&connect_timeout=60s&{SASL}"), 6),
+            ("answer_timeout=4s".to_owned(), 4),
+            ("connect_timeout=1s".to_owned(), 1),
+            ("answer_timeout=100ms".to_owned(), 1),
+        ] {
+            let settings = Settings::parse(&url(&query)).expect("a URL");
+            assert_eq!(setup_timeout(&settings), Duration::from_secs(seconds), "{query}");
+        }
     }
 }

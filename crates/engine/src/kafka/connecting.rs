@@ -29,13 +29,13 @@ const NEEDED: [(i16, i16, &str); 2] = [
     (9, 7, "OffsetFetch 7"),
 ];
 
-/// Waits until a broker answers, and says how many there are. A refusal ends it at once; who cannot be
+/// Waits until a broker answers, and says which there are. A refusal ends it at once; who cannot be
 /// reached may yet come.
 pub(super) async fn check(
     settings: &Settings,
     looker: &Arc<Looker>,
     watch: &Watch,
-) -> Result<usize, Error> {
+) -> Result<Vec<i32>, Error> {
     let deadline = Instant::now() + settings.connect_timeout;
     loop {
         let asked = Arc::clone(looker);
@@ -68,7 +68,7 @@ pub(super) async fn check(
     }
     let asked = Arc::clone(looker);
     let metadata = blocking(move || asking::metadata(&asked, None)).await??;
-    Ok(metadata.brokers().len())
+    Ok(metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id).collect())
 }
 
 /// The trouble of a symptom, with a closer look where that tells more.

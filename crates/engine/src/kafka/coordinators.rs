@@ -4,6 +4,10 @@
 //! coordinator was away, and the coordinator comes back. So no question ever does: it has an hour
 //! ([`native::COORDINATOR_TIME`]), is waited for as long as a broker may be silent, and its client, with whatever is
 //! still asked through it, is given up when it was not answered. Another client takes the next question.
+//!
+//! Nor does librdkafka ever ask another than it took for the coordinator, as long as it is asked again within
+//! `metadata.max.age.ms`: not when that one says that it is not, and not when it is gone. Then the client is given up
+//! too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,7 +18,7 @@ use super::asking::passes;
 use super::native::{ConsumerQueue, Refused};
 use super::{Kafka, Looker, blocking};
 use crate::Error;
-use crate::limits::CHANGE_LOOK_PAUSE;
+use crate::limits::{CHANGE_LOOK_PAUSE, COMMIT_RETRY_PAUSE};
 
 /// The client, when there is one.
 #[derive(Default)]
@@ -49,7 +53,10 @@ impl Kafka {
             let asked = Arc::clone(&question);
             match self.order_coordinator(move |looker| asked(looker)).await? {
                 Err(refused) if passes(refused.code) && Instant::now() < deadline => {
-                    tokio::time::sleep(CHANGE_LOOK_PAUSE).await;
+                    // Another client is to be made for the next.
+                    let is_given_up = stays_away(refused.code);
+                    let pause = if is_given_up { COMMIT_RETRY_PAUSE } else { CHANGE_LOOK_PAUSE };
+                    tokio::time::sleep(pause).await;
                 }
                 answered => return Ok(answered),
             }
@@ -66,7 +73,7 @@ impl Kafka {
         // Whoever asked may be gone when there is no answer.
         blocking(move || {
             let answered = order(client.consumer());
-            if let Err(Refused { code: Code::OperationTimedOut, .. }) = &answered {
+            if answered.as_ref().is_err_and(|refused| stays_away(refused.code)) {
                 shared.coordinators.give_up(client);
             }
             answered
@@ -83,5 +90,30 @@ impl Kafka {
         }
         let made = super::looker(self.settings(), self.watch(), |_| {})?;
         Ok(Arc::clone(client.insert(made)))
+    }
+}
+
+/// The coordinator that the client knows will not be one again for it.
+fn stays_away(code: Code) -> bool {
+    matches!(code, Code::OperationTimedOut | Code::NotCoordinator | Code::DestroyBroker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_given_up_whose_coordinator_stays_away() {
+        for (code, given_up) in [
+            (Code::OperationTimedOut, true),
+            (Code::NotCoordinator, true),
+            (Code::DestroyBroker, true),
+            // It is the right one, and on its way.
+            (Code::CoordinatorLoadInProgress, false),
+            (Code::CoordinatorNotAvailable, false),
+            (Code::GroupIdNotFound, false),
+        ] {
+            assert_eq!(stays_away(code), given_up, "{code:?}");
+        }
     }
 }

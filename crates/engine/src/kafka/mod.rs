@@ -11,6 +11,8 @@ mod connecting;
 mod context;
 mod coordinators;
 mod groups;
+mod known;
+mod lost;
 mod native;
 mod producer;
 mod properties;
@@ -28,7 +30,7 @@ mod url;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -40,6 +42,7 @@ use crate::{Connection, Error};
 use clients::{client_config, create, watch_of};
 use context::Watch;
 use coordinators::Coordinators;
+use lost::Brokers;
 use native::ConsumerQueue;
 pub(crate) use producer::KafkaProducer;
 use reader::Readers;
@@ -59,6 +62,7 @@ struct Shared {
     settings: Settings,
     /// How many brokers there were at the beginning.
     brokers: usize,
+    alive: Brokers,
     /// None once it is dropped.
     looker: Option<Arc<ConsumerQueue>>,
     coordinators: Coordinators,
@@ -92,7 +96,8 @@ impl Kafka {
         let brokers = connecting::check(&settings, looker.consumer(), &watch).await?;
         let shared = Shared {
             settings,
-            brokers,
+            brokers: brokers.len(),
+            alive: Brokers::of(brokers),
             looker: Some(looker),
             coordinators: Coordinators::default(),
             readers: Readers::default(),
@@ -140,6 +145,9 @@ impl Kafka {
     ) -> Result<T, Error> {
         self.open()?;
         let mut config = client_config(self.settings())?;
+        if let Some(left) = self.shared.alive.left(Instant::now()) {
+            config.set("bootstrap.servers", left);
+        }
         set(&mut config);
         create(self.settings(), &config, context)
     }

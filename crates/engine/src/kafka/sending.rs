@@ -6,9 +6,8 @@
 //! that fit, one after the other.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
@@ -16,14 +15,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::timeout;
 
 use super::context::Watch;
+use super::known::Known;
 use super::refusals::needing_topic;
 use super::replication::replication_of;
 use super::{Kafka, refusals};
 use crate::limits::{
-    BATCH_HEADER_BYTES, BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, METADATA_AGE_MAX,
-    SENDING_KILOBYTES_MAX, SENDING_RECORDS_MAX,
+    BATCH_HEADER_BYTES, BATCH_RECORDS_BYTES_MAX, BATCH_RECORDS_MAX, HELD_UP_AFTER,
+    LOOK_ROUND_PAUSE, LOOKS_ROUND_MAX, SENDING_KILOBYTES_MAX, SENDING_RECORDS_MAX,
 };
 use crate::partitioner::Spread;
 use crate::producer::encoded_size_max;
@@ -161,21 +162,22 @@ pub(super) struct Sender {
     client: Option<Client>,
     room: Arc<Room>,
     known: AsyncMutex<KnownTopics>,
+    /// Somebody looks round whose records are held up.
+    looks: Arc<AtomicBool>,
     /// Held while records go to a topic that takes less than librdkafka's batches.
     portions: AsyncMutex<()>,
 }
 
 #[derive(Default)]
 struct KnownTopics {
-    topics: HashMap<String, KnownTopic>,
+    topics: HashMap<String, Known<KnownTopic>>,
     spread: Spread,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct KnownTopic {
     partitions: i32,
     records_bytes_max: usize,
-    asked: Instant,
 }
 
 /// A record with its partition.
@@ -215,6 +217,7 @@ impl Sender {
             client: Some(client),
             room,
             known: AsyncMutex::default(),
+            looks: Arc::default(),
             portions: AsyncMutex::default(),
         })
     }
@@ -263,23 +266,11 @@ impl Sender {
     }
 
     async fn known(&self, known: &mut KnownTopics, name: &str) -> Result<KnownTopic, Error> {
-        if let Some(topic) = known.topics.get(name)
-            && topic.asked.elapsed() < METADATA_AGE_MAX
-        {
-            return Ok(*topic);
+        if let Some(topic) = known.topics.get(name).and_then(Known::fresh) {
+            return Ok(topic);
         }
-        let asked = name.to_owned();
-        let looked = self.kafka.ask(move |looker| replication_of(looker, &asked)).await?;
-        let replication = looked.map_err(needing_topic(Operation::Write, name))?;
-        replication.check(name)?;
-        let records_bytes_max =
-            replication.max_message_bytes.map_or(BATCH_RECORDS_BYTES_MAX, |limit| {
-                limit.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
-            });
-        let partitions = replication.partitions();
-        let topic = KnownTopic { partitions, records_bytes_max, asked: Instant::now() };
-        known.topics.insert(name.to_owned(), topic);
-        Ok(topic)
+        let (kafka, asked) = (self.kafka.clone(), name.to_owned());
+        known.topics.entry(name.to_owned()).or_default().look(|| asked_of(kafka, asked)).await
     }
 
     /// Queues the records in order and waits until each has been decided.
@@ -296,7 +287,7 @@ impl Sender {
                 return Err(self.why(Failure::of(placed, refused)).await);
             }
         }
-        sent.decided.notified().await;
+        self.until_decided(&sent).await;
         let (failed, places) = {
             let mut state = sent.state.lock().unwrap_or_else(PoisonError::into_inner);
             (state.failed.take(), std::mem::take(&mut state.places))
@@ -309,6 +300,28 @@ impl Sender {
         Ok(positions
             .map(|(topic, (partition, offset))| Position { topic, partition, offset })
             .collect())
+    }
+
+    /// Who is held up looks round: a client whose broker is cut off may ask nobody else by itself.
+    async fn until_decided(&self, sent: &Sent) {
+        let decided = sent.decided.notified();
+        tokio::pin!(decided);
+        let mut patience = HELD_UP_AFTER;
+        for _ in 0..LOOKS_ROUND_MAX {
+            if timeout(patience, &mut decided).await.is_ok() {
+                return;
+            }
+            patience = LOOK_ROUND_PAUSE;
+            if !self.looks.swap(true, Ordering::AcqRel) {
+                let (kafka, client) = (self.kafka.clone(), self.client().clone());
+                let looks = Arc::clone(&self.looks);
+                tokio::spawn(async move {
+                    kafka.look_round(client).await;
+                    looks.store(false, Ordering::Release);
+                });
+            }
+        }
+        decided.await;
     }
 
     /// Waits for room in the queue.
@@ -384,6 +397,19 @@ impl Sender {
         });
         looked.await.unwrap_or(Err(KafkaError::Canceled))
     }
+}
+
+/// What whoever writes to a topic must know of it.
+async fn asked_of(kafka: Kafka, name: String) -> Result<KnownTopic, Error> {
+    let asked = name.clone();
+    let looked = kafka.ask(move |looker| replication_of(looker, &asked)).await?;
+    let replication = looked.map_err(needing_topic(Operation::Write, &name))?;
+    replication.check(&name)?;
+    let records_bytes_max =
+        replication.max_message_bytes.map_or(BATCH_RECORDS_BYTES_MAX, |limit| {
+            limit.saturating_sub(BATCH_HEADER_BYTES).min(BATCH_RECORDS_BYTES_MAX)
+        });
+    Ok(KnownTopic { partitions: replication.partitions(), records_bytes_max })
 }
 
 impl Failure {

@@ -40,6 +40,8 @@ pub(crate) struct KafkaSubscription {
     fences: Option<String>,
     /// None once it is being closed.
     queue: Option<ConsumerQueue>,
+    /// Looks round when a broker was lost.
+    following: JoinHandle<()>,
     step: Step,
     /// Under way in [`Step::Take`].
     taking: Option<JoinHandle<Result<Vec<Given>, Error>>>,
@@ -118,6 +120,7 @@ impl KafkaSubscription {
         let refused = |error| refusals::of_error(&format!("group {group}"), &error);
         consumer.subscribe(&names).map_err(refused)?;
         let queue = ConsumerQueue::of(consumer)?;
+        let following = kafka.following(queue.consumer());
         Ok(Self {
             kafka: kafka.clone(),
             group: group.to_owned(),
@@ -126,6 +129,7 @@ impl KafkaSubscription {
             isolation: options.isolation,
             fences: options.fences.clone(),
             queue: Some(queue),
+            following,
             step: Step::Read,
             taking: None,
             partitions: BTreeMap::new(),
@@ -401,9 +405,13 @@ impl KafkaSubscription {
     fn leaving(&mut self) -> impl FnOnce() + Send + 'static {
         let queue = self.queue.take();
         let unanswered = self.step != Step::Read;
+        let (kafka, topic) = (self.kafka.clone(), self.topics.first().cloned());
         move || {
             let Some(queue) = queue else { return };
             let consumer = Arc::clone(queue.consumer());
+            if let Some(topic) = topic {
+                kafka.find_coordinator(&consumer, &topic);
+            }
             // A change that was not answered would be waited for.
             if unanswered && let Err(error) = consumer.unassign() {
                 tracing::warn!(%error, "a member that leaves");
@@ -499,6 +507,7 @@ impl Taking {
 
 impl Drop for KafkaSubscription {
     fn drop(&mut self) {
+        self.following.abort();
         if self.queue.is_some() {
             std::thread::spawn(self.leaving());
         }

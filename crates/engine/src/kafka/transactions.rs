@@ -1,16 +1,20 @@
 //! The transactional producer of a cluster.
 
+use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 
+use super::lost::is_one_lost;
 use super::refusals::{TRANSACTIONAL_ID, is_denial};
 use super::sending::{Client, Sender};
 use super::{Kafka, KafkaSubscription, blocking, blocking_within, refusals};
-use crate::limits::TRANSACTION_OPEN_WAIT;
+use crate::limits::{LOOK_ROUND_PAUSE, OPENINGS_MAX, TRANSACTION_OPEN_WAIT, WAY_FOUND_WITHIN};
 use crate::{Error, Position, SentRecord, TopicPartition};
 
 #[derive(Debug)]
@@ -19,6 +23,11 @@ pub(crate) struct KafkaTransactions {
     sender: Arc<Sender>,
     timeout: Duration,
     answer_timeout: Duration,
+    kafka: Kafka,
+    /// The brokers that there were when it was opened.
+    there: BTreeSet<i32>,
+    /// Its client did not find its way from a broker that is gone.
+    given_up: AtomicBool,
 }
 
 impl KafkaTransactions {
@@ -32,25 +41,44 @@ impl KafkaTransactions {
                 .set("transactional.id", id)
                 .set("transaction.timeout.ms", timeout.as_millis().to_string())
                 .set("socket.timeout.ms", answer.as_millis().to_string())
+                .set("metadata.max.age.ms", COORDINATOR_KEPT.as_millis().to_string())
                 .set("delivery.timeout.ms", delivery.as_millis().to_string());
         };
         if id.is_empty() || timeout < TIMEOUT_MIN {
             let why = format!("transactional id {id:?} with a timeout of {timeout:?}");
             return Err(Error::Invalid(why));
         }
-        let sender = Arc::new(Sender::open(kafka, set)?);
-        let opened =
-            Self { id: id.to_owned(), sender, timeout, answer_timeout: settings.answer_timeout };
-        opened.call(|client| client.init_transactions(TRANSACTION_OPEN_WAIT)).await?;
-        Ok(opened)
+        let mut openings = 0;
+        loop {
+            openings += 1;
+            let mut opened = Self {
+                id: id.to_owned(),
+                sender: Arc::new(Sender::open(kafka, set)?),
+                timeout,
+                answer_timeout: settings.answer_timeout,
+                kafka: kafka.clone(),
+                there: BTreeSet::new(),
+                given_up: AtomicBool::new(false),
+            };
+            // librdkafka looks for the coordinator twice a second, once a broker is there: this makes it connect.
+            opened.there = kafka.who_is_there(opened.sender.client().clone()).await;
+            match opened.call(|client| client.init_transactions(TRANSACTION_OPEN_WAIT)).await {
+                Ok(()) => return Ok(opened),
+                Err(_) if opened.is_given_up() && openings < OPENINGS_MAX => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn begin(&self) -> Result<(), Error> {
+        if self.is_given_up() {
+            return Err(self.given_up());
+        }
         self.sender.client().begin_transaction().map_err(|error| self.refused(&error))
     }
 
     pub(crate) async fn append(&self, records: Vec<SentRecord>) -> Result<Vec<Position>, Error> {
-        match self.sender.send(records).await {
+        match self.unless_lost(self.sender.send(records)).await {
             // librdkafka throws away what is queued when the transaction has failed; its own state
             // tells why.
             Err(Error::Unavailable(why)) => Err(self.fatal().unwrap_or(Error::Unavailable(why))),
@@ -64,15 +92,15 @@ impl KafkaTransactions {
         offsets: &[(TopicPartition, i64, Option<String>)],
     ) -> Result<(), Error> {
         let (list, group) = subscription.commit_request(offsets)?;
-        // librdkafka (2.12.1) may keep a broker that is gone for the group's coordinator, for minutes: whoever is
-        // refused here opens the id anew, and so another client that looks for it itself. Now and then it does
-        // not keep to the timeout, and waits without end.
+        // Should librdkafka (2.12.1) have asked a broker that it takes for gone a moment later, or keep one for the
+        // group's coordinator ([`COORDINATOR_KEPT`]), it does not keep to the timeout either, and waits without
+        // end: whoever is refused here opens the id anew, and so another client that looks for it itself.
         let timeout = (self.answer_timeout * OFFSETS_ANSWERS).min(self.timeout);
         let sender = Arc::clone(&self.sender);
         let what = format!("{TRANSACTIONAL_ID}{}, positions", self.id);
         let send = move || sender.client().send_offsets_to_transaction(&list, &group, timeout);
         let sent = blocking_within(timeout + OFFSETS_GRACE, &what, send);
-        sent.await?.map_err(|error| self.refused(&error))
+        self.unless_lost(sent).await?.map_err(|error| self.refused(&error))
     }
 
     pub(crate) async fn commit(&self) -> Result<(), Error> {
@@ -81,6 +109,9 @@ impl KafkaTransactions {
     }
 
     pub(crate) async fn abort(&self) -> Result<(), Error> {
+        if self.is_given_up() {
+            return Err(self.given_up());
+        }
         let timeout = self.timeout;
         self.call(move |client| client.abort_transaction(timeout)).await
     }
@@ -104,7 +135,47 @@ impl KafkaTransactions {
                 }
             }
         });
-        done.await?.map_err(|error| self.refused(&error))
+        self.unless_lost(done).await?.map_err(|error| self.refused(&error))
+    }
+
+    /// A step of the client, unless it is held up and a broker is gone. librdkafka (2.12.1) stays with a coordinator
+    /// that answers: one that is cut off from the others has begun what it cannot end, and says so for ever. Nobody is
+    /// given up who is slow while all brokers are there.
+    async fn unless_lost<T>(
+        &self,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let lost = async {
+            tokio::time::sleep(self.answer_timeout).await;
+            loop {
+                let found = self.kafka.look_round(self.sender.client().clone()).await;
+                if found.is_some_and(|found| is_one_lost(&self.there, &found)) {
+                    tokio::time::sleep(WAY_FOUND_WITHIN).await;
+                    return;
+                }
+                tokio::time::sleep(LOOK_ROUND_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = step => done,
+            () = lost => {
+                self.given_up.store(true, Ordering::Release);
+                let id = &self.id;
+                Err(Error::Unavailable(format!(
+                    "{TRANSACTIONAL_ID}{id}: held up, and a broker is gone; open it again"
+                )))
+            }
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    fn given_up(&self) -> Error {
+        let id = &self.id;
+        Error::Fenced(format!("{TRANSACTIONAL_ID}{id}: its client was given up; open it again"))
     }
 
     fn refused(&self, error: &KafkaError) -> Error {
@@ -130,6 +201,12 @@ impl KafkaTransactions {
     }
 }
 
+/// How long the group's coordinator is remembered between two transactions. librdkafka (2.12.1) gives up the connection
+/// to a broker that the others do not name any more, and then waits without end for it to be there again: for as long
+/// as it takes it for the coordinator. It forgets coordinators that it has not asked for `metadata.max.age.ms`, once a
+/// second. A transaction that a lost broker holds up takes longer than both, as brokers are not taken for lost sooner.
+/// Otherwise a transaction that comes after a pause asks once more who the coordinator is.
+const COORDINATOR_KEPT: Duration = Duration::from_millis(250);
 /// The least timeout of a transaction that librdkafka takes.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// By how much a request's timeout must be below the transaction's.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Configs, Facts};
+use super::lost::lost_brokers;
 use super::{Finding, Level};
 
 /// What librdkafka's and Kafka's own producers send at most unless they are told otherwise.
@@ -19,6 +20,7 @@ pub(super) fn of(facts: &Facts, outage_ms: i64) -> Vec<Finding> {
         min_in_sync(facts),
         unclean_elections(facts),
         own_topics(facts),
+        lost_brokers(facts),
         retention(facts, outage_ms),
         positions(facts, outage_ms),
         sizes(facts),
@@ -28,11 +30,11 @@ pub(super) fn of(facts: &Facts, outage_ms: i64) -> Vec<Finding> {
 }
 
 /// The check's findings, or that it is content.
-fn or_ok(findings: Vec<Finding>, check: &'static str, content: &str) -> Vec<Finding> {
+pub(super) fn or_ok(findings: Vec<Finding>, check: &'static str, content: &str) -> Vec<Finding> {
     if findings.is_empty() { vec![Finding::ok(check, content)] } else { findings }
 }
 
-fn number(configs: &Configs, name: &str) -> Option<i64> {
+pub(super) fn number(configs: &Configs, name: &str) -> Option<i64> {
     configs.get(name)?.parse().ok()
 }
 

@@ -6,6 +6,7 @@
 
 mod facts;
 mod findings;
+mod lost;
 mod trial;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@
 mod first;
 mod groups;
 mod queue;
+mod round;
 mod topics;
 
 use std::ffi::{CStr, CString, c_char};
@@ -32,6 +33,7 @@ pub(super) use groups::{
     set_group_offsets,
 };
 pub(super) use queue::{ConsumerQueue, News, watermarks};
+pub(super) use round::{Named, look_round, who_is_there};
 pub(super) use topics::{
     Making, broker_configs, configure_topic, create_topic, delete_topic, grow_topic, list_offsets,
     topic_configs,
