@@ -66,6 +66,8 @@ pub const LOOK_ROUND_PAUSE: Duration = Duration::from_millis(500);
 pub const LOOKS_ROUND_MAX: usize = 20;
 /// Looks of a member of a group after a broker was lost: each asks another broker, as chance has it.
 pub const LOOKS_AFTER_A_LOSS: usize = 8;
+/// Looks of one that leaves for a reason that nobody has found yet.
+pub const LOOKS_WITHOUT_A_LOSS: usize = 3;
 /// How long a member of a group that leaves after a loss waits for its coordinator.
 pub const COORDINATOR_FOUND_WITHIN: Duration = Duration::from_secs(1);
 /// What a client has to find its way once a broker is known to be gone, before it is given up.

@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::native::{self, Named};
 use super::{Kafka, Looker, blocking};
-use crate::limits::{COORDINATOR_FOUND_WITHIN, LOOKS_AFTER_A_LOSS, LOST_REMEMBERED};
+use crate::limits::{
+    COORDINATOR_FOUND_WITHIN, LOOKS_AFTER_A_LOSS, LOOKS_WITHOUT_A_LOSS, LOST_REMEMBERED,
+};
 
 /// The brokers that there are, as far as anybody has looked.
 #[derive(Debug)]
@@ -110,29 +112,38 @@ impl Kafka {
         })
     }
 
-    /// Looks round until the consumer knows what others have found; blocks.
+    /// Looks round until the consumer knows what others have found, or has found itself; blocks. A view without a loss
+    /// may be that of the broker that is lost: some are asked for.
     fn follow(&self, consumer: &Looker) {
-        for _ in 0..LOOKS_AFTER_A_LOSS {
+        for look in 1..=LOOKS_AFTER_A_LOSS {
             let looked = native::look_round(consumer.client(), self.settings().answer_timeout);
-            let found = looked.unwrap_or_default().iter().map(|broker| broker.id).collect();
-            if !is_one_lost(&found, &self.shared.alive.there()) {
+            let named = looked.unwrap_or_default();
+            let found: BTreeSet<i32> = named.iter().map(|broker| broker.id).collect();
+            let there = self.shared.alive.there();
+            if is_one_lost(&there, &found) {
+                self.found(&named);
+                return;
+            }
+            let is_known = self.has_lost_one();
+            if (is_known && there == found) || (!is_known && look >= LOOKS_WITHOUT_A_LOSS) {
                 return;
             }
         }
     }
 
-    /// Where a broker was lost a moment ago, waits until a member has found its coordinator; blocks. Whoever left where
-    /// that was, or nowhere, would be a member to the new one until its session is over, and the others would wait for
-    /// it.
+    /// Waits until a member has found its coordinator; blocks. Whoever left where that was before a broker was lost, or
+    /// nowhere, would be a member to the new one until its session is over, and the others would wait for it.
     pub(super) fn find_coordinator(&self, consumer: &Looker, topic: &str) {
-        if self.shared.alive.left(Instant::now()).is_none() {
-            return;
-        }
         self.follow(consumer);
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition(topic, 0);
         // What the answer is means nothing to who leaves; that there is one shows that somebody was asked.
         let (Ok(_) | Err(_)) = consumer.committed_offsets(asked, COORDINATOR_FOUND_WITHIN);
+    }
+
+    /// A broker was lost a moment ago.
+    pub(super) fn has_lost_one(&self) -> bool {
+        self.shared.alive.left(Instant::now()).is_some()
     }
 
     fn found(&self, named: &[Named]) -> BTreeSet<i32> {

@@ -72,6 +72,14 @@ enum Step {
     Failed(Error),
 }
 
+/// Why a member leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Closed,
+    /// As after an error.
+    Dropped,
+}
+
 #[derive(Debug)]
 struct Reading {
     /// The next offset to return.
@@ -397,19 +405,20 @@ impl KafkaSubscription {
     }
 
     pub(crate) async fn close(mut self) -> Result<(), Error> {
-        let leaving = self.leaving();
+        let leaving = self.leaving(Why::Closed);
         blocking(leaving).await
     }
 
-    /// Leaves the group; blocks.
-    fn leaving(&mut self) -> impl FnOnce() + Send + 'static {
+    /// Leaves the group; blocks. Who does not do so of its own will looks first where to.
+    fn leaving(&mut self, why: Why) -> impl FnOnce() + Send + 'static {
         let queue = self.queue.take();
         let unanswered = self.step != Step::Read;
         let (kafka, topic) = (self.kafka.clone(), self.topics.first().cloned());
+        let looks = why == Why::Dropped || kafka.has_lost_one();
         move || {
             let Some(queue) = queue else { return };
             let consumer = Arc::clone(queue.consumer());
-            if let Some(topic) = topic {
+            if let Some(topic) = topic.filter(|_| looks) {
                 kafka.find_coordinator(&consumer, &topic);
             }
             // A change that was not answered would be waited for.
@@ -509,7 +518,7 @@ impl Drop for KafkaSubscription {
     fn drop(&mut self) {
         self.following.abort();
         if self.queue.is_some() {
-            std::thread::spawn(self.leaving());
+            std::thread::spawn(self.leaving(Why::Dropped));
         }
     }
 }
