@@ -71,7 +71,7 @@ pub const LOOKS_WITHOUT_A_LOSS: usize = 3;
 /// How long a member of a group that leaves after a loss waits for its coordinator.
 pub const COORDINATOR_FOUND_WITHIN: Duration = Duration::from_secs(1);
 /// What a client has to find its way once a broker is known to be gone, before it is given up.
-pub const WAY_FOUND_WITHIN: Duration = Duration::from_millis(500);
+pub const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
 /// How long new clients begin at the brokers that were left when one was lost.
 pub const LOST_REMEMBERED: Duration = Duration::from_secs(30);
 /// Times that a transactional id is opened, each with another client where the one before found no way.
