@@ -14,6 +14,7 @@ mod memory;
 mod node;
 mod open_files;
 mod order;
+mod prometheus;
 mod python;
 mod scenarios;
 mod wire;

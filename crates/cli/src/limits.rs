@@ -82,6 +82,23 @@ pub(crate) const CLOCK_SKEW_WARNING: Duration = Duration::from_secs(1);
 /// See [`CLOCK_SKEW_WARNING`]. Kafka refuses records from more than an hour ahead.
 pub(crate) const CLOCK_SKEW_ERROR: Duration = Duration::from_secs(60);
 
+/// Looks of which the dashboard of `top` keeps rates and lags.
+pub(crate) const TOP_HISTORY: usize = 300;
+/// A group that is behind and has committed nothing for this long is stuck.
+pub(crate) const TOP_STUCK_AFTER: Duration = Duration::from_secs(15);
+/// Instances of services that it knows.
+pub(crate) const TOP_REPORTS_MAX: usize = 1_000;
+/// An instance that has reported nothing for this long is gone.
+pub(crate) const TOP_REPORT_AGE: Duration = Duration::from_secs(90);
+/// Rounds of reading reports in one look.
+pub(crate) const TOP_ROUNDS: usize = 16;
+/// Keys that may wait.
+pub(crate) const TOP_EVENTS_AHEAD: usize = 64;
+/// How long the thread that reads keys waits before it looks whether anybody listens.
+pub(crate) const TOP_KEY_WAIT: Duration = Duration::from_millis(200);
+/// Characters of what is looked for.
+pub(crate) const TOP_FILTER_CHARS_MAX: usize = 60;
+
 /// How long pages and services under way may take to finish when the node stops.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 

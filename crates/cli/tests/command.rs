@@ -8,6 +8,7 @@ mod destroy;
 mod forms;
 mod log;
 mod node;
+mod otlp;
 mod records;
 mod settings;
 

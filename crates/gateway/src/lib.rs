@@ -19,8 +19,10 @@ mod stall;
 pub use access::{Access, AccessOptions, Accounts, BadAccounts, BadHost};
 pub use axum::Router;
 pub use console::{
-    Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress,
+    Addresses, Console, ConsoleOptions, Family, Figure, FigureKind, FigureSource, LogAddress,
+    METRICS, MetricsText,
 };
 pub use json_path::JsonPath;
 pub use registry::registry;
 pub use serve::serve;
+pub use tidings_slo as slo;

@@ -302,6 +302,22 @@ pub const REPORT_SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// An instance that has reported nothing for this long is gone.
 pub const REPORT_STALE_AFTER: Duration = Duration::from_secs(90);
 
+/// How long what was found for `/metrics/compat` is good for further scrapes.
+pub const COMPAT_FRESH_FOR: Duration = Duration::from_secs(1);
+/// Partitions of topics in one text of `/metrics/compat`, with up to nine figures each: about 9 MB.
+pub const COMPAT_PARTITIONS_MAX: usize = 10_000;
+/// Groups in one such text.
+pub const COMPAT_GROUPS_MAX: usize = 1_000;
+/// Positions of groups in one such text.
+pub const COMPAT_POSITIONS_MAX: usize = 20_000;
+/// Groups that are asked for at once.
+pub const COMPAT_GROUPS_AT_ONCE: usize = 8;
+/// How long groups are asked for, and so are cleanup policies: together less than the ten seconds that Prometheus
+/// waits for an answer.
+pub const COMPAT_GROUPS_WITHIN: Duration = Duration::from_secs(4);
+/// Topics whose cleanup policy is asked for in one look.
+pub const COMPAT_POLICIES_PER_LOOK: usize = 100;
+
 /// How long a sample may take before the engine counts as not answering.
 pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -10,7 +10,7 @@ use tidings_engine::{
     TransactionOptions,
 };
 use tidings_gateway::{
-    Addresses, Console, ConsoleOptions, Figure, FigureKind, FigureSource, LogAddress, limits,
+    Addresses, Console, ConsoleOptions, Family, FigureSource, LogAddress, limits,
 };
 use tokio_stream::StreamExt;
 use tower::ServiceExt;
@@ -31,13 +31,8 @@ impl Shown {
     async fn new() -> Self {
         let engine = Engine::in_memory().await.unwrap();
         let figures = FigureSource::new(|| {
-            vec![Figure {
-                name: "tidings_test_total",
-                help: "A test.",
-                kind: FigureKind::Counter,
-                labels: vec![],
-                value: 7.0,
-            }]
+            static TEST: Family = Family::counter("tidings_test_total", "A test.", &[]);
+            vec![TEST.is(7.0)]
         });
         let options = ConsoleOptions {
             addresses: Addresses {
@@ -112,8 +107,8 @@ fn letter(topic: &str, cause: &str) -> SentRecord {
     letter
 }
 
-const PAGES: [&str; 8] =
-    ["/", "/topics", "/groups", "/services", "/events", "/trace", "/map", "/dead"];
+const PAGES: [&str; 9] =
+    ["/", "/topics", "/groups", "/services", "/slos", "/events", "/trace", "/map", "/dead"];
 
 #[tokio::test]
 async fn an_empty_node_has_all_its_pages() {

@@ -24,7 +24,7 @@ struct Family {
 }
 
 /// Every family; CI insists on those that it can always set up.
-fn families(in_ci: bool) -> [Family; 10] {
+fn families(in_ci: bool) -> [Family; 11] {
     let family = |module, variable, required, set_up| Family { module, variable, required, set_up };
     [
         family("kcat", "TIDINGS_COMPAT_KCAT", in_ci, |_| tools::kcat()),
@@ -35,6 +35,7 @@ fn families(in_ci: bool) -> [Family; 10] {
         family("java", "TIDINGS_COMPAT_JARS", false, tools::jars),
         family("postgres", "TIDINGS_COMPAT_POSTGRES", false, |_| tools::postgres()),
         family("mariadb", "TIDINGS_COMPAT_MARIADB", false, |_| tools::mariadb()),
+        family("prometheus", "TIDINGS_COMPAT_PROMETHEUS", false, |_| tools::prometheus()),
         family("apart", "TIDINGS_COMPAT_NETWORKS", false, |_| tools::networks()),
         family("full_disk", "TIDINGS_COMPAT_UNSHARE", false, |_| tools::small_disk()),
     ]

@@ -1,6 +1,6 @@
 //! What the real clients need: found, or installed where that is allowed, or missing with a reason.
 //!
-//! kcat, Chromium, the database servers and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
+//! kcat, Chromium, Prometheus, the database servers and OpenSSL's headers come from the system's packages, Python's clients go into a virtual environment below
 //! `target/`, the Java client's jars are fetched by Maven into `target/`, Go's clients are built there and
 //! Node's installed, and so is what leads a browser and judges its pages.
 //! Nothing else is touched.
@@ -308,6 +308,28 @@ pub(super) fn mariadb() -> anyhow::Result<Tool> {
         })
     };
     database_server("mariadb-server-core", &packages, how, there)
+}
+
+/// The folder that holds `prometheus` and `promtool`.
+pub(super) fn prometheus() -> anyhow::Result<Tool> {
+    let how = "install it with `apt-get install prometheus`";
+    let there = || {
+        let prometheus = find_program("prometheus").and(find_program("promtool"))?;
+        Some(prometheus.parent()?.to_owned())
+    };
+    if let Some(folder) = there() {
+        return Ok(Tool::Found(folder));
+    }
+    if !may_install_packages() {
+        return Ok(Missing::because(format!("prometheus is not installed; {how}")));
+    }
+    match apt_install("prometheus")? {
+        Ok(()) => Ok(match there() {
+            Some(folder) => Tool::Found(folder),
+            None => Missing::because("prometheus was installed and promtool is not on the PATH"),
+        }),
+        Err(output) => Ok(Missing::installer("apt-get install prometheus", &output, how)),
+    }
 }
 
 /// Servers refuse to be root, so root needs `setpriv` to start one.

@@ -25,8 +25,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-conformance", &["tidings-engine"]),
     ("tidings-derive", &[]),
     ("tidings", &["tidings-derive", "tidings-engine", "tidings-schema"]),
+    ("tidings-slo", &["tidings"]),
+    ("tidings-otlp", &[]),
     ("tidings-streams", &["tidings", "tidings-engine"]),
-    ("tidings-gateway", &["tidings", "tidings-engine", "tidings-schema"]),
+    ("tidings-gateway", &["tidings", "tidings-engine", "tidings-schema", "tidings-slo"]),
 ];
 
 /// What an example may use of ours: what an application has.

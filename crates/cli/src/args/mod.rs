@@ -1,6 +1,7 @@
 //! The arguments, as said. Meaning is given to them by the commands.
 
 mod engines;
+mod generate;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap_complete::engine::ArgValueCompleter;
 use crate::command::{Rate, completion};
 use crate::up::Size;
 pub(crate) use engines::{Copy, Dead, DeadAct, DeadPlace, Doctor, Meant, Span};
+pub(crate) use generate::{Generate, Kit, Slo, SloFormat};
 
 /// Where `up` listens, and where the commands look for a broker, unless told otherwise.
 pub(crate) const KAFKA_DEFAULT: &str = "127.0.0.1:9092";
@@ -136,38 +138,6 @@ pub(crate) struct Top {
     pub(crate) every: Span,
     #[command(flatten)]
     pub(crate) common: Common,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Generate {
-    /// What for
-    pub(crate) what: Kit,
-    /// Where the files go; one file alone goes to standard output without it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: Option<PathBuf>,
-    /// Write over files that are there
-    #[arg(long, requires = "to")]
-    pub(crate) force: bool,
-    /// Where Prometheus finds the metrics
-    #[arg(long, value_name = "HOST:PORT", default_value = HTTP_DEFAULT)]
-    pub(crate) http: String,
-    /// The form of the answer; JSON shapes are stable
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Form,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kit {
-    /// A scrape configuration and alert rules
-    Prometheus,
-    /// Three dashboards: is all well, on call, every metric
-    Grafana,
-    /// A hardened unit
-    Systemd,
-    /// A compose file and a Dockerfile
-    Compose,
-    /// A Helm chart
-    Helm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -293,6 +263,12 @@ pub(crate) struct Up {
     /// The same from one address [default: as many as in all]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections_per_ip: Option<usize>,
+    #[command(flatten)]
+    pub(crate) slo: Slo,
+    /// A collector that traces and metrics go to by OTLP, as http/json [default: what
+    /// OTEL_EXPORTER_OTLP_ENDPOINT says, else none]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
     /// How log lines look on standard error; `TIDINGS_LOG` says which there are
     #[arg(long, env = "TIDINGS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,

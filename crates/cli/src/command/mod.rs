@@ -20,7 +20,7 @@ pub(crate) use context::{config, context};
 pub(crate) use copy::copy;
 pub(crate) use dead::dead;
 pub(crate) use doctor::doctor;
-pub(crate) use generate::{cheat, generate};
+pub(crate) use generate::{cheat, generate, objectives};
 pub(crate) use group::group;
 pub(crate) use log::log;
 pub(crate) use produce::produce;

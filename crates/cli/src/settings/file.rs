@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use tidings_gateway::slo::Objectives;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::{Key, harmless, nearest, sound};
@@ -174,6 +175,8 @@ pub(crate) struct ProjectFile {
     pub(crate) path: PathBuf,
     pub(crate) context: Option<String>,
     pub(crate) values: Values,
+    /// Objectives of services, as `--slo` takes them.
+    pub(crate) slo: Vec<String>,
 }
 
 impl ProjectFile {
@@ -186,6 +189,8 @@ impl ProjectFile {
         let mut document = document(&path, text)?;
         let context = document.remove("context");
         let context = context.map(|item| text_of(&path, "context", &item)).transpose()?;
+        let slo = document.remove("slo").map(|item| objectives(&path, &item)).transpose()?;
+        let slo = slo.unwrap_or_default();
         let all = Item::Table(document.as_table().clone());
         let mut values = values(&path, "", &all, &Key::ALL)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -201,8 +206,24 @@ impl ProjectFile {
                 *value = folder.join(&*value).to_string_lossy().into_owned();
             }
         }
-        Ok(Self { path, context, values })
+        Ok(Self { path, context, values, slo })
     }
+}
+
+/// The table `[slo]`: what is promised, by service.
+fn objectives(path: &Path, item: &Item) -> Result<Vec<String>, Failure> {
+    let mut said = Vec::new();
+    for (service, item) in table_of(path, "slo", item)?.iter() {
+        let name = format!("slo.{service}");
+        let text = format!("{service}: {}", text_of(path, &name, item)?);
+        let checked = Objectives::default().say(&text);
+        checked.map_err(|malformed| {
+            Failure::new(Exit::Usage, format!("{}: {name} is no objective", path.display()))
+                .why(malformed)
+        })?;
+        said.push(text);
+    }
+    Ok(said)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -291,6 +312,8 @@ mod tests {
             ("kafka = 9092", "kafka is no text\ntry:   kafka = \"…\""),
             ("kafka = ", "is no TOML\nwhy:   "),
             ("engine = \"kafka://me:x@a:1\"", "a password is not kept in a file of settings"),
+            ("[slo]\npay = \"sucess=9%\"", "slo.pay is no objective\nwhy:   \"sucess\" is nothing"),
+            ("[slo]\npay = 99", "slo.pay is no text"),
         ] {
             let refused = ProjectFile::parse("tidings.toml".into(), text).unwrap_err();
             assert_eq!(refused.exit, Exit::Usage, "{text}");

@@ -124,6 +124,8 @@ pub(crate) struct Settings {
     pub(crate) all: Vec<Setting>,
     /// The context that is used, if any.
     pub(crate) context: Option<String>,
+    /// What the project's file promises of services.
+    pub(crate) slo: Vec<String>,
 }
 
 impl Settings {
@@ -168,7 +170,8 @@ impl Settings {
             engine.value = format!("kafka://{}", kafka.value);
             engine.origin = Origin::Kafka;
         }
-        Ok(Self { all, context: name.map(str::to_owned) })
+        let slo = project.map_or_else(Vec::new, |file| file.slo.clone());
+        Ok(Self { all, context: name.map(str::to_owned), slo })
     }
 
     /// Where the broker is.
@@ -203,6 +206,9 @@ impl Settings {
         let name = command.get_name().to_owned();
         let mut command = command.mut_args(|argument| {
             match self.of_argument(&name, argument.get_id().as_str()) {
+                None if argument.get_id() == "slo" && !self.slo.is_empty() => {
+                    argument.default_values(self.slo.clone())
+                }
                 Some(value) => argument.default_value(value.to_owned()),
                 None => argument,
             }
@@ -336,6 +342,19 @@ mod tests {
         assert_eq!(default(&["up"], "kafka").as_deref(), Some("here:1"));
         assert_eq!(default(&["up"], "engine"), None);
         settings.apply(Arguments::command()).debug_assert();
+    }
+
+    #[test]
+    fn what_a_project_promises_of_services_is_a_default_as_well() {
+        let said = "[slo]\n\"*\" = \"success=99%\"\npayment = \"latency=99%<1s\"\n";
+        let command = settings(None, &[], said).apply(Arguments::command());
+        for name in ["up", "generate"] {
+            let sub = command.find_subcommand(name).unwrap();
+            let argument = sub.get_arguments().find(|a| a.get_id() == "slo").unwrap();
+            let defaults: Vec<_> = argument.get_default_values().iter().collect();
+            assert_eq!(defaults, ["*: success=99%", "payment: latency=99%<1s"], "{name}");
+        }
+        settings(None, &[], said).apply(Arguments::command()).debug_assert();
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! nothing behind. Stopping goes the other way round: the demo's services, HTTP, Kafka, then the node.
 
 mod access;
-mod figures;
+pub(crate) mod figures;
 mod files;
 mod holder;
 mod memory;
@@ -19,15 +19,19 @@ use std::time::Instant;
 use tidings_engine::Engine;
 use tidings_gateway::{Addresses, Console, ConsoleOptions};
 use tidings_node::{open_files, raise_open_files};
+use tidings_otlp::{Exporter, Exporting, Refused, Spans, Wanted};
 use tidings_shop::{Options, Shop, Speed};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::args::{Demo, LogFormat, Up};
+use crate::command::objectives;
 use crate::failure::{Exit, Failure};
 use crate::limits::STOP_GRACE;
 use crate::output::{print, print_json};
@@ -44,13 +48,16 @@ const INTERRUPTED: u8 = 130;
 
 pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    log_to_stderr(said.log_format);
+    let wanted = Wanted::of(said.otlp_endpoint.as_deref(), |name| std::env::var(name).ok());
+    let wanted = wanted.map_err(not_exported)?;
+    let (exporter, spans) = wanted.map(Exporter::new).unzip();
+    log_to_stderr(said.log_format, spans);
     let files = files()?;
     let meant = Meant::of(&said, files)?;
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(&said).await?;
     let (running, shop) = tokio::select! {
-        started = start(&said, meant, ports, begun) => started?,
+        started = start(&said, meant, ports, exporter, begun) => started?,
         // What has begun ends when it is dropped; the next start recovers.
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
@@ -69,6 +76,12 @@ pub(crate) async fn up(said: Up) -> Result<ExitCode, Failure> {
     };
     eprintln!("stopped cleanly in {} ms, {kept}", stopping.elapsed().as_millis());
     Ok(ended)
+}
+
+fn not_exported(refused: Refused) -> Failure {
+    let Refused { name, why, hint } = refused;
+    let failure = Failure::new(Exit::Usage, format!("{name} cannot be used as it is said"));
+    if hint.is_empty() { failure.why(why) } else { failure.why(why).hint(hint) }
 }
 
 /// What everything else shall stand on.
@@ -116,9 +129,10 @@ async fn start(
     said: &Up,
     meant: Meant<'_>,
     ports: Ports,
+    exporter: Option<Exporter>,
     begun: Instant,
 ) -> Result<(Running, Option<Shop>), Failure> {
-    let mut running = Running::start(said, meant, ports).await?;
+    let mut running = Running::start(said, meant, ports, exporter).await?;
     let opened = match said.demo {
         None => Ok(None),
         Some(Demo::Shop) => open_shop(said, &running.engine).await.map(Some),
@@ -189,13 +203,20 @@ struct Running {
     under: Under,
     engine: Engine,
     console: Console,
+    exporting: Option<Exporting>,
     pages: [JoinHandle<std::io::Result<()>>; 2],
     stop_pages: watch::Sender<bool>,
     ready: Ready,
 }
 
 impl Running {
-    async fn start(said: &Up, meant: Meant<'_>, ports: Ports) -> Result<Self, Failure> {
+    async fn start(
+        said: &Up,
+        meant: Meant<'_>,
+        ports: Ports,
+        exporter: Option<Exporter>,
+    ) -> Result<Self, Failure> {
+        let objectives = objectives(&said.slo)?;
         let access = access::access(said, &ports)?;
         let Ports { kafka, http, registry } = ports;
         let (stands, under, engine, connections_max) = match meant {
@@ -217,21 +238,32 @@ impl Running {
         let routes = tidings_gateway::registry(engine.clone())
             .await
             .map_err(|e| Failure::failed("the schema registry does not start").why(e))?;
+        let counter = exporter.as_ref().map(Exporter::counter);
+        let of_exporter = move || {
+            let counted = counter.as_ref().map(|counter| counter.read());
+            counted.map_or_else(Vec::new, figures::of_exporter)
+        };
         let options = ConsoleOptions {
             version: env!("CARGO_PKG_VERSION"),
             addresses: Addresses { log: ready.log(), registry: ready.registry.clone() },
-            figures: under.figures(),
+            figures: under.figures().and(of_exporter),
+            objectives,
             access: access.clone(),
             ..ConsoleOptions::default()
         };
         let console = Console::start(engine.clone(), options).await;
+        let metrics = console.metrics();
+        let exporting = exporter.map(|exporter| exporter.start(move || metrics.read()));
         let (stop_pages, stopped) = watch::channel(false);
         let pages = [(http, console.router()), (registry, access.guard(routes))]
             .map(|(listener, routes)| serve(listener, routes, connections_max, stopped.clone()));
-        Ok(Self { under, engine, console, pages, stop_pages, ready })
+        Ok(Self { under, engine, console, exporting, pages, stop_pages, ready })
     }
 
     async fn stop(self) -> Result<(), Failure> {
+        if let Some(exporting) = self.exporting {
+            exporting.stop().await;
+        }
         self.console.stop();
         self.stop_pages.send_replace(true);
         for page in self.pages {
@@ -257,13 +289,17 @@ fn serve(
 }
 
 /// Warnings and errors, unless `TIDINGS_LOG` says otherwise.
-fn log_to_stderr(format: LogFormat) {
+///
+/// What is exported is filtered by itself: spans go to a collector whatever is logged.
+fn log_to_stderr(format: LogFormat, spans: Option<Spans>) {
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(crate::table::colours(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
-    }
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
+        LogFormat::Text => log.with_ansi(crate::table::colours(&std::io::stderr())).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    let spans = spans.map(|spans| spans.with_filter(Spans::filter()));
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).init();
 }
 
 /// Ctrl-c and SIGTERM. One more during stopping ends the process at once.

@@ -51,13 +51,16 @@ fn every_shell_has_its_script() {
 #[test]
 fn every_metric_that_is_generated_is_one_that_a_node_has() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir.path().join("data"));
+    // With services that report, and an exporter, which counts whether or not a collector is there.
+    let mut command = node::up(&dir.path().join("data"));
+    command.args(["--demo", "shop", "--otlp-endpoint", "http://127.0.0.1:9"]);
+    let node = Node::spawn(command);
     said(&feed(&node, &["produce", "t"], "1\n"));
     node::commit(&node.kafka, "readers", "t", 0, 0);
     let kit = dir.path().join("kit");
     let to = kit.to_str().unwrap();
     let mut generated = String::new();
-    for what in ["prometheus", "grafana"] {
+    for what in ["prometheus", "grafana", "slo"] {
         let written = tidings(&["generate", what, "--to", to, "-o", "name"]).output().unwrap();
         for path in said(&written).lines() {
             generated += &std::fs::read_to_string(path).unwrap();
@@ -71,16 +74,19 @@ fn every_metric_that_is_generated_is_one_that_a_node_has() {
     names.dedup();
     assert!(names.len() > 15, "{names:?}");
     let http = node.ready["http"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-    // Groups show with the console's next look at the engine.
+    // Groups show with the console's next look at the engine, services once they have reported.
     let metrics = loop {
         let metrics = node::get(&http, "/metrics");
-        if metrics.contains("tidings_group_stuck{") {
+        if metrics.contains("tidings_group_stuck{") && metrics.contains("tidings_service_parked{") {
             break metrics;
         }
     };
     for name in names {
-        let has =
-            |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        // A panel is called after a histogram, whose series have longer names.
+        let has = |line: &str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) || rest.starts_with("_bucket{"))
+        };
         assert!(metrics.lines().any(has), "{name} is not in {metrics}");
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
         .env_remove("TIDINGS_CONTEXT")
         .env_remove("TIDINGS_LOG")
         .env_remove("TIDINGS_LOG_FORMAT")
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
         .env("XDG_CONFIG_HOME", "/nonexistent");
     command.stdin(Stdio::null());
     command

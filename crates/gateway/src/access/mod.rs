@@ -98,7 +98,7 @@ impl Access {
     fn is_open(&self, path: &str, served: Served) -> bool {
         match path {
             "/livez" | "/readyz" => served == Served::Console,
-            "/metrics" => self.open_metrics && served == Served::Console,
+            "/metrics" | "/metrics/compat" => self.open_metrics && served == Served::Console,
             path => {
                 served == Served::Console && (path == login::PATH || path.starts_with("/assets/"))
             }

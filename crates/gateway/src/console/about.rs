@@ -7,15 +7,20 @@ use axum::extract::State;
 use axum::routing::get;
 use serde_json::Value;
 
-use super::{Shared, api, live, metrics};
+use super::{Shared, api, compat, live, metrics};
 use crate::events;
 use crate::openapi::document;
-use crate::route::{Answer, Parameter, Route, Said, json, query, read};
+use crate::route::{Answer, Parameter, Route, Said, json, problem, query, read};
 
 pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
     const ALIVE: &[Answer] = &[text(200, "It is.")];
     const READY: &[Answer] = &[text(200, "It does."), text(503, "It does not.")];
     const FIGURES: &[Answer] = &[text(200, "In Prometheus' text format.")];
+    const STYLED: &[Answer] = &[
+        text(200, "In Prometheus' text format."),
+        problem(400, "There is no such style."),
+        problem(503, "The engine does not answer."),
+    ];
     const LIVE: &[Answer] = &[Answer {
         status: 200,
         media: "text/event-stream",
@@ -40,6 +45,15 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
         Route {
             said: read("/metrics", "Figures of topics, groups and the node.", &[], FIGURES),
             handler: || get(metrics::metrics),
+        },
+        Route {
+            said: read(
+                "/metrics/compat",
+                "Figures of topics and groups under the names of another exporter.",
+                const { &[query("style", "string", "kafka_exporter or kminion.")] },
+                STYLED,
+            ),
+            handler: || get(compat::metrics),
         },
         Route {
             said: read("/live", "What a page shows, as it changes.", FOLLOWED, LIVE),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::desk;
 use super::event::EventLine;
+use super::slos;
 use super::snapshot::Dead;
 use super::trouble::{ApiTrouble, Trouble};
 use super::{groups, map, services, topics, trace};
@@ -64,6 +65,7 @@ pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
     table.extend(trace::pages::table());
     table.extend(map::pages::table());
     table.extend(topics::table());
+    table.extend(slos::table());
     table.extend(desk::api::table());
     table
 }

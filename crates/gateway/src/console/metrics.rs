@@ -1,6 +1,5 @@
 //! `/metrics` in Prometheus' text format, and `/readyz`.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,9 +7,49 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use super::Shared;
-use super::figure::{Figure, FigureKind};
+use super::exposition::{Exposition, MEDIA_TYPE};
+use super::figure::{Family, Figure};
 use super::services;
-use super::snapshot::Snapshot;
+use super::snapshot::{GroupLine, Snapshot, TopicLine};
+
+const BUILD_INFO: Family =
+    Family::gauge("tidings_build_info", "The version in its label.", &["version"]);
+const TOPIC_RECORDS: Family =
+    Family::gauge("tidings_topic_records", "Records a topic holds.", &["topic"]);
+const TOPIC_SIZE: Family =
+    Family::gauge("tidings_topic_size_bytes", "Bytes a topic holds on disk.", &["topic"]);
+const TOPIC_RATE: Family = Family::gauge(
+    "tidings_topic_records_per_second",
+    "Records a topic has gained per second, lately.",
+    &["topic"],
+);
+const GROUP_LAG: Family = Family::gauge(
+    "tidings_group_lag_records",
+    "Records a consumer group has still to process.",
+    &["group"],
+);
+const GROUP_MEMBERS: Family =
+    Family::gauge("tidings_group_members", "Members of a consumer group.", &["group"]);
+const GROUP_STUCK: Family = Family::gauge(
+    "tidings_group_stuck",
+    "1 for a consumer group that is behind and commits nothing.",
+    &["group"],
+);
+const DEAD_LETTERS: Family =
+    Family::gauge("tidings_dead_letters", "Dead letters in all dead-letter topics.", &[]);
+
+/// What the gateway itself says at `/metrics`, in the order in which it says it. What the binary hands in and what
+/// services report comes after it.
+pub static METRICS: [Family; 8] = [
+    BUILD_INFO,
+    TOPIC_RECORDS,
+    TOPIC_SIZE,
+    TOPIC_RATE,
+    GROUP_LAG,
+    GROUP_MEMBERS,
+    GROUP_STUCK,
+    DEAD_LETTERS,
+];
 
 /// Ready as long as the engine answers.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -22,94 +61,51 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoRespons
 }
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let mut figures = of_snapshot(&shared.frame().snapshot, shared.options.version);
-    figures.extend(shared.options.figures.read());
-    let text = exposition(&figures) + &services::exposition(&shared.frame().snapshot.services);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], text(&shared))
+}
+
+fn text(shared: &Shared) -> String {
+    let frame = shared.frame();
+    let mut text = Exposition::default();
+    text.figures(&of_snapshot(&frame.snapshot, shared.options.version));
+    text.figures(&shared.options.figures.read());
+    text.text() + &services::exposition(&frame.snapshot.services)
+}
+
+/// What `/metrics` of a console says, for who sends it elsewhere.
+#[derive(Clone, Debug)]
+pub struct MetricsText(pub(super) Arc<Shared>);
+
+impl MetricsText {
+    /// As it is now, in Prometheus' text format.
+    pub fn read(&self) -> String {
+        text(&self.0)
+    }
 }
 
 fn of_snapshot(snapshot: &Snapshot, version: &str) -> Vec<Figure> {
-    let gauge =
-        |name, help, labels, value| Figure { name, help, kind: FigureKind::Gauge, labels, value };
-    let topics = || snapshot.topics.iter();
-    let groups = || snapshot.groups.iter();
-    let of_topic = |name: &String| vec![("topic", name.clone())];
-    let of_group = |name: &String| vec![("group", name.clone())];
-    let build = vec![("version", version.to_owned())];
-    let mut figures = vec![gauge("tidings_build_info", "The version in its label.", build, 1.0)];
-    figures.extend(topics().map(|t| {
-        let help = "Records a topic holds.";
-        gauge("tidings_topic_records", help, of_topic(&t.name), t.records.0 as f64)
-    }));
-    figures.extend(topics().filter_map(|t| {
-        let help = "Bytes a topic holds on disk.";
-        Some(gauge("tidings_topic_size_bytes", help, of_topic(&t.name), t.bytes?.0 as f64))
-    }));
-    figures.extend(topics().map(|t| {
-        let help = "Records a topic has gained per second, lately.";
-        gauge("tidings_topic_records_per_second", help, of_topic(&t.name), t.records_per_second.0)
-    }));
-    figures.extend(groups().map(|g| {
-        let help = "Records a consumer group has still to process.";
-        gauge("tidings_group_lag_records", help, of_group(&g.name), g.lag.0 as f64)
-    }));
-    figures.extend(groups().map(|g| {
-        let help = "Members of a consumer group.";
-        gauge("tidings_group_members", help, of_group(&g.name), g.members.0 as f64)
-    }));
-    figures.extend(groups().map(|g| {
-        let help = "1 for a consumer group that is behind and commits nothing.";
-        gauge("tidings_group_stuck", help, of_group(&g.name), f64::from(u8::from(g.stuck)))
-    }));
-    let help = "Dead letters in all dead-letter topics.";
-    figures.push(gauge("tidings_dead_letters", help, vec![], snapshot.dead.total.0 as f64));
+    let [build, records, size, rate, lag, members, stuck, dead] = &METRICS;
+    let topics = |family: &'static Family, read: fn(&TopicLine) -> Option<f64>| {
+        let figure = move |topic: &TopicLine| {
+            Some(Figure { family, labels: vec![topic.name.clone()], value: read(topic)? })
+        };
+        snapshot.topics.iter().filter_map(figure)
+    };
+    let groups = |family: &'static Family, read: fn(&GroupLine) -> f64| {
+        let figure = move |group: &GroupLine| Figure {
+            family,
+            labels: vec![group.name.clone()],
+            value: read(group),
+        };
+        snapshot.groups.iter().map(figure)
+    };
+    let mut figures = vec![Figure { family: build, labels: vec![version.to_owned()], value: 1.0 }];
+    figures.extend(topics(records, |topic| Some(topic.records.0 as f64)));
+    figures.extend(topics(size, |topic| Some(topic.bytes?.0 as f64)));
+    figures.extend(topics(rate, |topic| Some(topic.records_per_second.0)));
+    figures.extend(groups(lag, |group| group.lag.0 as f64));
+    figures.extend(groups(members, |group| group.members.0 as f64));
+    figures.extend(groups(stuck, |group| f64::from(u8::from(group.stuck))));
+    figures.push(dead.is(snapshot.dead.total.0 as f64));
     figures
-}
-
-/// One `HELP` and `TYPE` for each run of figures with the same name.
-fn exposition(figures: &[Figure]) -> String {
-    let mut out = String::new();
-    let mut previous = "";
-    for figure in figures {
-        let Figure { name, help, kind, labels, value } = figure;
-        if *name != previous {
-            let kind = match kind {
-                FigureKind::Counter => "counter",
-                FigureKind::Gauge => "gauge",
-            };
-            writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
-                .expect("writing to a string");
-            previous = name;
-        }
-        let labels: Vec<_> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels =
-            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        writeln!(out, "{name}{labels} {value}").expect("writing to a string");
-    }
-    out
-}
-
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_written_as_prometheus_reads_them() {
-        let figure =
-            |name, kind, labels, value| Figure { name, help: "Help.", kind, labels, value };
-        let text = exposition(&[
-            figure("tidings_a_total", FigureKind::Counter, vec![], 3.0),
-            figure("tidings_b", FigureKind::Gauge, vec![("group", "x\"\\\n".into())], 0.5),
-            figure("tidings_b", FigureKind::Gauge, vec![("group", "y".into())], 2.0),
-        ]);
-        let wanted = "# HELP tidings_a_total Help.\n# TYPE tidings_a_total counter\ntidings_a_total 3\n\
-                      # HELP tidings_b Help.\n# TYPE tidings_b gauge\ntidings_b{group=\"x\\\"\\\\\\n\"} 0.5\n\
-                      tidings_b{group=\"y\"} 2\n";
-        assert_eq!(text, wanted);
-    }
 }

@@ -8,10 +8,12 @@ mod about;
 mod api;
 mod assets;
 mod chart;
+mod compat;
 mod cursor;
 mod dead;
 mod desk;
 mod event;
+mod exposition;
 mod figure;
 mod groups;
 mod history;
@@ -23,6 +25,7 @@ mod pages;
 mod payload;
 mod quantity;
 mod services;
+mod slos;
 mod snapshot;
 mod svg;
 mod topics;
@@ -44,8 +47,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 pub(crate) use cursor::cursor;
-pub use figure::{Figure, FigureKind, FigureSource};
+pub use figure::{Family, Figure, FigureKind, FigureSource};
 use groups::kept::{History, Keeper, keep};
+pub use metrics::{METRICS, MetricsText};
 use observe::Observer;
 use snapshot::{Problem, Severity, Snapshot};
 pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
@@ -58,6 +62,7 @@ use crate::limits::{
 };
 use crate::origin::only_own_pages;
 use crate::route;
+use crate::slo::Objectives;
 
 /// What the console stands on and where the registry beside it is, to be shown.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +82,16 @@ pub enum LogAddress {
     Cluster(String),
 }
 
+impl LogAddress {
+    /// Where the node of this process is.
+    fn node(&self) -> Option<&str> {
+        match self {
+            Self::Node(address) => Some(address),
+            Self::Unsaid | Self::Cluster(_) => None,
+        }
+    }
+}
+
 /// What the console is told once.
 #[derive(Clone, Debug)]
 pub struct ConsoleOptions {
@@ -85,6 +100,8 @@ pub struct ConsoleOptions {
     /// Figures for `/metrics` that the engine does not know.
     pub figures: FigureSource,
     pub access: Access,
+    /// What is promised of services.
+    pub objectives: Objectives,
     pub sample_interval: Duration,
     /// Time between two points of the history of groups.
     pub history_interval: Duration,
@@ -97,6 +114,7 @@ impl Default for ConsoleOptions {
             addresses: Addresses::default(),
             figures: FigureSource::default(),
             access: Access::default(),
+            objectives: Objectives::default(),
             sample_interval: SAMPLE_INTERVAL,
             history_interval: LAG_POINT_EVERY,
         }
@@ -131,6 +149,8 @@ struct Shared {
     searches: Arc<Semaphore>,
     /// Permits for live streams.
     streams: Arc<Semaphore>,
+    /// What was found for `/metrics/compat`.
+    compat: compat::Looks,
 }
 
 /// A snapshot, and what the live stream makes of it, at most once.
@@ -152,7 +172,7 @@ impl Console {
     /// Starts to sample, and waits for the first sample.
     pub async fn start(engine: Engine, options: ConsoleOptions) -> Self {
         let (sender, mut frames) = watch::channel(Arc::default());
-        let observer = Observer::new(engine.clone());
+        let observer = Observer::new(engine.clone(), options.objectives.clone());
         let sampler = tokio::spawn(sample(observer, sender, options.sample_interval));
         // The sampler sends a frame whether or not the engine answers.
         let _first_frame = frames.changed().await;
@@ -176,6 +196,7 @@ impl Console {
             events: Arc::clone(&events),
             searches,
             streams,
+            compat: compat::Looks::default(),
         });
         Self { shared, events, sampler, keeper, kept, stopping }
     }
@@ -211,6 +232,11 @@ impl Console {
         kept.borrow_and_update();
         // An end of the keeper is the end of the console.
         let _kept_or_ended = kept.changed().await;
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> MetricsText {
+        MetricsText(self.shared.clone())
     }
 
     /// Stops sampling and ends all streams.

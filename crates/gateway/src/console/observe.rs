@@ -5,6 +5,7 @@
 //! what does not fit has its turn in a later sample.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings::REPORTS_TOPIC;
@@ -20,6 +21,7 @@ use super::map::Sightings;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
 use super::services::view::{self, ServiceLine};
 use super::services::{Instance, Services};
+use super::slos::Slos;
 use super::snapshot::{Dead, GroupLine, Snapshot, TopicLine, Totals};
 use super::topics::{Retention, Skew};
 use crate::limits::{
@@ -27,6 +29,7 @@ use crate::limits::{
     EVENTS_PER_PARTITION, GROUP_BEHIND_MAX, GROUPS_PER_SAMPLE, RETENTIONS_PER_SAMPLE,
     SAMPLED_TOPICS_MAX, SAMPLES_KEPT, SERVICES_CHARTED_MAX,
 };
+use crate::slo::{Objectives, Tracker};
 
 pub(super) struct Observer {
     engine: Engine,
@@ -50,6 +53,7 @@ pub(super) struct Observer {
     services: Services,
     /// Events per second, by service.
     handled: BTreeMap<String, VecDeque<f32>>,
+    slos: Tracker,
     /// Records per second of all topics.
     throughput: VecDeque<f32>,
 }
@@ -61,7 +65,7 @@ struct WatchedGroup {
 }
 
 impl Observer {
-    pub(super) fn new(engine: Engine) -> Self {
+    pub(super) fn new(engine: Engine, objectives: Objectives) -> Self {
         Self {
             engine,
             started: Instant::now(),
@@ -78,6 +82,7 @@ impl Observer {
             dead: DeadLetters::default(),
             services: Services::default(),
             handled: BTreeMap::new(),
+            slos: Tracker::new(objectives),
             throughput: VecDeque::new(),
         }
     }
@@ -98,6 +103,10 @@ impl Observer {
         let totals = self.totals(&topic_lines, &groups, dead.total);
         let services = self.services.lately(now());
         let service_lines = self.service_lines(&services, &topics);
+        let elapsed = self.started.elapsed();
+        let reports: Vec<_> = services.iter().map(|of| Arc::clone(&of.report)).collect();
+        self.slos.look(elapsed, now().0, &reports);
+        let (lines, untracked) = (self.slos.lines(elapsed), self.slos.untracked());
         let mut snapshot = Snapshot {
             time: now(),
             problems: Vec::new(),
@@ -109,6 +118,7 @@ impl Observer {
             sightings: self.sightings.shares(),
             services,
             service_lines,
+            slos: Slos { lines, untracked },
         };
         snapshot.problems = snapshot.find_problems();
         Ok(snapshot)

@@ -13,7 +13,7 @@ use super::api::Search;
 use super::event::EventLine;
 use super::snapshot::{Problem, Snapshot};
 use super::trouble::{PageTrouble, Trouble};
-use super::{ConsoleOptions, LogAddress, Shared, desk, groups, map, services, topics, trace};
+use super::{ConsoleOptions, LogAddress, Shared, desk, groups, map, services, slos, topics, trace};
 use crate::limits::{BADGE_PROBLEMS, OVERVIEW_EVENTS, OVERVIEW_ROWS};
 
 type Console = State<Arc<Shared>>;
@@ -29,6 +29,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .merge(trace::pages::routes())
         .merge(map::pages::routes())
         .merge(desk::pages::routes())
+        .merge(slos::routes())
 }
 
 pub(super) async fn not_found() -> PageTrouble {

@@ -14,6 +14,7 @@ use super::map::Sighting;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
 use super::services::Instance;
 use super::services::view::ServiceLine;
+use super::slos::Slos;
 use super::topics::{Retention, Skew};
 
 /// Everything, at one moment.
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     /// By name.
     #[serde(skip)]
     pub(crate) service_lines: Vec<ServiceLine>,
+    #[serde(skip)]
+    pub(crate) slos: Slos,
 }
 
 /// Something that a person should look at.

@@ -1,170 +1,150 @@
-//! The metrics that `/metrics` has, and what is worth waking somebody for.
-//!
-//! The gateway says those of topics, groups and dead letters, [`crate::up`] those of the node and its listener; a
-//! test holds what is generated against a running node.
+//! The metrics that `/metrics` has, from the tables that it is written from: the gateway's, the binary's own and the
+//! services'. Dashboards and rules may name these and no others; a test holds them to it.
 
-use serde_json::{Value, json};
+use tidings::{HandlerMetrics, Metrics};
+use tidings_gateway::{Family, FigureKind};
+
+use crate::up::figures;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Whose a metric is, in the order of the debug dashboard's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Of {
+    Services,
+    Groups,
+    Topics,
+    Node,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Metric {
-    pub(super) name: &'static str,
+    pub(super) name: String,
+    /// What it means, in one sentence without its end.
+    pub(super) help: String,
     pub(super) kind: Kind,
-    pub(super) title: &'static str,
-    /// In Grafana's names.
-    pub(super) unit: &'static str,
-    /// What tells its series apart.
-    pub(super) by: Option<&'static str>,
+    /// What tells its series apart, but for instances.
+    pub(super) labels: Vec<String>,
 }
 
-const fn gauge(name: &'static str, title: &'static str, unit: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, title, unit, by: None }
+impl Metric {
+    pub(super) fn of(&self) -> Of {
+        let of = |prefix: &str| self.name.starts_with(prefix);
+        match () {
+            () if of("tidings_service_") => Of::Services,
+            () if of("tidings_group_") => Of::Groups,
+            () if of("tidings_topic_") || of("tidings_dead_") => Of::Topics,
+            () => Of::Node,
+        }
+    }
+
+    /// In Grafana's names; of a counter, the unit of its rate.
+    pub(super) fn unit(&self) -> &'static str {
+        let base = self.name.trim_end_matches("_total");
+        match self.kind {
+            Kind::Counter if base.ends_with("_bytes") => "Bps",
+            Kind::Counter => "cps",
+            _ if base.ends_with("_bytes") => "bytes",
+            _ if base.ends_with("_per_second") => "cps",
+            _ if base.ends_with("_seconds") => "s",
+            _ => "short",
+        }
+    }
 }
 
-const fn counter(name: &'static str, title: &'static str, unit: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, title, unit, by: None }
+/// All of them, sorted by whose they are, then as they are printed.
+pub(super) fn metrics() -> Vec<Metric> {
+    let own = tidings_gateway::METRICS.iter().chain(&figures::METRICS).chain(&figures::OTLP);
+    let own = own.map(of_family);
+    let mut metrics: Vec<Metric> = own.chain(of_services()).collect();
+    metrics.sort_by_key(Metric::of);
+    metrics
 }
 
-const fn of(by: &'static str, metric: Metric) -> Metric {
-    Metric { by: Some(by), ..metric }
+fn of_family(family: &Family) -> Metric {
+    Metric {
+        name: family.name.to_owned(),
+        help: family.help.trim_end_matches('.').to_owned(),
+        kind: match family.kind {
+            FigureKind::Counter => Kind::Counter,
+            FigureKind::Gauge => Kind::Gauge,
+        },
+        labels: family.labels.iter().map(|label| (*label).to_owned()).collect(),
+    }
 }
 
-pub(super) const METRICS: &[Metric] = &[
-    of("version", gauge("tidings_build_info", "Version", "none")),
-    of("topic", gauge("tidings_topic_records", "Records held", "short")),
-    of("topic", gauge("tidings_topic_size_bytes", "Bytes held", "bytes")),
-    of("topic", gauge("tidings_topic_records_per_second", "Records gained", "cps")),
-    of("group", gauge("tidings_group_lag_records", "Records behind", "short")),
-    of("group", gauge("tidings_group_members", "Members", "short")),
-    of("group", gauge("tidings_group_stuck", "Groups that are stuck", "bool_yes_no")),
-    gauge("tidings_dead_letters", "Dead letters", "short"),
-    counter("tidings_node_requests_total", "Requests to the node", "reqps"),
-    counter("tidings_node_produced_bytes_total", "Bytes produced", "Bps"),
-    counter("tidings_node_fetched_bytes_total", "Bytes fetched", "Bps"),
-    counter("tidings_node_journal_writes_total", "Durable writes", "iops"),
-    counter("tidings_node_damaged_total", "Ranges found damaged", "short"),
-    gauge("tidings_node_unflushed_bytes", "Bytes not yet in segments", "bytes"),
-    gauge("tidings_node_free_bytes", "Free bytes of the disk", "bytes"),
-    gauge("tidings_kafka_connections", "Connections", "short"),
-    counter("tidings_kafka_connections_accepted_total", "Connections accepted", "cps"),
-    counter("tidings_kafka_connections_refused_total", "Connections refused", "cps"),
-    counter("tidings_kafka_requests_total", "Requests on the wire", "reqps"),
-    counter("tidings_kafka_frames_refused_total", "Frames refused", "cps"),
-];
-
-/// Name, expression, for how long, severity, what it means, what to do.
-type Alert = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
-
-const ALERTS: &[Alert] = &[
-    (
-        "TidingsDown",
-        "up{job=\"tidings\"} == 0",
-        "1m",
-        "critical",
-        "The node does not answer.",
-        "`tidings up` on the machine; its log says why it stopped.",
-    ),
-    (
-        "TidingsDamaged",
-        "tidings_node_damaged_total > 0",
-        "0m",
-        "critical",
-        "Ranges of offsets are damaged.",
-        "`tidings log verify DIR` names them; look at the disk first.",
-    ),
-    (
-        "TidingsDiskFull",
-        "tidings_node_free_bytes < 2e9",
-        "5m",
-        "critical",
-        "Less than 2 GB of the disk are free; writes are refused when it is full.",
-        "A larger disk, or less retention; `tidings_topic_size_bytes` says which topics are large.",
-    ),
-    (
-        "TidingsDiskFillsUp",
-        "predict_linear(tidings_node_free_bytes[6h], 24 * 3600) < 0",
-        "30m",
-        "warning",
-        "At this pace the disk is full within a day.",
-        "A larger disk, or less retention.",
-    ),
-    (
-        "TidingsGroupStuck",
-        "tidings_group_stuck == 1",
-        "5m",
-        "critical",
-        "Group {{ $labels.group }} is behind and commits nothing.",
-        "`tidings group describe {{ $labels.group }}`; its service's log.",
-    ),
-    (
-        "TidingsGroupFallsBehind",
-        "tidings_group_lag_records > 1000 and deriv(tidings_group_lag_records[15m]) > 0",
-        "30m",
-        "warning",
-        "Group {{ $labels.group }} is {{ $value }} records behind, and falls further.",
-        "More members, up to one for each partition, or faster ones.",
-    ),
-    (
-        "TidingsGroupEmpty",
-        "tidings_group_members == 0 and tidings_group_lag_records > 0",
-        "15m",
-        "warning",
-        "Group {{ $labels.group }} has records to read and no members.",
-        "Start its service, or `tidings group delete` what nobody runs any more.",
-    ),
-    (
-        "TidingsDeadLetters",
-        "delta(tidings_dead_letters[15m]) > 0",
-        "0m",
-        "warning",
-        "Services have given up on events.",
-        "`tidings dead list SERVICE` has the causes; redrive when they are gone.",
-    ),
-    (
-        "TidingsConnectionsRefused",
-        "rate(tidings_kafka_connections_refused_total[5m]) > 0",
-        "10m",
-        "warning",
-        "Connections are refused because a limit is reached.",
-        "Look for a client that opens many; else a larger `--max-connections`.",
-    ),
-    (
-        "TidingsFramesRefused",
-        "rate(tidings_kafka_frames_refused_total[5m]) > 0",
-        "10m",
-        "warning",
-        "Something that is no Kafka client talks to the Kafka port.",
-        "Look for a scanner, or a client that expects TLS.",
-    ),
-];
-
-/// Prometheus' own file: where the node is, and where the rules are.
-pub(super) fn scrape(target: &str) -> Value {
-    json!({
-        "rule_files": ["tidings.rules.yml"],
-        "scrape_configs": [{
-            "job_name": "tidings",
-            "metrics_path": "/metrics",
-            "scrape_interval": "15s",
-            "static_configs": [{ "targets": [target] }],
-        }],
-    })
+/// The SDK's table is its text: one service with one handler has every family once.
+fn of_services() -> Vec<Metric> {
+    let mut one = Metrics::default();
+    one.handlers.push(HandlerMetrics::default());
+    read(&tidings::exposition(&[("", &one)]))
 }
 
-pub(super) fn rules() -> Value {
-    let rules = ALERTS.iter().map(|(alert, expr, lasts, severity, means, what_to_do)| {
-        json!({
-            "alert": alert,
-            "annotations": { "summary": means, "description": what_to_do },
-            "expr": expr,
-            "for": lasts,
-            "labels": { "severity": severity },
-        })
-    });
-    json!({ "groups": [{ "name": "tidings", "rules": rules.collect::<Vec<_>>() }] })
+/// The families of a text.
+fn read(text: &str) -> Vec<Metric> {
+    let mut metrics: Vec<Metric> = Vec::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' ')) {
+            let (name, help) = (name.to_owned(), help.trim_end_matches('.').to_owned());
+            metrics.push(Metric { name, help, kind: Kind::Gauge, labels: Vec::new() });
+        }
+        let Some(metric) = metrics.last_mut() else { continue };
+        match line.strip_prefix("# TYPE ").and_then(|rest| rest.rsplit_once(' ')) {
+            Some((_, "counter")) => metric.kind = Kind::Counter,
+            Some((_, "histogram")) => metric.kind = Kind::Histogram,
+            Some(_) => {}
+            None if line.starts_with('#') || !metric.labels.is_empty() => {}
+            None => metric.labels = labels(line),
+        }
+    }
+    metrics
+}
+
+/// The names of a sample's labels, without a bucket's bound.
+fn labels(sample: &str) -> Vec<String> {
+    let inside = sample.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let labels = inside.map_or("", |(labels, _)| labels).split(',');
+    let names = labels.filter_map(|label| label.split_once('=')).map(|(name, _)| name);
+    names.filter(|name| *name != "le").map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_services_print_is_read_as_a_table() {
+        let metrics = metrics();
+        let find = |name: &str| {
+            let found = metrics.iter().find(|metric| metric.name == name);
+            found.unwrap_or_else(|| panic!("{name}"))
+        };
+        for (name, kind, labels, of, unit) in [
+            ("tidings_service_failed_total", Kind::Counter, "service handler", Of::Services, "cps"),
+            (
+                "tidings_service_end_to_end_seconds",
+                Kind::Histogram,
+                "service handler",
+                Of::Services,
+                "s",
+            ),
+            ("tidings_service_lag_seconds", Kind::Gauge, "service", Of::Services, "s"),
+            ("tidings_topic_size_bytes", Kind::Gauge, "topic", Of::Topics, "bytes"),
+            ("tidings_node_fetched_bytes_total", Kind::Counter, "", Of::Node, "Bps"),
+        ] {
+            let metric = find(name);
+            assert_eq!((metric.kind, metric.of(), metric.unit()), (kind, of, unit), "{name}");
+            assert_eq!(metric.labels.join(" "), labels, "{name}");
+            assert!(!metric.help.is_empty(), "{name}");
+        }
+        let mut names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), metrics.len(), "each once");
+    }
 }

@@ -2,15 +2,18 @@
 //!
 //! A file that is there is never written over unless `--force` says so.
 
+mod alerts;
 mod grafana;
 mod metrics;
+mod slo;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tidings_gateway::slo::Objectives;
 
-use crate::args::{Generate, Kit};
+use crate::args::{Generate, Kit, Slo};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, Item, print, show, yaml};
 use crate::table::Look;
@@ -26,7 +29,8 @@ struct File {
 }
 
 pub(crate) fn generate(said: &Generate) -> Result<(), Failure> {
-    let mut files = files(said.what, &said.http);
+    let objectives = objectives(&said.slo)?;
+    let mut files = files(said, &objectives)?;
     for file in files.iter_mut().filter(|file| file.text.contains(TOKEN)) {
         file.text = file.text.replace(TOKEN, &token()?);
     }
@@ -57,15 +61,34 @@ pub(crate) fn cheat() -> Result<(), Failure> {
     print(include_str!("files/cheat.txt"))
 }
 
-fn files(what: Kit, http: &str) -> Vec<File> {
+/// What is promised, as it was said.
+pub(crate) fn objectives(said: &Slo) -> Result<Objectives, Failure> {
+    let mut objectives = Objectives::default();
+    for text in &said.slo {
+        let wrong = |malformed| Failure::new(Exit::Usage, "--slo is no objective").why(malformed);
+        objectives.say(text).map_err(wrong)?;
+    }
+    Ok(objectives)
+}
+
+fn files(said: &Generate, objectives: &Objectives) -> Result<Vec<File>, Failure> {
+    match said.what {
+        Kit::Slo => Ok(vec![slo::file(said.format, objectives, &said.service)?]),
+        what => Ok(kit(what, &said.http)),
+    }
+}
+
+/// The files of whatever is no objective.
+fn kit(what: Kit, http: &str) -> Vec<File> {
     let fixed = |path, text: &str| File { path, text: text.replace("VERSION", VERSION) };
     let yaml = |path, value: &Value| File { path, text: yaml::document(value) };
     let json = |path, value: &Value| File { path, text: format!("{value:#}\n") };
     match what {
         Kit::Prometheus => vec![
-            yaml("prometheus.yml", &metrics::scrape(http)),
-            yaml("tidings.rules.yml", &metrics::rules()),
+            yaml("prometheus.yml", &alerts::scrape(http)),
+            yaml("tidings.rules.yml", &alerts::rules()),
         ],
+        Kit::Slo => Vec::new(),
         Kit::Systemd => vec![fixed("tidings.service", include_str!("files/tidings.service"))],
         Kit::Compose => vec![
             fixed("compose.yaml", include_str!("files/compose.yaml")),

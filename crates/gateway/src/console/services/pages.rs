@@ -13,11 +13,13 @@ use tidings::Report;
 use super::super::api::Search;
 use super::super::event::contains_ignoring_case;
 use super::super::pages::{Frame, Page, page};
+use super::super::slos::Shown as _;
 use super::super::snapshot::Snapshot;
 use super::super::trouble::{ApiTrouble, Trouble};
 use super::super::{LogAddress, Shared};
 use super::view::{ServiceLine, ServiceView};
 use crate::route::{Answer, Route, json as json_answer, problem, read};
+use crate::slo::SloLine;
 
 type Console = State<Arc<Shared>>;
 
@@ -119,6 +121,7 @@ async fn services(State(shared): Console, search: Result<Query<Search>, QueryRej
 struct ServicePage<'a> {
     frame: Frame<'a>,
     view: &'a ServiceView,
+    slos: Vec<&'a SloLine>,
 }
 
 /// What changes on a service's page, alone.
@@ -133,5 +136,6 @@ async fn service(State(shared): Console, path: Result<Path<String>, PathRejectio
     let sampled = shared.frame();
     let view = found(&sampled.snapshot, &name)?;
     let frame = Frame::new(&shared, &sampled.snapshot, "services", &name);
-    page(&ServicePage { frame, view: &view })
+    let slos = sampled.snapshot.slos.of(Some(&name));
+    page(&ServicePage { frame, view: &view, slos })
 }

@@ -1,8 +1,7 @@
-//! `tidings top`: which topics gain records and which groups fall behind, the most first, again and again.
+//! The table of `tidings top`: for files, pipes and `-o`, and for terminals that cannot be drawn on.
 //!
 //! Rates are what changed between two looks, so the first has none. In a terminal as many rows are shown as fit; all
-//! are in every other form. One look is a handful of requests to each broker, and one more for each
-//! [`GROUPS_AT_ONCE`](crate::limits::GROUPS_AT_ONCE) groups.
+//! are in every other form.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -10,19 +9,20 @@ use std::io::IsTerminal as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::log::count;
-use super::watch::watched;
+use super::super::log::count;
+use super::super::watch::watched;
+use super::sample::{Sample, TopicLoad};
 use crate::args::{Top, Watch};
-use crate::client::{Client, GroupLoad, TopicView};
+use crate::client::{Client, GroupLoad};
 use crate::failure::Failure;
 use crate::output::{Answer, Item};
 use crate::table::{Look, left, right, table};
-use crate::time::now_ms;
 
 /// Lines that are no rows: those of `--watch`, the summary, headings and blanks between.
 const LINES_BESIDE: usize = 9;
 
-pub(crate) async fn top(said: Top) -> Result<(), Failure> {
+/// Asks once, or again and again.
+pub(super) async fn top(said: Top) -> Result<(), Failure> {
     let mut client = Client::connect(&said.common.kafka).await?;
     let mut before = None;
     let watch = Watch { watch: Some(said.every) };
@@ -43,57 +43,6 @@ fn rows_that_fit() -> usize {
     }
     let height = terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
     (height.saturating_sub(LINES_BESIDE) / 2).max(3)
-}
-
-/// One look.
-#[derive(Clone, Debug)]
-struct Sample {
-    at_ms: i64,
-    topics: Vec<TopicLoad>,
-    /// With how far behind they are.
-    groups: Vec<(GroupLoad, i64)>,
-}
-
-#[derive(Clone, Debug)]
-struct TopicLoad {
-    name: String,
-    records: i64,
-    /// Of all partitions together.
-    end: i64,
-}
-
-impl Sample {
-    async fn take(client: &mut Client) -> Result<Self, Failure> {
-        let topics = client.topics().await?;
-        let listed = client.groups().await?;
-        let groups = client.group_loads(&listed).await?;
-        Ok(Self::of(now_ms(), &topics, groups))
-    }
-
-    fn of(at_ms: i64, topics: &[TopicView], groups: Vec<GroupLoad>) -> Self {
-        let ends: BTreeMap<(&str, i32), i64> = topics
-            .iter()
-            .flat_map(|topic| {
-                topic.partitions.iter().map(|p| ((topic.name.as_str(), p.id), p.end_offset))
-            })
-            .collect();
-        let behind = |group: &GroupLoad| {
-            let each = group.committed.iter().map(|(topic, partition, committed)| {
-                // In a deleted topic nobody is behind.
-                let end = ends.get(&(topic.as_str(), *partition)).unwrap_or(committed);
-                (end - committed).max(0)
-            });
-            each.sum()
-        };
-        let groups = groups.into_iter().map(|group| (behind(&group), group));
-        let groups = groups.map(|(behind, group)| (group, behind)).collect();
-        let topics = topics.iter().map(|topic| TopicLoad {
-            name: topic.name.clone(),
-            records: topic.records,
-            end: topic.partitions.iter().map(|p| p.end_offset).sum(),
-        });
-        Self { at_ms, topics: topics.collect(), groups }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -203,7 +152,7 @@ impl Answer for Busy {
 mod tests {
     use super::*;
     use crate::args::Form;
-    use crate::client::PartitionView;
+    use crate::client::{PartitionView, TopicView};
 
     fn sample(at_ms: i64, topics: &[(&str, i64)], groups: &[(&str, i64)]) -> Sample {
         let topic = |(name, end): &(&str, i64)| TopicView {

@@ -1,0 +1,332 @@
+//! Objectives as documents for who computes burn rates elsewhere: rules for Prometheus, Sloth's form, OpenSLO.
+//!
+//! What is bad is counted as the tracker counts it, from the metrics of services. The rules for Prometheus hold for every
+//! service that reports, those of which something of their own is said by name; Sloth and OpenSLO have a document for
+//! each service.
+
+use serde_json::{Value, json};
+
+use crate::{ALERTS, BurnAlert, Kind, Objective, Objectives, Urgency, WINDOWS, Window, percent};
+
+/// Of budgets.
+const PERIOD: &str = "30d";
+const FRESHNESS_STEP: &str = "1m";
+
+/// Whom an objective is for: a service, or those that have none of their own.
+#[derive(Clone, Debug)]
+enum For<'a> {
+    One(&'a str),
+    Others(Vec<&'a str>),
+}
+
+impl For<'_> {
+    /// As a selector takes it.
+    fn matcher(&self) -> String {
+        match self {
+            Self::One(service) => format!("service={}", quoted(service)),
+            Self::Others(named) if named.is_empty() => "service!=\"\"".to_owned(),
+            Self::Others(named) => {
+                let names: Vec<String> = named.iter().map(|name| escaped(name)).collect();
+                format!("service!~{}", quoted(&names.join("|")))
+            }
+        }
+    }
+
+    /// For the name of a group of rules.
+    fn name(&self) -> &str {
+        match self {
+            Self::One(service) => service,
+            Self::Others(_) => "others",
+        }
+    }
+}
+
+/// As a regular expression takes it literally.
+fn escaped(text: &str) -> String {
+    let special = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"_-".contains(c);
+    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
+/// A string of PromQL.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+/// Recording rules and alerts.
+pub fn rules(objectives: &Objectives) -> Value {
+    let mut groups = Vec::new();
+    for kind in Kind::ALL {
+        // Who is named and says nothing of this kind has what the others have.
+        let own = |service: &&str| objectives.of(service, kind) != objectives.of_others(kind);
+        let own: Vec<&str> = objectives.services().filter(own).collect();
+        let ones = own.iter().map(|service| (For::One(service), objectives.of(service, kind)));
+        let others = (For::Others(own.clone()), objectives.of_others(kind));
+        for (whom, objective) in ones.chain([others]) {
+            let Some(objective) = objective else { continue };
+            groups.push(json!({
+                "name": format!("tidings-slo-{kind}-{}", whom.name()),
+                "rules": rules_of(kind, &objective, &whom),
+            }));
+        }
+    }
+    json!({ "groups": groups })
+}
+
+fn rules_of(kind: Kind, objective: &Objective, whom: &For<'_>) -> Vec<Value> {
+    let mut rules = Vec::new();
+    let matcher = whom.matcher();
+    if kind == Kind::Freshness {
+        rules.push(json!({
+            "record": STALE,
+            "expr": format!(
+                "max by (service) (tidings_service_lag_seconds{{{matcher}}}) > bool {}",
+                objective.within.as_secs_f64()
+            ),
+        }));
+    }
+    rules.extend(WINDOWS.iter().map(|window| {
+        json!({
+            "record": recorded(window),
+            "expr": by_service(kind, objective, &matcher, window.name),
+            "labels": { "slo": kind.name() },
+        })
+    }));
+    for urgency in [Urgency::Page, Urgency::Ticket] {
+        rules.push(alert(kind, objective, &matcher, urgency));
+    }
+    rules
+}
+
+const STALE: &str = "tidings:service_stale:bool";
+
+fn recorded(window: &Window) -> String {
+    format!("tidings:slo_errors:ratio_rate{}", window.name)
+}
+
+/// The part of events, or of the time, that was bad, for each service.
+fn by_service(kind: Kind, objective: &Objective, matcher: &str, window: &str) -> String {
+    let sum = |name: &str, more: &str| {
+        format!("sum by (service) (rate({name}{{{matcher}{more}}}[{window}]))")
+    };
+    match kind {
+        Kind::Success => {
+            let (dead, all) =
+                (sum("tidings_service_dead_total", ""), sum("tidings_service_processed_total", ""));
+            format!("clamp_max({dead} / ({all} > 0), 1)")
+        }
+        Kind::Latency => {
+            let name = "tidings_service_end_to_end_seconds";
+            let le = format!(",le=\"{}\"", objective.bound().map_or("+Inf", |(_, bound)| bound));
+            let in_time = sum(&format!("{name}_bucket"), &le);
+            format!("1 - {in_time} / ({} > 0)", sum(&format!("{name}_count"), ""))
+        }
+        Kind::Freshness => format!("avg_over_time({STALE}{{{matcher}}}[{window}])"),
+    }
+}
+
+fn alert(kind: Kind, objective: &Objective, matcher: &str, urgency: Urgency) -> Value {
+    let budget = objective.budget();
+    let burns = |alert: &BurnAlert| {
+        // Rounded, as 14.4 times 0.001 has digits that nobody wants to read.
+        let limit = format!("{:.9}", alert.factor * budget);
+        let limit = limit.trim_end_matches('0').trim_end_matches('.').to_owned();
+        let faster =
+            |window: &Window| format!("{}{{slo=\"{kind}\",{matcher}}} > {limit}", recorded(window));
+        format!("({} and {})", faster(&alert.long), faster(&alert.short))
+    };
+    let burns: Vec<String> =
+        ALERTS.iter().filter(|alert| alert.urgency == urgency).map(burns).collect();
+    let promised = percent(objective.part);
+    json!({
+        "alert": "TidingsSloBurn",
+        "annotations": {
+            "summary": format!(
+                "{{{{ $labels.service }}}} uses up its budget of {kind} ({promised}) {}.",
+                if urgency == Urgency::Page { "fast" } else { "too fast" },
+            ),
+            "description": "`/slos` of the console has all windows; {{ $value | humanizePercentage }} were bad in the long one.",
+        },
+        "expr": burns.join(" or "),
+        "labels": { "severity": urgency.severity(), "slo": kind.name() },
+    })
+}
+
+/// What is bad and all there is, of one service and over all its instances.
+fn events(kind: Kind, objective: &Objective, service: &str, window: &str) -> (String, String) {
+    let matcher = For::One(service).matcher();
+    let sum = |name: &str, more: &str| format!("sum(rate({name}{{{matcher}{more}}}[{window}]))");
+    let name = "tidings_service_end_to_end_seconds";
+    match kind {
+        Kind::Success => {
+            (sum("tidings_service_dead_total", ""), sum("tidings_service_processed_total", ""))
+        }
+        Kind::Latency | Kind::Freshness => {
+            let le = format!(",le=\"{}\"", objective.bound().map_or("+Inf", |(_, bound)| bound));
+            let all = sum(&format!("{name}_count"), "");
+            (format!("{all} - {}", sum(&format!("{name}_bucket"), &le)), all)
+        }
+    }
+}
+
+fn meaning(kind: Kind, objective: &Objective) -> String {
+    let (part, seconds) = (percent(objective.part), objective.within.as_secs_f64());
+    match kind {
+        Kind::Success => format!("{part} of events end without a dead letter"),
+        Kind::Latency => format!("{part} of events are done within {seconds} s"),
+        Kind::Freshness => format!("{part} of the time nothing waits longer than {seconds} s"),
+    }
+}
+
+/// Of a service, with what is promised of it.
+fn promised(objectives: &Objectives, service: &str) -> Vec<(Kind, Objective)> {
+    let of = |kind| Some((kind, objectives.of(service, kind)?));
+    Kind::ALL.into_iter().filter_map(of).collect()
+}
+
+/// 99.9 and not 99.90000000000001.
+fn in_percent(objective: &Objective) -> f64 {
+    (objective.part * 1e8).round() / 1e6
+}
+
+/// Sloth's `prometheus/v1`; see <https://sloth.dev/specs/default/>.
+pub fn sloth(objectives: &Objectives, service: &str) -> Value {
+    let window = "{{.window}}";
+    let slos = promised(objectives, service).into_iter().map(|(kind, objective)| {
+        let sli = if kind == Kind::Freshness {
+            let stale = stale(&objective, service);
+            json!({ "raw": { "error_ratio_query":
+                format!("avg_over_time(({stale})[{window}:{FRESHNESS_STEP}])") } })
+        } else {
+            let (bad, all) = events(kind, &objective, service, window);
+            json!({ "events": { "error_query": bad, "total_query": all } })
+        };
+        json!({
+            "name": kind.name(),
+            "objective": in_percent(&objective),
+            "description": meaning(kind, &objective),
+            "sli": sli,
+            "alerting": {
+                "name": "TidingsSloBurn",
+                "annotations": { "summary": format!("{service} uses up its budget of {kind} too fast.") },
+                "page_alert": { "labels": { "severity": Urgency::Page.severity() } },
+                "ticket_alert": { "labels": { "severity": Urgency::Ticket.severity() } },
+            },
+        })
+    });
+    json!({
+        "version": "prometheus/v1",
+        "service": service,
+        "labels": { "owner": "tidings" },
+        "slos": slos.collect::<Vec<_>>(),
+    })
+}
+
+/// 1 while something waits too long.
+fn stale(objective: &Objective, service: &str) -> String {
+    let seconds = objective.within.as_secs_f64();
+    format!("{} > bool {seconds}", oldest(service))
+}
+
+fn oldest(service: &str) -> String {
+    format!("max(tidings_service_lag_seconds{{{}}})", For::One(service).matcher())
+}
+
+/// OpenSLO v1; see <https://github.com/OpenSLO/OpenSLO>. The service comes before its objectives.
+pub fn openslo(objectives: &Objectives, service: &str) -> Vec<Value> {
+    let source = |query: String| json!({ "metricSource": { "type": "Prometheus", "spec": { "query": query } } });
+    let name = |kind: Kind| format!("{}-{kind}", dns_name(service));
+    let of_service = json!({
+        "apiVersion": "openslo/v1",
+        "kind": "Service",
+        "metadata": { "name": dns_name(service), "displayName": service },
+        "spec": { "description": format!("Service {service} of Tidings") },
+    });
+    let slos = promised(objectives, service).into_iter().map(|(kind, objective)| {
+        let mut target =
+            json!({ "displayName": meaning(kind, &objective), "target": objective.part });
+        let (method, indicator) = if kind == Kind::Freshness {
+            target["op"] = json!("lte");
+            target["value"] = json!(objective.within.as_secs_f64());
+            target["timeSliceTarget"] = json!(1);
+            target["timeSliceWindow"] = json!(FRESHNESS_STEP);
+            ("Timeslices", json!({ "thresholdMetric": source(oldest(service)) }))
+        } else {
+            let (bad, all) = events(kind, &objective, service, "5m");
+            let ratio = json!({ "counter": false, "bad": source(bad), "total": source(all) });
+            ("Occurrences", json!({ "ratioMetric": ratio }))
+        };
+        json!({
+            "apiVersion": "openslo/v1",
+            "kind": "SLO",
+            "metadata": { "name": name(kind), "displayName": format!("{service}: {kind}") },
+            "spec": {
+                "description": meaning(kind, &objective),
+                "service": dns_name(service),
+                "indicator": { "metadata": { "name": name(kind) }, "spec": indicator },
+                "timeWindow": [{ "duration": PERIOD, "isRolling": true }],
+                "budgetingMethod": method,
+                "objectives": [target],
+            },
+        })
+    });
+    std::iter::once(of_service).chain(slos).collect()
+}
+
+/// RFC 1123, which OpenSLO asks of names.
+fn dns_name(service: &str) -> String {
+    let lower = service.to_ascii_lowercase();
+    let name: String =
+        lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    name.trim_matches('-').chars().take(50).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objectives(said: &[&str]) -> Objectives {
+        let mut objectives = Objectives::default();
+        said.iter().for_each(|text| objectives.say(text).unwrap());
+        objectives
+    }
+
+    #[test]
+    fn a_service_of_its_own_is_not_among_the_others() {
+        let rules = rules(&objectives(&["pay.ment: latency=99.5%<250ms, freshness=off"]));
+        let groups = rules["groups"].as_array().unwrap();
+        let names: Vec<&str> = groups.iter().map(|group| group["name"].as_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            [
+                "tidings-slo-success-others",
+                "tidings-slo-latency-pay.ment",
+                "tidings-slo-latency-others",
+                "tidings-slo-freshness-others",
+            ]
+        );
+        let text = rules.to_string();
+        for part in [
+            r#"service=\"pay.ment\",le=\"0.25\"}[5m]"#,
+            r#"service!~\"pay\\\\.ment\",le=\"5.0\"}[3d]"#,
+            r#"slo=\"latency\",service=\"pay.ment\"} > 0.072 and"#,
+            r#"slo=\"success\",service!=\"\"} > 0.0144 and"#,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_a_document_with_what_is_promised_of_it() {
+        let objectives = objectives(&["B c: success=99%, freshness=off"]);
+        let sloth = sloth(&objectives, "B c");
+        assert_eq!(
+            (&sloth["service"], sloth["slos"].as_array().unwrap().len()),
+            (&"B c".into(), 2)
+        );
+        assert_eq!(sloth["slos"][0]["objective"], 99.0);
+        let openslo = openslo(&objectives, "B c");
+        let kinds: Vec<&str> = openslo.iter().map(|of| of["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["Service", "SLO", "SLO"]);
+        assert_eq!(openslo[1]["metadata"]["name"], "b-c-success");
+    }
+}
