@@ -4,7 +4,7 @@
 //! its tills are quiet. Every page that it opens is watched (`watched.js`). What the pages looked like is left in
 //! `target/compat/browser/pictures`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ fn scenario(name: &str, server: &Server) -> Conversation {
     command.env("NODE_PATH", folder.join("node_modules"));
     command.env("TIDINGS_CHROMIUM", folder.join("chromium")).env("TIDINGS_TOKEN", TOKEN);
     command.arg(own_file(&format!("browser/{name}.js")));
-    command.arg(format!("http://{}", server.http())).arg(pictures(folder));
+    command.arg(format!("http://{}", server.http())).arg(pictures(&folder));
     Conversation::start(&mut command, SEEN_WITHIN).expect("the browser starts")
 }
 
-fn pictures(folder: PathBuf) -> PathBuf {
+fn pictures(folder: &Path) -> PathBuf {
     folder.join("pictures")
 }
 
