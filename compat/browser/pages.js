@@ -60,7 +60,8 @@ async function check (watched, page, kind) {
 async function links (page) {
   // A link of a drawing has its address in a value of its own.
   const address = links => links.map(link => new URL(link.href.baseVal ?? link.href, link.baseURI).href)
-  const all = await page.locator('a[href]').evaluateAll(address)
+  // What is downloaded is no page.
+  const all = await page.locator('a[href]:not([download])').evaluateAll(address)
   return all.map(href => new URL(href)).filter(url => url.origin === origin)
 }
 

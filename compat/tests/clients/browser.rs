@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tidings_compat::{Conversation, Server, handed_over, own_file};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+use tidings_compat::{Conversation, Server, eventually, handed_over, own_file};
 
 /// The month in a month, so that what a scenario does is most of what there is to see, and stays to be seen.
 const QUIET_SHOP: &[&str] = &["--demo", "shop", "--speed", "1"];
@@ -66,6 +69,36 @@ fn every_place_is_reached_by_keys_and_the_focus_is_seen() {
 #[test]
 fn no_page_has_a_serious_fault_in_light_or_dark_or_scrolls_sideways_on_a_phone() {
     is_seen("pages");
+}
+
+#[test]
+fn records_are_followed_found_opened_and_produced() {
+    is_seen("tail");
+}
+
+#[test]
+fn a_group_is_reset_to_what_was_looked_at() {
+    let server = shop();
+    positions_without_members(server.kafka(), "accounting", "shop.invoices");
+    ends_well(scenario("reset", &server));
+}
+
+/// The group has a position in each partition of the topic, at its beginning.
+fn positions_without_members(kafka: &str, group: &str, topic: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka).set("group.id", group);
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let partitions = eventually(SEEN_WITHIN, || {
+        let known = consumer.fetch_metadata(Some(topic), SEEN_WITHIN).ok()?;
+        let count = known.topics().first()?.partitions().len();
+        (count > 0).then_some(count)
+    });
+    let mut positions = TopicPartitionList::new();
+    for partition in 0..partitions.expect("the shop makes its topics") {
+        let partition = i32::try_from(partition).expect("few");
+        positions.add_partition_offset(topic, partition, Offset::Offset(0)).expect("a position");
+    }
+    consumer.commit(&positions, CommitMode::Sync).expect("committed");
 }
 
 #[test]
