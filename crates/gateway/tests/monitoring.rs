@@ -3,48 +3,22 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings::{Event, Outcome, Publisher, Received, Service, done, reject};
-use tidings_engine::{Engine, NewTopic, Polled, SentRecord, SubscribeOptions, TopicPartition};
+use tidings_engine::{NewTopic, Polled, SentRecord, SubscribeOptions, TopicPartition};
 use tidings_gateway::slo::Objectives;
-use tidings_gateway::{Addresses, Console, ConsoleOptions, LogAddress, limits};
-use tower::ServiceExt;
+use tidings_gateway::{Addresses, ConsoleOptions, LogAddress, limits};
 
-struct Shown {
-    engine: Engine,
-    console: Console,
-}
+mod shown;
+
+use shown::Shown;
 
 impl Shown {
-    async fn with(objectives: Objectives) -> Self {
-        let engine = Engine::in_memory().await.unwrap();
+    async fn following(objectives: Objectives) -> Self {
         let log = LogAddress::Node("127.0.0.1:9092".into());
-        let options = ConsoleOptions {
-            addresses: Addresses { log, ..Addresses::default() },
-            objectives,
-            sample_interval: Duration::from_millis(20),
-            ..ConsoleOptions::default()
-        };
-        let console = Console::start(engine.clone(), options).await;
-        Self { engine, console }
-    }
-
-    /// Status and body.
-    async fn get(&self, path: &str) -> (u16, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = self.console.router().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path).await;
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        let addresses = Addresses { log, ..Addresses::default() };
+        Self::with(ConsoleOptions { addresses, objectives, ..ConsoleOptions::default() }).await
     }
 
     /// A topic of so many partitions with a record in each.
@@ -162,7 +136,7 @@ const KMINION: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn topics_and_groups_have_the_names_of_other_exporters() {
-    let shown = Shown::with(Objectives::default()).await;
+    let shown = Shown::following(Objectives::default()).await;
     shown.topic("shop.orders", 2).await;
     let options = SubscribeOptions::default();
     let mut subscription =
@@ -205,7 +179,7 @@ async fn topics_and_groups_have_the_names_of_other_exporters() {
 
 #[tokio::test]
 async fn a_style_that_is_none_is_refused_with_those_that_are() {
-    let shown = Shown::with(Objectives::default()).await;
+    let shown = Shown::following(Objectives::default()).await;
     for path in ["/metrics/compat", "/metrics/compat?style=burrow"] {
         let (status, body) = shown.get(path).await;
         let problem: Value = serde_json::from_str(&body).unwrap();
@@ -218,7 +192,7 @@ async fn a_style_that_is_none_is_refused_with_those_that_are() {
 
 #[tokio::test]
 async fn what_there_is_no_room_for_is_counted() {
-    let shown = Shown::with(Objectives::default()).await;
+    let shown = Shown::following(Objectives::default()).await;
     let partitions = i32::try_from(limits::COMPAT_PARTITIONS_MAX).unwrap() - 50;
     for (name, partitions) in [("a", partitions), ("b", 100), ("c", 1)] {
         let topic = NewTopic { partitions: Some(partitions), ..NewTopic::kept(name) };
@@ -246,7 +220,7 @@ async fn place(event: Received<OrderPlaced>) -> Outcome<()> {
 async fn objectives_are_followed_from_what_services_report() {
     let mut objectives = Objectives::default();
     objectives.say("order: success=90%, freshness=off").unwrap();
-    let shown = Shown::with(objectives).await;
+    let shown = Shown::following(objectives).await;
     shown.console.sampled().await;
     assert_eq!(shown.json("/api/slos").await["slos"], serde_json::json!([]));
     let running = Service::new("order").on(place).start(&shown.engine).await.unwrap();

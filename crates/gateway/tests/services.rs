@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings::{
     Backoff, BreakerOptions, Event, Outcome, Outgoing, Publisher, Received, Service, done, outage,
 };
-use tidings_engine::Engine;
-use tidings_gateway::{Console, ConsoleOptions};
+use tidings_gateway::ConsoleOptions;
 use tokio_stream::StreamExt;
 use tower::ServiceExt;
+
+mod shown;
+
+use shown::Shown;
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(topic = "orders", key = "order")]
@@ -33,34 +36,9 @@ async fn charge(event: Received<Placed>) -> Outcome<Paid> {
     done(Paid { order: event.into_event().order })
 }
 
-struct Shown {
-    engine: Engine,
-    console: Console,
-}
-
 impl Shown {
     async fn new() -> Self {
-        let engine = Engine::in_memory().await.unwrap();
-        let options = ConsoleOptions {
-            sample_interval: Duration::from_millis(20),
-            ..ConsoleOptions::default()
-        };
-        let console = Console::start(engine.clone(), options).await;
-        Self { engine, console }
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = self.console.router().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path).await;
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        Self::with(ConsoleOptions::default()).await
     }
 
     async fn place(&self, order: &str) {

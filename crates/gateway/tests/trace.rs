@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings::{
     Backoff, Dep, Event, Outcome, Outgoing, Publisher, Received, Service, done, reject, retry,
 };
-use tidings_engine::{Engine, Header, NewTopic, SentRecord};
-use tidings_gateway::{Console, ConsoleOptions, limits};
-use tower::ServiceExt;
+use tidings_engine::{Header, NewTopic, SentRecord};
+use tidings_gateway::{ConsoleOptions, limits};
+
+mod shown;
+
+use shown::Shown;
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(topic = "orders", key = "account")]
@@ -55,34 +56,13 @@ async fn ship(event: Received<Paid>, broken: Dep<Broken>) -> Outcome<Shipped> {
     done(Shipped { account, order })
 }
 
-struct Shop {
-    engine: Engine,
-    console: Console,
-}
-
-impl Shop {
+impl Shown {
     async fn new() -> Self {
-        let engine = Engine::in_memory().await.unwrap();
-        let options = ConsoleOptions {
-            sample_interval: Duration::from_millis(20),
-            ..ConsoleOptions::default()
-        };
-        let console = Console::start(engine.clone(), options).await;
-        Self { engine, console }
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = self.console.router().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        Self::with(ConsoleOptions::default()).await
     }
 
     async fn trace(&self, query: &str) -> Value {
-        let (status, body) = self.get(&format!("/api/trace?{query}")).await;
-        assert_eq!(status, 200, "{query}: {body}");
-        serde_json::from_str(&body).unwrap()
+        self.json(&format!("/api/trace?{query}")).await
     }
 
     async fn place(&self, account: &str, order: &str) {
@@ -116,7 +96,7 @@ fn said(depth: u64, its_type: &str, stops: &[&str]) -> (u64, String, Vec<String>
 
 #[tokio::test]
 async fn the_life_of_an_order_is_found_by_its_number_its_key_and_its_ids() {
-    let shop = Shop::new().await;
+    let shop = Shown::new().await;
     let payment = Service::new("payment").on(charge).start(&shop.engine).await.unwrap();
     let shipping = Service::new("shipping").on(ship).with(Broken::default());
     let shipping = shipping.start(&shop.engine).await.unwrap();
@@ -162,7 +142,7 @@ async fn the_life_of_an_order_is_found_by_its_number_its_key_and_its_ids() {
 
 #[tokio::test]
 async fn several_lives_of_a_key_are_listed_and_one_is_shown() {
-    let shop = Shop::new().await;
+    let shop = Shown::new().await;
     let payment = Service::new("payment").on(charge).start(&shop.engine).await.unwrap();
     for order in ["1001", "1002", "1003"] {
         shop.place("ann", order).await;
@@ -182,7 +162,7 @@ async fn several_lives_of_a_key_are_listed_and_one_is_shown() {
 
 #[tokio::test]
 async fn where_a_life_has_stopped_is_said_with_the_reason() {
-    let shop = Shop::new().await;
+    let shop = Shown::new().await;
     let broken = Broken::default();
     broken.lock().unwrap().insert("stuck-1".into());
     let payment = Service::new("payment").on(charge).start(&shop.engine).await.unwrap();
@@ -229,7 +209,7 @@ async fn where_a_life_has_stopped_is_said_with_the_reason() {
 
 #[tokio::test]
 async fn what_others_write_is_drawn_as_far_as_it_goes() {
-    let shop = Shop::new().await;
+    let shop = Shown::new().await;
     shop.topic("t", 1).await;
     let event = |id: &str, cause: &str, value: &str| {
         let headers = [("ce_id", id), ("ce_causationid", cause), ("ce_type", "x.<b>Thing")];
@@ -267,7 +247,7 @@ async fn what_others_write_is_drawn_as_far_as_it_goes() {
 
 #[tokio::test]
 async fn a_search_that_is_not_understood_is_refused() {
-    let shop = Shop::new().await;
+    let shop = Shown::new().await;
     let long = "x".repeat(limits::TRACE_QUERY_CHARS_MAX + 1);
     for (query, status) in [
         ("q=x&from=soon", 400),

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, FormRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -175,6 +175,19 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = said.and_then(|said| said.split(';').next()).unwrap_or_default();
     essence.trim().to_ascii_lowercase()
+}
+
+/// What a page's form says, when it comes in time.
+pub(super) async fn sent_form<F: DeserializeOwned>(request: Request) -> Result<F, Trouble> {
+    let form = axum::Form::<F>::from_request(request, &());
+    let form = timeout(HTTP_BODY_TIMEOUT, form).await.map_err(|_elapsed| {
+        let why = format!("the form did not come within {HTTP_BODY_TIMEOUT:?}");
+        Trouble::new(StatusCode::REQUEST_TIMEOUT, why)
+    })?;
+    let axum::Form(form) = form.map_err(|rejection: FormRejection| {
+        Trouble::new(rejection.status(), rejection.body_text())
+    })?;
+    Ok(form)
 }
 
 /// All of a body that is not too large and comes in time.

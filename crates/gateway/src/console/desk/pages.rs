@@ -8,18 +8,16 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::rejection::{FormRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::super::api::After;
 use super::super::pages::{Frame, Page, page};
 use super::super::snapshot::Snapshot;
-use super::super::trouble::{PageTrouble, Trouble};
+use super::super::trouble::{PageTrouble, Trouble, sent_form};
 use super::super::{LogAddress, Shared, url_encoded};
 use super::api::{
     DryRun, Older, Services, Wanted, dry_run, services, view_audit, view_key, view_keys,
@@ -29,8 +27,8 @@ use super::command::Form;
 use super::view::{AuditView, KeyView, KeysView, ServiceView};
 use super::{desk, give};
 use crate::limits::{
-    BY_CHARS_MAX, DRY_RUN_KEYS, HTTP_BODY_TIMEOUT, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES,
-    REASON_CHARS_MAX, REDRIVE_RATE_MAX,
+    BY_CHARS_MAX, DRY_RUN_KEYS, OVERVIEW_ROWS, PAYLOAD_SHOWN_BYTES, REASON_CHARS_MAX,
+    REDRIVE_RATE_MAX,
 };
 
 type Console = State<Arc<Shared>>;
@@ -43,12 +41,6 @@ pub(in super::super) fn routes() -> Router<Arc<Shared>> {
         .route("/dead/{service}/keys/{letter}", get(key))
         .route("/dead/{service}/command", get(preview))
         .route("/dead/{service}/commands", get(audit).post(command))
-}
-
-impl From<FormRejection> for Trouble {
-    fn from(rejection: FormRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
 }
 
 #[derive(Template)]
@@ -184,12 +176,7 @@ async fn command(
     request: Request,
 ) -> Result<Redirect, PageTrouble> {
     let Path(service) = path?;
-    let form = axum::Form::<Form>::from_request(request, &());
-    let form = timeout(HTTP_BODY_TIMEOUT, form).await.map_err(|_elapsed| {
-        let why = format!("the form did not come within {HTTP_BODY_TIMEOUT:?}");
-        Trouble::new(StatusCode::REQUEST_TIMEOUT, why)
-    })?;
-    let axum::Form(form) = form?;
+    let form: Form = sent_form(request).await?;
     let command = form.asked()?.meant()?;
     dry_run(&shared, &service, &command).await?;
     let (given, _shown_by_the_audit) =

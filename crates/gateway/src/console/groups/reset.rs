@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Redirect;
 use axum::routing::get;
@@ -18,14 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings::limits::{RECENT_BLOCK_MIN, RECENT_SLOTS};
 use tidings_engine::{Error, GroupDescription, Offset, TopicPartition};
-use tokio::time::timeout;
 
 use super::super::pages::{Frame, Page, page};
 use super::super::quantity::{Count, Moment};
-use super::super::trouble::{ApiTrouble, Body, PageTrouble, Trouble};
+use super::super::trouble::{ApiTrouble, Body, PageTrouble, Trouble, sent_form};
 use super::super::{LogAddress, Shared, url_encoded};
 use super::view::described;
-use crate::limits::{HTTP_BODY_TIMEOUT, RESET_PARTITIONS_MAX};
+use crate::limits::RESET_PARTITIONS_MAX;
 use crate::route::{
     Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
 };
@@ -500,12 +499,7 @@ async fn confirmed(
     request: Request,
 ) -> Result<Redirect, PageTrouble> {
     let Path(name) = path?;
-    let form = axum::Form::<Asked>::from_request(request, &());
-    let form = timeout(HTTP_BODY_TIMEOUT, form).await.map_err(|_elapsed| {
-        let why = format!("the form did not come within {HTTP_BODY_TIMEOUT:?}");
-        Trouble::new(StatusCode::REQUEST_TIMEOUT, why)
-    })?;
-    let axum::Form(asked) = form?;
+    let asked: Asked = sent_form(request).await?;
     if asked.plan.is_none() {
         return Err(refused("it does not say what was looked at").hint("look first").into());
     }

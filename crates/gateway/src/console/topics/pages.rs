@@ -5,13 +5,12 @@ use std::sync::Arc;
 use askama::Template as _;
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::api::Queried;
 use super::asked::{Asked, Said, pairs};
@@ -26,11 +25,9 @@ use crate::console::event::{RecordView, contains_ignoring_case};
 use crate::console::observe::now;
 use crate::console::pages::{Frame, Page, page};
 use crate::console::snapshot::TopicLine;
-use crate::console::trouble::{PageTrouble, Trouble};
+use crate::console::trouble::{PageTrouble, Trouble, sent_form};
 use crate::console::{LogAddress, Shared, url_encoded};
-use crate::limits::{
-    FILTER_CHARS_MAX, HTTP_BODY_TIMEOUT, JSON_PATH_CHARS_MAX, PAYLOAD_SHOWN_BYTES,
-};
+use crate::limits::{FILTER_CHARS_MAX, JSON_PATH_CHARS_MAX, PAYLOAD_SHOWN_BYTES};
 
 type Console = State<Arc<Shared>>;
 
@@ -380,12 +377,7 @@ async fn produce_sent(
     request: Request,
 ) -> Result<Response, PageTrouble> {
     let Path(topic) = path?;
-    let form = axum::Form::<Form>::from_request(request, &());
-    let form = timeout(HTTP_BODY_TIMEOUT, form).await.map_err(|_elapsed| {
-        let why = format!("the form did not come within {HTTP_BODY_TIMEOUT:?}");
-        Trouble::new(StatusCode::REQUEST_TIMEOUT, why)
-    })?;
-    let axum::Form(form) = form?;
+    let form: Form = sent_form(request).await?;
     let produced = match form.meant() {
         Ok(new) => produce(&shared, &topic, new).await,
         Err(trouble) => Err(trouble),
