@@ -146,13 +146,7 @@ impl Moment {
         if !sound {
             return None;
         }
-        // The civil-to-days conversion, the other way round than in `date`.
-        let year = year - i64::from(month <= 2);
-        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-        let shifted_month = (month + 9) % 12;
-        let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        let days = era * 146_097 + day_of_era - 719_468;
+        let days = days_of(year, month, day);
         #[expect(clippy::cast_possible_truncation, reason = "less than 61,000")]
         let ms = (seconds * 1_000.0).round() as i64;
         let moment = Self(days * 86_400_000 + hour * 3_600_000 + minute * 60_000 + ms);
@@ -165,6 +159,16 @@ impl Moment {
         let clock = self.clock();
         format!("{}T{}", self.date(), clock.split('.').next().unwrap_or_default())
     }
+}
+
+/// Days since the epoch, by the civil-to-days conversion: the other way round than [`Moment::date`].
+pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let shifted_month = (month + 9) % 12;
+    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// A number of seconds, in one or two units: `3 min 20 s`.

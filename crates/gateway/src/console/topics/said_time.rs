@@ -1,6 +1,6 @@
 //! A time as a URL says it: `-10m` from now, a date, a date with a time, or milliseconds since the epoch. In UTC.
 
-use crate::console::quantity::Moment;
+use crate::console::quantity::{self, Moment};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -38,18 +38,14 @@ fn digits(said: &str) -> Option<i64> {
     all.then(|| said.parse().ok()).flatten()
 }
 
-/// Days since the epoch of `2010-12-01`, by the civil-to-days conversion of the proleptic Gregorian calendar.
+/// Days since the epoch of `2010-12-01`.
 fn days_of(date: &str) -> Option<i64> {
     let mut parts = date.split('-').map(digits);
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     if parts.next().is_some() || !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
         return None;
     }
-    let (years, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, year_of_era) = (years.div_euclid(400), years.rem_euclid(400));
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
+    let days = quantity::days_of(year, month, day);
     // A day that the month does not have comes back as another one.
     let same = Moment(days * DAY_MS).date() == format!("{year:04}-{month:02}-{day:02}");
     same.then_some(days)
