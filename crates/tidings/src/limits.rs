@@ -102,6 +102,10 @@ pub const KEYED_OVERHEAD_BYTES: usize = 128;
 pub const STORE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of changed values that it has in memory for each partition and state before they are written in one piece.
 pub const STORE_WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// How long a service that starts waits for a folder that an instance before it has not let go of.
+pub const STORE_FREE_WITHIN: Duration = Duration::from_secs(5);
+/// How long it waits between two tries.
+pub const STORE_FREE_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes that are written to such a store at once while the topic is read.
 pub const STORE_RESTORE_BYTES: usize = 1024 * 1024;
 /// Longest name of a state by key: its topic is named after it and the service.

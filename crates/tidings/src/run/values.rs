@@ -5,7 +5,7 @@ use tidings_engine::{NewTopic, TopicPartition};
 
 use super::{Broken, Worker};
 #[cfg(feature = "disk")]
-use crate::store::disk::Folder;
+use crate::store::disk::{Folder, IN_USE};
 use crate::{
     Error,
     keyed::{Change, state_topic},
@@ -128,7 +128,17 @@ impl Worker {
     pub(super) async fn open_folder(&mut self) -> Result<(), Broken> {
         if let (Some(folder), None) = (&self.service.values_in, &self.folder) {
             let cluster = self.engine.cluster().await?.id;
-            self.folder = Some(Folder::open(folder, cluster).map_err(|error| {
+            let give_up = std::time::Instant::now() + limits::STORE_FREE_WITHIN;
+            let opened = loop {
+                match Folder::open(folder, cluster.clone()) {
+                    // An instance that was here may be letting go of it.
+                    Err(error) if error.cause == IN_USE && std::time::Instant::now() < give_up => {
+                        tokio::time::sleep(limits::STORE_FREE_PAUSE).await;
+                    }
+                    opened => break opened,
+                }
+            };
+            self.folder = Some(opened.map_err(|error| {
                 let (service, problem) = (self.service.name.clone(), error.to_string());
                 Broken::Fatal(Error::Wiring { service, problem })
             })?);

@@ -20,6 +20,8 @@ use tidings_engine::{Position, TopicPartition};
 use super::StoreError;
 use crate::{limits, publisher::now_ms};
 
+/// Why a folder is not opened that somebody else has open.
+pub(crate) const IN_USE: &str = "another instance uses the folder: give each one of its own";
 /// How far the topic is known; a value's key has another first byte.
 const MARK: &[u8] = b"m";
 const VALUE: u8 = b'v';
@@ -67,9 +69,7 @@ impl Folder {
         let opened = Database::builder(folder).cache_size(limits::STORE_CACHE_BYTES as u64).open();
         let database = opened.map_err(|error| {
             let cause = match error {
-                fjall::Error::Locked => {
-                    "another instance uses the folder: give each one of its own".to_owned()
-                }
+                fjall::Error::Locked => IN_USE.to_owned(),
                 error => {
                     format!("{error}; the folder can be deleted, it is read anew from the log")
                 }
