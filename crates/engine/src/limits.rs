@@ -61,17 +61,19 @@ pub const CLUSTER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// After which a step at a cluster is held up, and its client looks round for brokers that are gone.
 pub const HELD_UP_AFTER: Duration = Duration::from_secs(1);
 /// Between two looks of a client that is held up.
-pub const LOOK_ROUND_PAUSE: Duration = Duration::from_millis(500);
+pub const LOOK_ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// Looks of one send that is held up: by then it is not a lost broker that it waits for.
-pub const LOOKS_ROUND_MAX: usize = 20;
+pub const LOOKS_ROUND_MAX: usize = 40;
 /// Looks of a member of a group after a broker was lost: each asks another broker, as chance has it.
 pub const LOOKS_AFTER_A_LOSS: usize = 8;
 /// Looks of one that leaves for a reason that nobody has found yet.
 pub const LOOKS_WITHOUT_A_LOSS: usize = 3;
 /// How long a member of a group that leaves after a loss waits for its coordinator.
 pub const COORDINATOR_FOUND_WITHIN: Duration = Duration::from_secs(1);
-/// What a client has to find its way once a broker is known to be gone, before it is given up.
-pub const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
+/// What a client has to find its way once a broker is known to have ended, before it is given up.
+pub const WAY_FOUND_WITHIN: Duration = Duration::from_secs(5);
+/// How long the machine of a broker that is gone has to refuse a connection.
+pub const REFUSED_WITHIN: Duration = Duration::from_millis(200);
 /// How long new clients begin at the brokers that were left when one was lost.
 pub const LOST_REMEMBERED: Duration = Duration::from_secs(30);
 /// Times that a transactional id is opened, each with another client where the one before found no way.

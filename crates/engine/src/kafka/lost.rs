@@ -5,20 +5,24 @@
 //! on their way to a broker that is gone go to whoever leads by then. Where the client does not find its way all the same,
 //! a transaction's coordinator for one, it is given up for another, which begins at the brokers that are left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, TopicPartitionList};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::native::{self, Named};
 use super::{Kafka, Looker, blocking};
 use crate::limits::{
     COORDINATOR_FOUND_WITHIN, LOOKS_AFTER_A_LOSS, LOOKS_WITHOUT_A_LOSS, LOST_REMEMBERED,
+    REFUSED_WITHIN, WAY_FOUND_WITHIN,
 };
 
 /// The brokers that there are, as far as anybody has looked.
@@ -32,13 +36,16 @@ pub(super) struct Brokers {
 #[derive(Debug)]
 struct Seen {
     there: BTreeSet<i32>,
+    /// Where those are or were that anybody has named.
+    addresses: BTreeMap<i32, String>,
     /// Where those are that were left when one was lost.
     left: Option<(String, Instant)>,
 }
 
 impl Brokers {
     pub(super) fn of(there: impl IntoIterator<Item = i32>) -> Self {
-        let seen = Seen { there: there.into_iter().collect(), left: None };
+        let there = there.into_iter().collect();
+        let seen = Seen { there, addresses: BTreeMap::new(), left: None };
         Self { seen: Mutex::new(seen), losses: watch::Sender::new(0) }
     }
 
@@ -62,7 +69,15 @@ impl Brokers {
             seen.left = Some((left.join(","), now));
             self.losses.send_modify(|losses| *losses += 1);
         }
+        let named = named.iter().map(|broker| (broker.id, broker.address.clone()));
+        seen.addresses.extend(named);
         seen.there = found;
+    }
+
+    /// Where brokers were; none when one of them was never named.
+    fn addresses(&self, of: &BTreeSet<i32>) -> Option<Vec<String>> {
+        let seen = self.seen();
+        of.iter().map(|id| seen.addresses.get(id).cloned()).collect()
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -71,8 +86,15 @@ impl Brokers {
 }
 
 /// Nobody who names none is believed.
-pub(super) fn is_one_lost(before: &BTreeSet<i32>, found: &BTreeSet<i32>) -> bool {
+fn is_one_lost(before: &BTreeSet<i32>, found: &BTreeSet<i32>) -> bool {
     !found.is_empty() && !before.is_subset(found)
+}
+
+/// There is nobody at an address, and whoever was connected has been told so by the machine that it is at. Silence says
+/// nothing, and who takes connections may be cut off from the others only.
+async fn is_refused(address: &str) -> bool {
+    let connected = timeout(REFUSED_WITHIN, TcpStream::connect(address)).await;
+    matches!(connected, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
 impl Kafka {
@@ -84,6 +106,29 @@ impl Kafka {
         let answer_timeout = self.settings().answer_timeout;
         let looked = blocking(move || native::look_round(client.client(), answer_timeout));
         Some(self.found(&looked.await.ok().flatten()?))
+    }
+
+    /// How long a client that is held up has to find its way when some of the brokers are gone that there were; none
+    /// when none is. To one that has ended, its connections have ended too: then it looks for another by itself, and
+    /// has found one before a new client would be ready. Of one that is cut off it may learn nothing, ever.
+    pub(super) async fn way_found_within(
+        &self,
+        there: &BTreeSet<i32>,
+        found: &BTreeSet<i32>,
+    ) -> Option<Duration> {
+        if !is_one_lost(there, found) {
+            return None;
+        }
+        let gone = there.difference(found).copied().collect();
+        let Some(addresses) = self.shared.alive.addresses(&gone) else {
+            return Some(Duration::ZERO);
+        };
+        for address in addresses {
+            if !is_refused(&address).await {
+                return Some(Duration::ZERO);
+            }
+        }
+        Some(WAY_FOUND_WITHIN)
     }
 
     /// The same, without much ado, as a client does that begins.
@@ -184,5 +229,24 @@ mod tests {
         assert_eq!(brokers.left(now + LOST_REMEMBERED), None, "it was lost once");
         brokers.found(&named(&[1, 2, 3]), now);
         assert_eq!(brokers.there(), BTreeSet::from([1, 2, 3]));
+    }
+
+    #[test]
+    fn a_lost_broker_is_where_it_was_named_last() {
+        let brokers = Brokers::of([1, 2, 3]);
+        assert_eq!(brokers.addresses(&BTreeSet::from([2])), None, "nobody has named it");
+        brokers.found(&named(&[1, 2, 3]), Instant::now());
+        brokers.found(&named(&[1, 3]), Instant::now());
+        assert_eq!(brokers.addresses(&BTreeSet::from([2])), Some(vec!["h2:9092".to_owned()]));
+        assert_eq!(brokers.addresses(&BTreeSet::from([2, 4])), None);
+    }
+
+    #[tokio::test]
+    async fn a_broker_has_ended_when_its_machine_refuses_connections() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it has one").to_string();
+        assert!(!is_refused(&address).await, "it takes connections");
+        drop(listener);
+        assert!(is_refused(&address).await);
     }
 }

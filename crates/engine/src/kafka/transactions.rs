@@ -10,11 +10,10 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 
-use super::lost::is_one_lost;
 use super::refusals::{TRANSACTIONAL_ID, is_denial};
 use super::sending::{Client, Sender};
 use super::{Kafka, KafkaSubscription, blocking, blocking_within, refusals};
-use crate::limits::{LOOK_ROUND_PAUSE, OPENINGS_MAX, TRANSACTION_OPEN_WAIT, WAY_FOUND_WITHIN};
+use crate::limits::{HELD_UP_AFTER, LOOK_ROUND_PAUSE, OPENINGS_MAX, TRANSACTION_OPEN_WAIT};
 use crate::{Error, Position, SentRecord, TopicPartition};
 
 #[derive(Debug)]
@@ -146,12 +145,12 @@ impl KafkaTransactions {
         step: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let lost = async {
-            tokio::time::sleep(self.answer_timeout).await;
+            tokio::time::sleep(HELD_UP_AFTER).await;
             loop {
                 let found = self.kafka.look_round(self.sender.client().clone()).await;
-                if found.is_some_and(|found| is_one_lost(&self.there, &found)) {
-                    tokio::time::sleep(WAY_FOUND_WITHIN).await;
-                    return;
+                let found = found.unwrap_or_default();
+                if let Some(wait) = self.kafka.way_found_within(&self.there, &found).await {
+                    return tokio::time::sleep(wait).await;
                 }
                 tokio::time::sleep(LOOK_ROUND_PAUSE).await;
             }
