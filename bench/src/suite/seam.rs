@@ -61,8 +61,10 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         round.put(Heading::plain(&bare), kafka_appends(&address.to_string(), &topic, span).await?);
         let topic = fresh(&embedded).await?;
         let sent = appends(&cluster, &topic, span).await?;
-        let limit = Limit::Operations(bare);
-        round.put(Heading::against(format!("{name}, engine of a cluster"), limit, WANTED), sent);
+        // One send after the other is a question of how long each takes. Their sum is one of luck: librdkafka
+        // keeps a core busy while a batch is out, and on two cores others wait for it, 4 ms at times.
+        let limit = Limit::Latency(bare);
+        round.put(Heading::against(format!("{name}, engine of a cluster"), limit, "<= 1.1"), sent);
 
         let (direct, bare) = ("read back, the node", "read back, librdkafka");
         round.put(Heading::plain(direct), node_reads(&node, &topic, span).await?);
@@ -71,13 +73,16 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         round.put(Heading::against("read back, embedded engine", limit, WANTED), read);
         let end = embedded.topic(&topic).await?.partitions[0].end_offset;
         let kafka = address.to_string();
-        let consumed = {
-            let (kafka, topic) = (kafka.clone(), topic.clone());
-            tokio::task::spawn_blocking(move || kafka_reads(&kafka, &topic, end)).await??
-        };
-        round.put(Heading::plain(bare), consumed);
+        let (mut bare_passes, mut passes) = (Passes::default(), Passes::default());
+        while passes.took() < span {
+            let (kafka, bare_topic) = (kafka.clone(), topic.clone());
+            let pass = move || kafka_reads(&kafka, &bare_topic, end);
+            bare_passes.add(tokio::task::spawn_blocking(pass).await??);
+            passes.add(polls(&cluster, &topic, end).await?);
+        }
+        round.put(Heading::plain(bare), bare_passes.measured(end));
         let limit = Limit::Bytes(bare.to_owned());
-        let read = polls(&cluster, &topic, end).await?;
+        let read = passes.measured(end);
         round.put(Heading::against("read back, engine of a cluster", limit, WANTED), read);
         cluster.close().await?;
         server.stop().await;
@@ -245,9 +250,29 @@ async fn reads(engine: &Engine, topic: &str, span: Duration) -> anyhow::Result<M
     Ok(Measured::of(latencies, bytes, start.elapsed()))
 }
 
+/// How long it took to read everything, time after time.
+#[derive(Default)]
+struct Passes(Vec<Duration>);
+
+impl Passes {
+    fn add(&mut self, pass: Duration) {
+        self.0.push(pass);
+    }
+
+    fn took(&self) -> Duration {
+        self.0.iter().sum()
+    }
+
+    fn measured(self, end: i64) -> Measured {
+        let (took, bytes) = (self.took(), end.unsigned_abs() * SIZE as u64);
+        let all = bytes * self.0.len() as u64;
+        Measured::of(self.0, all, took)
+    }
+}
+
 /// Everything once, from the first record on; each record's value is copied, as the engine hands out what it
 /// keeps.
-fn kafka_reads(address: &str, topic: &str, end: i64) -> anyhow::Result<Measured> {
+fn kafka_reads(address: &str, topic: &str, end: i64) -> anyhow::Result<Duration> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("group.id", "seam-bare")
@@ -260,7 +285,7 @@ fn kafka_reads(address: &str, topic: &str, end: i64) -> anyhow::Result<Measured>
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(0))?;
     consumer.assign(&list)?;
-    let (mut taken, mut bytes, mut start) = (0, 0_u64, Instant::now());
+    let (mut taken, mut start) = (0, Instant::now());
     while taken < end {
         let Some(message) = consumer.poll(PATIENCE) else { continue };
         let message = message?;
@@ -269,15 +294,15 @@ fn kafka_reads(address: &str, topic: &str, end: i64) -> anyhow::Result<Measured>
         }
         taken += 1;
         let value = Bytes::copy_from_slice(message.payload().context("a value")?);
-        bytes += value.len() as u64;
+        ensure!(value.len() == SIZE, "a value of {} bytes", value.len());
     }
-    Ok(Measured::once(bytes, start.elapsed()))
+    Ok(start.elapsed())
 }
 
-async fn polls(engine: &Engine, topic: &str, end: i64) -> anyhow::Result<Measured> {
+async fn polls(engine: &Engine, topic: &str, end: i64) -> anyhow::Result<Duration> {
     let options = SubscribeOptions::default();
     let mut member = engine.subscribe("seam", &[topic.to_owned()], options).await?;
-    let (mut taken, mut bytes, mut start) = (0, 0_u64, Instant::now());
+    let (mut taken, mut start) = (0, Instant::now());
     while taken < end {
         let Polled::Records(records) = member.poll(10_000, PATIENCE).await? else { continue };
         ensure!(!records.is_empty(), "nothing comes after {taken} records");
@@ -285,9 +310,8 @@ async fn polls(engine: &Engine, topic: &str, end: i64) -> anyhow::Result<Measure
             start = Instant::now();
         }
         taken += i64::try_from(records.len())?;
-        bytes += (records.len() * SIZE) as u64;
     }
-    let measured = Measured::once(bytes, start.elapsed());
+    let took = start.elapsed();
     member.close().await?;
-    Ok(measured)
+    Ok(took)
 }

@@ -95,6 +95,9 @@ pub const CHANGE_LOOKS: usize = 6;
 pub const CHANGE_SEEN_WITHIN: Duration = Duration::from_secs(5);
 /// Readers of a cluster of each kind that are kept for the next read; each has a few threads.
 pub const READERS_KEPT_MAX: usize = 4;
+/// Bytes of keys and values after which a poll of a cluster's subscription is full. More would be copied to where no
+/// processor's cache is any more when it is used.
+pub const POLL_BYTES_MAX: usize = FETCH_PARTITION_BYTES_MAX;
 /// Kilobytes of records that one reader or subscription of a cluster fetches ahead.
 pub const FETCHED_AHEAD_KILOBYTES_MAX: usize = 16 * 1024;
 /// How long a broker of a cluster waits for a first record before it answers a fetch of a subscription, or of

@@ -29,6 +29,8 @@ pub const DIRECT_WRITE_BYTES: usize = 1024 * 1024;
 pub const LONG_WRITE_BYTES: usize = 16 * 1024;
 /// Milliseconds between two looks at the free space of the disk.
 pub const FREE_SPACE_PROBE_MS: u64 = 1000;
+/// Records for which room is made before they are decoded.
+pub const RECORDS_EXPECTED_MAX: usize = 4096;
 
 // A semaphore counts permits in `u32`, and a turn must be able to see every kind of request.
 const _: () = assert!(PRODUCE_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize);

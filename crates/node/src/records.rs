@@ -6,6 +6,8 @@ use bytes::Bytes;
 use tidings_broker::ProducerIdentity;
 use tidings_broker::log::{Batch, BatchBuilder, BatchError, Ending, NewRecord, Record, split};
 
+use crate::limits::RECORDS_EXPECTED_MAX;
+
 /// Encodes records as one uncompressed batch; with a producer, as its batch starting at `sequence`.
 /// No records at all is a bug of the caller.
 pub fn encode_batch<'a>(
@@ -81,15 +83,29 @@ fn decode_unless<T>(
 ) -> Result<(Vec<T>, i64), BatchError> {
     let mut records = Vec::new();
     let mut next = from;
-    for batch in pieces.into_iter().flat_map(split) {
-        let batch = batch?;
-        next = next.max(batch.last_offset() + 1);
-        if !left_out(&batch)? && !batch.header().attributes.control() {
-            let wanted = batch.records()?.into_iter().filter(|record| record.offset >= from);
+    for piece in pieces {
+        let size = piece.len();
+        for batch in split(piece) {
+            let batch = batch?;
+            next = next.max(batch.last_offset() + 1);
+            if left_out(&batch)? || batch.header().attributes.control() {
+                continue;
+            }
+            let all = batch.records()?;
+            if records.capacity() == 0 {
+                records.reserve(expected(all.len(), batch.bytes().len(), size));
+            }
+            let wanted = all.into_iter().filter(|record| record.offset >= from);
             records.extend(wanted.map(&mut to));
         }
     }
     Ok((records, next))
+}
+
+/// Records of a piece of so many bytes, if all its batches are as the first, up to what may be more than there are.
+fn expected(records: usize, bytes: usize, of: usize) -> usize {
+    let more = RECORDS_EXPECTED_MAX.min(records.saturating_mul(of) / bytes.max(1));
+    records.max(more)
 }
 
 #[cfg(test)]
@@ -118,6 +134,20 @@ mod tests {
         assert_eq!((values(&all), next), (vec![b"0" as &[u8], b"1", b"2"], 3));
         let (last, next) = decode_batches([bytes], 2).unwrap();
         assert_eq!((values(&last), next), (vec![b"2" as &[u8]], 3));
+    }
+
+    #[test]
+    fn room_is_made_for_what_a_piece_may_hold_and_no_more_than_is_named() {
+        for (records, bytes, of, room) in [
+            (100, 1_000, 10_000, 1_000),
+            (100, 1_000, 1_000, 100),
+            // Compressed to next to nothing, before much that is not.
+            (9_000, 80, 8_000_000, 9_000),
+            (50, 80, 8_000_000, RECORDS_EXPECTED_MAX),
+            (0, 0, 0, 0),
+        ] {
+            assert_eq!(expected(records, bytes, of), room, "{records} of {bytes} in {of}");
+        }
     }
 
     #[test]

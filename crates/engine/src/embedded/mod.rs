@@ -108,6 +108,9 @@ fn to_record(topic: &Arc<str>, partition: i32, record: tidings_node::Record) -> 
         timestamp: record.timestamp,
         key: record.key,
         value: record.value,
-        headers: record.headers.into_iter().map(header).collect(),
+        headers: match record.headers.is_empty() {
+            true => Vec::new(),
+            false => record.headers.into_iter().map(header).collect(),
+        },
     }
 }

@@ -43,7 +43,7 @@ use clients::{client_config, create, watch_of};
 use context::Watch;
 use coordinators::Coordinators;
 use lost::Brokers;
-use native::ConsumerQueue;
+use native::{ConsumerQueue, LastTopic};
 pub(crate) use producer::KafkaProducer;
 use reader::Readers;
 pub(crate) use subscription::KafkaSubscription;
@@ -204,8 +204,9 @@ fn looker(
 /// Takes what librdkafka tells the looker (errors, log lines, that it wants a token) for as long as there is
 /// one.
 async fn serve(looker: Weak<ConsumerQueue>, bell: Arc<Notify>) {
+    let mut topic = LastTopic::default();
     while let Some(looker) = looker.upgrade() {
-        while looker.next().is_some() {}
+        while looker.next(&mut topic).is_some() {}
         if let Some(last) = Arc::into_inner(looker) {
             // Ending a client waits for its threads.
             let (Ok(()) | Err(_)) = blocking(move || drop(last)).await;

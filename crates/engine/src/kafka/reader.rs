@@ -15,7 +15,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset as Spec, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
 
-use super::native::{ConsumerQueue, News};
+use super::native::{ConsumerQueue, LastTopic, News};
 use super::refusals::needing_topic;
 use super::topics::{add, ends_of, unless_unknown};
 use super::{Kafka, Looker, QUEUE_GROUP, blocking, refusals};
@@ -33,6 +33,7 @@ pub(super) struct Readers {
 pub(super) struct Reader {
     /// None once it is dropped.
     queue: Option<ConsumerQueue>,
+    topic: LastTopic,
     kind: Kind,
     /// What it fetches, from where on it has something to tell.
     at: Option<(TopicPartition, i64)>,
@@ -48,9 +49,15 @@ struct Kind {
     waits: bool,
 }
 
+const KEPT: &str = "it is taken when the reader is dropped";
+
 impl Reader {
     fn queue(&self) -> &ConsumerQueue {
-        self.queue.as_ref().expect("it is taken when the reader is dropped")
+        self.queue.as_ref().expect(KEPT)
+    }
+
+    fn next(&mut self) -> Option<News> {
+        self.queue.as_ref().expect(KEPT).next(&mut self.topic)
     }
 }
 
@@ -143,7 +150,7 @@ impl Kafka {
             self.watch(),
         )?;
         let queue = ConsumerQueue::of(consumer)?;
-        Ok(Reader { queue: Some(queue), kind, at: None, end: 0 })
+        Ok(Reader { queue: Some(queue), topic: LastTopic::default(), kind, at: None, end: 0 })
     }
 }
 
@@ -253,9 +260,12 @@ impl Reading<'_> {
         let mut records: Vec<Record> = Vec::new();
         let mut bytes = 0;
         loop {
-            while let Some(news) = self.reader.queue().next() {
+            while let Some(news) = self.reader.next() {
                 let Some(record) = self.take(news)? else { continue };
                 bytes += size_of(&record);
+                if records.is_empty() {
+                    records.reserve(limit.records.min(1 + self.reader.queue().len()));
+                }
                 records.push(record);
                 if records.len() >= limit.records || bytes >= limit.bytes {
                     return Ok(records);
@@ -357,7 +367,7 @@ pub(super) fn is_passing(code: Code) -> bool {
     )
 }
 
-fn size_of(record: &Record) -> usize {
+pub(super) fn size_of(record: &Record) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
     length(&record.key) + length(&record.value)
 }

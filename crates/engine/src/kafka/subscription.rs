@@ -16,15 +16,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use super::asking::passes;
-use super::native::{self, ConsumerQueue, News};
-use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level};
+use super::native::{self, ConsumerQueue, LastTopic, News};
+use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level, size_of};
 use super::topics::{add, ends_of};
 use super::transactions::KafkaTransactions;
 use super::{Kafka, Looker, blocking, blocking_within, refusals};
 use crate::limits::{
     CLUSTER_FENCES_AT_ONCE, CLUSTER_FETCH_WAIT, CLUSTER_HEARTBEAT_INTERVAL,
-    CLUSTER_POLL_INTERVAL_MAX, COMMIT_RETRY_PAUSE, FETCHED_AHEAD_KILOBYTES_MAX, POLL_RECORDS_MAX,
-    TRANSACTION_TIMEOUT,
+    CLUSTER_POLL_INTERVAL_MAX, COMMIT_RETRY_PAUSE, FETCHED_AHEAD_KILOBYTES_MAX, POLL_BYTES_MAX,
+    POLL_RECORDS_MAX, TRANSACTION_TIMEOUT,
 };
 use crate::{
     Error, Isolation, Operation, Polled, Record, Resource, Start, SubscribeOptions, TopicPartition,
@@ -40,6 +40,7 @@ pub(crate) struct KafkaSubscription {
     fences: Option<String>,
     /// None once it is being closed.
     queue: Option<ConsumerQueue>,
+    topic: LastTopic,
     /// Looks round when a broker was lost.
     following: JoinHandle<()>,
     step: Step,
@@ -47,6 +48,9 @@ pub(crate) struct KafkaSubscription {
     taking: Option<JoinHandle<Result<Vec<Given>, Error>>>,
     partitions: BTreeMap<TopicPartition, Reading>,
 }
+
+/// Where the queue is while there is a subscription.
+const KEPT: &str = "it is taken when the subscription ends";
 
 /// A partition given to this member.
 #[derive(Debug)]
@@ -137,6 +141,7 @@ impl KafkaSubscription {
             isolation: options.isolation,
             fences: options.fences.clone(),
             queue: Some(queue),
+            topic: LastTopic::default(),
             following,
             step: Step::Read,
             taking: None,
@@ -145,7 +150,7 @@ impl KafkaSubscription {
     }
 
     fn queue(&self) -> &ConsumerQueue {
-        self.queue.as_ref().expect("it is taken when the subscription ends")
+        self.queue.as_ref().expect(KEPT)
     }
 
     fn consumer(&self) -> &Arc<Looker> {
@@ -194,10 +199,11 @@ impl KafkaSubscription {
 
     /// Takes what librdkafka has, up to a change of assignment.
     fn take_records(&mut self, max: usize) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
+        let (mut records, mut bytes) = (Vec::with_capacity(max.min(self.queue().len())), 0);
         let mut run: Option<TopicPartition> = None;
-        while records.len() < max && self.step == Step::Read {
-            let Some(news) = self.queue().next() else { break };
+        while records.len() < max && bytes < POLL_BYTES_MAX && self.step == Step::Read {
+            let queue = self.queue.as_ref().expect(KEPT);
+            let Some(news) = queue.next(&mut self.topic) else { break };
             match news {
                 News::Record(record) => {
                     // Records come in runs of one partition: its name is made once in each.
@@ -211,6 +217,7 @@ impl KafkaSubscription {
                     let reading = run.as_ref().and_then(|at| self.partitions.get_mut(at));
                     if let Some(reading) = reading {
                         reading.position = record.offset + 1;
+                        bytes += size_of(&record);
                         records.push(record);
                     }
                 }

@@ -32,7 +32,7 @@ pub(super) use groups::{
     DescribedMember, ListedGroup, delete_group, describe_group, group_offsets, list_groups,
     set_group_offsets,
 };
-pub(super) use queue::{ConsumerQueue, News, watermarks};
+pub(super) use queue::{ConsumerQueue, LastTopic, News, watermarks};
 pub(super) use round::{Named, look_round, who_is_there};
 pub(super) use topics::{
     Making, broker_configs, configure_topic, create_topic, delete_topic, grow_topic, list_offsets,

@@ -1,7 +1,7 @@
 //! The queue of a consumer, and what comes out of it.
 
 use std::ffi::{CStr, CString, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rdkafka::ClientContext as _;
@@ -39,8 +39,25 @@ pub(in crate::kafka) struct ConsumerQueue {
     /// Told when the queue is not empty any more.
     filled: Arc<Notify>,
     consumer: Arc<Looker>,
-    /// Of the last record, which most records share.
-    topic: Mutex<Arc<str>>,
+}
+
+/// The topic of the record before, whose name the next one most likely shares.
+#[derive(Debug)]
+pub(in crate::kafka) struct LastTopic(Arc<str>);
+
+impl Default for LastTopic {
+    fn default() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+impl LastTopic {
+    fn named(&mut self, topic: &CStr) -> Arc<str> {
+        if self.0.as_bytes() != topic.to_bytes() {
+            self.0 = Arc::from(topic.to_string_lossy());
+        }
+        Arc::clone(&self.0)
+    }
 }
 
 // SAFETY: librdkafka's queues may be polled from any thread.
@@ -78,7 +95,7 @@ impl ConsumerQueue {
             let queue = queue.ok_or_else(none)?;
             let told = Arc::as_ptr(&filled).cast_mut().cast::<c_void>();
             c::rd_kafka_queue_cb_event_enable(queue.pointer, Some(queue_filled), told);
-            Ok(Self { queue, filled, consumer, topic: Mutex::new(Arc::from("")) })
+            Ok(Self { queue, filled, consumer })
         }
     }
 
@@ -96,24 +113,34 @@ impl ConsumerQueue {
         self.filled.notified().await;
     }
 
+    /// How much is there to be taken.
+    pub(in crate::kafka) fn len(&self) -> usize {
+        // SAFETY: the queue is owned.
+        unsafe { c::rd_kafka_queue_length(self.queue.pointer) }
+    }
+
     /// What is next in the queue, if anything is there.
-    pub(in crate::kafka) fn next(&self) -> Option<News> {
+    pub(in crate::kafka) fn next(&self, topic: &mut LastTopic) -> Option<News> {
         // SAFETY: the queue is owned; the event is destroyed after everything has been copied out of it.
         unsafe {
             let event = c::rd_kafka_queue_poll(self.queue.pointer, 0);
             let event = Owned::of(event, c::rd_kafka_event_destroy)?;
-            Some(self.news(event.pointer))
+            Some(self.news(event.pointer, topic))
         }
     }
 
     /// SAFETY of the caller: the event lives.
-    unsafe fn news(&self, event: *mut c::rd_kafka_event_t) -> News {
+    unsafe fn news(&self, event: *mut c::rd_kafka_event_t, topic: &mut LastTopic) -> News {
         // SAFETY: as the caller says.
         unsafe {
             match c::rd_kafka_event_type(event) {
                 c::RD_KAFKA_EVENT_FETCH => {
                     let message = c::rd_kafka_event_message_next(event);
-                    if message.is_null() { News::Other } else { News::Record(self.record(message)) }
+                    if message.is_null() {
+                        News::Other
+                    } else {
+                        News::Record(record(message, topic))
+                    }
                 }
                 c::RD_KAFKA_EVENT_ERROR => self.trouble(event),
                 c::RD_KAFKA_EVENT_REBALANCE => {
@@ -145,32 +172,6 @@ impl ConsumerQueue {
                 _ => News::Other,
             }
         }
-    }
-
-    /// SAFETY of the caller: the message lives, and is a record and not an error.
-    unsafe fn record(&self, message: *const c::rd_kafka_message_t) -> Record {
-        // SAFETY: as the caller says; key and value have the sizes beside them.
-        unsafe {
-            let held = &*message;
-            let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-            Record {
-                topic: self.shared(CStr::from_ptr(c::rd_kafka_topic_name(held.rkt))),
-                partition: held.partition,
-                offset: held.offset,
-                timestamp: c::rd_kafka_message_timestamp(message, &raw mut kind),
-                key: bytes(held.key, held.key_len),
-                value: bytes(held.payload, held.len),
-                headers: headers(message),
-            }
-        }
-    }
-
-    fn shared(&self, topic: &CStr) -> Arc<str> {
-        let mut last = self.topic.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_bytes() != topic.to_bytes() {
-            *last = Arc::from(topic.to_string_lossy());
-        }
-        Arc::clone(&last)
     }
 
     /// SAFETY of the caller: the event lives, and is one of an error.
@@ -225,6 +226,24 @@ impl ConsumerQueue {
                     c::rd_kafka_oauthbearer_set_token_failure(client, why.as_ptr());
                 }
             }
+        }
+    }
+}
+
+/// SAFETY of the caller: the message lives, and is a record and not an error.
+unsafe fn record(message: *const c::rd_kafka_message_t, topic: &mut LastTopic) -> Record {
+    // SAFETY: as the caller says; key and value have the sizes beside them.
+    unsafe {
+        let held = &*message;
+        let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        Record {
+            topic: topic.named(CStr::from_ptr(c::rd_kafka_topic_name(held.rkt))),
+            partition: held.partition,
+            offset: held.offset,
+            timestamp: c::rd_kafka_message_timestamp(message, &raw mut kind),
+            key: bytes(held.key, held.key_len),
+            value: bytes(held.payload, held.len),
+            headers: headers(message),
         }
     }
 }
