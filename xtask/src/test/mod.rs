@@ -3,6 +3,7 @@
 //! Numbered steps, each with its duration. A step that fails does not stop the ones that can still
 //! say something; only what needs a program that did not build is left out. The last line is
 //! `N passed, N failed`, with `, N skipped` behind it when something was left out, over all steps.
+//! One step runs beside others, as it mostly waits; it reports in its turn.
 //!
 //! One build serves all steps: every cargo command names the whole workspace, so that features are
 //! unified the same way each time and nothing is compiled twice.
@@ -16,11 +17,16 @@ mod tools;
 mod whole;
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::args::{CRASH_ROUNDS, Compat};
-use report::{Outcome, Report};
+use crate::process::Show;
+use report::{Beside, Outcome, Report};
 use steps::Built;
 use whole::Whole;
+
+/// It waits for disks and restarts nine tenths of its time, so that it runs beside what keeps the processor busy.
+const CRASH: &str = "crash: kill -9, power cuts, failing disks";
 
 pub(crate) fn run(root: &Path, compat: Compat) -> anyhow::Result<bool> {
     let mut report = Report::new(11);
@@ -58,22 +64,31 @@ fn with_the_binary(
     report.step("demo: the shop reconciles, also after kill -9", || {
         steps::demo(whole, &built.tidings)
     })?;
-    report.step("simulation: crashes at every call, every flipped bit", || {
-        steps::simulation(whole.root, &built.sim)
-    })?;
-    report.step("mutants: what is broken on purpose is caught", || steps::mutants(whole.root))?;
     match compat {
         Compat::Run => {
-            report.step("crash: kill -9, power cuts, failing disks", || {
-                crash::step(whole, &built.tidings, CRASH_ROUNDS)
+            thread::scope(|scope| {
+                let crash = Beside::start(scope, || {
+                    crash::step(whole, &built.tidings, CRASH_ROUNDS, Show::Nothing)
+                });
+                on_the_processor(whole, built, report)?;
+                report.beside(CRASH, crash)
             })?;
             report.step("compat: real clients", || compat::step(whole, &built.tidings, &[]))
         }
         Compat::LeaveOut => {
+            on_the_processor(whole, built, report)?;
             report.leave_out("crash and compat", "--without compat was asked for");
             Ok(())
         }
     }
+}
+
+/// The steps that wait for nothing else.
+fn on_the_processor(whole: &Whole<'_>, built: &Built, report: &mut Report) -> anyhow::Result<()> {
+    report.step("simulation: crashes at every call, every flipped bit", || {
+        steps::simulation(whole.root, &built.sim)
+    })?;
+    report.step("mutants: what is broken on purpose is caught", || steps::mutants(whole.root))
 }
 
 /// The folder of Apache Kafka's jars, fetched if need be, or why there is none.
@@ -86,8 +101,8 @@ pub(crate) fn jars_of_kafka(root: &Path) -> anyhow::Result<Result<PathBuf, Strin
 
 /// `cargo xtask crash`: the build and the step of crashes.
 pub(crate) fn run_crash_alone(root: &Path, rounds: u64) -> anyhow::Result<bool> {
-    build_and(root, "crash: kill -9, power cuts, failing disks", |whole, tidings| {
-        crash::step(whole, tidings, rounds)
+    build_and(root, CRASH, |whole, tidings| {
+        Ok(crash::step(whole, tidings, rounds, Show::Both)?.outcome)
     })
 }
 

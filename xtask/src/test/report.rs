@@ -1,6 +1,7 @@
 //! The steps as a person reads them, and the totals as a script does.
 
 use std::fmt;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// What a step found out.
@@ -51,16 +52,44 @@ struct Done {
     outcome: Outcome,
 }
 
+/// A step that waits more than it works, run while others work. It says nothing before its turn.
+pub(super) struct Beside<'scope> {
+    running: ScopedJoinHandle<'scope, (Duration, anyhow::Result<Quiet>)>,
+}
+
+/// What a step that was not shown has to say.
+#[derive(Debug)]
+pub(super) struct Quiet {
+    pub(super) outcome: Outcome,
+    pub(super) output: String,
+}
+
+impl<'scope> Beside<'scope> {
+    pub(super) fn start(
+        scope: &'scope Scope<'scope, '_>,
+        run: impl FnOnce() -> anyhow::Result<Quiet> + Send + 'scope,
+    ) -> Self {
+        let started = Instant::now();
+        Self {
+            running: scope.spawn(move || {
+                let quiet = run();
+                (started.elapsed(), quiet)
+            }),
+        }
+    }
+}
+
 /// Steps as they are done.
 #[derive(Debug)]
 pub(super) struct Report {
     steps: usize,
+    started: Instant,
     done: Vec<Done>,
 }
 
 impl Report {
     pub(super) fn new(steps: usize) -> Self {
-        Self { steps, done: Vec::new() }
+        Self { steps, started: Instant::now(), done: Vec::new() }
     }
 
     /// Runs one step under its number. An error is one of the machinery, and ends the whole.
@@ -78,6 +107,21 @@ impl Report {
         Ok(())
     }
 
+    /// Waits for a step that ran beside those before it; its time is its own, from its start to its end.
+    pub(super) fn beside(&mut self, name: &str, step: Beside<'_>) -> anyhow::Result<()> {
+        println!(
+            "\n[{}/{}] {name} (begun beside the steps before)",
+            self.done.len() + 1,
+            self.steps
+        );
+        let (took, ended) = step.running.join().expect("a step does not panic");
+        let Quiet { outcome, output } = ended?;
+        print!("{output}");
+        println!("[{}/{}] {outcome} in {}", self.done.len() + 1, self.steps, seconds(took));
+        self.done.push(Done { name: name.to_owned(), took, outcome });
+        Ok(())
+    }
+
     /// A step that is not run, said plainly.
     pub(super) fn leave_out(&mut self, name: &str, reason: &str) {
         println!("\n[{}/{}] {name}: left out, {reason}", self.done.len() + 1, self.steps);
@@ -89,7 +133,6 @@ impl Report {
     /// Prints the summary and the closing line; true when nothing failed.
     pub(super) fn close(self) -> bool {
         let mut total = Outcome::default();
-        let mut took = Duration::ZERO;
         println!();
         for (at, done) in self.done.into_iter().enumerate() {
             let mark = if done.outcome.failed > 0 { "FAILED" } else { "ok" };
@@ -100,10 +143,9 @@ impl Report {
                 seconds(done.took),
                 done.name
             );
-            took += done.took;
             total.add(done.outcome);
         }
-        println!("            {:>7}  in all", seconds(took));
+        println!("            {:>7}  in all", seconds(self.started.elapsed()));
         section("failed", &total.failures);
         section("left out", &total.left_out);
         println!("\n{total}");
@@ -149,5 +191,26 @@ mod tests {
         let expected =
             Outcome { passed: 1, failed: 1, failures: vec!["lint".into()], ..Outcome::default() };
         assert_eq!(total, expected);
+    }
+
+    #[test]
+    fn a_step_beside_others_reports_in_its_turn() {
+        let mut report = Report::new(2);
+        let (done, to_beside) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let beside = Beside::start(scope, move || {
+                to_beside.recv()?;
+                Ok(Quiet { outcome: Outcome::check(false, "crash"), output: "said\n".into() })
+            });
+            report.step("first", || {
+                done.send(())?;
+                Ok(Outcome::check(true, ""))
+            })?;
+            report.beside("crash", beside)
+        })
+        .expect("both end");
+        let names: Vec<&str> = report.done.iter().map(|done| done.name.as_str()).collect();
+        assert_eq!(names, ["first", "crash"]);
+        assert!(!report.close(), "a failure beside is a failure");
     }
 }
