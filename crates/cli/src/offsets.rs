@@ -9,8 +9,9 @@
 
 use std::collections::BTreeMap;
 
+use tidings::said_time::{duration_ms, moment};
+
 use crate::failure::{Exit, Failure};
-use crate::time::{duration_ms, moment};
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +148,8 @@ fn time_point(said: &str, now_ms: i64) -> Option<Point> {
     match said {
         "start" => Some(Point::Start),
         "end" => Some(Point::End),
-        _ => moment(said, now_ms).map(Point::Time),
+        // The brokers read a negative time as a place of its own: -1 is the end.
+        _ => moment(said, now_ms).map(|time_ms| Point::Time(time_ms.max(0))),
     }
 }
 
@@ -184,9 +186,20 @@ mod tests {
             ("@-1m:end", Time(NOW - 60_000), Some(End)),
             ("@2026-11-30T00:00:00Z:2026-11-30T01:00:00Z", Time(DAY), Some(Time(DAY + HOUR))),
             ("@:-1h", Start, Some(Time(NOW - HOUR))),
+            ("@2026-11-30T00:00", Time(DAY), None),
+            ("@2026-11-30T00:00:1h", Time(DAY), Some(Time(DAY + HOUR))),
+            ("@1h ago", Time(NOW - HOUR), None),
         ] {
             let offsets = Offsets::parse(said, NOW).unwrap();
             assert_eq!(offsets.of(3), Some(Range { from, until }), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_is_the_first_that_a_record_may_have() {
+        for said in ["@1969-12-31T23:59:59.999Z", "@-30000d", "@1960-01-01"] {
+            let from = Offsets::parse(said, NOW).unwrap().of(0).unwrap().from;
+            assert_eq!(from, Point::Time(0), "{said}");
         }
     }
 

@@ -79,8 +79,9 @@ mod outcome;
 mod publisher;
 mod replay;
 mod report;
-mod rfc3339;
+pub mod rfc3339;
 mod run;
+pub mod said_time;
 mod service;
 pub mod shape;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]

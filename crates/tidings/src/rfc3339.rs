@@ -1,66 +1,156 @@
-//! RFC 3339 instants, as `ce_time` carries them, to and from milliseconds since the epoch.
+//! Instants as text, by [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339), and the calendar behind it: what `ce_time` carries
+//! and what consoles and tools show. An instant is a number of milliseconds since 1970-01-01 00:00 UTC, without leap seconds.
 //!
-//! Years 0000 to 9999, UTC on writing, any offset on reading; a leap second reads as the second
-//! after it. Days are counted on the proleptic Gregorian calendar.
+//! Written in UTC, read with any offset and any fraction, of which milliseconds are kept; a leap second reads as the second after it.
+//! Days are counted on the proleptic Gregorian calendar. No clock is read and no time zone is known here.
+//!
+//! ```
+//! use tidings::rfc3339::{self, Civil};
+//!
+//! assert_eq!(rfc3339::format(1_291_191_960_125), "2010-12-01T08:26:00.125Z");
+//! assert_eq!(rfc3339::parse("2010-12-01T09:26:00.125+01:00"), Some(1_291_191_960_125));
+//! assert_eq!(rfc3339::day_ms(2010, 12, 1), Some(1_291_161_600_000));
+//! assert_eq!(Civil::of(1_291_191_960_125).weekday, 3); // a Wednesday
+//! ```
 
 const DAY_MS: i64 = 86_400_000;
 
-/// `2010-12-01T08:26:00.000Z`.
-pub(crate) fn format(time_ms: i64) -> String {
-    let (days, of_day) = (time_ms.div_euclid(DAY_MS), time_ms.rem_euclid(DAY_MS));
-    let (year, month, day) = civil(days);
-    let (seconds, milli) = (of_day / 1000, of_day % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+/// An instant taken apart, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// Year 0 is the one before year 1.
+    pub year: i64,
+    /// From 1.
+    pub month: i64,
+    /// From 1.
+    pub day: i64,
+    /// Up to 23.
+    pub hour: i64,
+    /// Up to 59.
+    pub minute: i64,
+    /// Up to 59.
+    pub second: i64,
+    /// Up to 999.
+    pub milli: i64,
+    /// 0 is Sunday.
+    pub weekday: i64,
+    /// Day of the year, from 1.
+    pub year_day: i64,
+}
+
+impl Civil {
+    /// Of any instant, also of one that RFC 3339 has no year for.
+    pub fn of(time_ms: i64) -> Self {
+        let (days, of_day) = (time_ms.div_euclid(DAY_MS), time_ms.rem_euclid(DAY_MS));
+        let (year, month, day) = date(days);
+        Self {
+            year,
+            month,
+            day,
+            hour: of_day / 3_600_000,
+            minute: of_day / 60_000 % 60,
+            second: of_day / 1_000 % 60,
+            milli: of_day % 1_000,
+            weekday: (days + 4).rem_euclid(7),
+            year_day: days - days_of(year, 1, 1) + 1,
+        }
+    }
+}
+
+/// `2010-12-01T08:26:00.000Z`. Years outside of 0 to 9999 have a sign or more digits, and are not read back.
+pub fn format(time_ms: i64) -> String {
+    let Civil { year, month, day, hour, minute, second, milli, .. } = Civil::of(time_ms);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// None when the text is no RFC 3339 instant.
-pub(crate) fn parse(text: &str) -> Option<i64> {
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let digits = text.get(from..to)?;
-        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
-    };
-    let sign = |at: usize, wanted: &str| text.get(at..=at).is_some_and(|s| wanted.contains(s));
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let signs = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
-    if !signs.into_iter().all(|(at, wanted)| sign(at, wanted))
-        || !(1..=12).contains(&month)
-        || !(1..=month_days(year, month)).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 60
-    {
-        return None;
-    }
-    let rest = text.get(19..)?;
-    let (milli, zone) = match rest.strip_prefix('.') {
-        Some(fraction) => {
-            let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-            let shown = fraction.get(..digits.min(3)).filter(|d| !d.is_empty())?;
-            (format!("{shown:0<3}").parse::<i64>().ok()?, fraction.get(digits..)?)
-        }
-        None => (0, rest),
-    };
-    let seconds = hour * 3600 + minute * 60 + second - offset_seconds(zone)?;
-    Some(days(year, month, day) * DAY_MS + seconds * 1000 + milli)
+/// The beginning of a day; none when there is no such day, or its year is not one of 0 to 9999.
+pub fn day_ms(year: i64, month: i64, day: i64) -> Option<i64> {
+    let is_day = (0..=9_999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=month_days(year, month)).contains(&day);
+    is_day.then(|| days_of(year, month, day) * DAY_MS)
 }
 
-fn offset_seconds(zone: &str) -> Option<i64> {
-    if zone.eq_ignore_ascii_case("z") {
-        return Some(0);
+/// None when the text is no RFC 3339 instant of the years 0000 to 9999. A blank may stand for the `T`.
+pub fn parse(text: &str) -> Option<i64> {
+    let written = written(text)?;
+    let offset_ms = written.offset_ms.filter(|_| written.has_seconds)?;
+    Some(written.local_ms - offset_ms)
+}
+
+/// What begins like an instant, and may say less of it: a day, a time without seconds or without an offset.
+pub(crate) struct Written {
+    /// By the clocks of where it was written.
+    pub(crate) local_ms: i64,
+    /// How far these are ahead of UTC.
+    pub(crate) offset_ms: Option<i64>,
+    has_seconds: bool,
+}
+
+pub(crate) fn written(text: &str) -> Option<Written> {
+    let mut rest = Rest(text);
+    let year = rest.number(4)?;
+    rest.one_of("-")?;
+    let month = rest.number(2)?;
+    rest.one_of("-")?;
+    let day_ms = day_ms(year, month, rest.number(2)?)?;
+    if rest.0.is_empty() {
+        return Some(Written { local_ms: day_ms, offset_ms: None, has_seconds: false });
     }
-    let (sign, digits) = match zone.split_at_checked(1)? {
-        ("+", digits) => (1, digits),
-        ("-", digits) => (-1, digits),
-        _ => return None,
-    };
-    let (hours, minutes) = digits.split_once(':')?;
-    if hours.len() != 2 || minutes.len() != 2 {
-        return None;
+    rest.one_of("Tt ")?;
+    let hour = rest.number(2)?;
+    rest.one_of(":")?;
+    let minute = rest.number(2)?;
+    let has_seconds = rest.one_of(":").is_some();
+    let (second, milli) = if has_seconds { (rest.number(2)?, rest.fraction()?) } else { (0, 0) };
+    let offset_ms = rest.offset()?;
+    let is_clock = hour < 24 && minute < 60 && second <= 60 && rest.0.is_empty();
+    let local_ms = day_ms + ((hour * 60 + minute) * 60 + second) * 1_000 + milli;
+    is_clock.then_some(Written { local_ms, offset_ms, has_seconds })
+}
+
+/// What is not read yet.
+struct Rest<'a>(&'a str);
+
+impl Rest<'_> {
+    /// Of exactly so many digits.
+    fn number(&mut self, digits: usize) -> Option<i64> {
+        let (number, rest) = self.0.split_at_checked(digits)?;
+        self.0 = rest;
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())?
     }
-    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
-    (hours < 24 && minutes < 60).then(|| sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
+
+    fn one_of(&mut self, signs: &str) -> Option<char> {
+        let sign = self.0.chars().next().filter(|sign| signs.contains(*sign))?;
+        self.0 = &self.0[sign.len_utf8()..];
+        Some(sign)
+    }
+
+    /// Milliseconds of `.125` or of nothing.
+    fn fraction(&mut self) -> Option<i64> {
+        if self.one_of(".").is_none() {
+            return Some(0);
+        }
+        let digits = self.0.bytes().take_while(u8::is_ascii_digit).count();
+        let (fraction, rest) = self.0.split_at(digits);
+        self.0 = rest;
+        let kept = fraction.get(..digits.min(3)).filter(|kept| !kept.is_empty())?;
+        format!("{kept:0<3}").parse().ok()
+    }
+
+    /// `Z` or `+01:00` as milliseconds, or none where nothing is said.
+    fn offset(&mut self) -> Option<Option<i64>> {
+        let ahead = match self.one_of("Zz+-") {
+            None => return Some(None),
+            Some('+') => 1,
+            Some('-') => -1,
+            Some(_) => return Some(Some(0)),
+        };
+        let hours = self.number(2)?;
+        self.one_of(":")?;
+        let minutes = self.number(2)?;
+        (hours < 24 && minutes < 60).then_some(Some(ahead * (hours * 60 + minutes) * 60_000))
+    }
 }
 
 fn month_days(year: i64, month: i64) -> i64 {
@@ -73,14 +163,14 @@ fn month_days(year: i64, month: i64) -> i64 {
 }
 
 /// Days since 1970-01-01. Years begin in March here, so that the leap day comes last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
-/// The inverse of [`days`].
-fn civil(days: i64) -> (i64, i64, i64) {
+/// The inverse of [`days_of`].
+fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -112,8 +202,38 @@ mod tests {
     #[test]
     fn every_day_of_four_centuries_survives_the_round_trip() {
         for day in -146_097..146_097 {
-            let (year, month, of_month) = civil(day);
-            assert_eq!(days(year, month, of_month), day);
+            let (year, month, of_month) = date(day);
+            assert_eq!(days_of(year, month, of_month), day);
+        }
+    }
+
+    #[test]
+    fn an_instant_is_taken_apart() {
+        let civil = Civil::of(951_782_400_001);
+        assert_eq!((civil.year, civil.month, civil.day), (2000, 2, 29));
+        assert_eq!((civil.hour, civil.milli, civil.weekday, civil.year_day), (0, 1, 2, 60));
+        let last = Civil::of(-1);
+        assert_eq!((last.year, last.month, last.day, last.second), (1969, 12, 31, 59));
+        for any in [i64::MIN, i64::MAX] {
+            assert!(format(any).ends_with('Z'));
+        }
+    }
+
+    #[test]
+    fn a_day_that_its_month_does_not_have_is_none() {
+        for ((year, month, day), expected) in [
+            ((1970, 1, 1), Some(0)),
+            ((2000, 2, 29), Some(951_782_400_000)),
+            ((1900, 2, 29), None),
+            ((2001, 2, 29), None),
+            ((2001, 4, 31), None),
+            ((2001, 0, 1), None),
+            ((2001, 13, 1), None),
+            ((2001, 1, 0), None),
+            ((10_000, 1, 1), None),
+            ((-1, 1, 1), None),
+        ] {
+            assert_eq!(day_ms(year, month, day), expected, "{year}-{month}-{day}");
         }
     }
 
@@ -138,6 +258,9 @@ mod tests {
             "1970-02-29T00:00:00Z",
             "1970-01-01T24:00:00Z",
             "1970-01-01T00:00:00",
+            "1970-01-01T00:00Z",
+            "1970-01-01",
+            "1970-01-01T00:00:00Zulu",
             "1970-01-01T00:00:00.Z",
             "1970-01-01T00:00:00+1:00",
             "1970-01-01T00:00:00+24:00",

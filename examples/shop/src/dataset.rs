@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tidings::rfc3339;
+
 use crate::events::{InvoiceLine, InvoiceReceived};
 
 const FILE: &[u8] = include_bytes!("../data/online-retail-2010-12.csv.xz");
@@ -101,16 +103,7 @@ fn parse_date(text: &str) -> Option<i64> {
     let (month, day, year) = (date.next()??, date.next()??, date.next()??);
     let (hour, minute) = time.split_once(':')?;
     let minutes = hour.parse::<i64>().ok()? * 60 + minute.parse::<i64>().ok()?;
-    Some((days_from_civil(year, month, day) * 1440 + minutes) * 60_000)
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar (Howard Hinnant's algorithm).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    Some(rfc3339::day_ms(year, month, day)? + minutes * 60_000)
 }
 
 /// A decimal amount of pounds as pence, rounded half away from zero.

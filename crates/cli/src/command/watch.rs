@@ -3,11 +3,13 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use tidings::rfc3339;
+
 use crate::args::{Form, Watch};
 use crate::failure::Failure;
 use crate::output::{Answer, Reader, rendered, show, write};
 use crate::table::Look;
-use crate::time::{now_ms, rfc3339};
+use crate::time::now_ms;
 
 /// How often at most.
 const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -30,7 +32,7 @@ pub(super) async fn watched<A: Answer>(
     loop {
         let mut text = rendered(form, &ask().await?, Look::of(form));
         if in_place {
-            let now = rfc3339(now_ms());
+            let now = rfc3339::format(now_ms());
             text = format!("{now}, every {} s; ctrl-c ends it\n\n{text}", every.as_secs());
             // Written over the one before line by line: a cleared screen flickers.
             text = format!("{CORNER}{}{BELOW}", text.replace('\n', LINE_END));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::time::Civil;
+use tidings::rfc3339::Civil;
 
 const MONTHS: [&str; 12] = [
     "January",

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use tidings::rfc3339;
 use tidings_gateway::JsonPath;
 use tidings_node::broker::log::{BatchHeader, Compression};
 use tidings_node::{Header, Record};
@@ -11,7 +12,6 @@ use tidings_node::{Header, Record};
 use super::unpack::Unpack;
 use super::{Encoding, Escape, Layout, NumberForm, Refused, Token, tokens};
 use crate::client::Edges;
-use crate::time::rfc3339;
 
 /// What a format can tell of a record.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,7 @@ impl Piece {
             }
             Self::Time(TimeForm::Layout(layout)) => layout.write(shown.record.timestamp, out),
             Self::Time(TimeForm::Rfc3339) => {
-                out.extend(rfc3339(shown.record.timestamp).bytes());
+                out.extend(rfc3339::format(shown.record.timestamp).bytes());
             }
             Self::Attribute(attribute) => out.extend(told(*attribute, shown.batch).bytes()),
             Self::Headers(pieces) => {

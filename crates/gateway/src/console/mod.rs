@@ -51,6 +51,7 @@ pub use figure::{Family, Figure, FigureKind, FigureSource};
 use groups::kept::{History, Keeper, keep};
 pub use metrics::{METRICS, MetricsText};
 use observe::Observer;
+pub(crate) use observe::now;
 use snapshot::{Problem, Severity, Snapshot};
 pub(crate) use trouble::{ApiTrouble, Trouble, media_type};
 

@@ -408,7 +408,7 @@ fn limit(records: usize) -> ReadLimit {
     ReadLimit { records, bytes: EVENT_READ_BYTES, wait: Duration::ZERO }
 }
 
-pub(super) fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidings::said_time;
 use tidings_engine::{Engine, Error, Offset, Read, ReadLimit, Topic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{Events, line};
-use crate::console::{Trouble, cursor};
+use crate::console::{Trouble, cursor, now};
 use crate::limits::{
     EVENT_HEARTBEAT, EVENT_LOOK_PAUSE, EVENT_STALL_MAX, EVENT_STREAM_BYTES,
     EVENT_STREAM_PARTITIONS_MAX, EVENT_STREAM_RECORDS, EVENT_STREAMS_MAX,
@@ -112,7 +113,7 @@ async fn begin(engine: &Engine, name: &str, asked: &Asked) -> Result<BTreeMap<i3
     if let Some(said) = &asked.cursor {
         return resumed(&topic, &wanted, &cursor(said)?);
     }
-    let from = place(asked.from.as_deref().unwrap_or("latest"))?;
+    let from = place(asked.from.as_deref().unwrap_or("latest"), now().0)?;
     let mut next = BTreeMap::new();
     for id in wanted {
         next.insert(id, engine.offset(name, id, from).await?);
@@ -120,13 +121,15 @@ async fn begin(engine: &Engine, name: &str, asked: &Asked) -> Result<BTreeMap<i3
     Ok(next)
 }
 
-fn place(said: &str) -> Result<Offset, Trouble> {
-    match (said, said.parse()) {
-        ("earliest", _) => Ok(Offset::Earliest),
-        ("latest", _) => Ok(Offset::Latest),
-        (_, Ok(time_ms)) => Ok(Offset::Timestamp(time_ms)),
-        _ => Err(Trouble::bad_request(format!("`from` is {said:?}"))
-            .hint("say earliest, latest, or milliseconds since the epoch")),
+fn place(said: &str, now_ms: i64) -> Result<Offset, Trouble> {
+    match said {
+        "earliest" => Ok(Offset::Earliest),
+        "latest" => Ok(Offset::Latest),
+        said => match said_time::moment(said, now_ms) {
+            Some(time_ms) => Ok(Offset::Timestamp(time_ms)),
+            None => Err(Trouble::bad_request(format!("`from` is {said:?}"))
+                .hint("earliest, latest, or a time such as -10m or 2010-12-01T08:26")),
+        },
     }
 }
 
@@ -346,10 +349,12 @@ mod tests {
             ("earliest", Some(Offset::Earliest)),
             ("latest", Some(Offset::Latest)),
             ("1291191960000", Some(Offset::Timestamp(1_291_191_960_000))),
+            ("-1m", Some(Offset::Timestamp(1_291_191_900_000))),
+            ("2010-12-01T08:26", Some(Offset::Timestamp(1_291_191_960_000))),
             ("noon", None),
             ("", None),
         ] {
-            assert_eq!(place(said).ok(), wanted, "{said:?}");
+            assert_eq!(place(said, 1_291_191_960_000).ok(), wanted, "{said:?}");
         }
     }
 }

@@ -14,13 +14,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 use regex::bytes::{Regex, RegexBuilder};
+use tidings::said_time;
 use tidings_node::Header;
 
 pub(crate) use self::input::Input;
 use super::{Encoding, Escape, NumberForm, Refused, Token, tokens};
 use crate::failure::{Exit, Failure};
 use crate::limits::{GREP_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX};
-use crate::time::{moment, now_ms};
+use crate::time::now_ms;
 
 /// A format for reading, parsed.
 #[derive(Clone, Debug)]
@@ -323,7 +324,7 @@ impl<R: BufRead> Reading<'_, R> {
                     let said = self.bytes(Field::Value, extent)?;
                     let said = String::from_utf8_lossy(&said).into_owned();
                     let unsound = || Trouble::Other(format!("{said:?} is no time"));
-                    let moment = moment(&said, now_ms()).ok_or_else(unsound)?;
+                    let moment = said_time::moment(&said, now_ms()).ok_or_else(unsound)?;
                     self.record.timestamp = Some(moment);
                 }
                 Step::HeaderCount(size) => {

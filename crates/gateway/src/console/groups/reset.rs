@@ -17,8 +17,10 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings::limits::{RECENT_BLOCK_MIN, RECENT_SLOTS};
+use tidings::said_time;
 use tidings_engine::{Error, GroupDescription, Offset, TopicPartition};
 
+use super::super::observe::now;
 use super::super::pages::{Frame, Page, page};
 use super::super::quantity::{Count, Moment};
 use super::super::trouble::{ApiTrouble, Body, PageTrouble, Trouble, sent_form};
@@ -152,6 +154,16 @@ fn refused(why: impl Into<String>) -> Trouble {
 }
 
 impl Asked {
+    /// The same with a time that stays what it is: `-2h` is another one a moment later.
+    fn at(mut self, now: Moment) -> Self {
+        if let Some(TimeSaid::Text(text)) = &self.time
+            && let Some(Moment(ms)) = Moment::said(text, now)
+        {
+            self.time = Some(TimeSaid::Ms(ms));
+        }
+        self
+    }
+
     fn meant(&self) -> Result<To, Trouble> {
         match self.to.as_str() {
             "start" | "earliest" => Ok(To::Start),
@@ -162,16 +174,12 @@ impl Asked {
                 None => Err(refused("it does not say which offset").hint("say `offset`")),
             },
             "time" => {
-                let time = match &self.time {
-                    Some(TimeSaid::Ms(ms)) => Some(Moment(*ms)),
-                    Some(TimeSaid::Text(text)) => Moment::parse(text),
-                    None => None,
+                let Some(TimeSaid::Ms(ms)) = self.time else {
+                    return Err(
+                        refused("it does not say a time that is one").hint(said_time::EXAMPLES)
+                    );
                 };
-                time.map(To::Time).ok_or_else(|| {
-                    refused("it does not say a time that is one").hint(
-                        "say `time` in UTC as 2026-12-01T08:26, or milliseconds since the epoch",
-                    )
-                })
+                Ok(To::Time(Moment(ms)))
             }
             other => {
                 Err(refused(format!("`to` is {other:?}"))
@@ -187,11 +195,8 @@ impl Asked {
     /// What of the form a page shows again.
     fn time_field(&self) -> String {
         match &self.time {
-            Some(TimeSaid::Text(text)) => {
-                Moment::parse(text).map(Moment::field).unwrap_or_default()
-            }
             Some(TimeSaid::Ms(ms)) => Moment(*ms).field(),
-            None => String::new(),
+            Some(TimeSaid::Text(_)) | None => String::new(),
         }
     }
 }
@@ -410,7 +415,7 @@ async fn would(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Looked>, ApiTrouble> {
     let (Path(name), Query(asked)) = (path?, asked?);
-    Ok(Json(looked(&shared, &name, &asked).await?))
+    Ok(Json(looked(&shared, &name, &asked.at(now())).await?))
 }
 
 async fn set(
@@ -418,7 +423,7 @@ async fn set(
     path: Result<Path<String>, PathRejection>,
     Body(asked): Body<Asked>,
 ) -> Result<Json<Value>, ApiTrouble> {
-    let Path(name) = path?;
+    let (Path(name), asked) = (path?, asked.at(now()));
     if asked.dry_run {
         return Ok(Json(json!(looked(&shared, &name, &asked).await?)));
     }
@@ -470,6 +475,7 @@ async fn preview(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Page {
     let (Path(name), Query(asked)) = (path?, asked?);
+    let asked = asked.at(now());
     let group = described(&shared, &name).await?;
     let looked = match asked.to.as_str() {
         "" => None,
@@ -522,6 +528,7 @@ mod tests {
             (r#"{"to":"offset","offset":"7"}"#, Ok(To::Offset(7))),
             (r#"{"to":"time","time":5}"#, Ok(To::Time(Moment(5)))),
             (r#"{"to":"time","time":"1970-01-01T00:01"}"#, Ok(To::Time(Moment(60_000)))),
+            (r#"{"to":"time","time":"-1m"}"#, Ok(To::Time(Moment(60_000)))),
             (r#"{"to":"offset"}"#, Err("which offset")),
             (r#"{"to":"offset","offset":-1}"#, Err("negative")),
             (r#"{"to":"offset","offset":"x"}"#, Err("no number")),
@@ -532,7 +539,9 @@ mod tests {
             ("{}", Err("`to` is \"\"")),
         ] {
             let asked = serde_json::from_str::<Asked>(body).map_err(|error| error.to_string());
-            let meant = asked.and_then(|asked| asked.meant().map_err(|trouble| trouble.detail));
+            let meant = asked.and_then(|asked| {
+                asked.at(Moment(120_000)).meant().map_err(|trouble| trouble.detail)
+            });
             match (meant, wanted) {
                 (Ok(meant), Ok(wanted)) => assert_eq!(meant, wanted, "{body}"),
                 (Err(why), Err(wanted)) => assert!(why.contains(wanted), "{body}: {why}"),

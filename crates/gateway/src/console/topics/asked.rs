@@ -19,10 +19,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use tidings::said_time;
 
 use super::cel::Cel;
 use super::filter::{Condition, Filter, refused, text};
-use super::said_time;
 use crate::console::cursor::{Cursor, cursor};
 use crate::console::quantity::Moment;
 use crate::console::trouble::Trouble;
@@ -106,10 +106,11 @@ fn number<N: std::str::FromStr>(name: &str, said: &str) -> Result<N, Trouble> {
 }
 
 fn time(name: &str, said: &str, now: Moment) -> Result<i64, Trouble> {
-    said_time::parse(said, now).ok_or_else(|| {
-        Trouble::bad_request(format!("`{name}` is {said:?}, no time"))
-            .hint("-10m, -2h, 2010-12-01, 2010-12-01T08:26:00Z, or milliseconds since the epoch")
-    })
+    let time = Moment::said(said, now).ok_or_else(|| {
+        Trouble::bad_request(format!("`{name}` is {said:?}, no time")).hint(said_time::EXAMPLES)
+    })?;
+    // No record is older, and to brokers -1 is a name.
+    Ok(time.0.max(0))
 }
 
 fn column(said: &str) -> Result<JsonPath, Trouble> {

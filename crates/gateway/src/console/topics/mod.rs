@@ -12,7 +12,6 @@ mod filter;
 mod pages;
 mod partitions;
 mod produce;
-mod said_time;
 mod scan;
 mod search;
 mod tail;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tidings::{rfc3339, said_time};
 use tokio::time::timeout;
 
+use super::super::observe::now;
 use super::super::quantity::{Count, Moment, Span};
 use super::super::snapshot::Snapshot;
 use super::super::trouble::Trouble;
@@ -34,6 +36,17 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// The same with times that stay what they are, so that a link that goes on means the same range: `-2h` is another time
+    /// a moment later. What is no time is left to be refused.
+    fn at(mut self, now: Moment) -> Self {
+        for said in [&mut self.from, &mut self.to] {
+            if let Some(Moment(ms)) = Moment::said(said, now) {
+                *said = rfc3339::format(ms);
+            }
+        }
+        self
+    }
+
     fn wanted(&self) -> Result<Wanted, Trouble> {
         let refused =
             |why: String| Trouble::bad_request(why).titled("The search is not understood");
@@ -45,11 +58,9 @@ impl Asked {
         }
         let time = |name: &str, said: &str| match said.trim() {
             "" => Ok(None),
-            said => Moment::parse(said).map(Some).ok_or_else(|| {
-                refused(format!("`{name}` is {said:?}")).hint(
-                    "write a time in UTC as 2026-12-01T08:26, or milliseconds since the epoch",
-                )
-            }),
+            said => rfc3339::parse(said)
+                .map(|ms| Some(Moment(ms)))
+                .ok_or_else(|| refused(format!("`{name}` is {said:?}")).hint(said_time::EXAMPLES)),
         };
         let before = match self.before.as_str() {
             "" => None,
@@ -258,12 +269,16 @@ impl TraceView {
 
     /// A time of the form, as its field takes it.
     pub(crate) fn begin_field(&self) -> String {
-        Moment::parse(&self.asked.from).map(Moment::field).unwrap_or_default()
+        field(&self.asked.from)
     }
 
     pub(crate) fn end_field(&self) -> String {
-        Moment::parse(&self.asked.to).map(Moment::field).unwrap_or_default()
+        field(&self.asked.to)
     }
+}
+
+fn field(said: &str) -> String {
+    rfc3339::parse(said).map(|ms| Moment(ms).field()).unwrap_or_default()
 }
 
 /// Searches, when it has its turn.
@@ -272,6 +287,7 @@ pub(super) async fn look(
     snapshot: &Snapshot,
     asked: Asked,
 ) -> Result<TraceView, Trouble> {
+    let asked = asked.at(now());
     let wanted = asked.wanted()?;
     if wanted.text.is_empty() && wanted.have.is_empty() {
         return Ok(TraceView { asked, ..TraceView::default() });
@@ -405,14 +421,23 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_goes_on_means_the_same_time() {
+        let asked = Asked { q: "x".into(), from: "-1m".into(), ..Asked::default() };
+        let asked = asked.at(Moment(120_000));
+        assert_eq!(asked.query(&[]), "q=x&from=1970-01-01T00%3A01%3A00.000Z");
+        assert_eq!(field(&asked.from), "1970-01-01T00:01:00");
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         let asked = |change: fn(&mut Asked)| {
             let mut asked = Asked { q: "x".into(), ..Asked::default() };
             change(&mut asked);
-            asked.wanted().map(|_| ()).map_err(|trouble| trouble.detail)
+            asked.at(Moment(1_000_000)).wanted().map(|_| ()).map_err(|trouble| trouble.detail)
         };
         assert_eq!(asked(|_| ()), Ok(()));
         assert_eq!(asked(|a| a.from = "2026-12-01T08:26".into()), Ok(()));
+        assert_eq!(asked(|a| a.from = "-2h".into()), Ok(()));
         for (change, why) in [
             ((|a| a.from = "soon".into()) as fn(&mut Asked), "`from`"),
             (|a| a.to = "2026-13-01".into(), "`to`"),
