@@ -1,6 +1,6 @@
 //! Metrics in Prometheus' text format (0.0.4).
 //!
-//! Every name begins with `tidings_service_`, is in a base unit, and has few labels: the service, its handler, and the
+//! Every name begins with `tidings_service_`, is in a base unit, and has few labels: the service, its handler or dependency, and the
 //! instance where several are in one text. Keys, ids and partitions are never labels. [`FAMILIES`] is the list; the table in
 //! `docs/operations.md` is held to it by a test.
 //!
@@ -8,7 +8,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::{HandlerFigures, Histogram, Metrics, histogram::BOUNDS};
+use crate::{DependencyMetrics, HandlerFigures, Histogram, Metrics, histogram::BOUNDS};
 
 /// Figures of one name.
 struct Family {
@@ -25,14 +25,17 @@ enum Of {
     /// By service and handler.
     Handlers(fn(&HandlerFigures) -> u64),
     Times(fn(&HandlerFigures) -> &Histogram),
+    /// By service and dependency with limits.
+    Turns(fn(&DependencyMetrics) -> u64),
+    Places(fn(&DependencyMetrics) -> u64),
 }
 
 impl Of {
     /// Prometheus' name.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Counter(_) | Self::Handlers(_) => "counter",
-            Self::Gauge(_) => "gauge",
+            Self::Counter(_) | Self::Handlers(_) | Self::Turns(_) => "counter",
+            Self::Gauge(_) | Self::Places(_) => "gauge",
             Self::Times(_) => "histogram",
         }
     }
@@ -58,7 +61,17 @@ const fn times(name: &'static str, help: &'static str, read: Times) -> Family {
     Family { name, help, of: Of::Times(read) }
 }
 
-const FAMILIES: [Family; 19] = [
+type OfDependency = fn(&DependencyMetrics) -> u64;
+
+const fn turns(name: &'static str, help: &'static str, read: OfDependency) -> Family {
+    Family { name, help, of: Of::Turns(read) }
+}
+
+const fn places(name: &'static str, help: &'static str, read: OfDependency) -> Family {
+    Family { name, help, of: Of::Places(read) }
+}
+
+const FAMILIES: [Family; 25] = [
     handlers(
         "tidings_service_processed_total",
         "Events handled for the first time, whatever the end: effects or dead letter.",
@@ -105,6 +118,32 @@ const FAMILIES: [Family; 19] = [
         "tidings_service_end_to_end_seconds",
         "From when an event happened (ce_time, or the record's timestamp) to the commit of its effects.",
         |of| &of.end_to_end,
+    ),
+    places(
+        "tidings_service_dependency_in_use",
+        "Turns at a limited dependency that are taken.",
+        |of| of.in_use,
+    ),
+    places("tidings_service_dependency_at_once", "Turns that there are.", |of| of.at_once),
+    places(
+        "tidings_service_dependency_waiting",
+        "Attempts that wait for a turn at a limited dependency.",
+        |of| of.waiting,
+    ),
+    turns(
+        "tidings_service_dependency_turns_total",
+        "Turns at a limited dependency that have begun.",
+        |of| of.turns,
+    ),
+    turns(
+        "tidings_service_dependency_held_back_total",
+        "Turns that had to wait for the dependency's rate.",
+        |of| of.held_back,
+    ),
+    turns(
+        "tidings_service_dependency_turned_away_total",
+        "Times that there was no turn: no place to wait for one, or waited for too long.",
+        |of| of.turned_away,
     ),
     counter(
         "tidings_service_retried_total",
@@ -179,6 +218,13 @@ impl Family {
             Of::Handlers(read) => {
                 for (labels, figures) in handlers {
                     line(out, format_args!("{name}{{{labels}}} {}", read(figures)));
+                }
+            }
+            Of::Turns(read) | Of::Places(read) => {
+                for of in &metrics.dependencies {
+                    let dependency = Escaped(&of.name);
+                    let labels = format_args!("{service},dependency=\"{dependency}\"");
+                    line(out, format_args!("{name}{{{labels}}} {}", read(of)));
                 }
             }
             Of::Times(read) => {
@@ -292,6 +338,7 @@ mod tests {
             let labels = match of {
                 Of::Counter(_) | Of::Gauge(_) => "service",
                 Of::Handlers(_) | Of::Times(_) => "service, handler",
+                Of::Turns(_) | Of::Places(_) => "service, dependency",
             };
             format!("| `{name}` | {} | {labels} | {help} |", of.kind())
         });

@@ -111,7 +111,7 @@ pub use id::Id;
 pub use keyed::{Absent, Kept, Keyed, Missing, OrCreate, OrDrop, OrPark};
 pub use kind::Kind;
 pub use limited::{Limited, Limits, Turn};
-pub use metrics::{HandlerMetrics, Metrics};
+pub use metrics::{DependencyMetrics, HandlerMetrics, Metrics};
 pub use outcome::{OutageOn, Outcome, Stop, done, outage, reject, retry};
 pub use publisher::{Outgoing, Publisher};
 pub use report::{REPORTS_TOPIC, Report, ReportedHandler};

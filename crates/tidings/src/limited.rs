@@ -24,7 +24,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -35,7 +35,8 @@ use tokio::{
 };
 
 use crate::{
-    Extract, Outcome, Scope, Wiring, bucket::Bucket, extract::short, limits, outcome::turned_away,
+    DependencyMetrics, Extract, Outcome, Scope, Wiring, bucket::Bucket, extract::short, limits,
+    outcome::turned_away,
 };
 
 /// How much of a dependency a service's instance uses; see [`Limited`].
@@ -132,10 +133,33 @@ pub(crate) fn burst_of(per_second: u32) -> u32 {
 /// A dependency as its service keeps it.
 pub(crate) struct Held<T> {
     value: T,
+    gate: Arc<Gate>,
+}
+
+impl<T> Held<T> {
+    pub(crate) fn new(value: T, limits: Limits) -> Self {
+        Self { value, gate: Arc::new(Gate::new(type_name::<T>(), limits)) }
+    }
+
+    /// What its service counts and shows, whatever the dependency is.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
+    async fn turn(&self, until: Instant) -> Outcome<Turn<'_, T>> {
+        Ok(Turn { value: &self.value, _slot: self.gate.slot(until).await? })
+    }
+}
+
+/// Who may pass to a dependency, and when.
+pub(crate) struct Gate {
+    /// The whole name of the dependency's type.
+    pub(crate) type_name: &'static str,
     limits: Limits,
     slots: Semaphore,
     waiting: AtomicUsize,
     pace: Mutex<Pace>,
+    counted: Counted,
 }
 
 struct Pace {
@@ -144,32 +168,77 @@ struct Pace {
     again_at: Instant,
 }
 
-impl<T> Held<T> {
-    pub(crate) fn new(value: T, limits: Limits) -> Self {
+/// Since the start of the instance.
+#[derive(Default)]
+struct Counted {
+    turns: AtomicU64,
+    held_back: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gate({} {:?})", self.name(), self.limits)
+    }
+}
+
+impl Gate {
+    fn new(type_name: &'static str, limits: Limits) -> Self {
         let now = Instant::now();
         Self {
-            value,
+            type_name,
             limits,
             slots: Semaphore::new(limits.at_once.min(Semaphore::MAX_PERMITS)),
             waiting: AtomicUsize::new(0),
             pace: Mutex::new(Pace { bucket: limits.bucket(now), again_at: now }),
+            counted: Counted::default(),
         }
     }
 
-    async fn turn(&self, until: Instant) -> Outcome<Turn<'_, T>> {
+    /// See [`short`].
+    pub(crate) fn name(&self) -> String {
+        short(self.type_name)
+    }
+
+    /// Attempts that it can hold.
+    pub(crate) fn seats(&self) -> usize {
+        self.limits.seats()
+    }
+
+    /// How it is used now.
+    pub(crate) fn metrics(&self, name: &str) -> DependencyMetrics {
+        let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let Limits { at_once, waiting, per_second, .. } = self.limits;
+        DependencyMetrics {
+            name: name.to_owned(),
+            in_use: wide(at_once.saturating_sub(self.slots.available_permits())),
+            at_once: wide(at_once),
+            waiting: wide(self.waiting.load(Ordering::Relaxed)),
+            waiting_at_most: wide(waiting),
+            per_second,
+            turns: self.counted.turns.load(Ordering::Relaxed),
+            held_back: self.counted.held_back.load(Ordering::Relaxed),
+            turned_away: self.counted.turned_away.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A slot, once its token has come.
+    async fn slot(&self, until: Instant) -> Outcome<SemaphorePermit<'_>> {
         let slot = match self.slots.try_acquire() {
             Ok(slot) => slot,
-            Err(_taken) => self.slot(until).await?,
+            Err(_taken) => self.given_back(until).await?,
         };
         let wait = self.token(until)?;
         if !wait.is_zero() {
+            self.counted.held_back.fetch_add(1, Ordering::Relaxed);
             sleep(wait).await;
         }
-        Ok(Turn { value: &self.value, _slot: slot })
+        self.counted.turns.fetch_add(1, Ordering::Relaxed);
+        Ok(slot)
     }
 
     /// Waits for a slot, if there is a place to wait.
-    async fn slot(&self, until: Instant) -> Outcome<SemaphorePermit<'_>> {
+    async fn given_back(&self, until: Instant) -> Outcome<SemaphorePermit<'_>> {
         let Limits { at_once, waiting, .. } = self.limits;
         let Some(_place) = Place::take(&self.waiting, waiting) else {
             return self
@@ -200,13 +269,14 @@ impl<T> Held<T> {
 
     /// Those that come again come one after the other.
     fn turn_away<V>(&self, why: &str) -> Outcome<V> {
+        self.counted.turned_away.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let every = pace.bucket.map_or(limits::TURNED_AWAY_EVERY, |bucket| bucket.every());
         let next = (pace.again_at + every).max(now + limits::TURNED_AWAY_FIRST);
         pace.again_at = next.min(now + limits::TURNED_AWAY_MAX);
         let after = pace.again_at - now;
-        Err(turned_away(format!("no turn at {}: {why}", short(type_name::<T>())), after))
+        Err(turned_away(format!("no turn at {}: {why}", self.name()), after))
     }
 }
 
@@ -283,7 +353,7 @@ impl<T> Clone for Limited<T> {
 
 impl<T> fmt::Debug for Limited<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Limited<{}>({:?})", short(type_name::<T>()), self.held.limits)
+        write!(f, "Limited<{}>({:?})", short(type_name::<T>()), self.held.gate.limits)
     }
 }
 
@@ -352,11 +422,16 @@ mod tests {
         });
         tokio::task::yield_now().await;
         let full = bank.turn().await.expect_err("it is full");
+        let now = bank.held.gate.metrics("Bank");
+        assert_eq!((now.in_use, now.at_once, now.waiting, now.waiting_at_most), (2, 2, 1, 1));
+        assert_eq!((now.turns, now.turned_away, now.held_back), (2, 1, 0));
         let cause = "no turn at Bank: all 2 turns are taken, and 1 wait for one";
         assert_eq!(away(&full), (limits::TURNED_AWAY_FIRST, cause));
         drop(first);
         assert_eq!(waiting.await.expect("no panic"), Ok(()));
         assert!(bank.turn().await.is_ok(), "the one that waited has given it back");
+        let then = bank.held.gate.metrics("Bank");
+        assert_eq!((then.in_use, then.waiting, then.turns, then.turned_away), (1, 0, 4, 1));
         drop(second);
     }
 
@@ -370,7 +445,7 @@ mod tests {
         assert_eq!(away(&late).1, "no turn at Bank: all 1 turns stayed taken for too long");
         let again = timeout_at(begun + MS(1_500), bank.turn()).await;
         assert!(again.is_err(), "one that was dropped while it waited leaves its place");
-        assert_eq!(bank.held.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(bank.held.gate.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -382,6 +457,8 @@ mod tests {
             assert_eq!(begun.elapsed(), MS(at));
             drop(turn);
         }
+        let paced = bank.held.gate.metrics("Bank");
+        assert_eq!((paced.turns, paced.held_back, paced.per_second), (5, 3, Some(10)));
         let slow = limited(Limits::new().per_second(1).at_once(8));
         let (mut turns, mut refused) = (Vec::new(), Vec::new());
         for _ in 0..4 {

@@ -76,7 +76,9 @@ pub const REPORT_EVERY_MAX: Duration = Duration::from_secs(30);
 pub const REPORT_BYTES_MAX: usize = 256 * 1024;
 /// Handlers in a report; a service with more writes none. Protects who shows them: a handler is 45 lines of metrics.
 pub const REPORT_HANDLERS_MAX: usize = 200;
-/// Bytes of the name of a service, of an instance or of a handler in a report.
+/// Dependencies with limits in a report; a dependency is six lines of metrics, and holds one event that may be overtaken at least.
+pub const REPORT_DEPENDENCIES_MAX: usize = OVERTAKEN_MAX;
+/// Bytes of the name of a service, of an instance, of a handler or of a dependency in a report.
 pub const REPORT_NAME_BYTES_MAX: usize = 256;
 /// Most bytes of an outage's cause in a report.
 pub const REPORT_CAUSE_BYTES_MAX: usize = 1024;

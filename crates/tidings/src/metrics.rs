@@ -26,6 +26,33 @@ pub struct Metrics {
     pub breaker_open: bool,
     /// In the order in which the service has them.
     pub handlers: Vec<HandlerMetrics>,
+    /// Those with limits, in the order in which the service was given them.
+    pub dependencies: Vec<DependencyMetrics>,
+}
+
+/// How an instance uses a dependency with limits ([`Limited`](crate::Limited)): what is so now, and counts since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct DependencyMetrics {
+    /// The name of its type; with its path where another one has the same.
+    pub name: String,
+    /// Turns that are taken, also those that wait for the rate.
+    pub in_use: u64,
+    /// Turns that there are ([`Limits::at_once`](crate::Limits::at_once)).
+    pub at_once: u64,
+    /// Attempts that wait for a turn.
+    pub waiting: u64,
+    /// Attempts that may wait ([`Limits::waiting`](crate::Limits::waiting)).
+    pub waiting_at_most: u64,
+    /// Turns that may begin in a second; none where there is no rate.
+    pub per_second: Option<u32>,
+    /// Turns that have begun.
+    pub turns: u64,
+    /// Those of them, or of attempts that have ended meanwhile, that had to wait for the rate.
+    pub held_back: u64,
+    /// Times that there was no turn: no place to wait, or waited for too long.
+    pub turned_away: u64,
 }
 
 /// How one handler does.

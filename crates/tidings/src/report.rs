@@ -19,8 +19,9 @@ use tokio::{
 };
 
 use crate::{
-    HandlerMetrics, Id, Metrics, Outage, Service,
+    DependencyMetrics, HandlerMetrics, Id, Metrics, Outage, Service,
     figures::{Shown, View},
+    limited::Gate,
     limits,
     publisher::now_ms,
     topics::{create_topic, find_topic},
@@ -95,16 +96,22 @@ impl Report {
     /// Why nobody could show it: its metrics would be too many, or not its own.
     fn problem(&self) -> Option<String> {
         let (most, longest) = (limits::REPORT_HANDLERS_MAX, limits::REPORT_NAME_BYTES_MAX);
-        let Metrics { service, handlers, lag_seconds, .. } = &self.metrics;
+        let Metrics { service, handlers, dependencies, lag_seconds, .. } = &self.metrics;
         if self.handlers.len().max(handlers.len()) > most {
             return Some(format!("more than {most} handlers"));
         }
+        if dependencies.len() > limits::REPORT_DEPENDENCIES_MAX {
+            return Some(format!("more than {} dependencies", limits::REPORT_DEPENDENCIES_MAX));
+        }
         let names: BTreeSet<&str> = handlers.iter().map(|handler| handler.name.as_str()).collect();
-        let all = [self.service.as_str(), &self.instance].into_iter().chain(names.iter().copied());
+        let limited: BTreeSet<&str> = dependencies.iter().map(|of| of.name.as_str()).collect();
+        let all = [self.service.as_str(), &self.instance].into_iter();
+        let all = all.chain(names.iter().chain(&limited).copied());
         if let Some(name) = all.into_iter().find(|name| name.len() > longest) {
             return Some(format!("a name of {} bytes, at most {longest} are shown", name.len()));
         }
-        let is_its_own = *service == self.service && names.len() == handlers.len();
+        let each_once = names.len() == handlers.len() && limited.len() == dependencies.len();
+        let is_its_own = *service == self.service && each_once;
         (!is_its_own || !lag_seconds.is_finite()).then(|| "metrics that are not its own".to_owned())
     }
 
@@ -117,9 +124,22 @@ fn key(service: &str, instance: &str) -> String {
     format!("{service}/{instance}")
 }
 
-/// What does not change while a service runs.
+/// What does not change while a service runs, and the gates of its dependencies, each with its name.
 #[derive(Clone, Debug)]
-pub(crate) struct About(Arc<Report>);
+pub(crate) struct About {
+    report: Arc<Report>,
+    gates: Arc<[(String, Arc<Gate>)]>,
+}
+
+/// A type's short name, or its whole one where two have the same.
+fn named(gates: &[Arc<Gate>]) -> Arc<[(String, Arc<Gate>)]> {
+    let name = |gate: &Arc<Gate>| {
+        let short = gate.name();
+        let is_shared = gates.iter().filter(|other| other.name() == short).count() > 1;
+        if is_shared { gate.type_name.to_owned() } else { short }
+    };
+    gates.iter().map(|gate| (name(gate), Arc::clone(gate))).collect()
+}
 
 impl About {
     pub(crate) fn of(service: &Service) -> Self {
@@ -134,7 +154,7 @@ impl About {
             topic: handler.topic.to_owned(),
             outputs: owned(&handler.outputs),
         });
-        Self(Arc::new(Report {
+        let report = Arc::new(Report {
             report: VERSION,
             service: service.name.clone(),
             instance: Id::fresh().to_string(),
@@ -144,25 +164,37 @@ impl About {
             outputs: service.outputs(),
             handlers: handlers.collect(),
             ..Report::default()
-        }))
+        });
+        Self { report, gates: named(&service.gates) }
     }
 
     pub(crate) fn instance(&self) -> &str {
-        &self.0.instance
+        &self.report.instance
     }
 
     pub(crate) fn metrics(&self, shown: &Shown) -> Metrics {
         let (view, is_open) = (shown.view.borrow().clone(), shown.outage.borrow().is_some());
-        self.metrics_at(&view, is_open, now_ms())
+        self.metrics_at(&view, is_open, self.dependencies(), now_ms())
     }
 
-    fn metrics_at(&self, view: &View, breaker_open: bool, now_ms: i64) -> Metrics {
-        let names = self.0.handlers.iter().map(|handler| handler.name.clone());
+    /// How they are used now.
+    fn dependencies(&self) -> Vec<DependencyMetrics> {
+        self.gates.iter().map(|(name, gate)| gate.metrics(name)).collect()
+    }
+
+    fn metrics_at(
+        &self,
+        view: &View,
+        breaker_open: bool,
+        dependencies: Vec<DependencyMetrics>,
+        now_ms: i64,
+    ) -> Metrics {
+        let names = self.report.handlers.iter().map(|handler| handler.name.clone());
         let handlers = names.zip(&view.handlers);
         // A record of a clock that is ahead is not old.
         let age_ms = |oldest_ms: i64| now_ms.saturating_sub(oldest_ms).max(0);
         Metrics {
-            service: self.0.service.clone(),
+            service: self.report.service.clone(),
             figures: view.figures,
             lag_records: view.behind.records,
             lag_seconds: view.behind.oldest_ms.map_or(0.0, |ms| age_ms(ms) as f64 / 1_000.0),
@@ -170,18 +202,28 @@ impl About {
             handlers: handlers
                 .map(|(name, figures)| HandlerMetrics { name, figures: *figures })
                 .collect(),
+            dependencies,
         }
     }
 
-    fn report(&self, view: &View, outage: Option<Outage>, now_ms: i64) -> Report {
-        let metrics = self.metrics_at(view, outage.is_some(), now_ms);
+    fn report(&self, seen: Seen, now_ms: i64) -> Report {
+        let Seen { view, outage, dependencies } = seen;
+        let metrics = self.metrics_at(&view, outage.is_some(), dependencies, now_ms);
         let outage = outage.map(|mut outage| {
             let most = outage.cause.floor_char_boundary(limits::REPORT_CAUSE_BYTES_MAX);
             outage.cause.truncate(most);
             outage
         });
-        Report { at_ms: now_ms, outage, metrics, ..Report::clone(&self.0) }
+        Report { at_ms: now_ms, outage, metrics, ..Report::clone(&self.report) }
     }
+}
+
+/// What a report is made of; another one is news.
+#[derive(Clone, PartialEq)]
+struct Seen {
+    view: View,
+    outage: Option<Outage>,
+    dependencies: Vec<DependencyMetrics>,
 }
 
 /// The task that writes reports; dropping it ends it without a tombstone.
@@ -214,12 +256,13 @@ impl Drop for Reporter {
 
 /// Reports until it is stopped, or the service has ended by itself.
 async fn report(mut writer: Writer, about: About, shown: Shown, mut stop: watch::Receiver<bool>) {
-    let mut last: Option<((View, Option<Outage>), Instant)> = None;
+    let mut last: Option<(Seen, Instant)> = None;
     loop {
-        let now = (shown.view.borrow().clone(), shown.outage.borrow().clone());
+        let (view, outage) = (shown.view.borrow().clone(), shown.outage.borrow().clone());
+        let now = Seen { view, outage, dependencies: about.dependencies() };
         let before = last.as_ref().map(|(before, at)| (*before != now, at.elapsed()));
         if is_due(before, writer.is_failing) {
-            writer.write(Some(about.report(&now.0, now.1.clone(), now_ms()))).await;
+            writer.write(Some(about.report(now.clone(), now_ms()))).await;
             last = Some((now, Instant::now()));
         }
         tokio::select! {
@@ -253,7 +296,7 @@ struct Writer {
 
 impl Writer {
     fn of(engine: Engine, about: &About) -> Self {
-        let (service, key) = (about.0.service.clone(), about.0.key());
+        let (service, key) = (about.report.service.clone(), about.report.key());
         Self { engine, service, key, producer: None, is_failing: false, has_written: false }
     }
 

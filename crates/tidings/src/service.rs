@@ -1,6 +1,6 @@
 //! A service put together, and a service running.
 
-use std::{any::TypeId, collections::BTreeSet, fmt, time::Duration};
+use std::{any::TypeId, collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tidings_engine::Engine;
@@ -16,7 +16,7 @@ use crate::{
     figures::{Counts, Shown},
     handler::{Registered, function_name},
     keyed::KeyedStates,
-    limited::{Held, burst_of},
+    limited::{Gate, Held, burst_of},
     limits,
     report::{About, Reporter},
     run::Worker,
@@ -46,8 +46,8 @@ pub struct Service {
     pub(crate) concurrency: Option<usize>,
     pub(crate) unordered: bool,
     pub(crate) breaker: BreakerOptions,
-    /// The names of limited dependencies, and the attempts that each can hold.
-    seats: Vec<(String, usize)>,
+    /// Those of limited dependencies.
+    pub(crate) gates: Vec<Arc<Gate>>,
     rate: Option<u32>,
     reports: bool,
     problems: Vec<String>,
@@ -76,7 +76,7 @@ impl Service {
             concurrency: None,
             unordered: false,
             breaker: BreakerOptions::default(),
-            seats: Vec::new(),
+            gates: Vec::new(),
             rate: None,
             reports: true,
             problems: Vec::new(),
@@ -147,8 +147,9 @@ impl Service {
             self.problems.push(format!("two limited dependencies of type {name}"));
         }
         self.problems.extend(limits.problem().map(|problem| format!("{name}: {problem}")));
-        self.seats.push((name, limits.seats()));
-        self.wiring.dependencies.add(Held::new(dependency, limits));
+        let held = Held::new(dependency, limits);
+        self.gates.push(held.gate());
+        self.wiring.dependencies.add(held);
         self
     }
 
@@ -248,12 +249,12 @@ impl Service {
 
     /// Attempts that limited dependencies can hold, all of them together.
     fn held(&self) -> usize {
-        self.seats.iter().fold(0, |sum, (_, seats)| sum.saturating_add(*seats))
+        self.gates.iter().fold(0, |sum, gate| sum.saturating_add(gate.seats()))
     }
 
     /// The longest that an event waits for its next attempt.
     pub(crate) fn pause_max(&self) -> Duration {
-        let limited = !self.seats.is_empty();
+        let limited = !self.gates.is_empty();
         if limited { self.backoff.max.max(limits::TURNED_AWAY_MAX) } else { self.backoff.max }
     }
 
@@ -371,7 +372,7 @@ impl Service {
             return None;
         }
         let each: Vec<String> =
-            self.seats.iter().map(|(name, seats)| format!("{name} {seats}")).collect();
+            self.gates.iter().map(|gate| format!("{} {}", gate.name(), gate.seats())).collect();
         let each = each.join(", ");
         Some(if held < overtaken {
             format!(

@@ -10,8 +10,8 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::*;
-use crate::{Dep, Error, Limited, Limits, Outcome, Received, Service, done};
+use super::{metrics::reports, *};
+use crate::{Dep, Error, Limited, Limits, Outcome, Received, Report, Service, done};
 
 /// An event in the same topic as the orders.
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -29,8 +29,12 @@ struct Bank {
 
 impl Bank {
     fn hanging() -> Arc<Self> {
+        Arc::new(Self::closed())
+    }
+
+    fn closed() -> Self {
         let (at_once, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { open: Semaphore::new(0), at_once, most })
+        Self { open: Semaphore::new(0), at_once, most }
     }
 
     async fn charge(&self) {
@@ -83,6 +87,9 @@ async fn a_dependency_that_hangs_holds_up_its_own_handler_only() {
     assert!(records(&engine, "payments").await.is_empty());
     let figures = running.figures();
     assert!(figures.turned_away > 0 && figures.parked > 0, "{figures:?}");
+    let bank_now = running.metrics().dependencies.remove(0);
+    assert_eq!((bank_now.in_use, bank_now.at_once, bank_now.waiting_at_most), (3, 3, 2));
+    assert!(bank_now.turned_away >= figures.turned_away, "{bank_now:?}");
     eventually(async || running.metrics().lag_seconds > 0.0).await;
 
     bank.open.add_permits(3_000);
@@ -102,6 +109,36 @@ async fn a_dependency_that_hangs_holds_up_its_own_handler_only() {
         assert!(before.is_none_or(|before| before < number), "{before:?} {number}");
     }
     assert_eq!(last.len(), 1_500);
+}
+
+mod other {
+    pub(super) struct Bank;
+}
+
+#[tokio::test]
+async fn limits_are_in_the_report_and_two_of_one_name_are_told_apart() {
+    let engine = engine(1).await;
+    let running = Service::new("payment")
+        .with_limited(Bank::hanging(), Limits::new().at_once(3).waiting(2))
+        .with_limited(other::Bank, Limits::new().at_once(1).waiting(0).per_second(7))
+        .with_limited(Bank::closed(), Limits::new().at_once(2))
+        .on(ship)
+        .start(&engine)
+        .await
+        .expect("started");
+    eventually(async || !reports(&engine).await.is_empty()).await;
+    let report = Report::from_record(&reports(&engine).await[0]).expect("a report");
+    let said = report.metrics.dependencies.iter();
+    let said = said.map(|of| (of.name.as_str(), of.at_once, of.waiting_at_most, of.per_second));
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            ("Arc<Bank>", 3, 2, None),
+            ("tidings::tests::limits::other::Bank", 1, 0, Some(7)),
+            ("tidings::tests::limits::Bank", 2, 8, None),
+        ]
+    );
+    running.stop().await.expect("stopped");
 }
 
 #[tokio::test]

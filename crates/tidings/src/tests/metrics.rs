@@ -128,7 +128,7 @@ async fn an_open_breaker_shows() {
     running.stop().await.expect("stopped");
 }
 
-async fn reports(engine: &Engine) -> Vec<Record> {
+pub(super) async fn reports(engine: &Engine) -> Vec<Record> {
     match engine.topic(REPORTS_TOPIC).await {
         Ok(_) => records(engine, REPORTS_TOPIC).await,
         Err(_) => Vec::new(),
@@ -222,6 +222,10 @@ async fn what_is_no_report_of_its_key_is_none() {
             "\"handlers\":[{\"name\":\"moody\"},{\"name\":\"moody\",\"proc",
         )),
         value(&json.replace("moody", &"x".repeat(257))),
+        value(&json.replace(
+            "\"dependencies\":[]",
+            "\"dependencies\":[{\"name\":\"a\"},{\"name\":\"a\"}]",
+        )),
         value(&json.replace(
             "\"handlers\":[{\"name\":\"moody\",\"proc",
             &format!(

@@ -1,7 +1,7 @@
 //! The metrics that `/metrics` has, from the tables that it is written from: the gateway's, the binary's own and the
 //! services'. Dashboards and rules may name these and no others; a test holds them to it.
 
-use tidings::{HandlerMetrics, Metrics};
+use tidings::{DependencyMetrics, HandlerMetrics, Metrics};
 use tidings_gateway::{Family, FigureKind};
 
 use crate::up::figures;
@@ -78,10 +78,11 @@ fn of_family(family: &Family) -> Metric {
     }
 }
 
-/// The SDK's table is its text: one service with one handler has every family once.
+/// The SDK's table is its text: one service with one handler and one dependency has every family once.
 fn of_services() -> Vec<Metric> {
     let mut one = Metrics::default();
     one.handlers.push(HandlerMetrics::default());
+    one.dependencies.push(DependencyMetrics::default());
     read(&tidings::exposition(&[("", &one)]))
 }
 

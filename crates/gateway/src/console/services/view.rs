@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
-use tidings::{Figures, HandlerFigures, Histogram, Report};
+use tidings::{DependencyMetrics, Figures, HandlerFigures, Histogram, Report};
 
 use super::super::chart::Spark;
 use super::super::payload::shortened;
@@ -235,6 +235,8 @@ pub(crate) struct ServiceView {
     pub(crate) inputs: Vec<String>,
     pub(crate) outputs: Vec<String>,
     pub(crate) handlers: Vec<HandlerLine>,
+    /// Those with limits.
+    pub(crate) dependencies: Vec<DependencyLine>,
     pub(crate) instance_list: Vec<InstanceLine>,
     /// The consumer group of its name.
     pub(crate) group: Option<GroupLine>,
@@ -261,6 +263,73 @@ pub(crate) struct HandlerLine {
     pub(crate) panics: Count,
     pub(crate) processing: Option<Times>,
     pub(crate) end_to_end: Option<Times>,
+}
+
+/// A dependency with limits, of all instances together: each has limits of its own, which add up.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct DependencyLine {
+    pub(crate) name: String,
+    /// Turns that are taken, and those that there are.
+    pub(crate) in_use: Count,
+    pub(crate) at_once: Count,
+    /// Attempts that wait for a turn, and places for them.
+    pub(crate) waiting: Count,
+    pub(crate) waiting_at_most: Count,
+    /// Turns that may begin in a second; none where an instance has no rate.
+    pub(crate) per_second: Option<Count>,
+    /// Turns that began in a second, lately.
+    pub(crate) turns_per_second: Rate,
+    pub(crate) turns: Count,
+    /// Turns that had to wait for the rate.
+    pub(crate) held_back: Count,
+    pub(crate) turned_away: Count,
+}
+
+impl DependencyLine {
+    /// Nobody else has a turn.
+    pub(crate) fn is_full(&self) -> bool {
+        self.at_once.0 > 0 && self.in_use >= self.at_once
+    }
+
+    fn add(&mut self, of: &Instance, its: &DependencyMetrics) {
+        let turns = |report: &Report| {
+            let all = report.metrics.dependencies.iter();
+            all.filter(|one| one.name == self.name).map(|one| one.turns).sum()
+        };
+        self.turns_per_second.0 += of.rate(turns);
+        self.per_second = self
+            .per_second
+            .zip(its.per_second)
+            .map(|(sum, rate)| Count(sum.0.saturating_add(i64::from(rate))));
+        for (count, more) in [
+            (&mut self.in_use, its.in_use),
+            (&mut self.at_once, its.at_once),
+            (&mut self.waiting, its.waiting),
+            (&mut self.waiting_at_most, its.waiting_at_most),
+            (&mut self.turns, its.turns),
+            (&mut self.held_back, its.held_back),
+            (&mut self.turned_away, its.turned_away),
+        ] {
+            count.0 = count.0.saturating_add(counted(more).0);
+        }
+    }
+}
+
+/// Dependencies of all instances, in the order in which an instance has them.
+fn dependencies(instances: &[&Instance]) -> Vec<DependencyLine> {
+    let mut lines: Vec<DependencyLine> = Vec::new();
+    for of in instances {
+        for its in &of.report.metrics.dependencies {
+            let known = lines.iter().position(|line| line.name == its.name);
+            let at = known.unwrap_or_else(|| {
+                let (name, per_second) = (its.name.clone(), Some(Count(0)));
+                lines.push(DependencyLine { name, per_second, ..DependencyLine::default() });
+                lines.len() - 1
+            });
+            lines[at].add(of, its);
+        }
+    }
+    lines
 }
 
 /// An instance that reports.
@@ -335,6 +404,7 @@ impl ServiceView {
             inputs: topics(|report| &report.inputs),
             outputs: topics(|report| &report.outputs),
             handlers: handlers(&instances),
+            dependencies: dependencies(&instances),
             instance_list: instances.iter().map(|of| InstanceLine::of(of)).collect(),
             group: snapshot.groups.iter().find(|group| group.name == name).cloned(),
             has_desk: snapshot.topics.iter().any(|topic| topic.name == changelog),
@@ -448,6 +518,10 @@ mod tests {
                 "service": "pay", "lag_records": 3, "lag_seconds": 7.9,
                 "figures": { "processed": processed, "parked": 2, "dead_keys": 1 },
                 "handlers": [handler],
+                "dependencies": [{
+                    "name": "Bank", "in_use": 3, "at_once": 4, "waiting": 1, "waiting_at_most": 8,
+                    "per_second": 50, "turns": processed, "held_back": 2, "turned_away": 5,
+                }],
             },
         });
         Arc::new(serde_json::from_value(report).unwrap())
@@ -486,5 +560,12 @@ mod tests {
         assert_eq!((charge.short_event(), charge.topic.as_str()), ("OrderPlaced", "orders"));
         assert_eq!((charge.processed, charge.failed), (Count(800), Count(2)));
         assert_eq!(charge.processed_per_second, Rate(10.0));
+        let dependencies = dependencies(&[&grown, &quiet]);
+        let [bank] = &dependencies[..] else { panic!("{dependencies:?}") };
+        let places = [bank.in_use, bank.at_once, bank.waiting, bank.waiting_at_most];
+        assert_eq!(places.map(|count| count.0), [6, 8, 2, 16]);
+        assert_eq!((bank.per_second, bank.turns_per_second), (Some(Count(100)), Rate(10.0)));
+        assert_eq!((bank.held_back, bank.turned_away), (Count(4), Count(10)));
+        assert!(!bank.is_full());
     }
 }
