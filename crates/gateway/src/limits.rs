@@ -302,6 +302,13 @@ pub const REPORT_SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// An instance that has reported nothing for this long is gone.
 pub const REPORT_STALE_AFTER: Duration = Duration::from_secs(90);
 
+/// Topics that `/metrics` names, by three figures each; the sums are of all.
+pub const METRICS_TOPICS_MAX: usize = 2_000;
+/// Groups that it names, the same.
+pub const METRICS_GROUPS_MAX: usize = 2_000;
+/// Bytes of a group's name, which may have 32 KiB, at `/metrics` and `/metrics/compat`; one with a longer name is left out there.
+pub const GROUP_NAME_SHOWN_BYTES_MAX: usize = 1_024;
+
 /// How long what was found for `/metrics/compat` is good for further scrapes.
 pub const COMPAT_FRESH_FOR: Duration = Duration::from_secs(1);
 /// Partitions of topics in one text of `/metrics/compat`, with up to nine figures each: about 9 MB.

@@ -133,6 +133,23 @@ pub(crate) struct GroupLine {
 }
 
 impl TopicLine {
+    /// A topic of which nothing has been sampled yet.
+    pub(crate) fn unseen(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            internal: false,
+            dead_letters: false,
+            partitions: Count(0),
+            records: Count(0),
+            bytes: None,
+            records_per_second: Rate::default(),
+            bytes_per_second: None,
+            retention: None,
+            skew: None,
+            spark: Spark::default(),
+        }
+    }
+
     /// Its colour; dead letters have none, they are red where it matters.
     pub(crate) fn hue(&self) -> &'static str {
         if self.internal || self.dead_letters { "" } else { topic_hue(&self.name) }

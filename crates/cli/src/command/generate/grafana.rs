@@ -98,7 +98,7 @@ pub(super) fn executive() -> Value {
                 Some("1"),
             )
             .says("Rules of `tidings generate prometheus` that fire now."),
-            stat("Groups that are stuck", "sum(tidings_group_stuck)", "short", Some("1")),
+            stat("Groups that are stuck", "sum(tidings_groups_stuck)", "short", Some("1")),
             stat(
                 "Services in an outage",
                 "sum(max by (service) (tidings_service_breaker_open)) or vector(0)",
@@ -109,7 +109,7 @@ pub(super) fn executive() -> Value {
             Panel { look: Look::Floor("2e9"), ..free },
             series(
                 "Records a second",
-                "sum(tidings_topic_records_per_second)",
+                "sum(tidings_topics_records_per_second)",
                 "all topics",
                 "cps",
             ),
@@ -125,7 +125,7 @@ pub(super) fn executive() -> Value {
                 "{{service}}",
                 "s",
             ),
-            series("Records behind", "sum(tidings_group_lag_records)", "all groups", "short"),
+            series("Records behind", "sum(tidings_groups_lag_records)", "all groups", "short"),
         ],
     )
 }

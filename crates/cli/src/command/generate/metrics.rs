@@ -37,8 +37,10 @@ impl Metric {
         let of = |prefix: &str| self.name.starts_with(prefix);
         match () {
             () if of("tidings_service_") => Of::Services,
-            () if of("tidings_group_") => Of::Groups,
-            () if of("tidings_topic_") || of("tidings_dead_") => Of::Topics,
+            () if of("tidings_group_") || of("tidings_groups_") => Of::Groups,
+            () if of("tidings_topic_") || of("tidings_topics_") || of("tidings_dead_") => {
+                Of::Topics
+            }
             () => Of::Node,
         }
     }

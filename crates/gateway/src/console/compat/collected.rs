@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::limits::{
     COMPAT_GROUPS_AT_ONCE, COMPAT_GROUPS_MAX, COMPAT_GROUPS_WITHIN, COMPAT_PARTITIONS_MAX,
-    COMPAT_POLICIES_PER_LOOK, COMPAT_POSITIONS_MAX, SAMPLE_TIMEOUT,
+    COMPAT_POLICIES_PER_LOOK, COMPAT_POSITIONS_MAX, GROUP_NAME_SHOWN_BYTES_MAX, SAMPLE_TIMEOUT,
 };
 
 /// What was found.
@@ -105,8 +105,10 @@ async fn groups_of(
     mut listed: Vec<GroupSummary>,
 ) -> Result<(Vec<Group>, usize), Error> {
     let deadline = Instant::now() + COMPAT_GROUPS_WITHIN;
-    let mut left_out = listed.len().saturating_sub(COMPAT_GROUPS_MAX);
+    let all = listed.len();
+    listed.retain(|group| group.name.len() <= GROUP_NAME_SHOWN_BYTES_MAX);
     listed.truncate(COMPAT_GROUPS_MAX);
+    let mut left_out = all - listed.len();
     let mut waiting = VecDeque::from(listed);
     let mut asking = JoinSet::new();
     let mut groups = Vec::new();

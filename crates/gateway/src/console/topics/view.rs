@@ -143,17 +143,11 @@ fn topic_line(topic: &Topic, snapshot: &Snapshot) -> TopicLine {
     let sampled = sampled.ok().map(|index| snapshot.topics[index].clone());
     let records: Vec<i64> = topic.partitions.iter().map(records_of).collect();
     let mut line = sampled.unwrap_or_else(|| TopicLine {
-        name: topic.name.clone(),
         internal: topic.internal,
         dead_letters: is_dead_topic(&topic.name),
         partitions: Count::of(topic.partitions.len()),
-        records: Count(0),
-        bytes: None,
-        records_per_second: Default::default(),
-        bytes_per_second: Default::default(),
-        retention: None,
         skew: Skew::of(&records),
-        spark: Default::default(),
+        ..TopicLine::unseen(&topic.name)
     });
     line.records = Count(records.iter().sum());
     line.bytes = size_of(topic).map(Bytes);
