@@ -21,7 +21,7 @@ mod tracker;
 
 use std::time::Duration;
 
-pub use objectives::{Kind, LATENCY_BOUNDS, Malformed, Objective, Objectives};
+pub use objectives::{DEFAULTS, Kind, LATENCY_BOUNDS, Malformed, Objective, Objectives};
 pub use promql::{openslo, rules, sloth};
 pub use tracker::Tracker;
 

@@ -139,7 +139,10 @@ impl Objectives {
     }
 }
 
-/// Of whom nobody said anything.
+/// What holds where nothing is said, as it would be said.
+pub const DEFAULTS: &str = "success=99.9%, latency=99%<5s, freshness=99%<1m";
+
+/// Of whom nobody said anything; [`DEFAULTS`] is the same.
 fn default(kind: Kind) -> Objective {
     let (part, seconds) = match kind {
         Kind::Success => (0.999, 0),
@@ -238,6 +241,14 @@ mod tests {
             assert_eq!(found, expected, "{service} {kind}");
         }
         assert_eq!(objectives.services().collect::<Vec<_>>(), ["mail", "payment"]);
+    }
+
+    #[test]
+    fn the_defaults_are_what_they_are_said_to_be() {
+        let (said, unsaid) = (said(&[DEFAULTS]).unwrap(), Objectives::default());
+        for kind in Kind::ALL {
+            assert_eq!(said.of_others(kind), unsaid.of_others(kind), "{kind}");
+        }
     }
 
     #[test]

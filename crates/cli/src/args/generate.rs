@@ -20,6 +20,17 @@ pub(crate) struct Generate {
     /// Where Prometheus finds the metrics
     #[arg(long, value_name = "HOST:PORT", default_value = HTTP_DEFAULT)]
     pub(crate) http: String,
+    /// The console's file of accounts, as `up` takes it: a unit and a compose file then start with it, and Prometheus
+    /// says credentials
+    #[arg(long, value_name = "FILE", env = "TIDINGS_HTTP_AUTH_FILE")]
+    pub(crate) http_auth_file: Option<PathBuf>,
+    /// Of `prometheus`: the user that it is to the console [default: none, it has a token]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) http_user: Option<String>,
+    /// Of `prometheus`: where it has that user's password, or the token [default: tidings.password or tidings.token
+    /// beside prometheus.yml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) http_secret_file: Option<PathBuf>,
     /// Of `slo`: for whom
     #[arg(long, value_enum, default_value = "prometheus")]
     pub(crate) format: SloFormat,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tidings_gateway::slo;
 
 use crate::args::{Config, Context};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, Done, Item, show};
-use crate::settings::{Key, Locations, Settings, UserFile};
+use crate::settings::{Key, Locations, Origin, Promise, Setting, Settings, UserFile};
 use crate::table::{Look, left, table};
 
 pub(crate) fn context(command: Context) -> Result<(), Failure> {
@@ -97,6 +98,24 @@ struct Printed<'a> {
     with_origin: bool,
 }
 
+impl Printed<'_> {
+    /// Names, values and where these come from. Of objectives, those of all services are always among them.
+    fn rows(&self) -> Vec<[String; 3]> {
+        let all = self.settings.all.iter().map(|Setting { key, value, origin }| {
+            [key.name().to_owned(), value.clone(), origin.to_string()]
+        });
+        let promises = &self.settings.slo;
+        let project = self.settings.project.clone().unwrap_or_default();
+        let said = promises.iter().map(|Promise { service, objectives }| {
+            let origin = Origin::Project(project.clone()).to_string();
+            [format!("slo.{service}"), objectives.clone(), origin]
+        });
+        let is_said = promises.iter().any(|promise| promise.service == "*");
+        let default = ["slo.*".to_owned(), slo::DEFAULTS.to_owned(), Origin::Default.to_string()];
+        all.chain((!is_said).then_some(default)).chain(said).collect()
+    }
+}
+
 /// Where each comes from is always in the document.
 impl Answer for Printed<'_> {
     fn document(&self) -> Value {
@@ -105,24 +124,15 @@ impl Answer for Printed<'_> {
     }
 
     fn items(&self) -> Vec<Item> {
-        let all = self.settings.all.iter().map(|setting| {
-            let (name, origin) = (setting.key.name(), setting.origin.to_string());
-            Item::new(name, json!({ "key": name, "value": setting.value, "origin": origin }))
-        });
-        all.collect()
+        let item = |[name, value, origin]: [String; 3]| {
+            let of = json!({ "key": name, "value": value, "origin": origin });
+            Item::new(name, of)
+        };
+        self.rows().into_iter().map(item).collect()
     }
 
     fn text(&self, look: Look) -> String {
-        let rows: Vec<_> = self
-            .settings
-            .all
-            .iter()
-            .map(|setting| {
-                let name = setting.key.name().to_owned();
-                [name, setting.value.clone(), setting.origin.to_string()]
-            })
-            .collect();
         let look = if self.with_origin { look.widened() } else { look };
-        table([left("SETTING"), left("VALUE"), left("FROM").wide()], &rows, look)
+        table([left("SETTING"), left("VALUE"), left("FROM").wide()], &self.rows(), look)
     }
 }

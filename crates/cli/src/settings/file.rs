@@ -175,8 +175,23 @@ pub(crate) struct ProjectFile {
     pub(crate) path: PathBuf,
     pub(crate) context: Option<String>,
     pub(crate) values: Values,
-    /// Objectives of services, as `--slo` takes them.
-    pub(crate) slo: Vec<String>,
+    /// Objectives, by service.
+    pub(crate) slo: Vec<Promise>,
+}
+
+/// What is promised of a service, or of all (`*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) service: String,
+    /// As it was said.
+    pub(crate) objectives: String,
+}
+
+impl Promise {
+    /// As `--slo` takes it.
+    pub(crate) fn argument(&self) -> String {
+        format!("{}: {}", self.service, self.objectives)
+    }
 }
 
 impl ProjectFile {
@@ -211,17 +226,18 @@ impl ProjectFile {
 }
 
 /// The table `[slo]`: what is promised, by service.
-fn objectives(path: &Path, item: &Item) -> Result<Vec<String>, Failure> {
+fn objectives(path: &Path, item: &Item) -> Result<Vec<Promise>, Failure> {
     let mut said = Vec::new();
     for (service, item) in table_of(path, "slo", item)?.iter() {
         let name = format!("slo.{service}");
-        let text = format!("{service}: {}", text_of(path, &name, item)?);
-        let checked = Objectives::default().say(&text);
+        let objectives = text_of(path, &name, item)?;
+        let promise = Promise { service: service.to_owned(), objectives };
+        let checked = Objectives::default().say(&promise.argument());
         checked.map_err(|malformed| {
             Failure::new(Exit::Usage, format!("{}: {name} is no objective", path.display()))
                 .why(malformed)
         })?;
-        said.push(text);
+        said.push(promise);
     }
     Ok(said)
 }

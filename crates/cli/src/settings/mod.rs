@@ -19,7 +19,7 @@ use clap::Command;
 
 use crate::args::{HTTP_DEFAULT, KAFKA_DEFAULT, REGISTRY_DEFAULT};
 use crate::failure::{Exit, Failure};
-pub(crate) use file::{Locations, ProjectFile, UserFile};
+pub(crate) use file::{Locations, ProjectFile, Promise, UserFile};
 pub(crate) use near::nearest;
 
 /// Something that can be set.
@@ -125,7 +125,9 @@ pub(crate) struct Settings {
     /// The context that is used, if any.
     pub(crate) context: Option<String>,
     /// What the project's file promises of services.
-    pub(crate) slo: Vec<String>,
+    pub(crate) slo: Vec<Promise>,
+    /// The project's file, if there is one.
+    pub(crate) project: Option<PathBuf>,
 }
 
 impl Settings {
@@ -171,7 +173,8 @@ impl Settings {
             engine.origin = Origin::Kafka;
         }
         let slo = project.map_or_else(Vec::new, |file| file.slo.clone());
-        Ok(Self { all, context: name.map(str::to_owned), slo })
+        let project = project.map(|file| file.path.clone());
+        Ok(Self { all, context: name.map(str::to_owned), slo, project })
     }
 
     /// Where the broker is.
@@ -190,7 +193,7 @@ impl Settings {
             ("up", "http") => Key::UpHttp,
             ("up", "registry") => Key::UpRegistry,
             ("up", "http_host") => Key::UpHttpHost,
-            ("up", "http_auth_file") => Key::UpHttpAuthFile,
+            ("up" | "generate", "http_auth_file") => Key::UpHttpAuthFile,
             (_, "kafka") => Key::Kafka,
             (_, "engine") => Key::Engine,
             (_, "output") => Key::Output,
@@ -207,7 +210,7 @@ impl Settings {
         let mut command = command.mut_args(|argument| {
             match self.of_argument(&name, argument.get_id().as_str()) {
                 None if argument.get_id() == "slo" && !self.slo.is_empty() => {
-                    argument.default_values(self.slo.clone())
+                    argument.default_values(self.slo.iter().map(Promise::argument))
                 }
                 Some(value) => argument.default_value(value.to_owned()),
                 None => argument,

@@ -88,6 +88,16 @@ fn each_setting_says_where_it_comes_from() {
     let table = said(&run(&["config", "print", "--origin"])).to_owned();
     assert!(table.starts_with("SETTING") && table.contains("FROM"), "{table}");
 
+    let defaults = "success=99.9%, latency=99%<5s, freshness=99%<1m";
+    assert_eq!(setting(&run(&print), "slo.*"), (defaults.into(), "default".into()));
+    std::fs::write(&project, "[slo]\npayment = \"success=99%\"\n\"*\" = \"latency=off\"\n")
+        .unwrap();
+    for (name, wanted) in [("slo.payment", "success=99%"), ("slo.*", "latency=off")] {
+        let (value, origin) = setting(&run(&print), name);
+        assert_eq!(value, wanted);
+        assert!(origin.starts_with("project "), "{origin}");
+    }
+
     std::fs::write(&project, "kafak = \"a:1\"\n").unwrap();
     let output = run(&["topic", "list"]);
     assert_eq!(output.status.code(), Some(2));

@@ -163,17 +163,18 @@ const ALERTS: &[Alert] = &[
 ];
 
 /// Prometheus' own file: where the node is, and where the rules are.
-pub(super) fn scrape(target: &str) -> Value {
-    json!({
-        "rule_files": ["*.rules.yml"],
-        "scrape_configs": [{
-            "job_name": "tidings",
-            "metrics_path": "/metrics",
-            "scrape_interval": "15s",
-            "honor_labels": true,
-            "static_configs": [{ "targets": [target] }],
-        }],
-    })
+pub(super) fn scrape(target: &str, credentials: Option<(&str, Value)>) -> Value {
+    let mut job = json!({
+        "job_name": "tidings",
+        "metrics_path": "/metrics",
+        "scrape_interval": "15s",
+        "honor_labels": true,
+        "static_configs": [{ "targets": [target] }],
+    });
+    if let Some((field, said)) = credentials {
+        job[field] = said;
+    }
+    json!({ "rule_files": ["*.rules.yml"], "scrape_configs": [job] })
 }
 
 pub(super) fn rules() -> Value {

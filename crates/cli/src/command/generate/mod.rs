@@ -2,6 +2,7 @@
 //!
 //! A file that is there is never written over unless `--force` says so.
 
+mod access;
 mod alerts;
 mod grafana;
 mod metrics;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tidings_gateway::slo::Objectives;
 
+use self::access::Accounts;
 use crate::args::{Generate, Kit, Slo};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, Item, print, show, yaml};
@@ -74,24 +76,25 @@ pub(crate) fn objectives(said: &Slo) -> Result<Objectives, Failure> {
 fn files(said: &Generate, objectives: &Objectives) -> Result<Vec<File>, Failure> {
     match said.what {
         Kit::Slo => Ok(vec![slo::file(said.format, objectives, &said.service)?]),
-        what => Ok(kit(what, &said.http)),
+        what => Ok(kit(what, &said.http, &Accounts::of(said)?)),
     }
 }
 
 /// The files of whatever is no objective.
-fn kit(what: Kit, http: &str) -> Vec<File> {
+fn kit(what: Kit, http: &str, accounts: &Accounts) -> Vec<File> {
     let fixed = |path, text: &str| File { path, text: text.replace("VERSION", VERSION) };
     let yaml = |path, value: &Value| File { path, text: yaml::document(value) };
     let json = |path, value: &Value| File { path, text: format!("{value:#}\n") };
     match what {
-        Kit::Prometheus => vec![
-            yaml("prometheus.yml", &alerts::scrape(http)),
-            yaml("tidings.rules.yml", &alerts::rules()),
-        ],
+        Kit::Prometheus => {
+            vec![scrape(http, accounts), yaml("tidings.rules.yml", &alerts::rules())]
+        }
         Kit::Slo => Vec::new(),
-        Kit::Systemd => vec![fixed("tidings.service", include_str!("files/tidings.service"))],
+        Kit::Systemd => {
+            vec![fixed("tidings.service", &accounts.unit(include_str!("files/tidings.service")))]
+        }
         Kit::Compose => vec![
-            fixed("compose.yaml", include_str!("files/compose.yaml")),
+            fixed("compose.yaml", &accounts.compose(include_str!("files/compose.yaml"))),
             fixed("Dockerfile", include_str!("files/Dockerfile")),
         ],
         Kit::Helm => vec![
@@ -114,6 +117,12 @@ fn kit(what: Kit, http: &str) -> Vec<File> {
             json("debug.json", &grafana::debug()),
         ],
     }
+}
+
+fn scrape(http: &str, accounts: &Accounts) -> File {
+    let (credentials, head) = accounts.scrape();
+    let text = head + &yaml::document(&alerts::scrape(http, credentials));
+    File { path: "prometheus.yml", text }
 }
 
 /// All or, when one is there already, none.

@@ -11,7 +11,7 @@ fn all() -> Vec<File> {
 
 fn every(kit: Kit) -> Vec<File> {
     if kit != Kit::Slo {
-        return super::kit(kit, "127.0.0.1:8080");
+        return super::kit(kit, "127.0.0.1:8080", &Accounts::default());
     }
     let mut objectives = Objectives::default();
     objectives.say("payment: latency=99.5%<250ms, freshness=off").unwrap();
@@ -45,7 +45,10 @@ fn parsed(text: &str) -> Vec<Value> {
 
 #[test]
 fn what_is_generated_parses() {
-    let values = kit(Kit::Helm, "").into_iter().find(|file| file.path == "values.yaml").unwrap();
+    let values = kit(Kit::Helm, "", &Accounts::default())
+        .into_iter()
+        .find(|file| file.path == "values.yaml")
+        .unwrap();
     let values = parsed(&values.text).remove(0);
     for file in all() {
         assert!(!file.text.contains("VERSION"), "{}", file.path);
@@ -67,7 +70,7 @@ fn what_is_generated_parses() {
 
 #[test]
 fn a_chart_is_one_pod_with_its_claim_probes_and_names() {
-    let chart = kit(Kit::Helm, "");
+    let chart = kit(Kit::Helm, "", &Accounts::default());
     let find = |path: &str| &chart.iter().find(|file| file.path == path).unwrap().text;
     let values = parsed(find("values.yaml")).remove(0);
     let set = parsed(&rendered(find("templates/statefulset.yaml"), &values)).remove(0);
@@ -144,7 +147,7 @@ fn starts() -> Vec<(&'static str, Vec<String>)> {
     let args = Regex::new(r#"\["up".*\]"#).unwrap();
     let image = args.find(include_str!("files/Dockerfile")).unwrap();
     let compose = parsed(include_str!("files/compose.yaml")).remove(0);
-    let chart = kit(Kit::Helm, "");
+    let chart = kit(Kit::Helm, "", &Accounts::default());
     let find = |path: &str| &chart.iter().find(|file| file.path == path).unwrap().text;
     let values = parsed(find("values.yaml")).remove(0);
     let pod = parsed(&rendered(find("templates/statefulset.yaml"), &values)).remove(0);
@@ -174,6 +177,60 @@ fn a_unit_and_images_start_the_program_with_arguments_that_it_takes() {
     }
 }
 
+fn locked(what: Kit, said: &[&str]) -> String {
+    let arguments = ["tidings", "generate", "slo"].iter().chain(said).collect::<Vec<_>>();
+    let Command::Generate(said) = Arguments::try_parse_from(arguments).unwrap().command else {
+        panic!("{said:?}")
+    };
+    kit(what, "log:8080", &Accounts::of(&said).unwrap()).remove(0).text
+}
+
+#[test]
+fn a_console_with_accounts_is_started_with_them_and_asked_with_credentials() {
+    for (said, wanted) in [
+        (
+            &["--http-auth-file", "/etc/tidings/http"][..],
+            json!({ "authorization": { "credentials_file": "tidings.token" } }),
+        ),
+        (
+            &["--http-secret-file", "/run/token"],
+            json!({ "authorization": { "credentials_file": "/run/token" } }),
+        ),
+        (
+            &["--http-auth-file", "http", "--http-user", "prometheus"],
+            json!({ "basic_auth": { "username": "prometheus", "password_file": "tidings.password" } }),
+        ),
+    ] {
+        let job = parsed(&locked(Kit::Prometheus, said)).remove(0)["scrape_configs"][0].clone();
+        for (field, value) in wanted.as_object().unwrap() {
+            assert_eq!(&job[field], value, "{said:?}");
+        }
+        assert_eq!(job["static_configs"][0]["targets"][0], "log:8080");
+    }
+    let open = kit(Kit::Prometheus, "log:8080", &Accounts::default()).remove(0).text;
+    assert!(!open.contains("authorization") && !open.contains("basic_auth"), "{open}");
+
+    let file = ["--http-auth-file", "/etc/tidings/100%/$me"];
+    let unit = locked(Kit::Systemd, &file);
+    assert!(unit.contains("\nLoadCredential=http:/etc/tidings/100%%/$me\nExecStart="), "{unit}");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert!(start.ends_with(" --http-auth-file ${CREDENTIALS_DIRECTORY}/http"), "{start}");
+    assert!(Arguments::try_parse_from(words(start)).is_ok(), "{start}");
+    assert_eq!(unit.matches("LoadCredential").count(), 1, "{unit}");
+
+    let compose = locked(Kit::Compose, &file);
+    assert!(!compose.contains("insecure"), "{compose}");
+    let service = parsed(&compose).remove(0)["services"]["tidings"].clone();
+    let mount = &service["volumes"][1];
+    assert_eq!(
+        (&mount["source"], &mount["target"]),
+        (&"/etc/tidings/100%/$$me".into(), &"/etc/tidings/http".into())
+    );
+    let command: Vec<String> = serde_json::from_value(service["command"].clone()).unwrap();
+    assert!(command.contains(&"--http-auth-file=/etc/tidings/http".to_owned()), "{command:?}");
+    assert!(Arguments::try_parse_from([vec!["tidings".to_owned()], command].concat()).is_ok());
+}
+
 /// As a shell splits it, without expansion.
 fn words(command: &str) -> Vec<String> {
     let quoted = Regex::new(r"'([^']*)'|(\S+)").unwrap();
@@ -186,7 +243,7 @@ fn words(command: &str) -> Vec<String> {
 #[test]
 fn files_that_are_there_are_not_written_over() {
     let dir = tempfile::tempdir().unwrap();
-    let files = kit(Kit::Grafana, "");
+    let files = kit(Kit::Grafana, "", &Accounts::default());
     write(dir.path(), &files, false).unwrap();
     std::fs::remove_file(dir.path().join("executive.json")).unwrap();
     std::fs::write(dir.path().join("debug.json"), "mine").unwrap();
