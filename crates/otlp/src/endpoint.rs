@@ -77,9 +77,11 @@ impl Wanted {
         };
         let headers = pairs(HEADERS, said(HEADERS))?.into_iter().map(|(name, value)| {
             let parsed = (name.to_ascii_lowercase().parse(), value.parse());
-            let (Ok(name), Ok(value)) = parsed else {
+            let (Ok(name), Ok::<HeaderValue, _>(mut value)) = parsed else {
                 return Err(wrong(HEADERS, "no such header"));
             };
+            // Keys are in headers, and nothing for a log.
+            value.set_sensitive(true);
             Ok((name, value))
         });
         let mut attributes = pairs(RESOURCE, said(RESOURCE))?;
@@ -132,6 +134,10 @@ fn checked(name: &str, url: &str) -> Result<Uri, Refused> {
         wrong(name, error.to_string()).hint("http://HOST:4318")
     };
     let uri: Uri = url.parse().map_err(no_url)?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(wrong(name, "a collector's URL has no user and password, as it is logged")
+            .hint("OTEL_EXPORTER_OTLP_HEADERS=authorization=Basic%20…"));
+    }
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(_)) => Ok(uri),
         (Some("https"), _) => Err(wrong(name, "TLS is not spoken to a collector")
@@ -239,6 +245,7 @@ mod tests {
         let headers: Vec<_> =
             found.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         assert_eq!(headers, [("api-key", "a b"), ("x-scope", "1")]);
+        assert!(!format!("{found:?}").contains("a b"), "a key is nothing for a log: {found:?}");
         assert_eq!((found.service.as_str(), found.every.as_millis()), ("shop", 250));
         assert_eq!(found.attributes, [("deployment.environment.name".into(), "test".into())]);
     }
@@ -249,6 +256,7 @@ mod tests {
             (Some("collector:4318"), &[][..]),
             (Some("https://a:1"), &[]),
             (Some("ftp://a:1"), &[]),
+            (Some("http://me:secret@a:1"), &[]),
             (
                 None,
                 &[
@@ -259,7 +267,8 @@ mod tests {
             (Some("http://a:1"), &[("OTEL_EXPORTER_OTLP_HEADERS", "nothing")]),
             (Some("http://a:1"), &[("OTEL_EXPORTER_OTLP_TIMEOUT", "0")]),
         ] {
-            assert!(wanted(flag, variables).is_err(), "{flag:?} {variables:?}");
+            let refused = wanted(flag, variables).expect_err("refused");
+            assert!(!refused.to_string().contains("secret"), "{flag:?} {variables:?}: {refused}");
         }
     }
 }

@@ -6,10 +6,28 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::WINDOWS;
+
 const FINE: Duration = Duration::from_secs(60);
 const FINE_STEPS: usize = 360;
 const COARSE: Duration = Duration::from_secs(30 * 60);
 const COARSE_STEPS: usize = 144;
+
+/// Each window is whole steps that are all kept: fine ones up to six hours, coarse ones beyond.
+const _: () = {
+    let mut at = 0;
+    while at < WINDOWS.len() {
+        let (length, fine, coarse) =
+            (WINDOWS[at].length.as_secs(), FINE.as_secs(), COARSE.as_secs());
+        let (step, kept) = if length <= fine * FINE_STEPS as u64 {
+            (fine, FINE_STEPS as u64)
+        } else {
+            (coarse, COARSE_STEPS as u64)
+        };
+        assert!(length % step == 0 && length / step <= kept);
+        at += 1;
+    }
+};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {

@@ -32,11 +32,11 @@ impl For<'_> {
         }
     }
 
-    /// For the name of a group of rules.
-    fn name(&self) -> &str {
+    /// The name of a group of rules, of which a file has each once: no service has an empty name.
+    fn group(&self, kind: Kind) -> String {
         match self {
-            Self::One(service) => service,
-            Self::Others(_) => "others",
+            Self::One(service) => format!("tidings-slo-{kind}-{service}"),
+            Self::Others(_) => format!("tidings-slo-{kind}"),
         }
     }
 }
@@ -64,7 +64,7 @@ pub fn rules(objectives: &Objectives) -> Value {
         for (whom, objective) in ones.chain([others]) {
             let Some(objective) = objective else { continue };
             groups.push(json!({
-                "name": format!("tidings-slo-{kind}-{}", whom.name()),
+                "name": whom.group(kind),
                 "rules": rules_of(kind, &objective, &whom),
             }));
         }
@@ -277,7 +277,12 @@ fn dns_name(service: &str) -> String {
     let lower = service.to_ascii_lowercase();
     let name: String =
         lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    name.trim_matches('-').chars().take(50).collect()
+    // With the objective's name behind it, 63 characters at most.
+    let name: String = name.trim_matches('-').chars().take(50).collect();
+    match name.trim_end_matches('-') {
+        "" => "service".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -298,10 +303,10 @@ mod tests {
         assert_eq!(
             names,
             [
-                "tidings-slo-success-others",
+                "tidings-slo-success",
                 "tidings-slo-latency-pay.ment",
-                "tidings-slo-latency-others",
-                "tidings-slo-freshness-others",
+                "tidings-slo-latency",
+                "tidings-slo-freshness",
             ]
         );
         let text = rules.to_string();
@@ -312,6 +317,31 @@ mod tests {
             r#"slo=\"success\",service!=\"\"} > 0.0144 and"#,
         ] {
             assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn groups_of_rules_have_different_names_whatever_services_are_called() {
+        let objectives = objectives(&["others: success=99%", "*: success=98%", "all: success=97%"]);
+        let rules = rules(&objectives);
+        let names =
+            rules["groups"].as_array().unwrap().iter().map(|group| group["name"].to_string());
+        let names: Vec<String> = names.collect();
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn a_name_for_openslo_begins_and_ends_with_a_letter_or_digit() {
+        let long = format!("{}.tail", "x".repeat(49));
+        for (service, wanted) in [
+            ("B c", "b-c"),
+            (".a.", "a"),
+            (long.as_str(), &"x".repeat(49)),
+            ("...", "service"),
+            ("é", "service"),
+        ] {
+            assert_eq!(dns_name(service), wanted, "{service}");
         }
     }
 

@@ -129,13 +129,45 @@ impl Shown for SloLine {
     }
 
     fn good_text(&self) -> String {
-        let all = self.good + self.bad;
-        if all == 0 {
+        let all = self.good as f64 + self.bad as f64;
+        if all == 0.0 {
             return "–".to_owned();
         }
         // What is not all good is not shown as 100 %.
-        let part = self.good as f64 / all as f64;
+        let part = self.good as f64 / all;
         let shown = if self.bad > 0 { part.min(0.999_99) } else { part };
         crate::slo::percent((shown * 100_000.0).floor() / 100_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(good: u64, bad: u64) -> SloLine {
+        SloLine {
+            service: "pay".to_owned(),
+            kind: crate::slo::Kind::Success,
+            objective: 0.999,
+            within_seconds: None,
+            state: Budget::Ok,
+            good,
+            bad,
+            observed_seconds: 60,
+            windows: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_good_part_is_shown_whatever_an_instance_reports() {
+        for (good, bad, wanted) in [
+            (0, 0, "–"),
+            (10, 0, "100 %"),
+            (9_999_999, 1, "99.999 %"),
+            (1, 3, "25 %"),
+            (u64::MAX, u64::MAX, "50 %"),
+        ] {
+            assert_eq!(line(good, bad).good_text(), wanted, "{good} {bad}");
+        }
     }
 }
