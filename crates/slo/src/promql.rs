@@ -4,7 +4,7 @@
 //! service that reports, those of which something of their own is said by name; Sloth and OpenSLO have a document for
 //! each service.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{ALERTS, BurnAlert, Kind, Objective, Objectives, Urgency, WINDOWS, Window, percent};
 
@@ -30,6 +30,16 @@ impl For<'_> {
                 format!("service!~{}", quoted(&names.join("|")))
             }
         }
+    }
+
+    /// Labels of its rules beside the objective's, so that no two rules of a file are the same but for their expression.
+    fn labels(&self, kind: Kind) -> Map<String, Value> {
+        let mut labels = Map::new();
+        labels.insert("slo".to_owned(), json!(kind.name()));
+        if let Self::One(service) = self {
+            labels.insert("service".to_owned(), json!(service));
+        }
+        labels
     }
 
     /// The name of a group of rules, of which a file has each once: no service has an empty name.
@@ -82,17 +92,18 @@ fn rules_of(kind: Kind, objective: &Objective, whom: &For<'_>) -> Vec<Value> {
                 "max by (service) (tidings_service_lag_seconds{{{matcher}}}) > bool {}",
                 objective.within.as_secs_f64()
             ),
+            "labels": whom.labels(kind),
         }));
     }
     rules.extend(WINDOWS.iter().map(|window| {
         json!({
             "record": recorded(window),
             "expr": by_service(kind, objective, &matcher, window.name),
-            "labels": { "slo": kind.name() },
+            "labels": whom.labels(kind),
         })
     }));
     for urgency in [Urgency::Page, Urgency::Ticket] {
-        rules.push(alert(kind, objective, &matcher, urgency));
+        rules.push(alert(kind, objective, whom, urgency));
     }
     rules
 }
@@ -124,8 +135,8 @@ fn by_service(kind: Kind, objective: &Objective, matcher: &str, window: &str) ->
     }
 }
 
-fn alert(kind: Kind, objective: &Objective, matcher: &str, urgency: Urgency) -> Value {
-    let budget = objective.budget();
+fn alert(kind: Kind, objective: &Objective, whom: &For<'_>, urgency: Urgency) -> Value {
+    let (budget, matcher) = (objective.budget(), whom.matcher());
     let burns = |alert: &BurnAlert| {
         // Rounded, as 14.4 times 0.001 has digits that nobody wants to read.
         let limit = format!("{:.9}", alert.factor * budget);
@@ -137,6 +148,8 @@ fn alert(kind: Kind, objective: &Objective, matcher: &str, urgency: Urgency) -> 
     let burns: Vec<String> =
         ALERTS.iter().filter(|alert| alert.urgency == urgency).map(burns).collect();
     let promised = percent(objective.part);
+    let mut labels = whom.labels(kind);
+    labels.insert("severity".to_owned(), json!(urgency.severity()));
     json!({
         "alert": "TidingsSloBurn",
         "annotations": {
@@ -147,7 +160,7 @@ fn alert(kind: Kind, objective: &Objective, matcher: &str, urgency: Urgency) -> 
             "description": "`/slos` of the console has all windows; {{ $value | humanizePercentage }} were bad in the long one.",
         },
         "expr": burns.join(" or "),
-        "labels": { "severity": urgency.severity(), "slo": kind.name() },
+        "labels": labels,
     })
 }
 
@@ -192,21 +205,14 @@ fn in_percent(objective: &Objective) -> f64 {
 pub fn sloth(objectives: &Objectives, service: &str) -> Value {
     let window = "{{.window}}";
     let slos = promised(objectives, service).into_iter().map(|(kind, objective)| {
-        let sli = if kind == Kind::Freshness {
-            let stale = stale(&objective, service);
-            json!({ "raw": { "error_ratio_query":
-                format!("avg_over_time(({stale})[{window}:{FRESHNESS_STEP}])") } })
-        } else {
-            let (bad, all) = events(kind, &objective, service, window);
-            json!({ "events": { "error_query": bad, "total_query": all } })
-        };
         json!({
             "name": kind.name(),
             "objective": in_percent(&objective),
             "description": meaning(kind, &objective),
-            "sli": sli,
+            "sli": { "raw": { "error_ratio_query": of_service(kind, &objective, service, window) } },
             "alerting": {
                 "name": "TidingsSloBurn",
+                "labels": { "service": service, "slo": kind.name() },
                 "annotations": { "summary": format!("{service} uses up its budget of {kind} too fast.") },
                 "page_alert": { "labels": { "severity": Urgency::Page.severity() } },
                 "ticket_alert": { "labels": { "severity": Urgency::Ticket.severity() } },
@@ -219,6 +225,19 @@ pub fn sloth(objectives: &Objectives, service: &str) -> Value {
         "labels": { "owner": "tidings" },
         "slos": slos.collect::<Vec<_>>(),
     })
+}
+
+/// As [`by_service`], of one service. While nothing happens there is no ratio: one of nothing in nothing would be none for as
+/// long as Sloth looks back.
+fn of_service(kind: Kind, objective: &Objective, service: &str, window: &str) -> String {
+    let (bad, all) = events(kind, objective, service, window);
+    match kind {
+        Kind::Success => format!("clamp_max({bad} / ({all} > 0), 1)"),
+        Kind::Latency => format!("({bad}) / ({all} > 0)"),
+        Kind::Freshness => {
+            format!("avg_over_time(({})[{window}:{FRESHNESS_STEP}])", stale(objective, service))
+        }
+    }
 }
 
 /// 1 while something waits too long.
@@ -296,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn no_two_rules_of_a_file_differ_by_their_expression_alone() {
+        let objectives = objectives(&["pay: latency=99%<1s, freshness=9%<1s", "mail: success=98%"]);
+        let rules = rules(&objectives);
+        let groups = rules["groups"].as_array().unwrap().iter();
+        let all = groups.flat_map(|group| group["rules"].as_array().unwrap());
+        let all: Vec<String> = all
+            .map(|rule| format!("{}{}{}", rule["record"], rule["alert"], rule["labels"]))
+            .collect();
+        let different: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:#?}");
+    }
+
+    #[test]
     fn a_service_of_its_own_is_not_among_the_others() {
         let rules = rules(&objectives(&["pay.ment: latency=99.5%<250ms, freshness=off"]));
         let groups = rules["groups"].as_array().unwrap();
@@ -354,6 +386,11 @@ mod tests {
             (&"B c".into(), 2)
         );
         assert_eq!(sloth["slos"][0]["objective"], 99.0);
+        assert_eq!(
+            sloth["slos"][0]["sli"]["raw"]["error_ratio_query"],
+            "clamp_max(sum(rate(tidings_service_dead_total{service=\"B c\"}[{{.window}}])) / \
+             (sum(rate(tidings_service_processed_total{service=\"B c\"}[{{.window}}])) > 0), 1)"
+        );
         let openslo = openslo(&objectives, "B c");
         let kinds: Vec<&str> = openslo.iter().map(|of| of["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Service", "SLO", "SLO"]);

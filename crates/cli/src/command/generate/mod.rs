@@ -8,6 +8,7 @@ mod grafana;
 mod metrics;
 mod slo;
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ const TOKEN: &str = "TOKEN";
 
 struct File {
     /// Relative, with `/`.
-    path: &'static str,
+    path: Cow<'static, str>,
     text: String,
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn generate(said: &Generate) -> Result<(), Failure> {
     match (&said.to, files.as_slice()) {
         (None, [only]) => print(&only.text),
         (None, several) => {
-            let names: Vec<&str> = several.iter().map(|file| file.path).collect();
+            let names: Vec<&str> = several.iter().map(|file| &*file.path).collect();
             Err(Failure::new(Exit::Usage, "it is not said where the files go")
                 .why(format!("there are several: {}", names.join(", ")))
                 .hint("--to DIR"))
@@ -75,16 +76,17 @@ pub(crate) fn objectives(said: &Slo) -> Result<Objectives, Failure> {
 
 fn files(said: &Generate, objectives: &Objectives) -> Result<Vec<File>, Failure> {
     match said.what {
-        Kit::Slo => Ok(vec![slo::file(said.format, objectives, &said.service)?]),
+        Kit::Slo => slo::files(said.format, objectives, &said.service),
         what => Ok(kit(what, &said.http, &Accounts::of(said)?)),
     }
 }
 
 /// The files of whatever is no objective.
 fn kit(what: Kit, http: &str, accounts: &Accounts) -> Vec<File> {
-    let fixed = |path, text: &str| File { path, text: text.replace("VERSION", VERSION) };
-    let yaml = |path, value: &Value| File { path, text: yaml::document(value) };
-    let json = |path, value: &Value| File { path, text: format!("{value:#}\n") };
+    let file = |path: &'static str, text| File { path: path.into(), text };
+    let fixed = |path, text: &str| file(path, text.replace("VERSION", VERSION));
+    let yaml = |path, value: &Value| file(path, yaml::document(value));
+    let json = |path, value: &Value| file(path, format!("{value:#}\n"));
     match what {
         Kit::Prometheus => {
             vec![scrape(http, accounts), yaml("tidings.rules.yml", &alerts::rules())]
@@ -122,19 +124,19 @@ fn kit(what: Kit, http: &str, accounts: &Accounts) -> Vec<File> {
 fn scrape(http: &str, accounts: &Accounts) -> File {
     let (credentials, head) = accounts.scrape();
     let text = head + &yaml::document(&alerts::scrape(http, credentials));
-    File { path: "prometheus.yml", text }
+    File { path: "prometheus.yml".into(), text }
 }
 
 /// All or, when one is there already, none.
 fn write(dir: &Path, files: &[File], force: bool) -> Result<(), Failure> {
-    let there = files.iter().find(|file| dir.join(file.path).exists());
+    let there = files.iter().find(|file| dir.join(&*file.path).exists());
     if let Some(there) = there.filter(|_| !force) {
-        let path = dir.join(there.path);
+        let path = dir.join(&*there.path);
         return Err(Failure::new(Exit::Conflict, format!("{} is there already", path.display()))
             .hint("--force to write over it, or another --to DIR"));
     }
     for file in files {
-        let path = dir.join(file.path);
+        let path = dir.join(&*file.path);
         let unwritten = |error: std::io::Error| {
             Failure::failed(format!("{} cannot be written", path.display())).why(error)
         };
@@ -153,7 +155,7 @@ struct Written<'a> {
 
 impl Written<'_> {
     fn paths(&self) -> Vec<PathBuf> {
-        self.files.iter().map(|file| self.dir.join(file.path)).collect()
+        self.files.iter().map(|file| self.dir.join(&*file.path)).collect()
     }
 }
 

@@ -15,13 +15,14 @@ fn every(kit: Kit) -> Vec<File> {
     }
     let mut objectives = Objectives::default();
     objectives.say("payment: latency=99.5%<250ms, freshness=off").unwrap();
-    let of = |format| slo::file(format, &objectives, &["order".to_owned()]).unwrap();
-    SloFormat::value_variants().iter().map(|format| of(*format)).collect()
+    let of = |format| slo::files(format, &objectives, &["order".to_owned()]).unwrap();
+    SloFormat::value_variants().iter().flat_map(|format| of(*format)).collect()
 }
 
 /// What Helm makes of a template that only names values, and says how they are written.
 fn rendered(template: &str, values: &Value) -> String {
-    let expression = Regex::new(r"\{\{ *\.([A-Za-z.]+)(?: \| [a-z0-9]+)? *\}\}").unwrap();
+    let expression = Regex::new(r#"\{\{ *\.([A-Za-z.]+)(?: \| [a-z0-9]+(?: "[a-z]+")?)? *\}\}"#);
+    let expression = expression.unwrap();
     let named = |found: &regex::Captures<'_>| match &found[1] {
         "Release.Name" => "demo".to_owned(),
         "Release.Namespace" => "prod".to_owned(),
@@ -52,7 +53,7 @@ fn what_is_generated_parses() {
     let values = parsed(&values.text).remove(0);
     for file in all() {
         assert!(!file.text.contains("VERSION"), "{}", file.path);
-        match Path::new(file.path).extension().and_then(|extension| extension.to_str()) {
+        match Path::new(&*file.path).extension().and_then(|extension| extension.to_str()) {
             Some("json") => drop(serde_json::from_str::<Value>(&file.text).unwrap()),
             Some("yaml" | "yml") => {
                 let text = match file.path.starts_with("templates/") {
@@ -63,7 +64,7 @@ fn what_is_generated_parses() {
                     assert!(document.is_object(), "{}: {document}", file.path);
                 }
             }
-            _ => assert!(["tidings.service", "Dockerfile"].contains(&file.path), "{}", file.path),
+            _ => assert!(["tidings.service", "Dockerfile"].contains(&&*file.path), "{}", file.path),
         }
     }
 }
