@@ -149,6 +149,39 @@ impl SloLine {
         }
     }
 
+    /// Whether its budget lasts, in a word or two.
+    pub fn state_text(&self) -> &'static str {
+        match self.state {
+            State::Page => "burns fast",
+            State::Ticket => "burns",
+            State::Ok => "within",
+            State::Idle => "idle",
+        }
+    }
+
+    /// A burn rate as people read it; a dash where nothing has happened.
+    pub fn burn_text(&self, window: &str) -> String {
+        match self.burn(window) {
+            None => "–".to_owned(),
+            Some(0.0) => "0".to_owned(),
+            Some(rate) if rate < 0.1 => "<0.1".to_owned(),
+            Some(rate) if rate < 10.0 => format!("{rate:.1}"),
+            Some(rate) => format!("{rate:.0}"),
+        }
+    }
+
+    /// How much has been good since the console looks; a dash where nothing has happened.
+    pub fn good_text(&self) -> String {
+        let all = self.good as f64 + self.bad as f64;
+        if all == 0.0 {
+            return "–".to_owned();
+        }
+        // What is not all good is not shown as 100 %.
+        let part = self.good as f64 / all;
+        let shown = if self.bad > 0 { part.min(0.999_99) } else { part };
+        percent((shown * 100_000.0).floor() / 100_000.0)
+    }
+
     /// The worst first.
     pub fn sort(lines: &mut [Self]) {
         lines.sort_by(|a, b| {
@@ -199,6 +232,30 @@ mod tests {
                 found.map(|(_, rate)| *rate)
             };
             assert_eq!(state(burn), expected, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn the_good_part_is_shown_whatever_an_instance_reports() {
+        let line = |good, bad| SloLine {
+            service: "pay".to_owned(),
+            kind: Kind::Success,
+            objective: 0.999,
+            within_seconds: None,
+            state: State::Ok,
+            good,
+            bad,
+            observed_seconds: 60,
+            windows: Vec::new(),
+        };
+        for (good, bad, wanted) in [
+            (0, 0, "–"),
+            (10, 0, "100 %"),
+            (9_999_999, 1, "99.999 %"),
+            (1, 3, "25 %"),
+            (u64::MAX, u64::MAX, "50 %"),
+        ] {
+            assert_eq!(line(good, bad).good_text(), wanted, "{good} {bad}");
         }
     }
 

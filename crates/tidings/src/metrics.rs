@@ -55,6 +55,25 @@ pub struct DependencyMetrics {
     pub turned_away: u64,
 }
 
+impl DependencyMetrics {
+    /// Adds those of another instance: each has limits of its own. A rate is one of both only.
+    pub fn add(&mut self, other: &Self) {
+        let rates = self.per_second.zip(other.per_second);
+        self.per_second = rates.map(|(one, other)| one.saturating_add(other));
+        for (sum, more) in [
+            (&mut self.in_use, other.in_use),
+            (&mut self.at_once, other.at_once),
+            (&mut self.waiting, other.waiting),
+            (&mut self.waiting_at_most, other.waiting_at_most),
+            (&mut self.turns, other.turns),
+            (&mut self.held_back, other.held_back),
+            (&mut self.turned_away, other.turned_away),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// How one handler does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

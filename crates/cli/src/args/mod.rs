@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Watch which topics gain records and which groups fall behind
     Top(Top),
     /// See what a service has given up on, and redrive, edit or discard it
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "dlq")]
     Dead(Dead),
     /// Verify, list and repair a data directory's files
     #[command(subcommand)]

@@ -47,7 +47,10 @@ impl Connection {
         let versions = HashMap::new();
         let mut connection = Self { address: address.to_owned(), stream, versions, correlation: 0 };
         // Every broker there is answers version 0.
-        let response = connection.exchange(0, &api_versions::Request::default()).await?;
+        let response = connection.exchange(0, &api_versions::Request::default()).await;
+        let response = response.map_err(|e| {
+            e.hint("--kafka HOST:PORT of a Kafka listener without TLS, 9092 unless it is elsewhere")
+        })?;
         let code = ErrorCode(response.error_code);
         if code != ErrorCode::NONE {
             return Err(code.failure(format!("{address} does not tell its versions"), None));
@@ -117,19 +120,53 @@ fn no_answer(within: Duration) -> String {
     format!("no answer within {within:?}")
 }
 
+/// Of an answer's first bytes; those of whoever speaks something else are known.
+fn answer_length(begin: [u8; 4]) -> Result<usize, String> {
+    match usize::try_from(i32::from_be_bytes(begin)) {
+        _ if &begin == b"HTTP" => {
+            Err("HTTP is spoken there: it is the port of a console or a registry".to_owned())
+        }
+        // A record of alerts, of any version.
+        _ if begin.starts_with(&[21, 3]) => {
+            Err("TLS is spoken there, and not by this command".to_owned())
+        }
+        Ok(length) if length <= ANSWER_BYTES_MAX => Ok(length),
+        _ => Err(format!("the answer is not between 0 and {ANSWER_BYTES_MAX} bytes long")),
+    }
+}
+
 async fn round_trip(stream: &mut TcpStream, frame: &[Bytes]) -> std::io::Result<Bytes> {
     for piece in frame {
         stream.write_all(piece).await?;
     }
     stream.flush().await?;
-    let length = stream.read_i32().await?;
-    let length = usize::try_from(length).ok().filter(|length| *length <= ANSWER_BYTES_MAX);
-    let Some(length) = length else {
-        return Err(std::io::Error::other(format!(
-            "the answer is not between 0 and {ANSWER_BYTES_MAX} bytes long"
-        )));
-    };
+    let mut begin = [0; 4];
+    stream.read_exact(&mut begin).await?;
+    let length = answer_length(begin).map_err(std::io::Error::other)?;
     let mut answer = vec![0; length];
     stream.read_exact(&mut answer).await?;
     Ok(answer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_something_else_is_told_from_a_broken_answer() {
+        for (begin, wanted) in [
+            ([0, 0, 1, 0], Ok(256)),
+            ([0; 4], Ok(0)),
+            (*b"HTTP", Err("HTTP")),
+            ([21, 3, 3, 0], Err("TLS")),
+            ([255; 4], Err("bytes long")),
+            ([127, 255, 255, 255], Err("bytes long")),
+        ] {
+            match (answer_length(begin), wanted) {
+                (Ok(length), Ok(wanted)) => assert_eq!(length, wanted),
+                (Err(why), Err(wanted)) => assert!(why.contains(wanted), "{why}"),
+                (read, _) => panic!("{begin:?}: {read:?}"),
+            }
+        }
+    }
 }

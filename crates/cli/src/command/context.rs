@@ -73,6 +73,10 @@ impl Answer for Contexts<'_> {
     }
 
     fn text(&self, look: Look) -> String {
+        if self.file.contexts.is_empty() {
+            return "there are no contexts; `tidings context set NAME kafka=HOST:PORT` makes one\n"
+                .to_owned();
+        }
         let row = |name: &String| {
             let value = self.value(name);
             let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();

@@ -19,10 +19,13 @@ use crate::args::{Consent, Dead, DeadAct, DeadPlace, Meant};
 use crate::failure::{Exit, Failure};
 use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
+use crate::settings::nearest;
 use crate::table::{Look, left, right, table, visible};
 
 /// How long to listen for what became of a command.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Services that are named where another one is meant.
+const NAMED_MAX: usize = 10;
 /// Characters of a cause in a table.
 const CAUSE_WIDTH: usize = 60;
 
@@ -65,7 +68,30 @@ pub(crate) async fn dead(command: Dead) -> Result<ExitCode, Failure> {
 }
 
 async fn open(place: &DeadPlace, service: &str) -> Result<Desk, Failure> {
-    Ok(Desk::of(&Place::of(&place.engine).open(Absent::Refused).await?, service))
+    let engine = Place::of(&place.engine).open(Absent::Refused).await?;
+    let desk = Desk::of(&engine, service);
+    if desk.exists().await.map_err(|error| unread(service, &error))? {
+        return Ok(desk);
+    }
+    let services = Desk::services(&engine).await.map_err(|error| unread(service, &error))?;
+    Err(no_service(service, &services))
+}
+
+fn no_service(said: &str, services: &[String]) -> Failure {
+    let near = nearest(said, services.iter().map(String::as_str));
+    let hint = match (near, services) {
+        (Some(near), _) => near.to_owned(),
+        (None, []) => "a service of the SDK makes its topics when it starts".to_owned(),
+        (None, services) => {
+            format!(
+                "one of {}",
+                services.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ")
+            )
+        }
+    };
+    Failure::new(Exit::NotFound, format!("there is no service {said}"))
+        .why(format!("there is no topic {said}.changelog, in which it keeps what it puts aside"))
+        .hint(hint)
 }
 
 /// Gives a command and tells what became of it; the exit code is 1 when some keys were not heard of.

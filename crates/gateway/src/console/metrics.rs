@@ -182,7 +182,7 @@ fn named_groups(groups: &[GroupLine]) -> Vec<&GroupLine> {
 }
 
 /// So many, in the order that they have; of more, those that come first by a key, then by the order that they have.
-fn first_by<'a, T, K: Ord>(mut all: Vec<&'a T>, most: usize, key: impl Fn(&T) -> K) -> Vec<&'a T> {
+fn first_by<T, K: Ord>(mut all: Vec<&T>, most: usize, key: impl Fn(&T) -> K) -> Vec<&T> {
     if all.len() > most {
         let mut order: Vec<usize> = (0..all.len()).collect();
         order.sort_by_cached_key(|at| (key(all[*at]), *at));
@@ -236,7 +236,8 @@ mod tests {
         let topic = |n: usize| TopicLine {
             records: Count(i64::from(n == 0)),
             records_per_second: Rate(0.5),
-            ..TopicLine::unseen(&format!("t{n:05}"))
+            name: format!("t{n:05}"),
+            ..TopicLine::default()
         };
         let snapshot = Snapshot {
             groups: groups.collect(),

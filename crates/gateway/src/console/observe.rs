@@ -156,28 +156,20 @@ impl Observer {
 
     fn topic_line(&self, topic: &Topic) -> TopicLine {
         let history = self.topics.get(&topic.name);
-        let records = topic.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
+        let records: Vec<i64> =
+            topic.partitions.iter().map(|p| p.end_offset - p.start_offset).collect();
+        let gains = history.and_then(TopicHistory::gains);
         TopicLine {
             name: topic.name.clone(),
             internal: topic.internal || topic.name.starts_with('_') || is_of_tidings(&topic.name),
             dead_letters: is_dead_topic(&topic.name),
             partitions: Count::of(topic.partitions.len()),
-            records: Count(records),
+            records: Count(records.iter().sum()),
             bytes: size_of(topic).map(Bytes),
             records_per_second: history.map(TopicHistory::records_rate).unwrap_or_default(),
             bytes_per_second: history.and_then(TopicHistory::bytes_rate),
             retention: self.retentions.get(&topic.name).cloned(),
-            skew: history.and_then(TopicHistory::gains).and_then(|gains| Skew::of(&gains)).or_else(
-                || {
-                    Skew::of(
-                        &topic
-                            .partitions
-                            .iter()
-                            .map(|p| p.end_offset - p.start_offset)
-                            .collect::<Vec<_>>(),
-                    )
-                },
-            ),
+            skew: gains.and_then(|gains| Skew::of(&gains)).or_else(|| Skew::of(&records)),
             spark: Spark::new(history.map(TopicHistory::records_rates).unwrap_or_default()),
         }
     }

@@ -90,14 +90,9 @@ async fn slos(
     page(&SlosPage { frame, slos, untracked: snapshot.slos.untracked, burning })
 }
 
-/// What the pages say of an objective.
+/// What is wrong, as the style sheet calls it.
 pub(crate) trait Shown {
     fn class(&self) -> &'static str;
-    fn state_text(&self) -> &'static str;
-    /// A burn rate as people read it; a dash where nothing has happened.
-    fn burn_text(&self, window: &str) -> String;
-    /// How much has been good since the console looks; a dash where nothing has happened.
-    fn good_text(&self) -> String;
 }
 
 impl Shown for SloLine {
@@ -106,68 +101,6 @@ impl Shown for SloLine {
             Budget::Page => "bad",
             Budget::Ticket => "warn",
             Budget::Ok | Budget::Idle => "",
-        }
-    }
-
-    fn state_text(&self) -> &'static str {
-        match self.state {
-            Budget::Page => "burns fast",
-            Budget::Ticket => "burns",
-            Budget::Ok => "within",
-            Budget::Idle => "idle",
-        }
-    }
-
-    fn burn_text(&self, window: &str) -> String {
-        match self.burn(window) {
-            None => "–".to_owned(),
-            Some(0.0) => "0".to_owned(),
-            Some(rate) if rate < 0.1 => "<0.1".to_owned(),
-            Some(rate) if rate < 10.0 => format!("{rate:.1}"),
-            Some(rate) => format!("{rate:.0}"),
-        }
-    }
-
-    fn good_text(&self) -> String {
-        let all = self.good as f64 + self.bad as f64;
-        if all == 0.0 {
-            return "–".to_owned();
-        }
-        // What is not all good is not shown as 100 %.
-        let part = self.good as f64 / all;
-        let shown = if self.bad > 0 { part.min(0.999_99) } else { part };
-        crate::slo::percent((shown * 100_000.0).floor() / 100_000.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(good: u64, bad: u64) -> SloLine {
-        SloLine {
-            service: "pay".to_owned(),
-            kind: crate::slo::Kind::Success,
-            objective: 0.999,
-            within_seconds: None,
-            state: Budget::Ok,
-            good,
-            bad,
-            observed_seconds: 60,
-            windows: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn the_good_part_is_shown_whatever_an_instance_reports() {
-        for (good, bad, wanted) in [
-            (0, 0, "–"),
-            (10, 0, "100 %"),
-            (9_999_999, 1, "99.999 %"),
-            (1, 3, "25 %"),
-            (u64::MAX, u64::MAX, "50 %"),
-        ] {
-            assert_eq!(line(good, bad).good_text(), wanted, "{good} {bad}");
         }
     }
 }

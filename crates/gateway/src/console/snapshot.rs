@@ -87,7 +87,7 @@ pub(crate) struct Totals {
     pub(crate) spark: Spark,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct TopicLine {
     pub(crate) name: String,
     pub(crate) internal: bool,
@@ -106,7 +106,7 @@ pub(crate) struct TopicLine {
     pub(crate) spark: Spark,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct GroupLine {
     pub(crate) name: String,
     pub(crate) state: String,
@@ -133,23 +133,6 @@ pub(crate) struct GroupLine {
 }
 
 impl TopicLine {
-    /// A topic of which nothing has been sampled yet.
-    pub(crate) fn unseen(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            internal: false,
-            dead_letters: false,
-            partitions: Count(0),
-            records: Count(0),
-            bytes: None,
-            records_per_second: Rate::default(),
-            bytes_per_second: None,
-            retention: None,
-            skew: None,
-            spark: Spark::default(),
-        }
-    }
-
     /// Its colour; dead letters have none, they are red where it matters.
     pub(crate) fn hue(&self) -> &'static str {
         if self.internal || self.dead_letters { "" } else { topic_hue(&self.name) }
@@ -164,23 +147,7 @@ impl TopicLine {
 impl GroupLine {
     /// A group of which nothing has been sampled yet.
     pub(crate) fn unseen(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            state: String::new(),
-            members: Count(0),
-            lag: Count(0),
-            behind: None,
-            trend: Trend::default(),
-            drain: Drain::default(),
-            stuck: false,
-            hot: Vec::new(),
-            idle_members: Count(0),
-            topics: Vec::new(),
-            committed: Count(0),
-            committed_per_second: Rate::default(),
-            behind_at: Arc::new([]),
-            spark: Spark::default(),
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// What is wrong, if anything is.

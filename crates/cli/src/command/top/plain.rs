@@ -118,7 +118,11 @@ impl Answer for Busy {
     }
 
     fn text(&self, look: Look) -> String {
-        let gained: f64 = self.topics.iter().filter_map(|topic| topic.records_per_second).sum();
+        // None at the first look, which knows of no earlier one.
+        let gained = self.topics.iter().filter_map(|topic| topic.records_per_second);
+        let gained = gained.reduce(|sum, rate| sum + rate);
+        let gained =
+            gained.map_or_else(String::new, |rate| format!(", {rate:.1} records a second"));
         let behind: i64 = self.groups.iter().map(|group| group.lag).sum();
         let topics = count(self.topics.len() as u64, "topic");
         let groups = count(self.groups.len() as u64, "group");
@@ -142,9 +146,7 @@ impl Answer for Busy {
         let columns =
             [left("GROUP"), left("STATE"), right("MEMBERS"), right("BEHIND"), right("CHANGE/S")];
         let late = table(columns, &rows, look);
-        format!(
-            "{topics}, {gained:.1} records a second; {groups}, {behind} records behind\n\n{busy}\n{late}"
-        )
+        format!("{topics}{gained}; {groups}, {behind} records behind\n\n{busy}\n{late}")
     }
 }
 
@@ -207,6 +209,8 @@ mod tests {
             let busy = Busy::between(before, &now, usize::MAX);
             assert_eq!(busy.topics[0].records_per_second, None);
             assert_eq!(busy.groups[0].lag_per_second, None);
+            let text = busy.text(Look::plain(Form::Table));
+            assert!(text.starts_with("1 topic; 1 group, 26 records behind\n"), "{text}");
         }
     }
 }

@@ -265,53 +265,19 @@ pub(crate) struct HandlerLine {
     pub(crate) end_to_end: Option<Times>,
 }
 
-/// A dependency with limits, of all instances together: each has limits of its own, which add up.
-#[derive(Clone, Debug, Default, Serialize)]
+/// A dependency with limits, of all instances together.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct DependencyLine {
-    pub(crate) name: String,
-    /// Turns that are taken, and those that there are.
-    pub(crate) in_use: Count,
-    pub(crate) at_once: Count,
-    /// Attempts that wait for a turn, and places for them.
-    pub(crate) waiting: Count,
-    pub(crate) waiting_at_most: Count,
-    /// Turns that may begin in a second; none where an instance has no rate.
-    pub(crate) per_second: Option<Count>,
+    #[serde(flatten)]
+    pub(crate) all: DependencyMetrics,
     /// Turns that began in a second, lately.
     pub(crate) turns_per_second: Rate,
-    pub(crate) turns: Count,
-    /// Turns that had to wait for the rate.
-    pub(crate) held_back: Count,
-    pub(crate) turned_away: Count,
 }
 
 impl DependencyLine {
     /// Nobody else has a turn.
     pub(crate) fn is_full(&self) -> bool {
-        self.at_once.0 > 0 && self.in_use >= self.at_once
-    }
-
-    fn add(&mut self, of: &Instance, its: &DependencyMetrics) {
-        let turns = |report: &Report| {
-            let all = report.metrics.dependencies.iter();
-            all.filter(|one| one.name == self.name).map(|one| one.turns).sum()
-        };
-        self.turns_per_second.0 += of.rate(turns);
-        self.per_second = self
-            .per_second
-            .zip(its.per_second)
-            .map(|(sum, rate)| Count(sum.0.saturating_add(i64::from(rate))));
-        for (count, more) in [
-            (&mut self.in_use, its.in_use),
-            (&mut self.at_once, its.at_once),
-            (&mut self.waiting, its.waiting),
-            (&mut self.waiting_at_most, its.waiting_at_most),
-            (&mut self.turns, its.turns),
-            (&mut self.held_back, its.held_back),
-            (&mut self.turned_away, its.turned_away),
-        ] {
-            count.0 = count.0.saturating_add(counted(more).0);
-        }
+        self.all.at_once > 0 && self.all.in_use >= self.all.at_once
     }
 }
 
@@ -320,13 +286,21 @@ fn dependencies(instances: &[&Instance]) -> Vec<DependencyLine> {
     let mut lines: Vec<DependencyLine> = Vec::new();
     for of in instances {
         for its in &of.report.metrics.dependencies {
-            let known = lines.iter().position(|line| line.name == its.name);
-            let at = known.unwrap_or_else(|| {
-                let (name, per_second) = (its.name.clone(), Some(Count(0)));
-                lines.push(DependencyLine { name, per_second, ..DependencyLine::default() });
-                lines.len() - 1
-            });
-            lines[at].add(of, its);
+            let turns = |report: &Report| {
+                let all = report.metrics.dependencies.iter();
+                all.filter(|one| one.name == its.name).map(|one| one.turns).sum()
+            };
+            let rate = of.rate(turns);
+            match lines.iter_mut().find(|line| line.all.name == its.name) {
+                Some(line) => {
+                    line.all.add(its);
+                    line.turns_per_second.0 += rate;
+                }
+                None => {
+                    let line = DependencyLine { all: its.clone(), turns_per_second: Rate(rate) };
+                    lines.push(line);
+                }
+            }
         }
     }
     lines
@@ -355,6 +329,11 @@ pub(crate) struct InstanceLine {
 impl ServiceView {
     pub(crate) fn has_outages(&self) -> bool {
         self.handlers.iter().any(|handler| handler.outages.0 > 0)
+    }
+
+    /// As people read it.
+    pub(crate) fn count(&self, count: &u64) -> Count {
+        counted(*count)
     }
 
     pub(crate) fn has_panics(&self) -> bool {
@@ -562,10 +541,10 @@ mod tests {
         assert_eq!(charge.processed_per_second, Rate(10.0));
         let dependencies = dependencies(&[&grown, &quiet]);
         let [bank] = &dependencies[..] else { panic!("{dependencies:?}") };
-        let places = [bank.in_use, bank.at_once, bank.waiting, bank.waiting_at_most];
-        assert_eq!(places.map(|count| count.0), [6, 8, 2, 16]);
-        assert_eq!((bank.per_second, bank.turns_per_second), (Some(Count(100)), Rate(10.0)));
-        assert_eq!((bank.held_back, bank.turned_away), (Count(4), Count(10)));
+        let of = &bank.all;
+        assert_eq!([of.in_use, of.at_once, of.waiting, of.waiting_at_most], [6, 8, 2, 16]);
+        assert_eq!((of.per_second, bank.turns_per_second), (Some(100), Rate(10.0)));
+        assert_eq!((of.turns, of.held_back, of.turned_away), (800, 4, 10));
         assert!(!bank.is_full());
     }
 }

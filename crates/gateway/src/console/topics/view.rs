@@ -147,7 +147,8 @@ fn topic_line(topic: &Topic, snapshot: &Snapshot) -> TopicLine {
         dead_letters: is_dead_topic(&topic.name),
         partitions: Count::of(topic.partitions.len()),
         skew: Skew::of(&records),
-        ..TopicLine::unseen(&topic.name)
+        name: topic.name.clone(),
+        ..TopicLine::default()
     });
     line.records = Count(records.iter().sum());
     line.bytes = size_of(topic).map(Bytes);
