@@ -40,8 +40,20 @@ fn generated_rules_load_and_do_what_they_say() {
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     promtool(&["check", "config", &path("prometheus.yml")], "").success().expect("it is sound");
     for rules in ["tidings.rules.yml", "tidings-slo.rules.yml"] {
-        promtool(&["check", "rules", &path(rules)], "").success().expect("rules are sound");
+        let check = ["check", "rules", "--lint-fatal", &path(rules)];
+        promtool(&check, "").success().expect("rules are sound");
     }
+    let own = folder.path().join("own");
+    let said = "others: success=99%, latency=99%<250ms, freshness=95%<10m";
+    generate(&["slo", "--slo", said], &own);
+    let own = own.join("tidings-slo.rules.yml").to_string_lossy().into_owned();
+    let check = ["check", "rules", "--lint-fatal", &own];
+    promtool(&check, "").success().expect("so are those of a service of its own");
+    let locked = folder.path().join("locked");
+    generate(&["prometheus", "--http-user", "ann"], &locked);
+    fs::write(locked.join("tidings.password"), "secret").expect("a password");
+    let locked = locked.join("prometheus.yml").to_string_lossy().into_owned();
+    promtool(&["check", "config", &locked], "").success().expect("so is one with credentials");
     for tests in ["rules.test.yml", "slo.test.yml"] {
         promtool(&["test", "rules", &path(tests)], "").success().expect("rules do as they say");
     }
