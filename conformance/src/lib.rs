@@ -31,6 +31,7 @@ macro_rules! behaviours {
         $with! {
             topics {
                 created_topics_are_described,
+                a_topic_that_was_just_made_is_there,
                 a_topic_exists_once,
                 a_topic_is_checked_before_it_is_made,
                 impossible_topics_are_refused,

@@ -25,6 +25,29 @@ pub async fn created_topics_are_described(stage: Stage) {
     assert_eq!(ours, [a, b, stage.name("c")]);
 }
 
+/// Whichever broker is asked, and whichever leads.
+pub async fn a_topic_that_was_just_made_is_there(stage: Stage) {
+    const TOPICS: usize = 12;
+    let made = |number: usize| {
+        let (engine, name) = (stage.engine.clone(), stage.name(&number.to_string()));
+        tokio::spawn(async move {
+            engine.create_topic(topic(name.clone(), Some(3))).await.unwrap();
+            for partition in 0..3 {
+                let end = engine.offset(&name, partition, Offset::Latest).await;
+                assert_eq!(end, Ok(0), "{name}-{partition}");
+            }
+            let read = engine.read(&name, 2, 0, AT_ONCE).await.unwrap();
+            assert_eq!(read.records, []);
+            assert_eq!(engine.topic(&name).await.unwrap().partitions.len(), 3);
+            engine.topic_configs(&name).await.unwrap();
+        })
+    };
+    let making: Vec<_> = (0..TOPICS).map(made).collect();
+    for one in making {
+        one.await.unwrap();
+    }
+}
+
 pub async fn a_topic_exists_once(stage: Stage) {
     let name = stage.topic("t", 2).await;
     let again = stage.engine.create_topic(topic(name.clone(), Some(2))).await;

@@ -3,6 +3,7 @@
 //! A client that is not there has its tests skipped, counted and named with the reason. Under
 //! `CI=true` a missing kcat, Python, Go, Node, browser or OpenSSL is a failure, unless the machine has no network.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
@@ -11,6 +12,9 @@ use super::steps::{self, CLIENTS_TEST};
 use super::tools::{self, Missing, Tool};
 use super::whole::Whole;
 use crate::process::{self, Show};
+
+/// Tests that run at once beyond one for each processor: a third of what they do is to wait.
+const MORE_AT_ONCE: usize = 1;
 
 /// Tests that need the feature `tls`, beside Java.
 const WITH_TLS: &str = "java::secured::tls::";
@@ -62,6 +66,8 @@ pub(super) fn step(
 
     let mut test = whole.cargo("test");
     test.args(["--test", CLIENTS_TEST, "--"]).args(filter);
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    test.env("RUST_TEST_THREADS", (processors + MORE_AT_ONCE).to_string());
     test.env("TIDINGS_BINARY", tidings);
     let mut missing = Outcome::default();
     if let Some(why) = whole.without_tls() {

@@ -120,6 +120,8 @@ fn command(program: PathBuf, folder: &Path) -> anyhow::Result<Command> {
         Command::new(program)
     };
     command.current_dir(folder).env("HOME", folder).stdin(Stdio::null());
+    // MariaDB deletes the passing tables in it when it starts, whosever they are.
+    command.env("TMPDIR", folder);
     command.stdout(log.try_clone()?).stderr(log);
     Ok(command)
 }

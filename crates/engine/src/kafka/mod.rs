@@ -5,6 +5,7 @@
 //! librdkafka runs where tokio allows blocking. No type of rdkafka leaves this module.
 
 mod asking;
+mod changed;
 mod clients;
 mod cluster;
 mod connecting;
@@ -39,6 +40,7 @@ use tokio::sync::Notify;
 
 use crate::limits::SERVE_INTERVAL;
 use crate::{Connection, Error};
+use changed::Changed;
 use clients::{client_config, create, watch_of};
 use context::Watch;
 use coordinators::Coordinators;
@@ -67,6 +69,7 @@ struct Shared {
     looker: Option<Arc<ConsumerQueue>>,
     coordinators: Coordinators,
     readers: Readers,
+    changed: Changed,
     closed: AtomicBool,
 }
 
@@ -101,6 +104,7 @@ impl Kafka {
             looker: Some(looker),
             coordinators: Coordinators::default(),
             readers: Readers::default(),
+            changed: Changed::default(),
             closed: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })

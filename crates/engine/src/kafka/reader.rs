@@ -193,17 +193,15 @@ impl Reading<'_> {
     async fn look_at_the_ends(&mut self) -> Result<(), Error> {
         let (at, isolation) = (self.at.clone(), self.reader.kind.isolation);
         let ends = async |isolation| {
-            let asked = at.clone();
-            let ends = self.kafka.ask(move |looker| {
-                if asked.partition < 0 {
-                    return Err(Error::UnknownTopic(asked.to_string()));
+            let ends = self.kafka.ask_of(at.clone(), move |looker, at| {
+                if at.partition < 0 {
+                    return Err(Error::UnknownTopic(at.to_string()));
                 }
-                let ends = ends_of(looker, std::slice::from_ref(&asked), isolation)
-                    .map_err(|error| unless_unknown(looker, &asked, error))?;
-                let ends = ends.get(&asked).copied();
-                ends.ok_or_else(|| Error::UnknownTopic(asked.to_string()))
+                let ends = ends_of(looker, std::slice::from_ref(at), isolation)
+                    .map_err(|error| unless_unknown(looker, at, error))?;
+                ends.get(at).copied().ok_or_else(|| Error::UnknownTopic(at.to_string()))
             });
-            ends.await?
+            ends.await
         };
         let (first, end) = ends(isolation).await?;
         let wanted = self.next;

@@ -1,6 +1,7 @@
 //! Topics and offsets, without a group.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -32,10 +33,16 @@ impl Kafka {
         self.make_topic(topic, Making::Done).await?;
         let name = made.clone();
         // Who asks next may ask another broker.
-        self.ask(move |looker| wait_for(looker, &name)).await?.map_err(|error| match error {
+        let partitions = self.ask(move |looker| {
+            wait_for(looker, &name)?;
+            partitions_of(looker, &name)
+        });
+        let partitions = partitions.await?.map_err(|error| match error {
             Error::UnknownTopic(_) => Error::Unavailable(format!("{made} is not known yet")),
             error => error,
-        })
+        })?;
+        self.shared.changed.note(&made, partitions);
+        Ok(())
     }
 
     pub(crate) async fn check_topic(&self, topic: NewTopic) -> Result<(), Error> {
@@ -62,7 +69,7 @@ impl Kafka {
     pub(crate) async fn can_append(&self, topic: &str) -> Result<(), Error> {
         let (topic, address) = (topic.to_owned(), self.settings().brokers.clone());
         self.ask(move |looker| {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             loop {
                 let replication = replication_of(looker, &topic);
                 match replication.map(|replication| replication.why_not_now(&topic)) {
@@ -84,6 +91,7 @@ impl Kafka {
     }
 
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<(), Error> {
+        self.shared.changed.forget(name);
         let name = name.to_owned();
         self.ask(move |looker| {
             let gone = native::delete_topic(looker, &name);
@@ -114,15 +122,16 @@ impl Kafka {
         let count = count.ok_or_else(|| {
             Error::Invalid(format!("{name}: {partitions} is no number of partitions"))
         })?;
-        let name = name.to_owned();
+        let grown = name.to_owned();
         self.ask(move |looker| {
-            let grown = native::grow_topic(looker, &name, count);
-            grown
-                .map_err(|refused| refusals::of(&name, &refused))
-                .map_err(needing_topic(Operation::Alter, &name))?;
-            until(looker, || Ok(partitions_of(looker, &name)? >= partitions))
+            native::grow_topic(looker, &grown, count)
+                .map_err(|refused| refusals::of(&grown, &refused))
+                .map_err(needing_topic(Operation::Alter, &grown))?;
+            until(looker, || Ok(partitions_of(looker, &grown)? >= partitions))
         })
-        .await?
+        .await??;
+        self.shared.changed.note(name, partitions);
+        Ok(())
     }
 
     pub(crate) async fn topics(&self) -> Result<Vec<Topic>, Error> {
@@ -141,25 +150,25 @@ impl Kafka {
     }
 
     pub(crate) async fn topic(&self, name: &str) -> Result<Topic, Error> {
-        let name = name.to_owned();
-        self.ask(move |looker| {
-            let count = partitions_of(looker, &name)?;
+        let at = TopicPartition { topic: name.to_owned(), partition: 0 };
+        self.ask_of(at, |looker, TopicPartition { topic: name, .. }| {
+            let count = partitions_of(looker, name)?;
             let counts = BTreeMap::from([(name.clone(), count)]);
             let ends = ends_of(looker, &partitions(&counts), Isolation::All)?;
-            Ok(to_topic(name, count, &ends))
+            Ok(to_topic(name.clone(), count, &ends))
         })
-        .await?
+        .await
     }
 
     pub(crate) async fn topic_configs(&self, name: &str) -> Result<Vec<Config>, Error> {
-        let name = name.to_owned();
-        self.ask(move |looker| {
-            let configs = native::topic_configs(looker, &name);
+        let at = TopicPartition { topic: name.to_owned(), partition: 0 };
+        self.ask_of(at, |looker, TopicPartition { topic: name, .. }| {
+            let configs = native::topic_configs(looker, name);
             configs
-                .map_err(|refused| refusals::of(&name, &refused))
-                .map_err(needing_topic(Operation::DescribeConfigs, &name))
+                .map_err(|refused| refusals::of(name, &refused))
+                .map_err(needing_topic(Operation::DescribeConfigs, name))
         })
-        .await?
+        .await
     }
 
     pub(crate) async fn offset(
@@ -175,12 +184,29 @@ impl Kafka {
             Offset::At(offset) => return Ok(offset),
         };
         let at = TopicPartition { topic: topic.to_owned(), partition };
-        self.ask(move |looker| {
+        self.ask_of(at, move |looker, at| {
             let committed = Isolation::Committed;
-            let found = offset_of(looker, &at, spec, committed)?;
-            if found >= 0 { Ok(found) } else { offset_of(looker, &at, Spec::End, committed) }
+            let found = offset_of(looker, at, spec, committed)?;
+            if found >= 0 { Ok(found) } else { offset_of(looker, at, Spec::End, committed) }
         })
-        .await?
+        .await
+    }
+
+    /// Asks about a partition: again, where a broker does not know one that this engine has made a moment ago.
+    pub(super) async fn ask_of<T: Send + 'static>(
+        &self,
+        at: TopicPartition,
+        question: impl Fn(&Looker, &TopicPartition) -> Result<T, Error> + Clone + Send + 'static,
+    ) -> Result<T, Error> {
+        loop {
+            let (question, asked) = (question.clone(), at.clone());
+            match self.ask(move |looker| question(looker, &asked)).await? {
+                Err(Error::UnknownTopic(_)) if self.shared.changed.lately(&at) => {
+                    tokio::time::sleep(CHANGE_LOOK_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
     }
 }
 
@@ -256,7 +282,7 @@ fn wait_until_gone(looker: &Looker, name: &str) -> Result<(), Error> {
 /// What a change has done is seen by every broker a moment later. Any of them may be asked, so it has to be seen
 /// a few times in a row; that does not prove that none is behind.
 fn until(looker: &Looker, seen: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
-    let deadline = std::time::Instant::now() + timeout(looker);
+    let deadline = Instant::now() + timeout(looker);
     let mut in_a_row = 0;
     while in_a_row < CHANGE_LOOKS {
         if seen()? {
@@ -264,7 +290,7 @@ fn until(looker: &Looker, seen: impl Fn() -> Result<bool, Error>) -> Result<(), 
             continue;
         }
         in_a_row = 0;
-        if deadline <= std::time::Instant::now() {
+        if deadline <= Instant::now() {
             return Err(Error::Unavailable("the brokers do not agree yet".to_owned()));
         }
         std::thread::sleep(CHANGE_LOOK_PAUSE);
@@ -297,9 +323,7 @@ pub(super) fn ends_of(
             let Place { topic, partition, offset, refused, .. } = place;
             match refused {
                 None => Some(Ok((TopicPartition { topic, partition }, offset))),
-                Some(
-                    Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic,
-                ) => None,
+                Some(code) if is_unknown(code) => None,
                 Some(code) => {
                     let refused = refusals::of_code(&format!("{topic}-{partition}"), code);
                     Some(Err(needing_topic(Operation::Describe, &topic)(refused)))
@@ -323,13 +347,13 @@ fn offsets_by_leaders(
     list: &TopicPartitionList,
     isolation: Isolation,
 ) -> Result<Vec<Place>, native::Refused> {
-    let deadline = std::time::Instant::now() + LEADER_WITHIN;
+    let deadline = Instant::now() + LEADER_WITHIN;
     loop {
         let places = match native::list_offsets(looker, list, isolation) {
             // Partitions that are there are without a leader for a moment.
             Err(refused)
                 if refused.code == Code::NoEnt
-                    && std::time::Instant::now() < deadline
+                    && Instant::now() < deadline
                     && are_there(looker, list) =>
             {
                 std::thread::sleep(CHANGE_LOOK_PAUSE);
@@ -337,8 +361,13 @@ fn offsets_by_leaders(
             }
             answered => answered?,
         };
-        let moves = |place: &Place| place.refused.is_some_and(asking::passes);
-        if !places.iter().any(moves) || deadline <= std::time::Instant::now() {
+        let moves = |place: &Place| {
+            let (id, refused) = (place.partition, place.refused);
+            refused.is_some_and(|code| {
+                asking::passes(code) || is_unknown(code) && is_there(looker, &place.topic, id)
+            })
+        };
+        if !places.iter().any(moves) || deadline <= Instant::now() {
             return Ok(places);
         }
         std::thread::sleep(CHANGE_LOOK_PAUSE);
@@ -346,10 +375,15 @@ fn offsets_by_leaders(
 }
 
 fn are_there(looker: &Looker, list: &TopicPartitionList) -> bool {
-    list.elements().iter().all(|at| {
-        let count = partitions_of(looker, at.topic());
-        count.is_ok_and(|count| (0..count).contains(&at.partition()))
-    })
+    list.elements().iter().all(|at| is_there(looker, at.topic(), at.partition()))
+}
+
+fn is_there(looker: &Looker, topic: &str, partition: i32) -> bool {
+    partitions_of(looker, topic).is_ok_and(|count| (0..count).contains(&partition))
+}
+
+fn is_unknown(code: Code) -> bool {
+    matches!(code, Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic)
 }
 
 pub(super) fn add(
