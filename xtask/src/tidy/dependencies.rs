@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-inspect", &["tidings-log"]),
     ("tidings-coordinator", &[]),
     ("tidings-schema", &[]),
+    ("tidings-decode", &["tidings-schema"]),
     ("tidings-broker", &["tidings-log", "tidings-coordinator", "tidings-schema"]),
     ("tidings-node", &["tidings-broker", "tidings-log"]),
     ("tidings-server", &["tidings-wire", "tidings-node", "tidings-broker"]),
@@ -28,7 +29,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-slo", &["tidings"]),
     ("tidings-otlp", &[]),
     ("tidings-streams", &["tidings", "tidings-engine"]),
-    ("tidings-gateway", &["tidings", "tidings-engine", "tidings-schema", "tidings-slo"]),
+    (
+        "tidings-gateway",
+        &["tidings", "tidings-decode", "tidings-engine", "tidings-schema", "tidings-slo"],
+    ),
 ];
 
 /// What an example may use of ours: what an application has.
@@ -68,6 +72,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["tidings-gateway", "tidings-cli"]),
     ("clap", &["tidings-cli", "tidings-bench", "tidings-sim"]),
     ("anyhow", &["tidings-cli", "tidings-compat", "tidings-bench", "tidings-sim", "xtask"]),
+    ("apache-avro", &["tidings-decode"]),
+    ("protox", &["tidings-decode"]),
+    ("prost-reflect", &["tidings-decode"]),
     ("rdkafka", &["tidings-engine", "tidings-compat", "tidings-bench"]),
 ];
 
