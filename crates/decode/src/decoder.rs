@@ -1,7 +1,7 @@
 //! The decoder: schemas as they come, compiled as they are needed.
 //!
-//! Invariants: a compiled schema that is kept is of the schemas as they are, since whatever changes them forgets all; nothing is
-//! compiled or decoded while a lock is held, so whoever decodes waits for nobody's schema.
+//! Invariants: a compiled schema that is kept is of the schemas as they are, since whatever changes them forgets all. One schema
+//! is compiled at a time, for its memory; whoever needs one that is compiled waits for nobody.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -95,6 +95,8 @@ impl Decoded {
 pub struct Decoder {
     schemas: RwLock<Schemas>,
     compiled: Mutex<Kept>,
+    /// The turn to compile.
+    compiling: Mutex<()>,
 }
 
 impl fmt::Debug for Decoder {
@@ -182,6 +184,10 @@ impl Decoder {
 
     /// None when there is no such schema.
     fn compiled(&self, id: SchemaId) -> Option<Arc<Compiled>> {
+        if let Some(compiled) = self.kept().get(id) {
+            return Some(compiled);
+        }
+        let _turn = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let age = {
             let mut kept = self.kept();
             if let Some(compiled) = kept.get(id) {

@@ -282,8 +282,14 @@ pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 pub const TEMPLATE_RECORDS: usize = 20;
 /// Levels of a schema of which a template is made.
 pub const TEMPLATE_DEPTH_MAX: usize = 8;
-/// Reads of `_schemas`, each of up to [`BODY_BYTES_MAX`], in which a subject's schema is looked for.
-pub const SCHEMA_LOOK_READS: usize = 64;
+/// Reads of `_schemas`, each of up to [`BODY_BYTES_MAX`], with which one look catches up.
+pub const SCHEMAS_LOOK_READS: usize = 64;
+/// How long a page waits for such a look; then it decodes by the schemas that are known.
+pub const SCHEMAS_LOOK_WAIT: Duration = Duration::from_secs(5);
+/// How long a look at a cluster is good for; the embedded log is looked at each time.
+pub const SCHEMAS_FRESH_FOR_CLUSTER: Duration = Duration::from_secs(1);
+/// How long records of one list are decoded, schemas compiled among it; those that come later are shown as they are.
+pub const DECODE_LIST_TIME: Duration = Duration::from_millis(500);
 /// Headers of one record that is produced in the console.
 pub const PRODUCED_HEADERS_MAX: usize = 64;
 

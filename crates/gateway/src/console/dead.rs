@@ -13,6 +13,7 @@ use tidings_engine::Record;
 
 use super::payload::{Payload, shortened};
 use super::quantity::{Count, Moment};
+use super::reading::Reading;
 use crate::limits::{CAUSE_CHARS_MAX, DEAD_CAUSES_MAX, DEAD_KEPT, LETTER_TEXT_CHARS_MAX};
 
 pub(super) fn is_dead_topic(name: &str) -> bool {
@@ -45,7 +46,8 @@ pub(crate) struct Original {
 }
 
 impl DeadLine {
-    pub(crate) fn of(record: &Record) -> Self {
+    pub(crate) fn of(reading: &Reading<'_>) -> Self {
+        let record = reading.record.as_ref();
         let text = |name| record.header(name).map(|text| shortened(text, CAUSE_CHARS_MAX));
         let (mut original, mut service, mut cause) = (None, None, None);
         if let Some(letter) = DeadLetter::from_record(record) {
@@ -212,7 +214,7 @@ mod tests {
     use super::*;
 
     fn letter(topic: &str, offset: i64, cause: &str) -> DeadLine {
-        DeadLine::of(&Record {
+        DeadLine::of(&Reading::from(&Record {
             topic: topic.into(),
             partition: 0,
             offset,
@@ -220,7 +222,7 @@ mod tests {
             key: Some(Bytes::from_static(b"k")),
             value: None,
             headers: vec![Header::text("tidings-dead-cause", cause)],
-        })
+        }))
     }
 
     #[test]
@@ -306,11 +308,11 @@ mod tests {
                 value: None,
                 headers,
             };
-            let line = DeadLine::of(&record);
+            let line = DeadLine::of(&Reading::from(&record));
             let original = Original { topic: "orders".into(), partition: 3, offset: 256 };
             assert_eq!((line.cause.as_str(), line.original), ("boom", Some(original)));
             record.headers.pop();
-            assert_eq!(DeadLine::of(&record).original, None);
+            assert_eq!(DeadLine::of(&Reading::from(&record)).original, None);
         }
         for (name, is_one) in [("orders-dlt", true), ("order.dead", true), ("deadline", false)] {
             assert_eq!(is_dead_topic(name), is_one, "{name}");

@@ -2,12 +2,16 @@
 
 use serde::Serialize;
 use tidings::Envelope;
+use tidings_decode::{Decoded, SchemaRef, Side, Used};
 use tidings_engine::Record;
+use tidings_schema::SchemaType;
 
 use super::dead::DeathView;
 use super::payload::{Payload, shortened};
 use super::quantity::{Bytes, Count, Moment};
-use crate::limits::{HEADERS_SHOWN_MAX, PREVIEW_CHARS};
+use super::reading::{Reader, Reading};
+use super::url_encoded;
+use crate::limits::{HEADERS_SHOWN_MAX, PAYLOAD_SHOWN_BYTES, PREVIEW_CHARS};
 
 /// A record in a list. What the envelope says is missing where there is no envelope.
 #[derive(Clone, Debug, Serialize)]
@@ -25,10 +29,14 @@ pub(crate) struct EventLine {
     pub(crate) value: String,
     #[serde(rename = "value_bytes")]
     pub(crate) size: Bytes,
+    /// Of a value that was decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) schema_id: Option<i32>,
 }
 
 impl EventLine {
-    pub(crate) fn of(record: &Record) -> Self {
+    pub(crate) fn of(reading: &Reading<'_>) -> Self {
+        let record = reading.record.as_ref();
         let header = |name| record.header(name).map(|text| shortened(text, PREVIEW_CHARS));
         Self {
             time: Moment(record.timestamp),
@@ -41,7 +49,8 @@ impl EventLine {
             correlation: header("ce_correlationid"),
             key: record.key.as_deref().map(|key| Payload::of(Some(key)).preview()),
             value: Payload::of(record.value.as_deref()).preview(),
-            size: size(record.value.as_deref()),
+            size: Bytes(reading.value_bytes as u64),
+            schema_id: reading.schema_id,
         }
     }
 
@@ -96,7 +105,9 @@ pub(crate) struct RecordView {
     pub(crate) death: Option<DeathView>,
     pub(crate) key_payload: Payload,
     pub(crate) value_payload: Payload,
-    /// Of a value in a registry's wire format.
+    /// Of a key that names a schema.
+    pub(crate) key_framing: Option<FramingView>,
+    /// Of a value that does.
     pub(crate) framing: Option<FramingView>,
     pub(crate) headers: Vec<HeaderView>,
     /// Headers beyond those.
@@ -106,20 +117,92 @@ pub(crate) struct RecordView {
     pub(crate) no_envelope: Option<String>,
 }
 
-/// A value that begins with a zero and the id of its schema, as serializers of a schema registry write it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A key or value that names its schema, as serializers of a schema registry write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct FramingView {
-    pub(crate) schema_id: u32,
-    /// What follows, where it is JSON.
+    /// None where the record names another thing, which the registry does not have.
+    pub(crate) schema_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) schema_guid: Option<String>,
+    /// Where the registry has it: in the subject of the topic, or else in the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<i32>,
+    /// AVRO, JSON or PROTOBUF.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) schema_type: Option<&'static str>,
+    /// The record or message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) type_name: Option<String>,
+    /// Of a message, fields that the schema does not have.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) unknown_fields: Count,
     pub(crate) decoded: Option<Payload>,
+    /// Why it was not decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
+    /// What the registry says of the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// The JSON is longer than what is shown of it.
+    #[serde(skip)]
+    pub(crate) cut: bool,
+}
+
+fn is_none(count: &Count) -> bool {
+    count.0 == 0
 }
 
 impl FramingView {
-    fn of(value: Option<&[u8]>) -> Option<Self> {
-        let (id, rest) = value?.strip_prefix(&[0])?.split_first_chunk::<4>()?;
-        let payload = Payload::of(Some(rest));
-        let decoded = matches!(payload, Payload::Json(_)).then_some(payload);
-        Some(Self { schema_id: u32::from_be_bytes(*id), decoded })
+    /// `registry` is the URL of the registry, where there is one.
+    fn of(decoded: Decoded, registry: Option<&str>) -> Self {
+        let (schema_id, schema_guid) = match (decoded.schema, decoded.id) {
+            (SchemaRef::Id(id), _) => (Some(id.into()), None),
+            (guid @ SchemaRef::Guid(_), id) => (id.map(Into::into), Some(guid.to_string())),
+        };
+        let url = registry.zip(decoded.id).map(|(registry, id)| match &decoded.used {
+            Some(Used { subject, version }) => {
+                format!("{registry}/subjects/{}/versions/{version}", url_encoded(subject))
+            }
+            None => format!("{registry}/schemas/ids/{id}"),
+        });
+        let (subject, version) = decoded.used.map(|used| (used.subject, used.version)).unzip();
+        let (json, refused) = match decoded.json {
+            Ok(json) => (Some(json), None),
+            Err(refused) => (None, Some(refused.to_string())),
+        };
+        Self {
+            schema_id,
+            schema_guid,
+            subject,
+            version,
+            schema_type: decoded.kind.map(SchemaType::name),
+            type_name: decoded.type_name,
+            unknown_fields: Count::of(decoded.unknown_fields),
+            cut: json.as_ref().is_some_and(|json| json.len() > PAYLOAD_SHOWN_BYTES),
+            decoded: json.map(|json| Payload::of(Some(json.as_bytes()))),
+            refused,
+            url,
+        }
+    }
+
+    /// Its name for people.
+    pub(crate) fn name(&self) -> String {
+        match (&self.subject, self.version, self.schema_id, &self.schema_guid) {
+            (Some(subject), Some(version), ..) => format!("{subject} version {version}"),
+            (_, _, Some(id), _) => id.to_string(),
+            (_, _, None, guid) => guid.clone().unwrap_or_default(),
+        }
+    }
+
+    /// How bytes within the JSON are written.
+    pub(crate) fn bytes_are(&self) -> Option<&'static str> {
+        match self.schema_type? {
+            "AVRO" => Some("bytes in hexadecimal"),
+            "PROTOBUF" => Some("bytes in base64"),
+            _ => None,
+        }
     }
 }
 
@@ -162,16 +245,19 @@ impl From<Envelope> for EnvelopeView {
 }
 
 impl RecordView {
-    pub(crate) fn of(record: &Record) -> Self {
+    /// `registry` is the URL of the registry, where there is one.
+    pub(crate) fn of(record: &Record, reader: &Reader, registry: Option<&str>) -> Self {
+        let framing = |side| reader.decoded(record, side).map(|of| FramingView::of(of, registry));
         let envelope = Envelope::from_record(record);
         let meant = record.headers.iter().any(|h| h.name.starts_with("ce_"));
         let headers = record.headers.iter();
         Self {
-            line: EventLine::of(record),
+            line: EventLine::of(&reader.read(record)),
             death: DeathView::of(record),
             key_payload: Payload::of(record.key.as_deref()),
             value_payload: Payload::of(record.value.as_deref()),
-            framing: FramingView::of(record.value.as_deref()),
+            key_framing: framing(Side::Key),
+            framing: framing(Side::Value),
             more_headers: Count::of(record.headers.len().saturating_sub(HEADERS_SHOWN_MAX)),
             headers: headers
                 .take(HEADERS_SHOWN_MAX)
@@ -185,7 +271,7 @@ impl RecordView {
         }
     }
 
-    /// What the value says behind the id of its schema.
+    /// What the value says by its schema.
     pub(crate) fn decoded(&self) -> Option<&Payload> {
         self.framing.as_ref()?.decoded.as_ref()
     }
@@ -195,14 +281,18 @@ impl RecordView {
         self.decoded().is_some() || matches!(self.value_payload, Payload::Json(_))
     }
 
-    /// Whether more bytes are there than are shown.
-    pub(crate) fn cut(&self) -> bool {
-        self.line.size.0 > crate::limits::PAYLOAD_SHOWN_BYTES as u64
+    /// Of the key, the same.
+    pub(crate) fn decoded_key(&self) -> Option<&Payload> {
+        self.key_framing.as_ref()?.decoded.as_ref()
     }
-}
 
-fn size(value: Option<&[u8]>) -> Bytes {
-    Bytes(value.map_or(0, |value| value.len() as u64))
+    /// Whether more is there than is shown.
+    pub(crate) fn cut(&self) -> bool {
+        match self.framing.as_ref().filter(|framing| framing.decoded.is_some()) {
+            Some(framing) => framing.cut,
+            None => self.line.size.0 > PAYLOAD_SHOWN_BYTES as u64,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -227,9 +317,17 @@ mod tests {
         }
     }
 
+    fn line(record: &Record) -> EventLine {
+        EventLine::of(&Reading::from(record))
+    }
+
+    fn view(record: &Record) -> RecordView {
+        RecordView::of(record, &Reader::new(std::sync::Arc::default()), None)
+    }
+
     #[test]
     fn a_line_says_what_the_envelope_says() {
-        let line = EventLine::of(&record(&[
+        let placed = line(&record(&[
             ("ce_type", "shop.OrderPlaced"),
             ("ce_source", "till"),
             ("ce_correlationid", "0123456789abcdef"),
@@ -242,34 +340,18 @@ mod tests {
         {
             assert_eq!(line.mentions(wanted), found, "{wanted}");
         }
-        let bare = EventLine::of(&record(&[]));
+        let bare = line(&record(&[]));
         assert_eq!((bare.short_type(), bare.short_correlation()), ("record", ""));
     }
 
     #[test]
-    fn the_wire_format_of_a_registry_is_recognized() {
-        let decoded = |id, json: &str| {
-            Some(FramingView { schema_id: id, decoded: Some(Payload::Json(json.into())) })
-        };
-        for (value, wanted) in [
-            (Some(&b"\0\0\0\0\x07{\"a\":1}"[..]), decoded(7, "{\"a\":1}")),
-            (Some(b"\0\0\0\x01\0\x02ab"), Some(FramingView { schema_id: 256, decoded: None })),
-            (Some(b"\0\0\0"), None),
-            (Some(b"{}"), None),
-            (None, None),
-        ] {
-            assert_eq!(FramingView::of(value), wanted, "{value:?}");
-        }
-    }
-
-    #[test]
     fn a_record_with_a_broken_envelope_says_why() {
-        let plain = RecordView::of(&record(&[("x", "y")]));
+        let plain = view(&record(&[("x", "y")]));
         assert!(plain.envelope.is_none() && plain.no_envelope.is_none());
-        let broken = RecordView::of(&record(&[("ce_specversion", "1.0")]));
+        let broken = view(&record(&[("ce_specversion", "1.0")]));
         assert!(broken.envelope.is_none());
         assert!(broken.no_envelope.is_some_and(|why| why.contains("ce_")));
-        let whole = RecordView::of(&record(&[
+        let whole = view(&record(&[
             ("ce_specversion", "1.0"),
             ("ce_id", "e-1"),
             ("ce_type", "shop.OrderPlaced"),

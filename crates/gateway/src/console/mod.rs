@@ -24,6 +24,7 @@ mod observe;
 mod pages;
 mod payload;
 mod quantity;
+mod reading;
 mod services;
 mod slos;
 mod snapshot;
@@ -32,12 +33,13 @@ mod topics;
 mod trace;
 mod trouble;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Uri, header};
 use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
 use tidings_engine::{Engine, Error};
@@ -62,6 +64,7 @@ use crate::limits::{
     SAMPLE_TIMEOUT, SEARCHES_MAX, TRACE_SEARCHES_MAX,
 };
 use crate::origin::only_own_pages;
+use crate::registry::Schemas;
 use crate::route;
 use crate::slo::Objectives;
 
@@ -70,6 +73,20 @@ use crate::slo::Objectives;
 pub struct Addresses {
     pub log: LogAddress,
     pub registry: String,
+}
+
+impl Addresses {
+    /// None where no registry is served. One that listens on every address is on the host that the client calls.
+    fn registry_url(&self, host: Option<&str>) -> Option<String> {
+        let Ok(at) = self.registry.parse::<SocketAddr>() else {
+            return (!self.registry.is_empty()).then(|| format!("http://{}", self.registry));
+        };
+        if !at.ip().is_unspecified() {
+            return Some(format!("http://{at}"));
+        }
+        let host: Uri = format!("http://{}", host?).parse().ok()?;
+        Some(format!("http://{}:{}", host.host()?, at.port()))
+    }
 }
 
 /// Where Kafka clients find the records that the console shows.
@@ -152,6 +169,8 @@ struct Shared {
     streams: Arc<Semaphore>,
     /// What was found for `/metrics/compat`.
     compat: compat::Looks,
+    /// What records are decoded by.
+    schemas: Arc<Schemas>,
 }
 
 /// A snapshot, and what the live stream makes of it, at most once.
@@ -173,7 +192,9 @@ impl Console {
     /// Starts to sample, and waits for the first sample.
     pub async fn start(engine: Engine, options: ConsoleOptions) -> Self {
         let (sender, mut frames) = watch::channel(Arc::default());
-        let observer = Observer::new(engine.clone(), options.objectives.clone());
+        let schemas = Arc::new(Schemas::new(engine.clone()));
+        let observer =
+            Observer::new(engine.clone(), Arc::clone(&schemas), options.objectives.clone());
         let sampler = tokio::spawn(sample(observer, sender, options.sample_interval));
         // The sampler sends a frame whether or not the engine answers.
         let _first_frame = frames.changed().await;
@@ -198,6 +219,7 @@ impl Console {
             searches,
             streams,
             compat: compat::Looks::default(),
+            schemas,
         });
         Self { shared, events, sampler, keeper, kept, stopping }
     }

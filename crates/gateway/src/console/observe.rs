@@ -19,6 +19,7 @@ use super::groups::kept::HISTORY_TOPIC;
 use super::history::{GroupHistory, GroupSample, TopicHistory, TopicSample};
 use super::map::Sightings;
 use super::quantity::{Behind, Bytes, Count, Moment, Rate};
+use super::reading::Reader;
 use super::services::view::{self, ServiceLine};
 use super::services::{Instance, Services};
 use super::slos::Slos;
@@ -29,10 +30,12 @@ use crate::limits::{
     EVENTS_PER_PARTITION, GROUP_BEHIND_MAX, GROUPS_PER_SAMPLE, RETENTIONS_PER_SAMPLE,
     SAMPLED_TOPICS_MAX, SAMPLES_KEPT, SERVICES_CHARTED_MAX,
 };
+use crate::registry::Schemas;
 use crate::slo::{Objectives, Tracker};
 
 pub(super) struct Observer {
     engine: Engine,
+    schemas: Arc<Schemas>,
     started: Instant,
     topics: BTreeMap<String, TopicHistory>,
     /// How long topics keep records, asked in turns.
@@ -65,9 +68,10 @@ struct WatchedGroup {
 }
 
 impl Observer {
-    pub(super) fn new(engine: Engine, objectives: Objectives) -> Self {
+    pub(super) fn new(engine: Engine, schemas: Arc<Schemas>, objectives: Objectives) -> Self {
         Self {
             engine,
+            schemas,
             started: Instant::now(),
             topics: BTreeMap::new(),
             retentions: BTreeMap::new(),
@@ -261,16 +265,17 @@ impl Observer {
             .collect();
         let after = gained.partition_point(|(name, _)| *name <= self.event_turn);
         gained.rotate_left(after);
-        let mut lines = Vec::new();
+        let mut records = Vec::new();
         for (name, partition) in gained.into_iter().take(EVENT_PARTITIONS_PER_SAMPLE) {
             let seen = self.seen.get(&name).copied().unwrap_or(partition.start_offset);
             let from = seen.max(partition.end_offset - EVENTS_PER_PARTITION);
             let limit = limit(EVENTS_PER_PARTITION.unsigned_abs() as usize);
             let read = self.read(&name.0, name.1, from, limit).await?;
-            lines.extend(read.iter().flat_map(|read| &read.records).map(EventLine::of));
+            records.extend(read.into_iter().flat_map(|read| read.records));
             self.seen.insert(name.clone(), partition.end_offset);
             self.event_turn = name;
         }
+        let mut lines = self.reader().await.each(records, EventLine::of).await?;
         lines.sort_by(|a, b| (a.time, &a.topic, a.offset).cmp(&(b.time, &b.topic, b.offset)));
         lines.iter().for_each(|line| self.sightings.see(line));
         self.events.extend(lines);
@@ -280,6 +285,7 @@ impl Observer {
 
     /// Reads on in the dead-letter topics; answers how many letters are still unread.
     async fn read_dead(&mut self, topics: &[Topic]) -> Result<i64, Error> {
+        let reader = self.reader().await;
         let mut room = DEAD_PER_SAMPLE;
         let mut unread = 0;
         for topic in topics.iter().filter(|topic| is_dead_topic(&topic.name)) {
@@ -293,13 +299,18 @@ impl Observer {
                     let Some(read) = read.filter(|read| read.next > next) else { break };
                     next = read.next;
                     room = room.saturating_sub(read.records.len());
-                    read.records.iter().for_each(|record| self.dead.apply(DeadLine::of(record)));
+                    let lines = reader.each(read.records, DeadLine::of).await?;
+                    lines.into_iter().for_each(|line| self.dead.apply(line));
                 }
                 unread += (partition.end_offset - next).max(0);
                 self.dead_next.insert(name, next);
             }
         }
         Ok(unread)
+    }
+
+    async fn reader(&self) -> Reader {
+        Reader::of_list(self.schemas.current().await)
     }
 
     /// What is there from an offset on; none where the partition has moved on or gone in the meantime,

@@ -6,11 +6,11 @@
 //! other than `READWRITE`, contexts.
 
 mod answer;
-mod latest;
 mod routes;
+mod schemas;
 mod store;
 
-pub(crate) use latest::latest_schema;
+pub(crate) use schemas::Schemas;
 
 use axum::Router;
 use tidings_engine::{Engine, Error};

@@ -30,7 +30,7 @@ use crate::limits::{
     REGISTRY_PAUSE_MAX, REGISTRY_READ_BACK_MAX, REGISTRY_READ_RECORDS, REGISTRY_TAKEOVERS_MAX,
 };
 
-const TOPIC: &str = "_schemas";
+pub(super) const TOPIC: &str = "_schemas";
 /// Whoever holds it is the one who writes to the topic.
 const WRITER: &str = "tidings-registry-_schemas";
 

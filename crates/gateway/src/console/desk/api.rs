@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::Shared;
 use super::super::quantity::{Count, Moment};
+use super::super::reading::Reader;
 use super::super::trouble::{ApiTrouble, Body, Trouble};
 use super::command::{Asked, Form, check_edit};
 use super::view::{AuditView, Death, KeyLine, KeyView, KeysView, ServiceLine, ServiceView, page};
@@ -201,7 +202,9 @@ pub(super) async fn view_keys(
         None => None,
         Some(id) => Some(Box::new(whole(shared, &service, find(&service, &dead, id)?).await?)),
     };
-    let (total, keys) = (Count::of(meant.len()), shown.into_iter().map(KeyLine::of).collect());
+    let reader = Reader::of_list(shared.schemas.current().await);
+    let keys = shown.into_iter().map(|key| KeyLine::of(key, &reader)).collect();
+    let total = Count::of(meant.len());
     Ok(KeysView { service, cause, total, keys, next, open: opened })
 }
 
@@ -231,7 +234,9 @@ async fn whole(shared: &Shared, service: &str, key: &DeadKey) -> Result<KeyView,
             break;
         }
     }
-    Ok(KeyView::of(service, key, death.map(|(letter, at)| Death::of(letter, &at))))
+    let death = death.map(|(letter, at)| Death::of(letter, &at));
+    let reader = Reader::new(shared.schemas.current().await);
+    Ok(KeyView::of(service, key, death, &reader))
 }
 
 pub(super) async fn view_key(shared: &Shared, service: &str, id: &str) -> Result<KeyView, Trouble> {
@@ -314,12 +319,13 @@ pub(super) async fn dry_run(
             Trouble::new(status, detail).titled("The new value is not taken")
         })?;
     }
+    let reader = Reader::of_list(shared.schemas.current().await);
     Ok(DryRun {
         keys: Count::of(keys.len()),
         events: Count::of(keys.iter().map(|key| 1 + key.followers).sum()),
         left: Count::of(keys.iter().filter(|key| command.spares(key)).count()),
         cut_off: Moment(newest),
-        would: keys.iter().take(DRY_RUN_KEYS).map(KeyLine::of).collect(),
+        would: keys.iter().take(DRY_RUN_KEYS).map(|key| KeyLine::of(key, &reader)).collect(),
     })
 }
 

@@ -10,6 +10,7 @@ use super::super::dead::Original;
 use super::super::event::RecordView;
 use super::super::payload::{Payload, shortened};
 use super::super::quantity::{Count, Moment};
+use super::super::reading::Reader;
 use super::place_of;
 use crate::limits::{
     CAUSE_CHARS_MAX, DESK_CAUSES, DESK_COMMANDS, DESK_KEYS, EDIT_SHOWN_CHARS, LETTER_TEXT_CHARS_MAX,
@@ -140,12 +141,13 @@ pub(crate) struct KeyLine {
 }
 
 impl KeyLine {
-    pub(super) fn of(key: &DeadKey) -> Self {
-        let its_type =
-            record_of(key).header("ce_type").map(|text| shortened(text, CAUSE_CHARS_MAX));
+    pub(super) fn of(key: &DeadKey, reader: &Reader) -> Self {
+        let record = record_of(key);
+        let its_type = record.header("ce_type").map(|text| shortened(text, CAUSE_CHARS_MAX));
         Self {
             letter: key.letters.first().map(ToString::to_string),
-            key: key.key.as_deref().map(|bytes| Payload::of(Some(bytes)).preview()),
+            key: (reader.read(&record).record.key.as_deref())
+                .map(|bytes| Payload::of(Some(bytes)).preview()),
             r#type: its_type,
             topic: key.topic.clone(),
             partition: key.partition,
@@ -258,13 +260,13 @@ impl Death {
 }
 
 impl KeyView {
-    pub(super) fn of(service: &str, key: &DeadKey, death: Option<Death>) -> Self {
+    pub(super) fn of(service: &str, key: &DeadKey, death: Option<Death>, reader: &Reader) -> Self {
         Self {
             service: service.to_owned(),
-            line: KeyLine::of(key),
+            line: KeyLine::of(key, reader),
             whole_cause: key.cause.clone(),
             letters: key.letters.iter().map(ToString::to_string).collect(),
-            record: RecordView::of(&record_of(key)),
+            record: RecordView::of(&record_of(key), reader, None),
             value: WholeValue::of(key.value.as_deref()),
             death,
         }

@@ -19,6 +19,8 @@ pub(super) struct Addresses {
     /// `host:port` of this server, as the client calls it.
     http: String,
     kafka: String,
+    /// The URL of the registry beside the console.
+    pub(super) registry: Option<String>,
 }
 
 impl Addresses {
@@ -27,7 +29,8 @@ impl Addresses {
             LogAddress::Unsaid => "127.0.0.1:9092".to_owned(),
             LogAddress::Node(at) | LogAddress::Cluster(at) => at.clone(),
         };
-        Self { http: host.unwrap_or("127.0.0.1:8080").to_owned(), kafka }
+        let registry = options.addresses.registry_url(host);
+        Self { http: host.unwrap_or("127.0.0.1:8080").to_owned(), kafka, registry }
     }
 }
 
@@ -38,7 +41,7 @@ pub(super) fn of_record(
     partition: i32,
     offset: i64,
 ) -> Vec<CommandLine> {
-    let Addresses { http, kafka } = at;
+    let Addresses { http, kafka, .. } = at;
     let url = format!("http://{http}/api/topics/{}/{partition}/{offset}", url_encoded(topic));
     let (kafka, topic) = (quoted(kafka), quoted(topic));
     vec![
@@ -80,6 +83,12 @@ pub(super) fn of_search(at: &Addresses, topic: &str, asked: &Asked) -> Vec<Comma
     lines
 }
 
+/// The same of records that the page shows decoded.
+pub(super) fn decoding(lines: &mut [CommandLine]) {
+    let known = lines.iter_mut().filter(|command| command.tool == "tidings");
+    known.for_each(|command| command.line.push_str(" --decode"));
+}
+
 fn place(asked: &Asked) -> String {
     let time = |time: i64| format!("@{time}");
     let filter = &asked.filter;
@@ -119,7 +128,8 @@ mod tests {
     use crate::console::quantity::Moment;
 
     fn at() -> Addresses {
-        Addresses { http: "localhost:8080".into(), kafka: "127.0.0.1:9092".into() }
+        let (http, kafka) = ("localhost:8080".into(), "127.0.0.1:9092".into());
+        Addresses { http, kafka, registry: None }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::console::cursor::Cursor;
 use crate::console::event::EventLine;
 use crate::console::payload::shortened;
 use crate::console::quantity::{Bytes, Count, Moment};
+use crate::console::reading::{Reader, Reading, is_framed};
 use crate::console::trouble::Trouble;
 use crate::json_path::{Extent, JsonPath};
 use crate::limits::{
@@ -43,8 +44,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of(record: &Record, columns: &[JsonPath]) -> Self {
-        let line = EventLine::of(record);
+    pub(super) fn of(reading: &Reading<'_>, columns: &[JsonPath]) -> Self {
+        let (record, line) = (reading.record.as_ref(), EventLine::of(reading));
         if columns.is_empty() {
             return Self { line, columns: Vec::new() };
         }
@@ -125,6 +126,7 @@ pub(super) struct Scan {
 struct What {
     filter: Filter,
     columns: Vec<JsonPath>,
+    reader: Reader,
 }
 
 #[derive(Debug)]
@@ -176,6 +178,7 @@ impl Scan {
         topic: &Topic,
         asked: Asked,
         budget: SearchBudget,
+        reader: Reader,
     ) -> Result<Self, Trouble> {
         let began = Instant::now();
         let only = shown_partition(topic, &asked);
@@ -189,7 +192,7 @@ impl Scan {
             let why = format!("topic {} has no partition {only}", topic.name);
             return Err(Trouble::not_found(why));
         }
-        let what = Arc::new(What { filter: asked.filter, columns: asked.columns });
+        let what = Arc::new(What { filter: asked.filter, columns: asked.columns, reader });
         let (engine, topic) = (engine.clone(), topic.name.clone());
         let mut scan =
             Self { engine, topic, what, parts, budget, began, looked: Looked::default() };
@@ -292,7 +295,7 @@ impl Scan {
         part.chunk = next_chunk(part.chunk, records.len(), chunk.kept_bytes);
         let what = Arc::clone(&self.what);
         let deadline = self.began.checked_add(self.budget.time);
-        let judged = if what.filter.looks_inside() {
+        let judged = if what.filter.looks_inside() || records.iter().any(is_framed) {
             let judging = tokio::task::spawn_blocking(move || judge(&records, &what, deadline));
             judging.await.map_err(|error| Error::Unavailable(error.to_string()))?
         } else {
@@ -425,7 +428,8 @@ fn judge(records: &VecDeque<Record>, what: &What, deadline: Option<Instant>) -> 
             break;
         }
         judged.looked.records.0 += 1;
-        let taken = match what.filter.judge(record) {
+        let reading = what.reader.read(record);
+        let taken = match what.filter.judge(&reading.record) {
             Verdict::Taken => true,
             Verdict::Left => false,
             Verdict::TooLarge => {
@@ -438,7 +442,7 @@ fn judge(records: &VecDeque<Record>, what: &What, deadline: Option<Instant>) -> 
                 false
             }
         };
-        let row = taken.then(|| Box::new(Row::of(record, &what.columns)));
+        let row = taken.then(|| Box::new(Row::of(&reading, &what.columns)));
         let time = Moment(record.timestamp);
         judged.entries.push_front(Entry { offset: record.offset, time, row });
     }
@@ -483,7 +487,8 @@ mod tests {
         let topic = engine.topic("t").await.unwrap();
         let pairs = vec![("q".to_owned(), said.to_owned())];
         let asked = Asked::parse(pairs, Moment(0)).unwrap();
-        Scan::begin(&engine, &topic, asked, budget).await.unwrap()
+        let reader = Reader::new(Arc::default());
+        Scan::begin(&engine, &topic, asked, budget, reader).await.unwrap()
     }
 
     async fn ended(scan: &mut Scan) -> Ended {

@@ -30,6 +30,7 @@ use super::view::busy;
 use crate::console::Shared;
 use crate::console::cursor::cursor;
 use crate::console::observe::now;
+use crate::console::reading::Reader;
 use crate::console::trouble::{ApiTrouble, Trouble};
 use crate::limits::{LIVE_STALL_MAX, SEARCH_PROGRESS, SEARCH_STREAM, SEARCH_WAIT};
 
@@ -89,7 +90,8 @@ async fn begin(
     let turn = timeout(SEARCH_WAIT, Arc::clone(&shared.searches).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return Err(busy()) };
     let topic = shared.engine.topic(topic).await?;
-    let scan = Scan::begin(&shared.engine, &topic, asked, SEARCH_STREAM).await?;
+    let reader = Reader::new(shared.schemas.current().await);
+    let scan = Scan::begin(&shared.engine, &topic, asked, SEARCH_STREAM, reader).await?;
     let (client, told) = mpsc::channel(1);
     tokio::spawn(run(scan, client, turn));
     Ok(told)

@@ -18,7 +18,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use serde::Serialize;
 use serde_json::json;
-use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
+use tidings_engine::{Engine, Error, ReadLimit, Topic};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -31,11 +31,13 @@ use super::search::answer;
 use crate::console::Shared;
 use crate::console::observe::now;
 use crate::console::quantity::Count;
+use crate::console::reading::Reader;
 use crate::console::trouble::{ApiTrouble, Trouble};
 use crate::limits::{
     LIVE_STALL_MAX, LIVE_STREAMS_MAX, SEARCH_PARTITIONS_MAX, TAIL_BYTES, TAIL_EVERY,
     TAIL_EVERY_CLUSTER, TAIL_RECORDS, TAIL_RETRY, TAIL_ROWS,
 };
+use crate::registry::Schemas;
 
 /// What a client is told.
 #[derive(Debug)]
@@ -104,8 +106,8 @@ async fn begin(
         return Err(Trouble::unprocessable(why).hint("say `partition`, one that is there"));
     }
     let every = if engine.connection().is_some() { TAIL_EVERY_CLUSTER } else { TAIL_EVERY };
-    let mut tail =
-        Tail { engine, topic: topic.to_owned(), asked: Arc::new(asked), next: BTreeMap::new() };
+    let (schemas, asked) = (Arc::clone(&shared.schemas), Arc::new(asked));
+    let mut tail = Tail { engine, schemas, topic: topic.to_owned(), asked, next: BTreeMap::new() };
     tail.begin_at_end(&found);
     let (client, told) = mpsc::channel(1);
     let pace = Pace { every, retry: TAIL_RETRY, stall_max: LIVE_STALL_MAX };
@@ -123,6 +125,7 @@ struct Pace {
 
 struct Tail {
     engine: Engine,
+    schemas: Arc<Schemas>,
     topic: String,
     asked: Arc<Asked>,
     /// The next offset of each partition that is followed.
@@ -179,7 +182,8 @@ impl Tail {
     async fn look(&mut self) -> Result<Came, Error> {
         let topic = self.engine.topic(&self.topic).await?;
         let mut came = 0;
-        let mut taken: Vec<Record> = Vec::new();
+        let mut taken: Vec<Row> = Vec::new();
+        let reader = Reader::of_list(self.schemas.current().await);
         let mut unseen = 0;
         for partition in &topic.partitions {
             let Some(next) = self.next.get(&partition.id).copied() else { continue };
@@ -193,15 +197,13 @@ impl Tail {
             came += end - next;
             let from = next.max(end - TAIL_RECORDS).max(partition.start_offset);
             unseen += from - next;
-            let seen = self.read(partition.id, from, end, &mut taken).await?;
+            let seen = self.read(partition.id, from, end, &reader, &mut taken).await?;
             unseen += end - seen;
             self.next.insert(partition.id, end);
         }
-        taken.sort_by_key(|record| record.timestamp);
+        taken.sort_by_key(|row| row.line.time);
         let too_many = taken.len().saturating_sub(TAIL_ROWS);
-        let columns = &self.asked.columns;
-        let shown = taken.iter().skip(too_many).map(|record| Row::of(record, columns));
-        let records: Vec<Row> = shown.collect();
+        let records = taken.split_off(too_many);
         let left_out = Count(came - Count::of(records.len()).0);
         let not_shown = Count(unseen + Count::of(too_many).0);
         Ok(Came { records, left_out, not_shown })
@@ -213,7 +215,8 @@ impl Tail {
         partition: i32,
         from: i64,
         end: i64,
-        taken: &mut Vec<Record>,
+        reader: &Reader,
+        taken: &mut Vec<Row>,
     ) -> Result<i64, Error> {
         let records = usize::try_from(TAIL_RECORDS).unwrap_or(usize::MAX);
         let limit = ReadLimit { records, bytes: TAIL_BYTES, wait: Duration::ZERO };
@@ -223,11 +226,13 @@ impl Tail {
             Err(Error::OffsetOutOfRange { .. } | Error::Corrupt(_)) => return Ok(from),
             Err(error) => return Err(error),
         };
-        let filter = Arc::clone(&self.asked);
+        let (asked, reader) = (Arc::clone(&self.asked), reader.clone());
         let judging = move || {
-            let taken = read.records.into_iter().filter(|record| record.offset < end);
-            let taken = taken.filter(|record| filter.filter.judge(record) == Verdict::Taken);
-            taken.collect::<Vec<_>>()
+            let Asked { filter, columns, .. } = &*asked;
+            let records = read.records.iter().filter(|record| record.offset < end);
+            let readings = records.map(|record| reader.read(record));
+            let taken = readings.filter(|of| filter.judge(&of.record) == Verdict::Taken);
+            taken.map(|reading| Row::of(&reading, columns)).collect::<Vec<_>>()
         };
         let judged = tokio::task::spawn_blocking(judging).await;
         taken.extend(judged.map_err(|error| Error::Unavailable(error.to_string()))?);
@@ -255,7 +260,8 @@ mod tests {
         engine.create_topic(new).await.unwrap();
         let pairs = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let asked = Arc::new(Asked::parse(pairs.collect(), Moment(0)).unwrap());
-        let mut tail = Tail { engine, topic: "t".into(), asked, next: BTreeMap::new() };
+        let schemas = Arc::new(Schemas::new(engine.clone()));
+        let mut tail = Tail { engine, schemas, topic: "t".into(), asked, next: BTreeMap::new() };
         tail.begin_at_end(&tail.engine.topic("t").await.unwrap());
         tail
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tidings_decode::Latest;
 use tidings_engine::{Engine, Error, ReadLimit, Record, Topic};
+use tidings_schema::SchemaType;
 
 use super::view::turn;
 use crate::console::Shared;
@@ -13,7 +15,6 @@ use crate::limits::{
     EVENT_READ_BYTES, PRODUCED_HEADERS_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_DEPTH_MAX,
     TEMPLATE_RECORDS,
 };
-use crate::registry::latest_schema;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Template {
@@ -47,8 +48,9 @@ pub(super) async fn of(shared: &Shared, name: &str) -> Result<Template, Trouble>
     let turn = turn(shared).await?;
     let latest = latest(engine, &topic).await?.as_ref().and_then(example);
     drop(turn);
-    let schema = schema(engine, &format!("{name}-value")).await?;
-    Ok(Template { latest, schema })
+    let subject = format!("{name}-value");
+    let schema = shared.schemas.current().await.latest(&subject);
+    Ok(Template { latest, schema: schema.map(|found| schema_example(subject, &found)) })
 }
 
 /// The newest of each partition's last records that can be edited. They are read one by one: however large the others
@@ -107,14 +109,13 @@ fn pretty(json: &Value) -> Option<String> {
     serde_json::to_string_pretty(json).ok()
 }
 
-async fn schema(engine: &Engine, subject: &str) -> Result<Option<SchemaExample>, Trouble> {
-    let Some(found) = latest_schema(engine, subject).await? else { return Ok(None) };
-    let value = (found.kind == "JSON")
+fn schema_example(subject: String, found: &Latest) -> SchemaExample {
+    let value = (found.kind == SchemaType::Json)
         .then(|| serde_json::from_str::<Value>(&found.text).ok())
         .flatten()
         .and_then(|schema| pretty(&of_schema(&schema, &schema, 0)));
-    let (version, id, kind) = (found.version, found.id, found.kind);
-    Ok(Some(SchemaExample { subject: subject.to_owned(), version, id, kind, value }))
+    let (version, id, kind) = (found.version, found.id, found.kind.name());
+    SchemaExample { subject, version, id, kind, value }
 }
 
 /// A value that a JSON Schema describes, as far as its plain words go.

@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::asked::Asked;
-use super::command_line::{Addresses, CommandLine, of_record, of_search};
+use super::command_line::{Addresses, CommandLine, decoding, of_record, of_search};
 use super::partitions::{Retention, Skew};
 use super::scan::{Ended, Looked, Next, Row, Scan, shown_partition};
 use crate::console::Shared;
@@ -17,6 +17,7 @@ use crate::console::dead::is_dead_topic;
 use crate::console::event::RecordView;
 use crate::console::observe::size_of;
 use crate::console::quantity::{Bytes, Count};
+use crate::console::reading::Reader;
 use crate::console::snapshot::{Snapshot, TopicLine};
 use crate::console::trouble::Trouble;
 use crate::limits::{EVENT_READ_BYTES, SEARCH_PAGE, SEARCH_WAIT, SEARCHES_MAX};
@@ -103,10 +104,11 @@ pub(super) async fn topic(
         None => None,
     };
     let partition = shown_partition(&topic, &asked);
-    let commands = of_search(&addresses, name, &asked);
+    let mut commands = of_search(&addresses, name, &asked);
     let columns = asked.columns.iter().map(ToString::to_string).collect();
     let _turn = turn(shared).await?;
-    let mut scan = Scan::begin(engine, &topic, asked, SEARCH_PAGE).await?;
+    let reader = Reader::new(shared.schemas.current().await);
+    let mut scan = Scan::begin(engine, &topic, asked, SEARCH_PAGE, reader).await?;
     let mut page = Vec::new();
     let ended = loop {
         match scan.next().await? {
@@ -115,6 +117,9 @@ pub(super) async fn topic(
             Next::Ended(ended) => break ended,
         }
     };
+    if page.iter().any(|row| row.line.schema_id.is_some()) {
+        decoding(&mut commands);
+    }
     Ok(TopicView {
         partition_list: partition_lines(&topic),
         line,
@@ -182,8 +187,16 @@ pub(super) async fn record(
 ) -> Result<OpenRecord, Trouble> {
     let record = read_record(shared, topic, partition, offset).await?;
     let addresses = Addresses::of(host, &shared.options);
-    let commands = of_record(&addresses, topic, partition, offset);
-    Ok(OpenRecord { record: RecordView::of(&record), commands })
+    let reader = Reader::new(shared.schemas.current().await);
+    let registry = addresses.registry.clone();
+    let view = move || RecordView::of(&record, &reader, registry.as_deref());
+    let viewed = tokio::task::spawn_blocking(view).await;
+    let record = viewed.map_err(|error| Trouble::internal(error.to_string()))?;
+    let mut commands = of_record(&addresses, topic, partition, offset);
+    if record.decoded().is_some() || record.decoded_key().is_some() {
+        decoding(&mut commands);
+    }
+    Ok(OpenRecord { record, commands })
 }
 
 /// A record, however large; a few at once.

@@ -234,6 +234,7 @@ pub(super) mod tests {
     use tidings_engine::{Header, Record};
 
     use super::*;
+    use crate::console::reading::Reading;
 
     /// An event of an id, a correlation and a cause, of which any may be empty.
     pub(in super::super) fn event(at_ms: i64, id: &str, correlation: &str, cause: &str) -> Found {
@@ -245,7 +246,7 @@ pub(super) mod tests {
             ("ce_source", "svc"),
         ];
         let said = headers.into_iter().filter(|(_, text)| !text.is_empty());
-        Found::of(&Record {
+        Found::of(&Reading::from(&Record {
             topic: "t".into(),
             partition: 0,
             offset: at_ms,
@@ -253,7 +254,7 @@ pub(super) mod tests {
             key: Some("k".into()),
             value: None,
             headers: said.map(|(name, text)| Header::text(name, text)).collect(),
-        })
+        }))
     }
 
     fn drawn(events: &[(&str, &str)]) -> Vec<String> {

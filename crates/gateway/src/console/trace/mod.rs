@@ -21,11 +21,11 @@ mod timeline;
 use std::fmt;
 
 use serde::Serialize;
-use tidings_engine::Record;
 
 use super::dead::{DeathView, is_dead_topic};
 use super::event::EventLine;
 use super::payload::shortened;
+use super::reading::Reading;
 use crate::limits::PREVIEW_CHARS;
 
 /// Where a record is; as URLs write it, `topic/partition/offset`.
@@ -64,11 +64,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn of(record: &Record) -> Self {
+    fn of(reading: &Reading<'_>) -> Self {
+        let record = reading.record.as_ref();
         let header = |name| record.header(name).map(|text| shortened(text, PREVIEW_CHARS));
         let is_letter = is_dead_topic(&record.topic);
         Self {
-            line: EventLine::of(record),
+            line: EventLine::of(reading),
             id: header("ce_id"),
             causation: header("ce_causationid"),
             death: is_letter.then(|| DeathView::of(record)).flatten(),

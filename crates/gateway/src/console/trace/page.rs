@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::super::observe::now;
 use super::super::quantity::{Count, Moment, Span};
+use super::super::reading;
 use super::super::snapshot::Snapshot;
 use super::super::trouble::Trouble;
 use super::super::{Shared, url_encoded};
@@ -299,7 +300,8 @@ pub(super) async fn look(
             let why = format!("other searches have taken longer than {TRACE_WAIT:?}");
             return Err(Trouble::unavailable(why).hint("try again"));
         };
-        search(&shared.engine, &wanted, Budget::PAGE).await?
+        let reader = reading::Reader::of_list(shared.schemas.current().await);
+        search(&shared.engine, &reader, &wanted, Budget::PAGE).await?
     };
     let Search { found, matches, records, left, back_to, next, is_cut } = searched;
     let of = lives_of(&found);

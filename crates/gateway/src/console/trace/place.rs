@@ -446,6 +446,7 @@ mod tests {
     use tidings_engine::Header;
 
     use super::*;
+    use crate::console::reading::Reading;
 
     #[test]
     fn how_far_a_reader_is_follows_from_what_is_known() {
@@ -520,7 +521,7 @@ mod tests {
                 ("__connect.errors.partition", "3"),
                 ("__connect.errors.offset", "17"),
             ];
-            Found::of(&Record {
+            Found::of(&Reading::from(&Record {
                 topic: "inventory.dead".into(),
                 partition: 0,
                 offset: 1,
@@ -528,7 +529,7 @@ mod tests {
                 key: None,
                 value: None,
                 headers: headers.map(|(name, text)| Header::text(name, text)).to_vec(),
-            })
+            }))
         };
         for (kind, has_effects, word) in [
             ("rejected", false, "rejected"),

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::super::observe::{is_kept_by_a_service, is_of_tidings};
 use super::super::quantity::{Count, Moment};
+use super::super::reading::{Reader, Reading};
 use super::super::trouble::Trouble;
 use super::index::{Index, Seen};
 use super::{Found, Spot};
@@ -136,6 +137,7 @@ fn is_searched(topic: &Topic) -> bool {
 /// Looks through the log within a budget.
 pub(super) async fn search(
     engine: &Engine,
+    reader: &Reader,
     wanted: &Wanted,
     budget: Budget,
 ) -> Result<Search, Trouble> {
@@ -149,7 +151,9 @@ pub(super) async fn search(
         known.extend(again(engine, BTreeSet::from([spot])).await?);
     }
     let mut seeds = Index::default();
-    known.iter().for_each(|record| seeds.add(&hasher, 0, record, &wanted.text));
+    for record in reader.each(known.clone(), Reading::into_record).await? {
+        seeds.add(&hasher, 0, &record, &wanted.text);
+    }
     while let Some(turn) = next_lanes(&lanes) {
         let spent = index.seen.len() >= budget.records || Instant::now() >= deadline;
         // The first look is always had, so that going on gets on.
@@ -168,7 +172,8 @@ pub(super) async fn search(
             lane.front = piece.front;
             lane.front_ms = piece.records.first().map_or(lane.front_ms, |first| first.timestamp);
             let id = u32::try_from(number).unwrap_or(u32::MAX);
-            for record in piece.records.iter().rev() {
+            let records = reader.each(piece.records, Reading::into_record).await?;
+            for record in records.iter().rev() {
                 index.add(&hasher, id, record, &wanted.text);
             }
         }
@@ -182,12 +187,16 @@ pub(super) async fn search(
     };
     let mut matches: BTreeSet<Spot> = index.matches.iter().map(|&number| spot(number)).collect();
     let new = again(engine, numbers.into_iter().map(spot).collect()).await?;
-    let of = |record: &Record| Found::of(record).spot();
+    let of = |record: &Record| Spot {
+        topic: record.topic.to_string(),
+        partition: record.partition,
+        offset: record.offset,
+    };
     matches.extend(seeds.matches.iter().map(|&number| of(&known[number])));
     matches.extend(said.filter(|spot| known.iter().any(|record| of(record) == *spot)));
     let mut found: BTreeMap<Spot, Found> = BTreeMap::new();
-    for record in known.iter().chain(&new) {
-        let one = Found::of(record);
+    known.extend(new);
+    for one in reader.each(known, Found::of).await? {
         found.insert(one.spot(), one);
     }
     let mut found: Vec<Found> = found.into_values().collect();
@@ -343,6 +352,10 @@ async fn again(engine: &Engine, places: BTreeSet<Spot>) -> Result<Vec<Record>, E
 mod tests {
     use super::*;
 
+    fn reader() -> Reader {
+        Reader::new(Arc::default())
+    }
+
     #[test]
     fn a_cursor_is_read_as_it_is_written() {
         for text in ["", "t:0=5", "a.b:0=5,12=0;c_d-e:3=9223372036854775807"] {
@@ -360,7 +373,7 @@ mod tests {
         let mut wanted = Wanted { text: text.to_owned(), ..Wanted::default() };
         let (mut pages, mut left) = (0, i64::MAX);
         loop {
-            let page = search(engine, &wanted, budget).await.unwrap();
+            let page = search(engine, &reader(), &wanted, budget).await.unwrap();
             pages += 1;
             assert!(page.left.0 < left, "it gets on");
             left = page.left.0;
@@ -417,7 +430,7 @@ mod tests {
         assert_eq!(whole(&engine, "last", budget(100_000, 100)).await, (found, 1));
         // A word of every value: as many as are taken at once, until the page can hold no more.
         let page = Wanted { text: "filler".into(), ..Wanted::default() };
-        let page = search(&engine, &page, budget(100_000, 50)).await.unwrap();
+        let page = search(&engine, &reader(), &page, budget(100_000, 50)).await.unwrap();
         assert!(page.next.is_some() && page.matches.len() >= 50);
         let newest = page.found.last().unwrap().line.time.0;
         assert_eq!(newest, 1_700_000_000_000 + 2_999_000, "the newest come first");
@@ -429,7 +442,7 @@ mod tests {
             to: Some(Moment(1_700_000_020_000)),
             ..Wanted::default()
         };
-        let found = search(&engine, &range, budget(100_000, 100)).await.unwrap();
+        let found = search(&engine, &reader(), &range, budget(100_000, 100)).await.unwrap();
         let ids: Vec<_> = found.found.iter().filter_map(|one| one.id.as_deref()).collect();
         assert_eq!(ids, ["e-11", "e-12", "e-13", "e-14", "e-16", "e-17", "e-18", "e-19"]);
         assert_eq!(found.records, Count(8));
