@@ -53,6 +53,11 @@ pub(crate) const FETCH_BYTES: i32 = 16 * 1024 * 1024;
 /// How long a broker waits for new records before it answers a fetch with none.
 pub(crate) const FETCH_WAIT: Duration = Duration::from_millis(500);
 
+/// How often a schema that was not found is looked for again.
+pub(crate) const SCHEMAS_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Schemas that were not found of which that is known; bytes that only look framed name any.
+pub(crate) const SCHEMAS_MISSING_MAX: usize = 1_000;
+
 /// Partitions that a copy carries, or compares, at once.
 pub(crate) const COPY_PARTITIONS_AT_ONCE: usize = 4;
 /// Bytes of records in one transaction of a copy; a larger single record goes alone.

@@ -4,6 +4,7 @@ mod access;
 mod aids;
 mod copy;
 mod dead;
+mod decoded;
 mod destroy;
 mod forms;
 mod log;

@@ -19,7 +19,7 @@ use crate::schemas::{Latest, Schemas, Source};
 use crate::{Refused, SchemaRef};
 
 /// Which part of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     Key,
     Value,
@@ -182,6 +182,14 @@ impl Decoder {
         Some(decoded)
     }
 
+    /// The schema that it names and nobody knows: whoever feeds the decoder may look for it before decoding.
+    pub fn lacks(&self, part: Part<'_>) -> Option<SchemaRef> {
+        let schema = Framed::of(part.bytes, part.header)?.schema;
+        let schemas = self.schemas();
+        let known = schemas.id(schema).is_some_and(|id| schemas.kind(id).is_some());
+        (!known && schema != NO_ID).then_some(schema)
+    }
+
     /// None when there is no such schema.
     fn compiled(&self, id: SchemaId) -> Option<Arc<Compiled>> {
         if let Some(compiled) = self.kept().get(id) {
@@ -225,9 +233,13 @@ impl Decoder {
     }
 }
 
+/// Registries count from one: what begins with five zeros is a number, such as a key of eight bytes.
+const NO_ID: SchemaRef = SchemaRef::Id(0);
+
 /// Of a schema that nobody knows; none where the bytes were not meant to name one, as far as can be told.
 fn unknown(framed: Framed<'_>) -> Option<Decoded> {
-    if matches!((framed.schema, framed.places), (SchemaRef::Guid(_), Places::Before)) {
+    let is_before = framed.places == Places::Before;
+    if is_before && (framed.schema == NO_ID || matches!(framed.schema, SchemaRef::Guid(_))) {
         return None;
     }
     let json = json(framed.rest).filter(|json| json.trim_start().starts_with(['{', '[']));

@@ -12,7 +12,7 @@ use tidings_shop::Speed;
 
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::command::{Rate, completion};
+use crate::command::{Decode, Rate, completion};
 use crate::up::Size;
 pub(crate) use engines::{Copy, Dead, DeadAct, DeadPlace, Doctor, Meant, Span};
 pub(crate) use generate::{Generate, Kit, Slo, SloFormat};
@@ -417,6 +417,11 @@ pub(crate) struct Consume {
     /// Print keys too, with this between key and value
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) key_separator: Option<String>,
+    /// What is decoded by the schemas of the cluster's registry: key, value, or none
+    /// [default: both, but bytes in a --format]
+    #[arg(long, value_name = "key,value|none", value_enum, value_delimiter = ',')]
+    #[arg(require_equals = true, num_args = 0..=2, default_missing_values = ["key", "value"])]
+    pub(crate) use_schema_registry: Vec<Decode>,
     /// Only records with this key; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub(crate) key: Vec<String>,

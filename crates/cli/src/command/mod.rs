@@ -15,7 +15,7 @@ mod top;
 mod topic;
 mod watch;
 
-pub(crate) use consume::{Rate, consume};
+pub(crate) use consume::{Decode, Rate, consume};
 pub(crate) use context::{config, context};
 pub(crate) use copy::copy;
 pub(crate) use dead::dead;

@@ -95,6 +95,21 @@ pub(crate) fn get(address: &str, path: &str) -> String {
     answer
 }
 
+/// The whole answer to a POST of JSON.
+pub(crate) fn post(address: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// Commits an offset for a group without members, as tools do.
 pub(crate) fn commit(kafka: &str, group: &str, topic: &str, partition: i32, offset: i64) {
     const VERSION: i16 = 7;

@@ -1,6 +1,6 @@
 //! Which schema it is, and what the registry's changes do to what was compiled.
 
-use tidings_decode::{Part, Side};
+use tidings_decode::{Part, SchemaRef, Side};
 
 use super::*;
 
@@ -27,9 +27,13 @@ fn what_the_registry_gains_and_loses_is_seen() {
     let decoder = decoder(&[]);
     let unknown = "the registry has no schema 1";
     assert_eq!(said(&decoder, 1, b"\x02"), unknown);
+    let bytes = framed(1, b"\x02");
+    let part = Part { side: Side::Value, topic: "t", bytes: &bytes, header: None };
+    assert_eq!(decoder.lacks(part), Some(SchemaRef::Id(1)));
     let reference = Reference { name: "E".into(), subject: "e".into(), version: 1 };
     let array = r#"{"type":"array","items":"E"}"#;
     register(&decoder, "a", 1, 1, AVRO, array, vec![reference]);
+    assert_eq!(decoder.lacks(part), None);
     assert_eq!(
         said(&decoder, 1, b"\x02\0\0"),
         "the schema refers to version 1 of e, which the registry does not have"
@@ -54,6 +58,9 @@ fn json_behind_an_unknown_id_is_json_all_the_same() {
     assert_eq!(decoder(&[]).decode(part), None);
     let part = Part { bytes: b"\x010123456789abcdef{}", ..part };
     assert_eq!(decoder(&[]).decode(part), None, "a one may begin anything");
+    let part = Part { bytes: b"\0\0\0\0\0\0\0\x07", ..part };
+    assert_eq!(decoder(&[]).decode(part), None, "a number of eight bytes has no schema 0");
+    assert_eq!(decoder(&[]).lacks(part), None);
 }
 
 #[test]

@@ -332,13 +332,13 @@ mod tests {
             ("ce_source", "till"),
             ("ce_correlationid", "0123456789abcdef"),
         ]));
-        assert_eq!(line.short_type(), "OrderPlaced");
-        assert_eq!(line.short_correlation(), "01234567");
-        assert_eq!(line.key.as_deref(), Some("536365"));
+        assert_eq!(placed.short_type(), "OrderPlaced");
+        assert_eq!(placed.short_correlation(), "01234567");
+        assert_eq!(placed.key.as_deref(), Some("536365"));
         for (wanted, found) in
             [("orderplaced", true), ("53636", true), ("9abc", true), ("PENCE", true), ("x", false)]
         {
-            assert_eq!(line.mentions(wanted), found, "{wanted}");
+            assert_eq!(placed.mentions(wanted), found, "{wanted}");
         }
         let bare = line(&record(&[]));
         assert_eq!((bare.short_type(), bare.short_correlation()), ("record", ""));

@@ -1,5 +1,6 @@
 //! Topics and records over the console's router, on an engine in memory.
 
+mod decoded;
 mod produce;
 mod records;
 mod search;

@@ -34,7 +34,9 @@ async fn a_record_opens_in_place_and_alone() {
         framed["framing"],
         json!({ "schema_id": 7, "decoded": { "form": "json", "text": "{\"s\":1}" } })
     );
-    assert!(shown.get("/topics/t/0/1").await.text().contains("schema 7"));
+    assert!(
+        shown.get("/topics/t/0/1").await.text().contains("Schema 7, which the registry does not")
+    );
     assert_eq!(shown.json("/api/topics/t?open=0/1").await["open"]["offset"], json!(1));
     assert_eq!(shown.get("/topics/t?open=0/9").await.status, 404);
     let value = shown.get("/api/topics/t/0/0/value").await;

@@ -31,6 +31,11 @@ impl Filter {
         })
     }
 
+    /// Whether keys or values matter to it.
+    pub(super) fn looks_inside(&self) -> bool {
+        !self.keys.is_empty() || self.grep.is_some() || !self.json.is_empty()
+    }
+
     pub(super) fn takes(&self, record: &Record) -> bool {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let by_key =

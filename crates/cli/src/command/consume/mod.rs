@@ -4,9 +4,13 @@
 //! the value and a newline, byte for byte; with `--format` it is what the format says ([`crate::format`]); JSON is
 //! one line for each record: `topic`, `partition`, `offset`, `timestamp`, `key`, `value`, `headers`. What is not
 //! UTF-8 stands under `key_hex`, `value_hex`. Records that a filter leaves out are read all the same.
+//!
+//! What names a schema of the cluster's registry is filtered and printed as its JSON ([`schemas`]), `--format` excepted: there
+//! bytes are meant until `--use-schema-registry` is said, as in rpk.
 
 mod filter;
 mod rate;
+mod schemas;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,6 +29,8 @@ use crate::time::now_ms;
 use filter::Filter;
 use rate::Pace;
 pub(crate) use rate::Rate;
+pub(crate) use schemas::Decode;
+use schemas::{Reading, Schemas};
 
 /// What `-o wide` prints.
 const WIDE: &str = "%p@%o\\t%d{iso}\\t%k\\t%v\\n";
@@ -43,13 +49,20 @@ pub(crate) async fn consume(said: Consume) -> Result<(), Failure> {
     // An offset to stop before may lie ahead, so it is not moved to where the partition ends now.
     let until = client.ends_at(&said.topic, &leaders, &until).await?;
     let waits = said.follow || said.count.is_some();
-    let mut round = Round { said: &said, filter, printed, pace: Pace::of(said.rate), shown: 0 };
+    let is_decoded = said.format.is_none() || !said.use_schema_registry.is_empty();
+    let schemas = match is_decoded || filter.looks_inside() {
+        true => Schemas::of(&said.use_schema_registry),
+        false => Schemas::of(&[Decode::None]),
+    };
+    let pace = Pace::of(said.rate);
+    let mut round = Round { said: &said, filter, schemas, is_decoded, printed, pace, shown: 0 };
     loop {
         next.retain(|partition, offset| until.get(partition).is_none_or(|end| *offset < *end));
         if next.is_empty() || round.left() == 0 {
             return Ok(());
         }
         let fetched = client.fetch(&said.topic, &mut leaders, &mut next, FETCH_WAIT).await?;
+        round.schemas.catch_up(&mut client, &said.topic, &fetched).await;
         if round.show(&fetched, &until).await? == Reader::Gone {
             return Ok(());
         }
@@ -101,13 +114,15 @@ impl Printed {
         }
     }
 
-    fn print(&self, shown: &Shown<'_>, out: &mut Vec<u8>) {
+    fn print(&self, shown: &Shown<'_>, reading: &Reading<'_>, out: &mut Vec<u8>) {
         let Shown { topic, partition, record, .. } = *shown;
         match self {
             Self::Format(writer) => writer.write(shown, out),
             Self::Form(form) => {
                 let name = format!("{topic}-{partition}@{}", record.offset);
-                let item = Item::new(name, record_json(topic, partition, record));
+                let mut object = record_json(topic, partition, record);
+                reading.insert_into(&mut object);
+                let item = Item::new(name, object.into());
                 out.extend(piece(*form, &item).unwrap_or_default().bytes());
             }
             Self::Value(separator) => {
@@ -126,6 +141,9 @@ impl Printed {
 struct Round<'a> {
     said: &'a Consume,
     filter: Filter,
+    schemas: Schemas,
+    /// Whether what is printed is what was decoded, or the bytes.
+    is_decoded: bool,
     printed: Printed,
     pace: Pace,
     shown: u64,
@@ -144,23 +162,26 @@ impl Round<'_> {
     ) -> Result<Reader, Failure> {
         let mut out = Vec::new();
         for Found { partition, record, batch } in &fetched.records {
-            let is_past = until.get(partition).is_some_and(|end| record.offset >= *end);
-            if is_past || !self.filter.takes(record) {
+            if until.get(partition).is_some_and(|end| record.offset >= *end) {
                 continue;
             }
             if self.left() == 0 {
                 break;
             }
+            let reading = self.schemas.read(&self.said.topic, *partition, record);
+            if !self.filter.takes(&reading.record) {
+                continue;
+            }
             self.shown += 1;
             let shown = Shown {
                 topic: &self.said.topic,
                 partition: *partition,
-                record,
+                record: if self.is_decoded { &reading.record } else { record },
                 batch,
                 edges: fetched.edges.get(partition).copied().unwrap_or_default(),
                 count: self.shown,
             };
-            self.printed.print(&shown, &mut out);
+            self.printed.print(&shown, &reading, &mut out);
             if self.pace.is_kept() {
                 self.pace.wait().await;
                 if write(&std::mem::take(&mut out))? == Reader::Gone {
@@ -172,7 +193,11 @@ impl Round<'_> {
     }
 }
 
-pub(in crate::command) fn record_json(topic: &str, partition: i32, record: &Record) -> Value {
+pub(in crate::command) fn record_json(
+    topic: &str,
+    partition: i32,
+    record: &Record,
+) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("topic".into(), topic.into());
     object.insert("partition".into(), partition.into());
@@ -186,7 +211,7 @@ pub(in crate::command) fn record_json(topic: &str, partition: i32, record: &Reco
         Value::from(object)
     });
     object.insert("headers".into(), headers.collect());
-    object.into()
+    object
 }
 
 fn insert(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
@@ -223,6 +248,6 @@ mod tests {
             "topic": "t", "partition": 2, "offset": 7, "timestamp": 1000, "key_hex": "ff00",
             "value": null, "headers": [{ "name": "h", "value": "x" }],
         });
-        assert_eq!(record_json("t", 2, &record), wanted);
+        assert_eq!(Value::from(record_json("t", 2, &record)), wanted);
     }
 }

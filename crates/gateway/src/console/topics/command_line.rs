@@ -83,12 +83,6 @@ pub(super) fn of_search(at: &Addresses, topic: &str, asked: &Asked) -> Vec<Comma
     lines
 }
 
-/// The same of records that the page shows decoded.
-pub(super) fn decoding(lines: &mut [CommandLine]) {
-    let known = lines.iter_mut().filter(|command| command.tool == "tidings");
-    known.for_each(|command| command.line.push_str(" --decode"));
-}
-
 fn place(asked: &Asked) -> String {
     let time = |time: i64| format!("@{time}");
     let filter = &asked.filter;

@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::asked::Asked;
-use super::command_line::{Addresses, CommandLine, decoding, of_record, of_search};
+use super::command_line::{Addresses, CommandLine, of_record, of_search};
 use super::partitions::{Retention, Skew};
 use super::scan::{Ended, Looked, Next, Row, Scan, shown_partition};
 use crate::console::Shared;
@@ -104,7 +104,7 @@ pub(super) async fn topic(
         None => None,
     };
     let partition = shown_partition(&topic, &asked);
-    let mut commands = of_search(&addresses, name, &asked);
+    let commands = of_search(&addresses, name, &asked);
     let columns = asked.columns.iter().map(ToString::to_string).collect();
     let _turn = turn(shared).await?;
     let reader = Reader::new(shared.schemas.current().await);
@@ -117,9 +117,6 @@ pub(super) async fn topic(
             Next::Ended(ended) => break ended,
         }
     };
-    if page.iter().any(|row| row.line.schema_id.is_some()) {
-        decoding(&mut commands);
-    }
     Ok(TopicView {
         partition_list: partition_lines(&topic),
         line,
@@ -192,10 +189,7 @@ pub(super) async fn record(
     let view = move || RecordView::of(&record, &reader, registry.as_deref());
     let viewed = tokio::task::spawn_blocking(view).await;
     let record = viewed.map_err(|error| Trouble::internal(error.to_string()))?;
-    let mut commands = of_record(&addresses, topic, partition, offset);
-    if record.decoded().is_some() || record.decoded_key().is_some() {
-        decoding(&mut commands);
-    }
+    let commands = of_record(&addresses, topic, partition, offset);
     Ok(OpenRecord { record, commands })
 }
 
