@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use tidings_compat::{Conversation, Server, eventually, handed_over, own_file};
+
+use crate::http::ask;
 
 /// The month in a month, so that what a scenario does is most of what there is to see, and stays to be seen.
 const QUIET_SHOP: &[&str] = &["--demo", "shop", "--speed", "1"];
@@ -74,6 +77,23 @@ fn no_page_has_a_serious_fault_in_light_or_dark_or_scrolls_sideways_on_a_phone()
 #[test]
 fn records_are_followed_found_opened_and_produced() {
     is_seen("tail");
+}
+
+#[test]
+fn a_value_of_a_schema_is_read_where_its_bytes_are() {
+    let server = Server::start().expect("the server starts");
+    let order = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"},{"name":"who","type":"string"}]}"#;
+    let body = serde_json::json!({ "schema": order }).to_string();
+    let (status, answer) = ask(server.registry(), "POST", "/subjects/typed-value/versions", &body);
+    assert_eq!((status.as_str(), answer.as_str()), ("HTTP/1.1 200 OK", r#"{"id":1}"#));
+    let producer: ThreadedProducer<_> =
+        ClientConfig::new().set("bootstrap.servers", server.kafka()).create().expect("a producer");
+    for value in [&b"\0\0\0\0\x01\x0e\x06Ann"[..], b"\0\0\0\0\x01\x0e\x06A"] {
+        let record = BaseRecord::<str, [u8]>::to("typed").partition(0).payload(value);
+        producer.send(record).map_err(|(error, _)| error).expect("room in the producer's queue");
+        producer.flush(SEEN_WITHIN).expect("it is delivered");
+    }
+    ends_well(scenario("decoded", &server));
 }
 
 #[test]

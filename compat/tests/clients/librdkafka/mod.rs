@@ -2,6 +2,7 @@
 
 mod consume;
 mod full_disk;
+mod large;
 mod produce;
 mod restart;
 pub(crate) mod scenarios;
