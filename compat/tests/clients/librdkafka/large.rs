@@ -16,6 +16,7 @@ use crate::http::ask;
 const TRUE_BYTES: usize = 100_000_000;
 /// What is left of the largest batch for a value, with room for headers of batch and record.
 const LARGEST_BYTES: usize = BATCH_BYTES_MAX - 1024;
+/// What the server takes at most. It is told of more, since the longest request that it reads is a part of that.
 const MEMORY: u64 = 1 << 30;
 /// Of the command's address space, in KiB.
 const COMMAND_KIB: u64 = 2 << 20;
@@ -56,7 +57,7 @@ fn page(server: &Server, path: &str) -> String {
 
 #[test]
 fn a_record_of_100_mb_is_refused_and_the_largest_one_is_seen_within_memory() {
-    let server = Server::start_with(&["--memory", "1GiB"]).expect("the server starts");
+    let server = Server::start_with(&["--memory", "6GiB"]).expect("the server starts");
     let limit = BATCH_BYTES_MAX.to_string();
     tidings(
         &server,
