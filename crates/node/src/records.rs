@@ -75,6 +75,7 @@ pub fn decode_committed<T>(
     decode_unless(pieces, from, left_out, to)
 }
 
+/// What stands before a batch that cannot be decoded is returned; whoever reads on from there meets the batch first.
 fn decode_unless<T>(
     pieces: impl IntoIterator<Item = Bytes>,
     from: i64,
@@ -86,17 +87,21 @@ fn decode_unless<T>(
     for piece in pieces {
         let size = piece.len();
         for batch in split(piece) {
-            let batch = batch?;
-            next = next.max(batch.last_offset() + 1);
-            if left_out(&batch)? || batch.header().attributes.control() {
-                continue;
-            }
-            let all = batch.records()?;
+            let decoded = batch.and_then(|batch| {
+                let is_wanted = !left_out(&batch)? && !batch.header().attributes.control();
+                let all = if is_wanted { batch.records()? } else { Vec::new() };
+                Ok((batch, all))
+            });
+            let (batch, all) = match decoded {
+                Err(_) if next > from => return Ok((records, next)),
+                decoded => decoded?,
+            };
             if records.capacity() == 0 {
                 records.reserve(expected(all.len(), batch.bytes().len(), size));
             }
             let wanted = all.into_iter().filter(|record| record.offset >= from);
             records.extend(wanted.map(&mut to));
+            next = next.max(batch.last_offset() + 1);
         }
     }
     Ok((records, next))
@@ -134,6 +139,19 @@ mod tests {
         assert_eq!((values(&all), next), (vec![b"0" as &[u8], b"1", b"2"], 3));
         let (last, next) = decode_batches([bytes], 2).unwrap();
         assert_eq!((values(&last), next), (vec![b"2" as &[u8]], 3));
+    }
+
+    #[test]
+    fn what_stands_before_a_broken_batch_is_read_and_then_it_is_met() {
+        let whole = encode_batch(&records(3), None);
+        let mut broken = encode_batch(&records(1), None).to_vec();
+        *broken.last_mut().unwrap() ^= 1;
+        broken[..8].copy_from_slice(&3_i64.to_be_bytes());
+        let pieces = || [whole.clone(), Bytes::from(broken.clone())];
+        let (before, next) = decode_batches(pieces(), 0).unwrap();
+        assert_eq!((values(&before), next), (vec![b"0" as &[u8], b"1", b"2"], 3));
+        let met = decode_batches([Bytes::from(broken.clone())], 3);
+        assert!(matches!(met, Err(BatchError::Checksum { .. })), "{met:?}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use connection::Connection;
 pub(crate) use error_code::ErrorCode;
 pub(crate) use groups::{GroupListing, GroupView, MemberView, OffsetView};
 pub(crate) use loads::GroupLoad;
-pub(crate) use records::{Edges, Fetched, Found, Sent};
+pub(crate) use records::{Edges, Fetched, Found, Sent, TooLarge};
 pub(crate) use topics::{ConfigView, PartitionView, TopicView};
 
 const CLIENT_ID: &str = "tidings-cli";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_node::broker::log::{BatchHeader, split};
+use tidings_node::broker::log::{BatchError, BatchHeader, split};
 use tidings_node::{NewRecord, Record, encode_batch};
 use tidings_wire::{fetch, produce};
 
@@ -49,6 +49,18 @@ pub(crate) struct Fetched {
     pub(crate) edges: BTreeMap<i32, Edges>,
     /// Every partition has been read to its end.
     pub(crate) at_end: bool,
+    /// Batches that were passed over, since they are larger than what is decompressed.
+    pub(crate) too_large: Vec<TooLarge>,
+}
+
+/// A batch that was not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge {
+    pub(crate) partition: i32,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// Bytes that are decompressed at most.
+    pub(crate) limit: usize,
 }
 
 impl Client {
@@ -243,7 +255,14 @@ fn take(
         if header.attributes.control() {
             continue;
         }
-        let records = batch.records().map_err(unreadable)?.into_iter();
+        let records = match batch.records() {
+            Err(BatchError::TooLarge { limit }) => {
+                let (first, last) = (header.base_offset.max(from), batch.last_offset());
+                fetched.too_large.push(TooLarge { partition: id, first, last, limit });
+                continue;
+            }
+            records => records.map_err(unreadable)?.into_iter(),
+        };
         let wanted = records.filter(|record| record.offset >= from);
         fetched.records.extend(wanted.map(|record| Found { partition: id, record, batch: header }));
     }

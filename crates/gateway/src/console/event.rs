@@ -196,10 +196,11 @@ impl FramingView {
         }
     }
 
-    /// How bytes within the JSON are written.
+    /// How bytes within the JSON are written; of Avro, where it has such.
     pub(crate) fn bytes_are(&self) -> Option<&'static str> {
+        let Some(Payload::Json(text)) = &self.decoded else { return None };
         match self.schema_type? {
-            "AVRO" => Some("bytes in hexadecimal"),
+            "AVRO" if text.contains("\"0x") => Some("bytes in hexadecimal"),
             "PROTOBUF" => Some("bytes in base64"),
             _ => None,
         }

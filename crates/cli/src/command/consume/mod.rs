@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use tidings_node::Record;
 
 use crate::args::{Consume, Form};
-use crate::client::{Client, Fetched, Found};
+use crate::client::{Client, Fetched, Found, TooLarge};
 use crate::failure::{Exit, Failure};
 use crate::format::{Shown, Writer};
 use crate::limits::FETCH_WAIT;
@@ -55,11 +55,13 @@ pub(crate) async fn consume(said: Consume) -> Result<(), Failure> {
         false => Schemas::of(&[Decode::None]),
     };
     let pace = Pace::of(said.rate);
-    let mut round = Round { said: &said, filter, schemas, is_decoded, printed, pace, shown: 0 };
+    let (shown, passed_over) = (0, 0);
+    let mut round =
+        Round { said: &said, filter, schemas, is_decoded, printed, pace, shown, passed_over };
     loop {
         next.retain(|partition, offset| until.get(partition).is_none_or(|end| *offset < *end));
         if next.is_empty() || round.left() == 0 {
-            return Ok(());
+            return round.end();
         }
         let fetched = client.fetch(&said.topic, &mut leaders, &mut next, FETCH_WAIT).await?;
         round.schemas.catch_up(&mut client, &said.topic, &fetched).await;
@@ -67,7 +69,7 @@ pub(crate) async fn consume(said: Consume) -> Result<(), Failure> {
             return Ok(());
         }
         if fetched.at_end && !waits {
-            return Ok(());
+            return round.end();
         }
     }
 }
@@ -147,9 +149,36 @@ struct Round<'a> {
     printed: Printed,
     pace: Pace,
     shown: u64,
+    /// Batches.
+    passed_over: u64,
 }
 
 impl Round<'_> {
+    /// Nothing that was meant to be printed is left out in silence.
+    fn end(&self) -> Result<(), Failure> {
+        let batches = match self.passed_over {
+            0 => return Ok(()),
+            1 => "a batch".to_owned(),
+            more => format!("{more} batches"),
+        };
+        let what = format!("{batches} of {} could not be read, and all else was", self.said.topic);
+        Err(Failure::failed(what).hint("a Kafka client of another kind may have no such limit"))
+    }
+
+    fn pass_over(&mut self, fetched: &Fetched, until: &BTreeMap<i32, i64>) {
+        for TooLarge { partition, first, last, limit } in &fetched.too_large {
+            if until.get(partition).is_some_and(|end| first >= end) {
+                continue;
+            }
+            self.passed_over += 1;
+            let topic = &self.said.topic;
+            eprintln!(
+                "note: {topic}-{partition}@{first} to {last} is passed over: \
+                 a batch that decompresses to more than {limit} bytes"
+            );
+        }
+    }
+
     fn left(&self) -> u64 {
         self.said.count.unwrap_or(u64::MAX).saturating_sub(self.shown)
     }
@@ -160,6 +189,7 @@ impl Round<'_> {
         fetched: &Fetched,
         until: &BTreeMap<i32, i64>,
     ) -> Result<Reader, Failure> {
+        self.pass_over(fetched, until);
         let mut out = Vec::new();
         for Found { partition, record, batch } in &fetched.records {
             if until.get(partition).is_some_and(|end| record.offset >= *end) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use serde::Serialize;
-use tidings_engine::{Partition, ReadLimit, Record, Topic};
+use tidings_engine::{Error, Partition, ReadLimit, Record, Topic};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
@@ -202,7 +202,14 @@ pub(super) async fn read_record(
 ) -> Result<Record, Trouble> {
     let _turn = turn(shared).await?;
     let limit = ReadLimit { records: 1, bytes: EVENT_READ_BYTES, wait: Duration::ZERO };
-    let read = shared.engine.read(topic, partition, offset, limit).await?;
+    let read = match shared.engine.read(topic, partition, offset, limit).await {
+        Err(error @ Error::Corrupt(_)) => {
+            return Err(Trouble::from(error)
+                .titled("The record cannot be read")
+                .hint("records before and behind its batch can be; a batch that is too large to decompress here may be read by a Kafka client"));
+        }
+        read => read?,
+    };
     let found = read.records.into_iter().next().filter(|record| record.offset == offset);
     found.ok_or_else(|| {
         Trouble::not_found(format!("{topic}-{partition} has no record at offset {offset}"))
