@@ -5,8 +5,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use bytes::Bytes;
 use serde_json::Value;
-use tidings_wire::{RequestHeader, decode_response, encode_request, offset_commit};
+use tidings_wire::{
+    Request, RequestHeader, decode_response, encode_request, offset_commit, produce,
+};
 
 /// The binary without what the environment of the test might say.
 pub(crate) fn tidings(arguments: &[&str]) -> Command {
@@ -126,15 +129,30 @@ pub(crate) fn commit(kafka: &str, group: &str, topic: &str, partition: i32, offs
         }],
         ..Default::default()
     };
-    let header = RequestHeader { version: VERSION, correlation_id: 1, client_id: None };
+    assert_eq!(ask(kafka, VERSION, &request).topics[0].partitions[0].error_code, 0);
+}
+
+/// Appends a batch to the first partition as it is.
+pub(crate) fn store(kafka: &str, topic: &str, batch: Bytes) {
+    const VERSION: i16 = 8;
+    let data = produce::PartitionData { index: 0, records: Some(batch) };
+    let (name, partition_data) = (topic.to_owned(), vec![data]);
+    let topic_data = vec![produce::TopicData { name, partition_data, ..Default::default() }];
+    let request =
+        produce::Request { acks: -1, timeout_ms: 30_000, topic_data, ..Default::default() };
+    let answer = ask(kafka, VERSION, &request);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+}
+
+fn ask<R: Request>(kafka: &str, version: i16, request: &R) -> R::Response {
+    let header = RequestHeader { version, correlation_id: 1, client_id: None };
     let mut stream = TcpStream::connect(kafka).unwrap();
-    for piece in encode_request(&header, &request).unwrap() {
+    for piece in encode_request(&header, request).unwrap() {
         stream.write_all(&piece).unwrap();
     }
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut answer).unwrap();
-    let (_, response) = decode_response::<offset_commit::Request>(VERSION, answer.into()).unwrap();
-    assert_eq!(response.topics[0].partitions[0].error_code, 0);
+    decode_response::<R>(version, answer.into()).unwrap().1
 }

@@ -2,9 +2,12 @@
 
 use std::process::Stdio;
 
+use bytes::Bytes;
 use serde_json::Value;
+use tidings_node::NewRecord;
+use tidings_node::broker::log::{BatchBuilder, Compression, limits};
 
-use crate::node::{Node, tidings};
+use crate::node::{Node, store, tidings};
 use crate::{feed, lines_of_json, run, said, text};
 
 /// A node whose topic `t` has two partitions: 0 to 9 in the first, a and b in the second, with the
@@ -159,4 +162,31 @@ fn what_came_before_input_that_does_not_fit_is_sent() {
         said(&run(&node, &["consume", "t"])).lines().map(str::to_owned).collect();
     values.sort();
     assert_eq!(values, ["a", "b"]);
+}
+
+#[test]
+fn a_batch_that_is_too_large_to_decompress_is_passed_over_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    said(&feed(&node, &["produce", "t", "-p", "0"], "before\n"));
+    let mut large = BatchBuilder::new().compression(Compression::Zstd);
+    let value = Some(Bytes::from(vec![b'x'; limits::DECOMPRESSED_BYTES_MAX]));
+    large.push(&NewRecord { value, ..NewRecord::default() });
+    store(&node.kafka, "t", large.build().bytes().clone());
+    said(&feed(&node, &["produce", "t", "-p", "0"], "after\n"));
+
+    let output = run(&node, &["consume", "t"]);
+    assert_eq!(text(&output.stdout), "before\nafter\n");
+    assert_eq!(output.status.code(), Some(1));
+    let notes = text(&output.stderr);
+    assert!(notes.starts_with("note: t-0@1 to 1 is passed over: a batch that decom"), "{notes}");
+    assert!(notes.contains("\nerror: a batch of t could not be read, and all else was"), "{notes}");
+    assert_eq!(said(&run(&node, &["consume", "t", "--offset", "2"])), "after\n");
+
+    let http = node.ready["http"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let list = crate::node::get(&http, "/api/topics/t");
+    for wanted in ["\"value\":\"before\"", "\"value\":\"after\"", "\"damaged\":1"] {
+        assert!(list.contains(wanted), "{wanted}: {list}");
+    }
+    assert!(crate::node::get(&http, "/topics/t/0/1").contains("The record cannot be read"));
 }

@@ -9,7 +9,9 @@ mod read;
 use std::collections::HashMap;
 
 use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, Name, NamespaceRef, UuidSchema};
+use apache_avro::schema::{
+    DecimalSchema, InnerDecimalSchema, Name, NamespaceRef, RecordField, UuidSchema,
+};
 
 use crate::Refused;
 use crate::refused::reason;
@@ -117,35 +119,16 @@ impl Tree {
     fn add(&mut self, schema: &Schema, namespace: NamespaceRef<'_>) -> Id {
         let id = self.nodes.len();
         self.nodes.push(Node::Null);
-        let named = |name: &Name| name.fully_qualified_name(namespace).into_owned();
-        let mut name = |name: &Name| {
-            let name = named(name);
+        let full = |name: &Name| name.fully_qualified_name(namespace).into_owned();
+        let name = own_name(schema).map(full);
+        if let Some(name) = &name {
             self.names.entry(name.fullname(None)).or_insert(id);
-            name
-        };
-        let logical = Node::Logical;
-        let node = match schema {
-            Schema::Null => Node::Null,
-            Schema::Boolean => Node::Boolean,
-            Schema::Int => Node::Int,
-            Schema::Long => Node::Long,
-            Schema::Float => Node::Float,
-            Schema::Double => Node::Double,
-            Schema::Bytes => Node::Bytes,
-            Schema::String => Node::String,
-            Schema::Fixed(fixed) => {
-                name(&fixed.name);
-                Node::Fixed(fixed.size)
-            }
-            Schema::Enum(its) => {
-                name(&its.name);
-                Node::Enum(its.symbols.clone())
-            }
+        }
+        self.nodes[id] = match schema {
             Schema::Record(record) => {
-                let within = name(&record.name);
-                let field = |field: &apache_avro::schema::RecordField| {
-                    (field.name.clone(), self.add(&field.schema, within.namespace()))
-                };
+                let within = name.as_ref().and_then(Name::namespace);
+                let field =
+                    |field: &RecordField| (field.name.clone(), self.add(&field.schema, within));
                 Node::Record(record.fields.iter().map(field).collect())
             }
             Schema::Array(array) => Node::Array(self.add(&array.items, namespace)),
@@ -155,41 +138,11 @@ impl Tree {
                 Node::Union(variants.map(|variant| self.add(variant, namespace)).collect())
             }
             Schema::Ref { name } => {
-                self.refs.push((id, named(name).fullname(None)));
+                self.refs.push((id, full(name).fullname(None)));
                 Node::Null
             }
-            Schema::Decimal(decimal) => {
-                let size = match &decimal.inner {
-                    InnerDecimalSchema::Bytes => None,
-                    InnerDecimalSchema::Fixed(fixed) => {
-                        name(&fixed.name);
-                        Some(fixed.size)
-                    }
-                };
-                logical(Logical::Decimal { scale: decimal.scale, size })
-            }
-            Schema::BigDecimal => logical(Logical::BigDecimal),
-            Schema::Uuid(UuidSchema::String) => logical(Logical::UuidText),
-            Schema::Uuid(UuidSchema::Bytes) => logical(Logical::UuidBytes { size: None }),
-            Schema::Uuid(UuidSchema::Fixed(fixed)) => {
-                name(&fixed.name);
-                logical(Logical::UuidBytes { size: Some(fixed.size) })
-            }
-            Schema::Duration(fixed) => {
-                name(&fixed.name);
-                logical(Logical::Duration)
-            }
-            Schema::Date => logical(Logical::Date),
-            Schema::TimeMillis => logical(Logical::TimeMillis),
-            Schema::TimeMicros => logical(Logical::TimeMicros),
-            Schema::TimestampMillis => logical(Logical::Instant { parts: 1_000 }),
-            Schema::TimestampMicros => logical(Logical::Instant { parts: 1_000_000 }),
-            Schema::TimestampNanos => logical(Logical::Instant { parts: 1_000_000_000 }),
-            Schema::LocalTimestampMillis => logical(Logical::Local { parts: 1_000 }),
-            Schema::LocalTimestampMicros => logical(Logical::Local { parts: 1_000_000 }),
-            Schema::LocalTimestampNanos => logical(Logical::Local { parts: 1_000_000_000 }),
+            leaf => simple(leaf),
         };
-        self.nodes[id] = node;
         id
     }
 
@@ -202,4 +155,59 @@ impl Tree {
         }
         Ok(self.nodes)
     }
+}
+
+/// The name that others may call it by.
+fn own_name(schema: &Schema) -> Option<&Name> {
+    match schema {
+        Schema::Record(record) => Some(&record.name),
+        Schema::Enum(its) => Some(&its.name),
+        Schema::Fixed(fixed)
+        | Schema::Duration(fixed)
+        | Schema::Uuid(UuidSchema::Fixed(fixed))
+        | Schema::Decimal(DecimalSchema { inner: InnerDecimalSchema::Fixed(fixed), .. }) => {
+            Some(&fixed.name)
+        }
+        _ => None,
+    }
+}
+
+/// Of a schema with no other within.
+fn simple(schema: &Schema) -> Node {
+    let logical = match schema {
+        Schema::Boolean => return Node::Boolean,
+        Schema::Int => return Node::Int,
+        Schema::Long => return Node::Long,
+        Schema::Float => return Node::Float,
+        Schema::Double => return Node::Double,
+        Schema::Bytes => return Node::Bytes,
+        Schema::String => return Node::String,
+        Schema::Fixed(fixed) => return Node::Fixed(fixed.size),
+        Schema::Enum(its) => return Node::Enum(its.symbols.clone()),
+        Schema::Decimal(decimal) => {
+            let size = match &decimal.inner {
+                InnerDecimalSchema::Bytes => None,
+                InnerDecimalSchema::Fixed(fixed) => Some(fixed.size),
+            };
+            Logical::Decimal { scale: decimal.scale, size }
+        }
+        Schema::BigDecimal => Logical::BigDecimal,
+        Schema::Uuid(UuidSchema::String) => Logical::UuidText,
+        Schema::Uuid(UuidSchema::Bytes) => Logical::UuidBytes { size: None },
+        Schema::Uuid(UuidSchema::Fixed(fixed)) => Logical::UuidBytes { size: Some(fixed.size) },
+        Schema::Duration(_) => Logical::Duration,
+        Schema::Date => Logical::Date,
+        Schema::TimeMillis => Logical::TimeMillis,
+        Schema::TimeMicros => Logical::TimeMicros,
+        Schema::TimestampMillis => Logical::Instant { parts: 1_000 },
+        Schema::TimestampMicros => Logical::Instant { parts: 1_000_000 },
+        Schema::TimestampNanos => Logical::Instant { parts: 1_000_000_000 },
+        Schema::LocalTimestampMillis => Logical::Local { parts: 1_000 },
+        Schema::LocalTimestampMicros => Logical::Local { parts: 1_000_000 },
+        Schema::LocalTimestampNanos => Logical::Local { parts: 1_000_000_000 },
+        // Those with others within are not asked for.
+        Schema::Null | Schema::Record(_) | Schema::Array(_) | Schema::Map(_) => return Node::Null,
+        Schema::Union(_) | Schema::Ref { .. } => return Node::Null,
+    };
+    Node::Logical(logical)
 }
