@@ -12,8 +12,11 @@ use tidings_schema::{Change, Reference, SchemaType};
 pub(crate) const AVRO: SchemaType = SchemaType::Avro;
 pub(crate) const PROTOBUF: SchemaType = SchemaType::Protobuf;
 
+/// Subject, kind and text of a schema, and what it refers to: names and their subjects.
+type Registered<'a> = (&'a str, SchemaType, &'a str, &'a [(&'a str, &'a str)]);
+
 /// A registry whose schemas have the ids 1, 2, …, each the first version of its subject.
-pub(crate) fn decoder(schemas: &[(&str, SchemaType, &str, &[(&str, &str)])]) -> Decoder {
+pub(crate) fn decoder(schemas: &[Registered<'_>]) -> Decoder {
     let decoder = Decoder::default();
     for ((subject, kind, text, references), id) in schemas.iter().zip(1..) {
         let reference = |(name, subject): &(&str, &str)| Reference {
