@@ -86,7 +86,6 @@ impl Drill {
 }
 
 #[test]
-#[ignore = "minutes of broken brokers: -- --ignored"]
 fn leaders_are_killed_one_after_the_other() {
     let mut drill = Drill::begin(Cluster::start());
     for _ in 0..2 {

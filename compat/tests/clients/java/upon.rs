@@ -8,7 +8,7 @@ use std::thread;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
 use serde_json::{Value, json};
-use tidings_compat::{Conversation, binary, run};
+use tidings_compat::{Conversation, binary, eventually, run};
 use tidings_engine::{Engine, NewTopic};
 
 use super::PATIENCE;
@@ -67,6 +67,7 @@ fn the_shop_has_the_same_figures_as_on_the_embedded_log() {
         "a second start sells nothing again"
     );
     registries_share_a_topic(&cluster);
+    the_console_shows_what_the_cluster_holds(&cluster);
 }
 
 /// Every schema that is registered, at whichever registry, has an id of its own, and both know it.
@@ -102,6 +103,47 @@ fn registries_share_a_topic(cluster: &Cluster) {
             assert_eq!(serde_json::from_str::<Value>(&found).expect("JSON"), schema, "{id}");
         }
     }
+}
+
+/// A search, an event's life, and the names that other exporters use.
+fn the_console_shows_what_the_cluster_holds(cluster: &Cluster) {
+    let mut command = up(&["--engine", &cluster.url()]);
+    let mut running = Conversation::start(&mut command, PATIENCE).expect("it starts");
+    let ready = running.expect("{\"event\":\"ready\"").expect("it is ready");
+    let ready: Value = serde_json::from_str(&ready).expect("JSON");
+    let console = ready["http"].as_str().expect("an address").trim_start_matches("http://");
+    let get = |path: &str| {
+        let (status, body) = ask(console, "GET", path, "");
+        assert_eq!(status, "HTTP/1.1 200 OK", "{path}: {body}");
+        body
+    };
+
+    let search = get("/api/topics/shop.orders/search?json=$.country&col=$.country");
+    let told = |line: &str| Some(serde_json::from_str(line.strip_prefix("data: ")?).expect("JSON"));
+    let told: Vec<Value> = search.lines().filter_map(told).collect();
+    let looked = &told.last().expect("an end")["looked"];
+    assert_eq!(looked["failed"], 0, "{looked}");
+    let order = told.iter().find(|record| record["type"] == "OrderPlaced").expect("an order");
+
+    let correlation = order["correlation"].as_str().expect("events of a life say so");
+    let life: Value =
+        serde_json::from_str(&get(&format!("/api/trace?q={correlation}"))).expect("JSON");
+    let events = life["life"]["events"].as_array().expect("events");
+    let of = |kind: &str| events.iter().find(|event| event["type"] == kind).expect("an event");
+    assert_eq!(of("OrderPlaced")["id"], order["id"]);
+    assert_eq!(of("OrderPlaced")["causation"], of("InvoiceReceived")["id"]);
+    let readers = of("OrderPlaced")["readers"].as_array().expect("readers");
+    assert!(readers.iter().any(|reader| reader["group"] == "payment"), "{readers:?}");
+
+    let of_partition = |style: &str, metric: &str| {
+        let path = format!("/metrics/compat?style={style}");
+        let has = eventually(PATIENCE, || {
+            get(&path).lines().any(|line| line.starts_with(metric)).then_some(())
+        });
+        has.expect(metric);
+    };
+    of_partition("kafka_exporter", "kafka_consumergroup_lag{consumergroup=\"payment\"");
+    of_partition("kminion", "kminion_kafka_consumer_group_topic_lag{group_id=\"payment\"");
 }
 
 #[test]

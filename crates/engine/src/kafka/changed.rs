@@ -1,5 +1,5 @@
-//! Partitions that this engine has made a moment ago: a broker that does not know them has not heard of them yet, and
-//! is asked again.
+//! Partitions that this engine has made a moment ago, or was told that they are there: a broker that does not know them
+//! has not heard of them yet, and is asked again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

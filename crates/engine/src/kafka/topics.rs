@@ -1,5 +1,6 @@
 //! Topics and offsets, without a group.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -29,19 +30,20 @@ pub(super) type Ends = BTreeMap<TopicPartition, (i64, i64)>;
 
 impl Kafka {
     pub(crate) async fn create_topic(&self, topic: NewTopic) -> Result<(), Error> {
-        let made = topic.name.clone();
-        self.make_topic(topic, Making::Done).await?;
-        let name = made.clone();
-        // Who asks next may ask another broker.
-        let partitions = self.ask(move |looker| {
-            wait_for(looker, &name)?;
-            partitions_of(looker, &name)
-        });
-        let partitions = partitions.await?.map_err(|error| match error {
-            Error::UnknownTopic(_) => Error::Unavailable(format!("{made} is not known yet")),
-            error => error,
-        })?;
-        self.shared.changed.note(&made, partitions);
+        let name = topic.name.clone();
+        match self.make_topic(topic, Making::Done).await {
+            Ok(()) => self.seen(name).await,
+            // Somebody else may have made it a moment ago.
+            Err(there @ Error::TopicExists(_)) => self.seen(name).await.and(Err(there)),
+            refused => refused,
+        }
+    }
+
+    /// Waits until a topic is known: who asks next may ask another broker.
+    async fn seen(&self, name: String) -> Result<(), Error> {
+        let asked = name.clone();
+        let partitions = self.ask(move |looker| wait_for(looker, &asked)).await??;
+        self.shared.changed.note(&name, partitions);
         Ok(())
     }
 
@@ -262,13 +264,18 @@ fn timeout(looker: &Looker) -> std::time::Duration {
     looker.context().request_timeout()
 }
 
-fn wait_for(looker: &Looker, name: &str) -> Result<(), Error> {
+/// How many partitions it has, once it is known.
+fn wait_for(looker: &Looker, name: &str) -> Result<i32, Error> {
+    let partitions = Cell::new(0);
     until(looker, || match partitions_of(looker, name) {
-        Ok(_) => Ok(true),
-        Err(Error::UnknownTopic(_)) => Ok(false),
-        Err(Error::Unavailable(_)) => Ok(false),
+        Ok(count) => {
+            partitions.set(count);
+            Ok(true)
+        }
+        Err(Error::UnknownTopic(_) | Error::Unavailable(_)) => Ok(false),
         Err(error) => Err(error),
-    })
+    })?;
+    Ok(partitions.get())
 }
 
 fn wait_until_gone(looker: &Looker, name: &str) -> Result<(), Error> {
