@@ -25,6 +25,8 @@ mod commit;
 #[cfg(test)]
 mod crash;
 mod restore;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::{collections::BTreeMap, time::Duration, time::Instant};
@@ -115,8 +117,9 @@ pub(crate) struct Worker {
     paused: Vec<TopicPartition>,
     /// Records that were taken since the last commit.
     taken: usize,
-    /// The last poll brought all that it may, so there is more.
-    is_more_there: bool,
+    /// The last poll brought all that it may, or something has been committed since, which takes time: what is tried
+    /// again all the time would otherwise leave nothing else its turn.
+    may_be_more: bool,
     counts: Counts,
     /// When it was last looked how far behind it is.
     looked: Option<Instant>,
@@ -129,6 +132,14 @@ enum Happened {
     Ended(AttemptEnd),
     Polled(Polled),
     Told(Told),
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Take,
+    Commit,
+    Wait,
 }
 
 /// What it reads and writes.
@@ -189,7 +200,7 @@ impl Worker {
             replay: Replay::default(),
             paused: Vec::new(),
             taken: 0,
-            is_more_there: false,
+            may_be_more: false,
             counts,
             looked: None,
             stop,
@@ -259,14 +270,8 @@ impl Worker {
         }
         while !self.stopping() {
             self.begin_attempts()?;
-            if self.is_more_there && self.taken < limits::BEGUN_MAX && !self.pending.is_half_full()
-            {
-                self.take_more().await?;
-            } else if self.is_something_to_commit() {
-                self.commit().await?;
+            if self.step().await? == Step::Commit {
                 *failures = 0;
-            } else {
-                self.wait().await?;
             }
         }
         // What is in hand is finished.
@@ -278,6 +283,20 @@ impl Worker {
             Some(subscription) => Ok(subscription.close().await?),
             None => Ok(()),
         }
+    }
+
+    /// What is to be done when nothing more can be begun.
+    async fn step(&mut self) -> Result<Step, Broken> {
+        if self.may_be_more && self.taken < limits::BEGUN_MAX && !self.pending.is_half_full() {
+            self.take_more().await?;
+            return Ok(Step::Take);
+        }
+        if self.is_something_to_commit() {
+            self.commit().await?;
+            return Ok(Step::Commit);
+        }
+        self.wait().await?;
+        Ok(Step::Wait)
     }
 
     fn stopping(&self) -> bool {
@@ -444,7 +463,7 @@ impl Worker {
         match polled {
             Polled::Records(records) => {
                 self.taken += records.len();
-                self.is_more_there = records.len() == limits::BATCH_RECORDS_MAX;
+                self.may_be_more = records.len() == limits::BATCH_RECORDS_MAX;
                 for record in records {
                     if let Some(index) = self.task_of(&record.topic, record.partition)
                         && self.tasks[index].deliver(record)
@@ -505,7 +524,7 @@ impl Worker {
         self.breaker.give_up();
         self.tasks.clear();
         self.paused.clear();
-        self.is_more_there = false;
+        self.may_be_more = false;
         let unsent = !std::mem::take(&mut self.pending).is_empty();
         if in_doubt || unsent {
             self.service.wiring.states.begin_again();
@@ -528,60 +547,4 @@ fn not_a_member() -> tidings_engine::Error {
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use serde::{Deserialize, Serialize};
-    use tidings_engine::{NewTopic, Record};
-
-    use super::*;
-    use crate::{Event, Outcome, Received};
-
-    #[derive(Event, Serialize, Deserialize)]
-    #[event(topic = "orders", key = "order")]
-    struct OrderPlaced {
-        order: String,
-    }
-
-    async fn never(_: Received<OrderPlaced>) -> Outcome<()> {
-        std::future::pending().await
-    }
-
-    fn record(offset: i64, key: &'static str) -> Record {
-        let event = OrderPlaced { order: key.to_owned() };
-        let sent = crate::Outgoing::new(&event).into_record("till").expect("a record");
-        Record {
-            topic: "orders".into(),
-            partition: 0,
-            offset,
-            timestamp: 0,
-            key: Some(Bytes::from(key)),
-            value: sent.value,
-            headers: sent.headers,
-        }
-    }
-
-    /// As on a cluster whose topic was deleted and made again, or has lost its end.
-    #[tokio::test]
-    async fn what_is_attempted_of_a_log_that_begins_anew_is_dropped() {
-        let engine = Engine::in_memory().await.expect("an engine");
-        engine.create_topic(NewTopic::kept("orders")).await.expect("made");
-        let service = Service::new("payment").on(never);
-        let (counts, _shown) = Counts::of(1);
-        let (_stop, stopped) = watch::channel(false);
-        let mut worker = Worker::begin(service, engine, counts, stopped).await.expect("begun");
-        let at = TopicPartition { topic: "orders".into(), partition: 0 };
-        worker.take_over(vec![(at, 7, None)]).await.expect("taken over");
-        for (records, attempted) in [
-            (vec![record(7, "a"), record(8, "b")], 2),
-            (vec![record(9, "c")], 3),
-            (vec![record(0, "a")], 1),
-        ] {
-            worker.take(Polled::Records(records)).await.expect("taken");
-            worker.begin_attempts().expect("begun");
-            assert_eq!(worker.attempts.len(), attempted);
-        }
-    }
 }

@@ -83,6 +83,7 @@ impl Worker {
     pub(super) async fn commit(&mut self) -> Result<(), Broken> {
         self.pass_markers();
         self.taken = 0;
+        self.may_be_more = true;
         let pending = std::mem::take(&mut self.pending);
         let (mut records, mut offsets) = (pending.records, Vec::new());
         for task in &mut self.tasks {
