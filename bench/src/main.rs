@@ -11,6 +11,7 @@
 //! data of a suite stays below [`sizes::LARGE_BYTES`], and is deleted when its round ends.
 
 mod counts;
+mod drill;
 mod measured;
 mod orders;
 mod owner;

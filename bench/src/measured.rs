@@ -49,6 +49,8 @@ pub(crate) enum Limit {
     Bytes(String),
     /// How much longer the median operation takes than that row's.
     Latency(String),
+    /// How much longer the slowest of a hundred takes than that row's.
+    Worst(String),
 }
 
 /// How a row is called, with what it is compared and what comparison is wanted.
@@ -133,12 +135,15 @@ impl Table {
             Some(median(ratios.map(|(row, limit)| figure(row) / figure(limit)).collect()))
         };
         let percent = |ratio: f64| format!("{:.0} %", ratio * 100.0);
+        let times = |ratio: f64| format!("{ratio:.2} x");
         match &row.heading.limit {
             Limit::None => None,
             Limit::Operations(name) => of(name, Measured::per_second).map(percent),
             Limit::Bytes(name) => of(name, Measured::megabytes_per_second).map(percent),
-            Limit::Latency(name) => of(name, |measured| measured.median.as_secs_f64())
-                .map(|ratio| format!("{ratio:.2} x")),
+            Limit::Latency(name) => of(name, |measured| measured.median.as_secs_f64()).map(times),
+            Limit::Worst(name) => {
+                of(name, |measured| measured.worst_of_hundred.as_secs_f64()).map(times)
+            }
         }
     }
 }

@@ -28,19 +28,35 @@ pub(crate) async fn pay(event: Received<Order>) -> Outcome<Payment> {
 }
 
 pub(crate) fn order(number: u64, at: u64) -> Outgoing {
-    let key = format!("key-{}", number % KEYS);
+    order_of(number, KEYS, at)
+}
+
+/// As the former, of so many keys.
+pub(crate) fn order_of(number: u64, keys: u64, at: u64) -> Outgoing {
+    let key = format!("key-{}", number % keys);
     Outgoing::new(&Order { key, number, at })
 }
 
-/// Makes the topics and publishes so many orders, which are thousands.
-pub(crate) async fn fill(engine: &Engine, count: u64) -> anyhow::Result<()> {
+pub(crate) async fn make_topics(engine: &Engine) -> anyhow::Result<()> {
     for name in ["orders", "payments"] {
         let topic = NewTopic { partitions: Some(PARTITIONS), ..NewTopic::kept(name) };
         engine.create_topic(topic).await?;
     }
+    Ok(())
+}
+
+/// Makes the topics and publishes so many orders, which are thousands.
+pub(crate) async fn fill(engine: &Engine, count: u64) -> anyhow::Result<()> {
+    make_topics(engine).await?;
+    fill_keys(engine, count, KEYS).await
+}
+
+/// Publishes so many orders, which are thousands, of so many keys.
+pub(crate) async fn fill_keys(engine: &Engine, count: u64, keys: u64) -> anyhow::Result<()> {
     let till = Publisher::open(engine, "till").await?;
     for first in (0..count).step_by(1_000) {
-        till.publish((first..first + 1_000).map(|number| order(number, 0)).collect()).await?;
+        let orders = (first..first + 1_000).map(|number| order_of(number, keys, 0));
+        till.publish(orders.collect()).await?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::generator::{self, Ending};
 use super::light::{Light, batch};
+use super::order::order;
 use super::peer::{Kind, Peer, Programs};
 use super::report::{Column, Report, Row, Unit};
 use super::services::services;
@@ -29,7 +30,7 @@ pub(super) struct Measurement {
     pub(super) peer: fn(&mut Round<'_>, Kind) -> anyhow::Result<()>,
 }
 
-pub(super) const MEASUREMENTS: [Measurement; 8] = [
+pub(super) const MEASUREMENTS: [Measurement; 9] = [
     Measurement { name: "start", limit: none, peer: start },
     Measurement { name: "produce", limit: client, peer: produce },
     Measurement { name: "latency", limit: flush, peer: latency },
@@ -38,6 +39,7 @@ pub(super) const MEASUREMENTS: [Measurement; 8] = [
     Measurement { name: "idle", limit: none, peer: idle },
     Measurement { name: "transactions", limit: none, peer: transactions },
     Measurement { name: "services", limit: none, peer: services },
+    Measurement { name: "order", limit: none, peer: order },
 ];
 
 const START: Row =

@@ -9,6 +9,7 @@ mod crowd;
 mod generator;
 mod light;
 mod measure;
+mod order;
 mod peer;
 mod process;
 mod report;

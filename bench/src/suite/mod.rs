@@ -10,6 +10,7 @@ mod reads;
 mod seam;
 mod services;
 mod startup;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub(crate) struct Suite {
     pub(crate) run: fn(&mut Round<'_>) -> anyhow::Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 10] = [
+pub(crate) const SUITES: [Suite; 11] = [
     Suite { name: "disk", about: "what the disk does by itself", run: disk::measure },
     Suite { name: "executor", about: "what writes the journal", run: executor::measure },
     Suite { name: "journal", about: "appends to a store", run: journal::measure },
@@ -36,6 +37,7 @@ pub(crate) const SUITES: [Suite; 10] = [
     Suite { name: "startup", about: "opening a store", run: startup::measure },
     Suite { name: "engine", about: "the embedded engine", run: engine::measure },
     Suite { name: "services", about: "services of the SDK", run: services::measure },
+    Suite { name: "values", about: "values by key, in memory and on disk", run: values::measure },
     Suite { name: "seam", about: "what the engines cost", run: seam::measure },
 ];
 

@@ -1,25 +1,20 @@
 //! What services of the SDK do on the embedded engine, on disk: every event's effect exactly once, in one
 //! transaction with its position.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tidings::{Backoff, Dep, Outcome, Publisher, Received, Service, done, retry};
+use tidings::{Outcome, Publisher, Received, Service, done};
 use tidings_engine::Engine;
 
+use crate::drill::{Drilled, drill};
 use crate::measured::{Heading, Limit, Measured};
-use crate::orders::{KEYS, Order, Payment, fill, order, pay};
+use crate::orders::{Order, fill, order, pay};
 use crate::suite::Round;
 
 /// Events of one throughput measurement.
 const EVENTS: u64 = 200_000;
 /// Events one by one, each waited for.
 const SINGLE: usize = 200;
-/// Events and their rate where some fail.
-const STEADY: u64 = 12_000;
-const PER_SECOND: u64 = 4_000;
-/// One event in so many fails at its first attempt.
-const FAILS_ONE_IN: u64 = 20;
 const HEALTHY: &str = "until handled, 4,000/s, nothing fails";
 
 async fn swallow(_: Received<Order>) -> Outcome<()> {
@@ -54,10 +49,11 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         }
         let single = one_by_one(&engine).await?;
         round.put(Heading::against("one event, until committed", Limit::Latency(raw), ""), single);
-        round.put(Heading::plain(HEALTHY), steady(&engine, "steady", false).await?);
-        let limit = Limit::Latency(HEALTHY.to_owned());
-        let failing = steady(&engine, "failing", true).await?;
-        round.put(Heading::against("the same, healthy keys where 5 % fail", limit, ""), failing);
+        let Drilled { healthy, beside_failures } = drill(&engine).await?;
+        round.put(Heading::plain(HEALTHY), healthy);
+        let limit = Limit::Worst(HEALTHY.to_owned());
+        let heading = Heading::against("the same, healthy keys where 5 % fail", limit, "<= 1.2");
+        round.put(heading, beside_failures);
         Ok(engine.close().await?)
     })
 }
@@ -76,67 +72,4 @@ async fn one_by_one(engine: &Engine) -> anyhow::Result<Measured> {
     }
     running.stop().await?;
     Ok(Measured::of(latencies, 0, begun.elapsed()))
-}
-
-/// What handlers of a steady load share.
-struct Load {
-    begun: Instant,
-    first: u64,
-    fails: bool,
-    /// Of the keys of which nothing fails.
-    latencies: Mutex<Vec<Duration>>,
-}
-
-impl Load {
-    fn fails(&self, number: u64) -> bool {
-        self.fails && number.is_multiple_of(FAILS_ONE_IN)
-    }
-}
-
-async fn handle(event: Received<Order>, load: Dep<Arc<Load>>) -> Outcome<Payment> {
-    if event.number < load.first {
-        return done(Payment { key: event.key.clone(), number: event.number });
-    }
-    let waited = load.begun.elapsed().saturating_sub(Duration::from_micros(event.at));
-    let mut latencies = load.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whether it is the first attempt shows in how long it has waited.
-    if load.fails(event.number) && waited < Duration::from_millis(400) {
-        return retry("not now");
-    }
-    // A key of which one event fails is not healthy for as long as that waits.
-    if !load.fails(event.number % KEYS) {
-        latencies.push(waited);
-    }
-    done(Payment { key: event.key.clone(), number: event.number })
-}
-
-/// Events at a steady rate; how long each waited until it was handled.
-async fn steady(engine: &Engine, name: &str, fails: bool) -> anyhow::Result<Measured> {
-    let topic = engine.topic("orders").await?;
-    let first: i64 = topic.partitions.iter().map(|partition| partition.end_offset).sum();
-    let before = u64::try_from(first)?;
-    let first = before.next_multiple_of(KEYS);
-    let (begun, latencies) = (Instant::now(), Mutex::default());
-    let load = Arc::new(Load { begun, first, fails, latencies });
-    let pause = Duration::from_millis(500);
-    let backoff = Backoff { first: pause, max: pause, attempts: 5 };
-    let service = Service::new(name).on(handle).with(Arc::clone(&load)).retry(backoff);
-    let running = service.start(engine).await?;
-    running.until(|figures| figures.processed >= before).await;
-    let till = Publisher::open(engine, "till").await?;
-    let start = begun.elapsed();
-    let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let part = PER_SECOND / 200;
-    for offset in (0..STEADY).step_by(usize::try_from(part)?) {
-        ticks.tick().await;
-        let at = u64::try_from(begun.elapsed().as_micros())?;
-        let events = (offset..offset + part).map(|number| order(first + number, at));
-        till.publish(events.collect()).await?;
-    }
-    running.until(|figures| figures.processed >= before + STEADY).await;
-    running.stop().await?;
-    let took = begun.elapsed() - start;
-    let latencies =
-        std::mem::take(&mut *load.latencies.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(Measured::of(latencies, 0, took))
 }
