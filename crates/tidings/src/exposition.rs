@@ -71,7 +71,7 @@ const fn places(name: &'static str, help: &'static str, read: OfDependency) -> F
     Family { name, help, of: Of::Places(read) }
 }
 
-const FAMILIES: [Family; 25] = [
+const FAMILIES: [Family; 28] = [
     handlers(
         "tidings_service_processed_total",
         "Events handled for the first time, whatever the end: effects or dead letter.",
@@ -155,6 +155,21 @@ const FAMILIES: [Family; 25] = [
         "tidings_service_rejoined_total",
         "Times that the service lost its engine or its membership and joined again.",
         |of| of.figures.rejoined,
+    ),
+    counter(
+        "tidings_service_restored_total",
+        "Records of states by key read to take partitions over.",
+        |of| of.figures.restored,
+    ),
+    counter(
+        "tidings_service_copied_total",
+        "Records of states by key read for copies of other instances' partitions.",
+        |of| of.figures.copied,
+    ),
+    gauge(
+        "tidings_service_copies_behind",
+        "Offsets that copies of other instances' partitions lacked at the last look.",
+        |of| of.figures.copies_behind as f64,
     ),
     gauge(
         "tidings_service_parked",

@@ -43,6 +43,12 @@ pub struct Figures {
     pub panics: u64,
     /// Times that the service lost its engine or its membership and joined again.
     pub rejoined: u64,
+    /// Records of the topics of states by key that were read to take partitions over.
+    pub restored: u64,
+    /// Records of those topics that were read for copies of other instances' partitions (`Service::standby`).
+    pub copied: u64,
+    /// Offsets that such copies lacked when they were looked at last.
+    pub copies_behind: u64,
     /// Events that are put aside now: those that failed and wait for their next attempt or for a person, and
     /// those that follow them.
     pub parked: u64,

@@ -108,6 +108,8 @@ pub const STORE_WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 pub const STORE_FREE_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits between two tries.
 pub const STORE_FREE_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at the topics of which a service keeps copies.
+pub const STANDBY_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that are written to such a store at once while the topic is read.
 pub const STORE_RESTORE_BYTES: usize = 1024 * 1024;
 /// Longest name of a state by key: its topic is named after it and the service.

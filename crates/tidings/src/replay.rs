@@ -161,7 +161,7 @@ pub(crate) async fn read_all(
 ) -> Result<(), Error> {
     let give_up = Instant::now() + limits::SETTLED_WITHIN;
     for at in partitions {
-        let mut tail = Tail { give_up, ..Tail::of(engine, at).await? };
+        let mut tail = Tail { give_up, ..Tail::of(engine, at, Until::Settled).await? };
         while let Some(record) = tail.next(engine).await? {
             take(record);
         }
@@ -169,7 +169,7 @@ pub(crate) async fn read_all(
     Ok(())
 }
 
-/// A partition being read up to the end that it has now; transactions that are not decided are waited for.
+/// A partition being read up to the end that it has now.
 pub(crate) struct Tail {
     lane: Lane,
     give_up: Instant,
@@ -177,11 +177,15 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// From the beginning.
-    pub(crate) async fn of(engine: &Engine, at: &TopicPartition) -> Result<Self, Error> {
+    pub(crate) async fn of(
+        engine: &Engine,
+        at: &TopicPartition,
+        until: Until,
+    ) -> Result<Self, Error> {
         let described = engine.topic(&at.topic).await?.partitions;
         let found = described.iter().find(|partition| partition.id == at.partition);
         let end = found.ok_or_else(|| Error::UnknownTopic(at.to_string()))?.end_offset;
-        let lane = Lane::of(engine, at.clone(), end, Until::Settled).await?;
+        let lane = Lane::of(engine, at.clone(), end, until).await?;
         Ok(Self { lane, give_up: Instant::now() + limits::SETTLED_WITHIN })
     }
 
@@ -200,6 +204,15 @@ impl Tail {
             self.lane.fill(engine, self.give_up).await?;
         }
         Ok(self.lane.buffer.pop_front())
+    }
+
+    /// The next ones in one piece; none at the end.
+    #[cfg(feature = "disk")]
+    pub(crate) async fn part(&mut self, engine: &Engine) -> Result<Vec<Record>, Error> {
+        if self.lane.buffer.is_empty() {
+            self.lane.fill(engine, self.give_up).await?;
+        }
+        Ok(self.lane.buffer.drain(..).collect())
     }
 }
 

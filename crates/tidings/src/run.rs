@@ -25,6 +25,8 @@ mod commit;
 #[cfg(test)]
 mod crash;
 mod restore;
+#[cfg(feature = "disk")]
+mod standby;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -100,7 +102,10 @@ pub(crate) struct Worker {
     tasks: Vec<Task>,
     /// Where values by key are, unless in memory.
     #[cfg(feature = "disk")]
-    folder: Option<crate::store::disk::Folder>,
+    folder: Option<std::sync::Arc<crate::store::disk::Folder>>,
+    /// None without copies for other instances' partitions.
+    #[cfg(feature = "disk")]
+    standby: Option<standby::Standby>,
     /// The task that is asked first for work.
     turn: usize,
     /// Events that are handled at once, at most.
@@ -193,6 +198,8 @@ impl Worker {
             tasks: Vec::new(),
             #[cfg(feature = "disk")]
             folder: None,
+            #[cfg(feature = "disk")]
+            standby: None,
             turn: 0,
             attempts: Attempts::default(),
             probed: (0, -1),
@@ -279,6 +286,10 @@ impl Worker {
             self.attempt_ended(ended)?;
         }
         self.commit().await?;
+        #[cfg(feature = "disk")]
+        if let Some(standby) = self.standby.take() {
+            standby.stop().await;
+        }
         match self.subscription.take() {
             Some(subscription) => Ok(subscription.close().await?),
             None => Ok(()),

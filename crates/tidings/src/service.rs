@@ -40,6 +40,8 @@ pub struct Service {
     pub(crate) handlers: Vec<Registered>,
     #[cfg(feature = "disk")]
     pub(crate) values_in: Option<std::path::PathBuf>,
+    #[cfg(feature = "disk")]
+    pub(crate) standby: bool,
     pub(crate) backoff: Backoff,
     pub(crate) timeout: Duration,
     /// None: one with states, else [`limits::CONCURRENCY`].
@@ -71,6 +73,8 @@ impl Service {
             handlers: Vec::new(),
             #[cfg(feature = "disk")]
             values_in: None,
+            #[cfg(feature = "disk")]
+            standby: false,
             backoff: Backoff::default(),
             timeout: limits::HANDLER_TIMEOUT,
             concurrency: None,
@@ -113,6 +117,24 @@ impl Service {
     #[cfg(feature = "disk")]
     pub fn values_in(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
         self.values_in = Some(folder.into());
+        self
+    }
+
+    /// This instance keeps copies of the values by key of partitions that other instances serve, in its
+    /// [folder](Self::values_in): one that moves here is served when the last of what was written has been read. It reads and
+    /// holds everything that the service keeps, so switch it on where partitions should move to, which may be all
+    /// instances or one. How far it is shows in [`Figures::copies_behind`].
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Account { pence: i64 }
+    /// # use tidings::Service;
+    /// let ledger = Service::new("ledger").keyed::<Account>("account");
+    /// let ledger = ledger.values_in("/var/lib/ledger").standby();
+    /// ```
+    #[cfg(feature = "disk")]
+    pub fn standby(mut self) -> Self {
+        self.standby = true;
         self
     }
 
@@ -344,6 +366,13 @@ impl Service {
                     ));
                 }
             }
+        }
+        #[cfg(feature = "disk")]
+        if self.standby && (self.values_in.is_none() || self.wiring.keyed.states.is_empty()) {
+            problems.push(
+                "copies are of values by key on disk: .standby() needs .keyed() and .values_in(folder)"
+                    .into(),
+            );
         }
         if self.unordered && !self.wiring.keyed.states.is_empty() {
             problems

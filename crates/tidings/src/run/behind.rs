@@ -24,6 +24,10 @@ impl Worker {
         let oldest_ms = waiting.chain(self.attempts.timestamps()).filter(|ms| *ms >= 0).min();
         let records = u64::try_from(unread).unwrap_or_default().saturating_add(unfinished as u64);
         self.counts.behind = Behind { records, oldest_ms };
+        #[cfg(feature = "disk")]
+        if let Some(standby) = &self.standby {
+            standby.show(&mut self.counts.now);
+        }
         self.counts.show();
     }
 

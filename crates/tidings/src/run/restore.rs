@@ -21,6 +21,8 @@ impl Worker {
         self.make_state_topics().await?;
         #[cfg(feature = "disk")]
         self.open_folder().await?;
+        #[cfg(feature = "disk")]
+        self.stand_by();
         let written = self.topics.outputs.iter().chain([&self.topics.dead]);
         for topic in written.cloned().collect::<Vec<_>>() {
             make_topic(&self.engine, &topic).await?;
@@ -128,7 +130,7 @@ impl Worker {
             let task = Task::new(at, &self.topics.changelog, (offset, metadata));
             new.push(task.keeping(states, store).unordered(self.service.unordered));
         }
-        self.restore(&mut new).await?;
+        self.counts.now.restored += self.restore(&mut new).await?;
         self.carry_out_all(&mut new).await?;
         self.tasks.extend(new);
         self.tasks.sort_by(|one, other| one.at().cmp(other.at()));
@@ -150,8 +152,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads the tasks' entries of the changelog and their values by key.
-    async fn restore(&self, tasks: &mut [Task]) -> Result<(), Broken> {
+    /// Reads the tasks' entries of the changelog and their values by key; how many records of values there were.
+    async fn restore(&self, tasks: &mut [Task]) -> Result<u64, Broken> {
         let mut numbers: Vec<i32> = tasks.iter().map(|task| task.at().partition).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -165,11 +167,13 @@ impl Worker {
             }
         };
         read_all(&self.engine, &partitions, restore).await?;
+        let mut restored = 0;
         for task in tasks {
             for (state, at) in task.value_partitions() {
-                let mut reading = Tail::of(&self.engine, &at).await?;
+                let mut reading = Tail::of(&self.engine, &at, Until::Settled).await?;
                 reading.begin(task.store_mut().restores_from(state, reading.end())?);
                 while let Some(record) = reading.next(&self.engine).await? {
+                    restored += 1;
                     if let Some(key) = &record.key {
                         task.store_mut().restore(state, key, record.value.as_ref());
                     }
@@ -178,7 +182,7 @@ impl Worker {
             }
             task.settle()?;
         }
-        Ok(())
+        Ok(restored)
     }
 
     /// Reads what this service has written and this instance has not seen, for its states.

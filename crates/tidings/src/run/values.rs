@@ -1,6 +1,8 @@
 //! Values by key: what a handler returns of them, and the topics that they are in.
 
 use bytes::Bytes;
+#[cfg(feature = "disk")]
+use tidings_engine::Engine;
 use tidings_engine::{NewTopic, TopicPartition};
 
 use super::{Broken, Worker};
@@ -117,10 +119,8 @@ impl Worker {
     #[cfg(feature = "disk")]
     async fn values_of(&self, at: TopicPartition) -> Result<Values, Broken> {
         let Some(folder) = &self.folder else { return Ok(Values::Memory(Memory::default())) };
-        let configs = self.engine.topic_configs(&at.topic).await?;
-        let kept = configs.iter().find(|config| config.name == "delete.retention.ms");
-        let kept_ms = kept.and_then(|config| config.value.as_deref()?.parse().ok());
-        Ok(Values::Disk(Box::new(folder.values(&at, kept_ms.unwrap_or_default())?)))
+        let kept_ms = tombstones_ms(&self.engine, &at.topic).await?;
+        Ok(Values::Disk(Box::new(folder.values(&at, kept_ms)?)))
     }
 
     /// Opens the folder of values by key, if the service has one.
@@ -138,10 +138,11 @@ impl Worker {
                     opened => break opened,
                 }
             };
-            self.folder = Some(opened.map_err(|error| {
+            let opened = opened.map_err(|error| {
                 let (service, problem) = (self.service.name.clone(), error.to_string());
                 Broken::Fatal(Error::Wiring { service, problem })
-            })?);
+            })?;
+            self.folder = Some(std::sync::Arc::new(opened));
         }
         Ok(())
     }
@@ -178,4 +179,16 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// How long a topic keeps tombstones at least.
+#[cfg(feature = "disk")]
+pub(super) async fn tombstones_ms(
+    engine: &Engine,
+    topic: &str,
+) -> Result<i64, tidings_engine::Error> {
+    let configs = engine.topic_configs(topic).await?;
+    let kept = configs.iter().find(|config| config.name == "delete.retention.ms");
+    let kept_ms = kept.and_then(|config| config.value.as_deref()?.parse().ok());
+    Ok(kept_ms.unwrap_or_default())
 }

@@ -5,17 +5,25 @@
 //! there was, and the rest is read from there on. Nothing is flushed to the platter; what an operating system loses
 //! of a store it loses from the end.
 //!
+//! A store is written by whoever serves its partition ([`Folder::values`]), and while nobody does by whoever keeps a copy
+//! ([`Folder::unserved`]).
+//!
 //! Reading is synchronous: a value that is not in the cache is a read of the disk within the handler's turn.
 //!
 //! Limits: [`limits::STORE_CACHE_BYTES`] of memory for all keyspaces together, [`limits::STORE_WRITE_BUFFER_BYTES`] for
 //! each; [`limits::PENDING_BYTES_MAX`] of values that are not committed.
 
-use std::{collections::HashMap, fmt, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use serde::{Deserialize, Serialize};
-use tidings_engine::{Position, TopicPartition};
+use tidings_engine::{Position, Record, TopicPartition};
 
 use super::StoreError;
 use crate::{limits, publisher::now_ms};
@@ -32,6 +40,41 @@ pub(crate) struct Folder {
     folder: String,
     /// Of the cluster whose topics they copy.
     cluster: String,
+    turns: Arc<Mutex<Turns>>,
+}
+
+/// By partition, how often it has been somebody's to serve, and whether it is.
+type Turns = BTreeMap<TopicPartition, Turn>;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    number: u64,
+    is_on: bool,
+}
+
+/// A partition's store is somebody's as long as there is this.
+struct Served {
+    at: TopicPartition,
+    turns: Arc<Mutex<Turns>>,
+}
+
+fn lock(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
+    turns.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(turn) = lock(&self.turns).get_mut(&self.at) {
+            turn.is_on = false;
+        }
+    }
+}
+
+/// Up to where a store has its topic, and when that was all there was, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    pub(crate) next: i64,
+    pub(crate) at_ms: i64,
 }
 
 /// What a store knows of its topic.
@@ -60,6 +103,9 @@ pub(crate) struct Disk {
     read: Vec<(Bytes, Option<Bytes>)>,
     read_bytes: usize,
     trouble: Option<StoreError>,
+    turn: u64,
+    /// None of a copy.
+    _served: Option<Served>,
 }
 
 impl Folder {
@@ -76,15 +122,39 @@ impl Folder {
             };
             StoreError { at: "all states".to_owned(), folder: name.clone(), cause }
         })?;
-        Ok(Self { database, folder: name, cluster })
+        Ok(Self { database, folder: name, cluster, turns: Arc::default() })
     }
 
-    /// The values in that partition of a state's topic, which keeps tombstones so long.
+    /// The values in that partition of a state's topic, which keeps tombstones so long; of whoever has them only.
     pub(crate) fn values(
         &self,
         of: &TopicPartition,
         tombstones_ms: i64,
     ) -> Result<Disk, StoreError> {
+        let mut turns = lock(&self.turns);
+        let turn = turns.entry(of.clone()).or_default();
+        let disk = self.disk(of, tombstones_ms, turn.number + 1)?;
+        *turn = Turn { number: disk.turn, is_on: true };
+        let served = Served { at: of.clone(), turns: Arc::clone(&self.turns) };
+        Ok(Disk { _served: Some(served), ..disk })
+    }
+
+    /// What `with` makes of the values in such a partition that nobody serves; nobody begins to meanwhile.
+    pub(crate) fn unserved<T>(
+        &self,
+        of: &TopicPartition,
+        tombstones_ms: i64,
+        with: impl FnOnce(&mut Disk) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let turns = lock(&self.turns);
+        let turn = turns.get(of).copied().unwrap_or_default();
+        if turn.is_on {
+            return Ok(None);
+        }
+        with(&mut self.disk(of, tombstones_ms, turn.number)?).map(Some)
+    }
+
+    fn disk(&self, of: &TopicPartition, tombstones_ms: i64, turn: u64) -> Result<Disk, StoreError> {
         let name = format!("{}-{}", of.topic, of.partition);
         let trouble =
             |cause: String| StoreError { at: of.to_string(), folder: self.folder.clone(), cause };
@@ -118,6 +188,8 @@ impl Folder {
             read: Vec::new(),
             read_bytes: 0,
             trouble: None,
+            turn,
+            _served: None,
         })
     }
 }
@@ -141,9 +213,23 @@ impl Disk {
         self.set.insert(key.clone(), value.cloned());
     }
 
+    /// How often it has been somebody's to serve: what was copied in between is complete while this is the same.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// How many offsets of a topic that ends there are to be read for a copy to be complete, and to stay young enough to
+    /// be of use; none when nothing is to be done.
+    pub(crate) fn lacks(&self, end: i64) -> Option<u64> {
+        let Mark { next, at_ms, .. } = self.mark;
+        let is_young = now_ms().abs_diff(at_ms) < self.tombstones_ms.unsigned_abs() / 8;
+        let is_complete = next == end && is_young;
+        (end > 0 && !is_complete).then(|| u64::try_from(end - next).unwrap_or_default())
+    }
+
     /// Where to read the topic from. What was deleted while this store was not kept up may be gone from the topic
     /// without a trace once tombstones are, so an old store begins anew with half of their time to spare.
-    pub(super) fn restores_from(&mut self, end: i64) -> Result<i64, StoreError> {
+    pub(crate) fn restores_from(&mut self, end: i64) -> Result<i64, StoreError> {
         let Mark { next, at_ms, .. } = self.mark;
         let is_old = now_ms().saturating_sub(at_ms) > self.tombstones_ms / 2;
         // A clock that was set back says nothing.
@@ -173,7 +259,19 @@ impl Disk {
         }
         let read = std::mem::take(&mut self.read);
         self.read_bytes = 0;
-        self.write(read, Some(next))
+        self.write(read, Some(Reached { next, at_ms: now_ms() }))
+    }
+
+    /// A part of what is read for a copy, which has no mark of its own.
+    pub(crate) fn copy(&mut self, part: &[Record]) -> Result<(), StoreError> {
+        let keyed =
+            part.iter().filter_map(|record| Some((record.key.clone()?, record.value.clone())));
+        self.write(keyed, None)
+    }
+
+    /// A copy is complete up to there.
+    pub(crate) fn copied(&mut self, reached: Reached) -> Result<(), StoreError> {
+        self.write([], Some(reached))
     }
 
     pub(super) fn committed(&mut self, positions: &[Position]) -> Result<(), StoreError> {
@@ -184,14 +282,14 @@ impl Disk {
         let own = positions.iter().filter(|at| at.topic == *topic && at.partition == *partition);
         let Some(last) = own.map(|at| at.offset).max() else { return Ok(()) };
         let set = std::mem::take(&mut self.set);
-        self.write(set, Some(last + 1))
+        self.write(set, Some(Reached { next: last + 1, at_ms: now_ms() }))
     }
 
     /// Values and how far the topic is known with them, or neither.
     fn write(
         &mut self,
         values: impl IntoIterator<Item = (Bytes, Option<Bytes>)>,
-        next: Option<i64>,
+        reached: Option<Reached>,
     ) -> Result<(), StoreError> {
         let mut batch = self.database.batch();
         for (key, value) in values {
@@ -200,8 +298,8 @@ impl Disk {
                 None => batch.remove(&self.keyspace, stored(&key)),
             }
         }
-        if let Some(next) = next {
-            (self.mark.next, self.mark.at_ms) = (next, now_ms());
+        if let Some(Reached { next, at_ms }) = reached {
+            (self.mark.next, self.mark.at_ms) = (next, at_ms);
             let mark = serde_json::to_vec(&self.mark).expect("plain data is JSON");
             batch.insert(&self.keyspace, MARK, mark);
         }
@@ -316,5 +414,56 @@ mod tests {
         let _first = Folder::open(folder.path(), "c".into()).expect("opened");
         let error = Folder::open(folder.path(), "c".into()).expect_err("it is in use");
         assert!(error.to_string().ends_with("give each one of its own"), "{error}");
+    }
+
+    fn record(offset: i64, key: &str, value: Option<&str>) -> Record {
+        Record {
+            topic: at().topic.into(),
+            partition: 3,
+            offset,
+            timestamp: 0,
+            key: Some(key.to_owned().into()),
+            value: value.map(|value| value.to_owned().into()),
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_store_is_copied_to_while_nobody_serves_it() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path(), "c".to_owned()).expect("opened");
+        let turn = |store: &mut Disk| Ok(store.turn());
+        assert_eq!(folder.unserved(&at(), 2 * HOUR_MS, turn), Ok(Some(0)));
+        let served = folder.values(&at(), 2 * HOUR_MS).expect("values");
+        assert_eq!(folder.unserved(&at(), 2 * HOUR_MS, turn), Ok(None));
+        let other = TopicPartition { partition: 4, ..at() };
+        assert_eq!(folder.unserved(&other, 2 * HOUR_MS, turn), Ok(Some(0)));
+        drop(served);
+        // What was copied before is not gone on with.
+        assert_eq!(folder.unserved(&at(), 2 * HOUR_MS, turn), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_copy_is_a_store_that_is_read_on_from_its_mark() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path(), "c".to_owned()).expect("opened");
+        let mut copy = folder.disk(&at(), 8 * HOUR_MS, 0).expect("values");
+        assert_eq!((copy.lacks(0), copy.lacks(9)), (None, Some(9)));
+        assert_eq!(copy.restores_from(9), Ok(0));
+        let part = [record(0, "a", Some("1")), record(1, "b", Some("1")), record(2, "a", None)];
+        copy.copy(&part).expect("written");
+        // Without its mark it is as good as not there.
+        let mut again = folder.disk(&at(), 8 * HOUR_MS, 0).expect("values");
+        assert_eq!((again.lacks(9), again.restores_from(9)), (Some(9), Ok(0)));
+        again.copy(&part).expect("written");
+        again.copied(Reached { next: 9, at_ms: now_ms() - 10_000 }).expect("written");
+        assert_eq!((again.lacks(9), again.lacks(12)), (None, Some(3)));
+        // In time for its mark to be renewed, with nothing to read.
+        again.copied(Reached { next: 9, at_ms: now_ms() - HOUR_MS }).expect("written");
+        assert_eq!((again.lacks(9), again.restores_from(9)), (Some(0), Ok(9)));
+        drop((copy, again));
+        let mut served = folder.values(&at(), 8 * HOUR_MS).expect("values");
+        assert_eq!(served.restores_from(12), Ok(9));
+        assert_eq!(["a", "b"].map(|key| text(&served, key)), [None, Some("1".to_owned())]);
     }
 }

@@ -63,7 +63,7 @@ async fn publish(engine: &Engine, events: Vec<Outgoing>) {
 }
 
 /// The totals emitted of each key, in order.
-async fn totals(engine: &Engine) -> BTreeMap<String, Vec<i64>> {
+pub(super) async fn totals(engine: &Engine) -> BTreeMap<String, Vec<i64>> {
     let mut totals: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for record in records(engine, "payments").await {
         let paid = crate::decode::<PaymentCompleted>(&record).expect("decodes");

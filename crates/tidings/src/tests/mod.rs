@@ -11,6 +11,8 @@ mod order;
 mod seeded;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "disk")]
+mod standby;
 mod state;
 mod wiring;
 
