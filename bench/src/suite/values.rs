@@ -56,7 +56,7 @@ pub(super) fn measure(round: &mut Round<'_>) -> anyhow::Result<()> {
         round.put(Heading::against(on_disk, limit, ""), measured);
 
         // The first event after a start is handled when all values are there.
-        let mut restored = async |service: Service| {
+        let restored = async |service: Service| {
             till.publish(vec![order_of(EVENTS, VALUES, 0)]).await?;
             until(&engine, service, 1, VALUES).await
         };
