@@ -1,28 +1,24 @@
-//! Everything HTTP: the schema registry and the console, above the engine's seam.
+//! HTTP above the engine's seam, for programs: the schema registry, and events that are published and followed. And
+//! what every listener shares: who may ask it, how long a client may take, how it refuses.
 //!
-//! Both are axum routers over an [`Engine`](tidings_engine::Engine) and know nothing of the node
-//! behind it; figures of the node are handed in by the binary as [`Figure`]s. Nothing here asks
-//! anything of the network, and pages load nothing from anywhere else.
+//! All of it are axum routers over an [`Engine`](tidings_engine::Engine), and know nothing of the node behind it. Pages for
+//! people are the console's, a crate of its own above this one. Nothing here asks anything of the network.
 
 mod access;
-mod console;
-mod events;
-mod json_path;
+pub mod events;
 pub mod limits;
-mod openapi;
 mod origin;
 mod registry;
-mod route;
+pub mod route;
 mod serve;
 mod stall;
+mod trouble;
+mod url;
 
-pub use access::{Access, AccessOptions, Accounts, BadAccounts, BadHost};
+pub use access::{Access, AccessOptions, Accounts, BadAccounts, BadHost, Login, LoginPage};
 pub use axum::Router;
-pub use console::{
-    Addresses, Console, ConsoleOptions, Family, Figure, FigureKind, FigureSource, LogAddress,
-    METRICS, MetricsText,
-};
-pub use json_path::JsonPath;
-pub use registry::registry;
+pub use origin::only_own_pages;
+pub use registry::{Schemas, registry};
 pub use serve::serve;
-pub use tidings_slo as slo;
+pub use trouble::{ApiTrouble, Body, Trouble, media_type, sent_form};
+pub use url::{Cursor, cursor, url_encoded};

@@ -12,10 +12,10 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::console::{ApiTrouble, Trouble};
+use crate::trouble::{ApiTrouble, Trouble};
 
 /// A layer that refuses what a page of another site asks to be changed, also by opening a stream of ours.
-pub(crate) async fn only_own_pages(request: Request, next: Next) -> Response {
+pub async fn only_own_pages(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let streams = request.headers().contains_key(header::UPGRADE);
     if (reads && !streams) || is_own(request.headers()) {

@@ -5,73 +5,69 @@ use axum::Router;
 use axum::routing::MethodRouter;
 
 /// A route, what is said about it, and who answers.
-pub(crate) struct Route<S: 'static> {
-    pub(crate) said: Said,
-    pub(crate) handler: fn() -> MethodRouter<S>,
+pub struct Route<S: 'static> {
+    pub said: Said,
+    pub handler: fn() -> MethodRouter<S>,
 }
 
 /// What a client has to know of a route.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Said {
-    pub(crate) verb: Verb,
+pub struct Said {
+    pub verb: Verb,
     /// As axum writes it, which is as OpenAPI does.
-    pub(crate) path: &'static str,
-    pub(crate) summary: &'static str,
-    pub(crate) parameters: &'static [Parameter],
+    pub path: &'static str,
+    pub summary: &'static str,
+    pub parameters: &'static [Parameter],
     /// Media types of the body; none when it takes no body.
-    pub(crate) takes: &'static [Taken],
-    pub(crate) answers: &'static [Answer],
+    pub takes: &'static [Taken],
+    pub answers: &'static [Answer],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
+pub enum Verb {
     Get,
     Post,
 }
 
 /// A parameter in the query or, in lower case, among the headers. Those of the path are in the path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parameter {
-    pub(crate) place: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) kind: &'static str,
-    pub(crate) meaning: &'static str,
+pub struct Parameter {
+    pub place: &'static str,
+    pub name: &'static str,
+    pub kind: &'static str,
+    pub meaning: &'static str,
 }
 
 /// A body that is taken: its media type, and the name of its schema.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
-    pub(crate) media: &'static str,
-    pub(crate) schema: &'static str,
+pub struct Taken {
+    pub media: &'static str,
+    pub schema: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) media: &'static str,
-    pub(crate) meaning: &'static str,
+pub struct Answer {
+    pub status: u16,
+    pub media: &'static str,
+    pub meaning: &'static str,
 }
 
-pub(crate) const fn query(
-    name: &'static str,
-    kind: &'static str,
-    meaning: &'static str,
-) -> Parameter {
+pub const fn query(name: &'static str, kind: &'static str, meaning: &'static str) -> Parameter {
     Parameter { place: "query", name, kind, meaning }
 }
 
 /// An answer in JSON.
-pub(crate) const fn json(status: u16, meaning: &'static str) -> Answer {
+pub const fn json(status: u16, meaning: &'static str) -> Answer {
     Answer { status, media: "application/json", meaning }
 }
 
 /// A refusal; every route may give others, these are its own.
-pub(crate) const fn problem(status: u16, meaning: &'static str) -> Answer {
+pub const fn problem(status: u16, meaning: &'static str) -> Answer {
     Answer { status, media: "application/problem+json", meaning }
 }
 
 /// A route that reads and answers in JSON.
-pub(crate) const fn read(
+pub const fn read(
     path: &'static str,
     summary: &'static str,
     parameters: &'static [Parameter],
@@ -80,12 +76,12 @@ pub(crate) const fn read(
     Said { verb: Verb::Get, path, summary, parameters, takes: &[], answers }
 }
 
-pub(crate) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>) -> Router<S> {
+pub fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>) -> Router<S> {
     let add = |router: Router<S>, route: Route<S>| router.route(route.said.path, (route.handler)());
     routes.into_iter().fold(Router::new(), add)
 }
 
 /// The names in braces of a path.
-pub(crate) fn names(path: &str) -> impl Iterator<Item = &str> {
+pub fn names(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| rest.split('}').next())
 }

@@ -29,9 +29,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-slo", &["tidings"]),
     ("tidings-otlp", &[]),
     ("tidings-streams", &["tidings", "tidings-engine"]),
+    ("tidings-gateway", &["tidings", "tidings-decode", "tidings-engine", "tidings-schema"]),
     (
-        "tidings-gateway",
-        &["tidings", "tidings-decode", "tidings-engine", "tidings-schema", "tidings-slo"],
+        "tidings-console",
+        &[
+            "tidings",
+            "tidings-decode",
+            "tidings-engine",
+            "tidings-gateway",
+            "tidings-schema",
+            "tidings-slo",
+        ],
     ),
 ];
 
@@ -69,7 +77,7 @@ const PURE_MAY_USE: &[&str] = &[
 
 /// Outside crates that only some of ours may use, tests included.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("axum", &["tidings-gateway", "tidings-cli"]),
+    ("axum", &["tidings-gateway", "tidings-console", "tidings-cli"]),
     ("clap", &["tidings-cli", "tidings-bench", "tidings-sim"]),
     ("anyhow", &["tidings-cli", "tidings-compat", "tidings-bench", "tidings-sim", "xtask"]),
     ("apache-avro", &["tidings-decode"]),
@@ -233,7 +241,7 @@ mod tests {
                 "crates/log/Cargo.toml:3: tidings-log must not know tokio / a pure crate only uses \
                  libraries that compute (PURE_MAY_USE)",
                 "crates/server/Cargo.toml:2: tidings-server must not know axum / only \
-                 tidings-gateway, tidings-cli may use it",
+                 tidings-gateway, tidings-console, tidings-cli may use it",
                 "crates/server/Cargo.toml:3: tidings-server must not know kafka-protocol / only \
                  tests may use it",
                 "crates/engine/Cargo.toml:3: tidings-engine must not know tidings-server / it may \

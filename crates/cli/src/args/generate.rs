@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tidings_gateway::slo::{Malformed, Objectives};
+use tidings_console::slo::{Malformed, Objectives};
 
 use super::{Form, HTTP_DEFAULT};
 

@@ -6,7 +6,7 @@ mod generate;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidings_gateway::JsonPath;
+use tidings_console::JsonPath;
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
 

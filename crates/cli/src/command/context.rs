@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tidings_gateway::slo;
+use tidings_console::slo;
 
 use crate::args::{Config, Context};
 use crate::failure::{Exit, Failure};

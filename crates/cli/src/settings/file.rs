@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use tidings_gateway::slo::Objectives;
+use tidings_console::slo::Objectives;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::{Key, harmless, nearest, sound};

@@ -1,6 +1,6 @@
 //! Figures of the node and its server, for `/metrics`.
 
-use tidings_gateway::{Family, Figure};
+use tidings_console::{Family, Figure};
 use tidings_node::Node;
 use tidings_otlp::Counted;
 use tidings_server::Server;

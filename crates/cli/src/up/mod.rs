@@ -16,8 +16,8 @@ mod under;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use tidings_console::{Addresses, Console, ConsoleOptions};
 use tidings_engine::Engine;
-use tidings_gateway::{Addresses, Console, ConsoleOptions};
 use tidings_node::{open_files, raise_open_files};
 use tidings_otlp::{Exporter, Exporting, Refused, Spans, Wanted};
 use tidings_shop::{Options, Shop, Speed};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+use tidings_console::LogAddress;
 use tidings_engine::Engine;
-use tidings_gateway::LogAddress;
 use tidings_node::broker::OpenReport;
 use tokio::net::TcpListener;
 

@@ -4,8 +4,8 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use tidings_console::FigureSource;
 use tidings_engine::{Engine, Error};
-use tidings_gateway::FigureSource;
 use tidings_node::broker::OpenReport;
 use tidings_node::{Node, NodeConfig};
 use tidings_server::{Server, ServerConfig};

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use askama::Template;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -19,21 +18,32 @@ use crate::limits::{HTTP_BODY_TIMEOUT, LOGIN_BYTES_MAX};
 
 pub(super) const PATH: &str = "/login";
 
-pub(super) fn routes(locked: Arc<Locked>) -> Router {
-    Router::new()
-        .route(PATH, get(page).post(enter))
-        .route("/logout", post(leave))
-        .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX))
-        .with_state(locked)
+/// What a login page is to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    pub status: StatusCode,
+    /// Where to afterwards: a path of this server.
+    pub next: &'a str,
+    pub user: &'a str,
+    /// Why the page is shown again; empty at first.
+    pub trouble: &'a str,
 }
 
-#[derive(Template)]
-#[template(path = "login.html")]
-struct LoginPage<'a> {
-    next: &'a str,
-    user: &'a str,
-    /// Why the page is shown again.
-    trouble: &'a str,
+/// Who draws it: a form that posts `user`, `password` and `next` to the page's own path.
+pub type LoginPage = fn(Login<'_>) -> Response;
+
+#[derive(Clone)]
+struct Door {
+    locked: Arc<Locked>,
+    page: LoginPage,
+}
+
+pub(super) fn routes(locked: Arc<Locked>, page: LoginPage) -> Router {
+    Router::new()
+        .route(PATH, get(show).post(enter))
+        .route("/logout", post(leave))
+        .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX))
+        .with_state(Door { locked, page })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,8 +54,8 @@ struct Filled {
     next: String,
 }
 
-async fn page(
-    State(locked): State<Arc<Locked>>,
+async fn show(
+    State(Door { locked, page }): State<Door>,
     Query(filled): Query<Filled>,
     headers: HeaderMap,
 ) -> Response {
@@ -53,24 +63,19 @@ async fn page(
     if locked.has_session(&headers) {
         return Redirect::to(next).into_response();
     }
-    show(StatusCode::OK, next, "", "")
+    page(Login { status: StatusCode::OK, next, user: "", trouble: "" })
 }
 
-fn show(status: StatusCode, next: &str, user: &str, trouble: &str) -> Response {
-    match (LoginPage { next, user, trouble }).render() {
-        Ok(page) => (status, Html(page)).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-async fn enter(State(locked): State<Arc<Locked>>, request: Request) -> Response {
+async fn enter(State(Door { locked, page }): State<Door>, request: Request) -> Response {
     // A proxy that has spoken TLS with the browser says so.
     let secure = request.headers().get("x-forwarded-proto").is_some_and(|said| said == "https");
     let form = timeout(HTTP_BODY_TIMEOUT, axum::Form::<Filled>::from_request(request, &())).await;
     let Ok(Ok(axum::Form(filled))) = form else {
-        return show(StatusCode::BAD_REQUEST, "/", "", "The form did not come whole.");
+        let trouble = "The form did not come whole.";
+        return page(Login { status: StatusCode::BAD_REQUEST, next: "/", user: "", trouble });
     };
     let next = local(&filled.next);
+    let again = |status, trouble: &str| page(Login { status, next, user: &filled.user, trouble });
     let verdict = match filled.user.trim() {
         "" => locked.credentials.token(filled.password.trim()),
         user => locked.credentials.password(user, &filled.password).await,
@@ -80,26 +85,22 @@ async fn enter(State(locked): State<Arc<Locked>>, request: Request) -> Response 
             Ok(cookie) => with_cookie(next, &cookie),
             Err(error) => {
                 let why = format!("There is no session to be had: {error}.");
-                show(StatusCode::SERVICE_UNAVAILABLE, next, &filled.user, &why)
+                again(StatusCode::SERVICE_UNAVAILABLE, &why)
             }
         },
         Verdict::Busy => {
             let why = "Too many passwords are being tried. Try again in a moment.";
-            show(StatusCode::TOO_MANY_REQUESTS, next, &filled.user, why)
+            again(StatusCode::TOO_MANY_REQUESTS, why)
         }
         Verdict::Unsaid | Verdict::Wrong => {
             info!(user = %filled.user.escape_debug(), "a login was refused");
-            show(
-                StatusCode::FORBIDDEN,
-                next,
-                &filled.user,
-                "This user with this password, or this token, is not known here.",
-            )
+            let why = "This user with this password, or this token, is not known here.";
+            again(StatusCode::FORBIDDEN, why)
         }
     }
 }
 
-async fn leave(State(locked): State<Arc<Locked>>, headers: HeaderMap) -> Response {
+async fn leave(State(Door { locked, .. }): State<Door>, headers: HeaderMap) -> Response {
     with_cookie(PATH, &locked.sessions.end(&headers, Instant::now()))
 }
 

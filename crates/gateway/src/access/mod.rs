@@ -27,9 +27,11 @@ pub use accounts::{Accounts, BadAccounts};
 use credentials::{Credentials, Verdict};
 pub use host::BadHost;
 use host::Hosts;
+pub use login::{Login, LoginPage};
 use sessions::Sessions;
 
-use crate::console::{ApiTrouble, Trouble, url_encoded};
+use crate::trouble::{ApiTrouble, Trouble};
+use crate::url::url_encoded;
 
 /// What is said once of who may ask. By default: everybody, under loopback names and addresses.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +79,7 @@ impl Access {
     }
 
     /// Whether people have to log in.
-    pub(crate) fn asks_who(&self) -> bool {
+    pub fn asks_who(&self) -> bool {
         self.locked.is_some()
     }
 
@@ -86,10 +88,10 @@ impl Access {
         routes.layer(from_fn_with_state((self.clone(), Served::Registry), admit))
     }
 
-    /// The console's routes, with the login page, behind the guard.
-    pub(crate) fn guard_pages(&self, routes: Router) -> Router {
+    /// A console's routes, with its login page, behind the guard.
+    pub fn guard_pages(&self, routes: Router, login: LoginPage) -> Router {
         let routes = match &self.locked {
-            Some(locked) => routes.merge(login::routes(Arc::clone(locked))),
+            Some(locked) => routes.merge(login::routes(Arc::clone(locked), login)),
             None => routes,
         };
         routes.layer(from_fn_with_state((self.clone(), Served::Console), admit))

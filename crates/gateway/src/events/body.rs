@@ -15,11 +15,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 
-use crate::console::Trouble;
 use crate::limits::{
     BODIES_BYTES_MAX, BODIES_BYTES_OF_PEER_MAX, BODY_BYTES_MAX, BODY_WINDOW, BODY_WINDOW_BYTES_MIN,
     HTTP_BODY_TIMEOUT,
 };
+use crate::trouble::Trouble;
 
 /// What bodies hold, in all and by address.
 #[derive(Debug, Default)]

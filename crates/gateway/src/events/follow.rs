@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use tidings::said_time;
@@ -22,11 +22,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{Events, line};
-use crate::console::{Trouble, cursor, now};
 use crate::limits::{
     EVENT_HEARTBEAT, EVENT_LOOK_PAUSE, EVENT_STALL_MAX, EVENT_STREAM_BYTES,
     EVENT_STREAM_PARTITIONS_MAX, EVENT_STREAM_RECORDS, EVENT_STREAMS_MAX,
 };
+use crate::trouble::Trouble;
+use crate::url::cursor;
 
 /// What a client asks to be shown.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -113,12 +114,17 @@ async fn begin(engine: &Engine, name: &str, asked: &Asked) -> Result<BTreeMap<i3
     if let Some(said) = &asked.cursor {
         return resumed(&topic, &wanted, &cursor(said)?);
     }
-    let from = place(asked.from.as_deref().unwrap_or("latest"), now().0)?;
+    let from = place(asked.from.as_deref().unwrap_or("latest"), now_ms())?;
     let mut next = BTreeMap::new();
     for id in wanted {
         next.insert(id, engine.offset(name, id, from).await?);
     }
     Ok(next)
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn place(said: &str, now_ms: i64) -> Result<Offset, Trouble> {

@@ -16,7 +16,7 @@ mod publish;
 mod socket;
 mod stream;
 
-pub(crate) use publish::refuse_internal;
+pub use publish::refuse_internal;
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::route::{Answer, Parameter, Route, Said, Taken, Verb, json, problem, q
 
 /// What all requests about events share.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub struct Events {
     engine: Engine,
     /// Opened by the first event; again after it was fenced.
     producer: Mutex<Option<Producer>>,
@@ -41,7 +41,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(engine: Engine, stopping: watch::Receiver<bool>) -> Arc<Self> {
+    /// Streams end when `stopping` says so.
+    pub fn new(engine: Engine, stopping: watch::Receiver<bool>) -> Arc<Self> {
         Arc::new(Self {
             engine,
             producer: Mutex::new(None),
@@ -52,7 +53,8 @@ impl Events {
         })
     }
 
-    pub(crate) async fn producer(&self) -> Result<Producer, Error> {
+    /// What publishes; opened when it is first asked for.
+    pub async fn producer(&self) -> Result<Producer, Error> {
         let mut held = self.producer.lock().await;
         if let Some(producer) = &*held {
             return Ok(producer.clone());
@@ -60,7 +62,8 @@ impl Events {
         Ok(held.insert(self.engine.producer().await?).clone())
     }
 
-    pub(crate) async fn forget_producer(&self) {
+    /// The next one that publishes opens it anew: this one was fenced.
+    pub async fn forget_producer(&self) {
         *self.producer.lock().await = None;
     }
 }
@@ -88,7 +91,7 @@ const FOLLOWED: &[Parameter] = &[
 ];
 
 /// Below `/api`.
-pub(crate) fn table() -> Vec<Route<Arc<Events>>> {
+pub fn table() -> Vec<Route<Arc<Events>>> {
     const PUBLISHED: Said = Said {
         verb: Verb::Post,
         path: "/topics/{topic}/events",

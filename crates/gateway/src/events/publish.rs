@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::Events;
 use super::cloud::{SaidInUrl, records};
-use crate::console::{ApiTrouble, Trouble, media_type};
 use crate::limits::PUBLISHER_WAIT;
 use crate::serve::Peer;
+use crate::trouble::{ApiTrouble, Trouble, media_type};
 
 pub(super) async fn publish(
     State(events): State<Arc<Events>>,
@@ -72,7 +72,7 @@ pub(super) async fn publish(
 }
 
 /// The engine's own topics are written by nobody else.
-pub(crate) fn refuse_internal(topic: &str) -> Result<(), Trouble> {
+pub fn refuse_internal(topic: &str) -> Result<(), Trouble> {
     if !topic.starts_with("__") {
         return Ok(());
     }

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use super::Events;
 use super::follow::{Asked, Following, Message, follow, stalled};
-use crate::console::{ApiTrouble, Trouble};
 use crate::limits::{EVENT_STALL_MAX, SOCKET_MESSAGE_BYTES_MAX};
+use crate::trouble::{ApiTrouble, Trouble};
 
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;

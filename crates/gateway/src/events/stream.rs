@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Events;
 use super::follow::{Asked, Following, Message, follow, stalled};
-use crate::console::{ApiTrouble, Trouble};
 use crate::limits::EVENT_RECONNECT;
+use crate::trouble::{ApiTrouble, Trouble};
 
 pub(super) async fn stream(
     State(events): State<Arc<Events>>,

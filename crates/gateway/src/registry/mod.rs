@@ -10,7 +10,7 @@ mod routes;
 mod schemas;
 mod store;
 
-pub(crate) use schemas::Schemas;
+pub use schemas::Schemas;
 
 use axum::Router;
 use tidings_engine::{Engine, Error};

@@ -20,7 +20,8 @@ use crate::limits::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Schemas {
+/// What records are decoded by, kept up with the topic.
+pub struct Schemas {
     engine: Engine,
     decoder: Arc<Decoder>,
     place: Mutex<Place>,
@@ -34,13 +35,14 @@ struct Place {
 }
 
 impl Schemas {
-    pub(crate) fn new(engine: Engine) -> Self {
+    /// Reads nothing yet.
+    pub fn new(engine: Engine) -> Self {
         Self { engine, decoder: Arc::default(), place: Mutex::default() }
     }
 
     /// With what the topic has gained since. Of many new records the first [`SCHEMAS_LOOK_READS`] reads are taken, the
     /// next ones with the next look.
-    pub(crate) async fn current(&self) -> Arc<Decoder> {
+    pub async fn current(&self) -> Arc<Decoder> {
         let looking = timeout(SCHEMAS_LOOK_WAIT, async {
             let mut place = self.place.lock().await;
             let fresh_for = match self.engine.connection() {

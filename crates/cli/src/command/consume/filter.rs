@@ -2,7 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
-use tidings_gateway::JsonPath;
+use tidings_console::JsonPath;
 use tidings_node::Record;
 
 use crate::args::Consume;

@@ -2,7 +2,7 @@
 //! services'. Dashboards and rules may name these and no others; a test holds them to it.
 
 use tidings::{DependencyMetrics, HandlerMetrics, Metrics};
-use tidings_gateway::{Family, FigureKind};
+use tidings_console::{Family, FigureKind};
 
 use crate::up::figures;
 
@@ -61,7 +61,7 @@ impl Metric {
 
 /// All of them, sorted by whose they are, then as they are printed.
 pub(super) fn metrics() -> Vec<Metric> {
-    let own = tidings_gateway::METRICS.iter().chain(&figures::METRICS).chain(&figures::OTLP);
+    let own = tidings_console::METRICS.iter().chain(&figures::METRICS).chain(&figures::OTLP);
     let own = own.map(of_family);
     let mut metrics: Vec<Metric> = own.chain(of_services()).collect();
     metrics.sort_by_key(Metric::of);

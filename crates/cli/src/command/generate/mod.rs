@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tidings_gateway::slo::Objectives;
+use tidings_console::slo::Objectives;
 
 use self::access::Accounts;
 use crate::args::{Generate, Kit, Slo};

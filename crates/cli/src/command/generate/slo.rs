@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tidings_gateway::slo::{self, Objectives};
+use tidings_console::slo::{self, Objectives};
 
 use super::{File, yaml};
 use crate::args::SloFormat;
