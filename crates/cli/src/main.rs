@@ -3,15 +3,11 @@
 mod args;
 mod client;
 mod command;
-mod failure;
 mod format;
 mod limits;
 mod offsets;
-mod output;
 mod place;
-mod progress;
 mod settings;
-mod table;
 mod time;
 mod up;
 
@@ -20,8 +16,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
+use tidings_terminal::failure::{Exit, Failure};
+
 use args::{Arguments, Command};
-use failure::{Exit, Failure};
 use settings::Settings;
 
 fn main() -> ExitCode {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use tidings::said_time::{duration_ms, moment};
 
-use crate::failure::{Exit, Failure};
+use tidings_terminal::failure::{Exit, Failure};
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings", &["tidings-derive", "tidings-engine", "tidings-schema"]),
     ("tidings-slo", &["tidings"]),
     ("tidings-otlp", &[]),
+    ("tidings-terminal", &[]),
     ("tidings-streams", &["tidings", "tidings-engine"]),
     ("tidings-gateway", &["tidings", "tidings-decode", "tidings-engine", "tidings-schema"]),
     (
@@ -78,7 +79,7 @@ const PURE_MAY_USE: &[&str] = &[
 /// Outside crates that only some of ours may use, tests included.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["tidings-gateway", "tidings-console", "tidings-cli"]),
-    ("clap", &["tidings-cli", "tidings-bench", "tidings-sim"]),
+    ("clap", &["tidings-cli", "tidings-terminal", "tidings-bench", "tidings-sim"]),
     ("anyhow", &["tidings-cli", "tidings-compat", "tidings-bench", "tidings-sim", "xtask"]),
     ("apache-avro", &["tidings-decode"]),
     ("protox", &["tidings-decode"]),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::{Consent, Form, Watch};
+use super::{Consent, Watch};
+use tidings_terminal::Form;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tidings_console::slo::{Malformed, Objectives};
 
-use super::{Form, HTTP_DEFAULT};
+use super::HTTP_DEFAULT;
+use tidings_terminal::Form;
 
 #[derive(Args, Debug)]
 pub(crate) struct Generate {

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_console::JsonPath;
 use tidings_node::broker::limits::BROKERS_MAX;
 use tidings_shop::Speed;
+use tidings_terminal::Form;
 
 use clap_complete::engine::ArgValueCompleter;
 
@@ -189,29 +190,6 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "2s")]
     pub(crate) watch: Option<Span>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// For people
-    Table,
-    /// The same with more columns
-    Wide,
-    /// For programs, as one document
-    Json,
-    /// One object a line
-    Jsonl,
-    /// The document as YAML
-    Yaml,
-    /// Bare names, one a line
-    Name,
-}
-
-impl Form {
-    /// For people, not for programs.
-    pub(crate) fn is_table(self) -> bool {
-        matches!(self, Self::Table | Self::Wide)
-    }
 }
 
 #[derive(Args, Debug)]

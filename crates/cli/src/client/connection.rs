@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{CLIENT_ID, ErrorCode};
-use crate::failure::Failure;
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+use tidings_terminal::failure::Failure;
 
 /// The last versions of these in which topics are named by name, as every command does (KIP-516).
 const BY_NAME_UNTIL: [(i16, i16); 4] = [

@@ -1,6 +1,6 @@
 //! Kafka's error codes, as far as the commands can meet them.
 
-use crate::failure::{Exit, Failure};
+use tidings_terminal::failure::{Exit, Failure};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorCode(pub(crate) i16);

@@ -10,7 +10,7 @@ use tidings_wire::{
 
 use super::topics::Edge;
 use super::{Client, ErrorCode};
-use crate::failure::Failure;
+use tidings_terminal::failure::Failure;
 
 /// A group in a list; this is also its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

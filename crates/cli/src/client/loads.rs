@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tidings_wire::{describe_groups, offset_fetch};
 
 use super::{Client, ErrorCode, GroupListing};
-use crate::failure::Failure;
 use crate::limits::GROUPS_AT_ONCE;
+use tidings_terminal::failure::Failure;
 
 /// A group with its positions.
 #[derive(Clone, Debug)]

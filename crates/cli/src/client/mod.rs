@@ -15,13 +15,13 @@ use std::collections::HashMap;
 
 use tidings_wire::{Request, find_coordinator, metadata};
 
-use crate::failure::Failure;
 use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS};
 use connection::Connection;
 pub(crate) use error_code::ErrorCode;
 pub(crate) use groups::{GroupListing, GroupView, MemberView, OffsetView};
 pub(crate) use loads::GroupLoad;
 pub(crate) use records::{Edges, Fetched, Found, Sent, TooLarge};
+use tidings_terminal::failure::Failure;
 pub(crate) use topics::{ConfigView, PartitionView, TopicView};
 
 const CLIENT_ID: &str = "tidings-cli";

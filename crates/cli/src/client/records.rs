@@ -10,9 +10,9 @@ use tidings_wire::{fetch, produce};
 
 use super::topics::Edge;
 use super::{Client, ErrorCode};
-use crate::failure::Failure;
 use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS, FETCH_BYTES, FETCH_PARTITION_BYTES};
 use crate::offsets::Point;
+use tidings_terminal::failure::Failure;
 
 const TIMEOUT_MS: i32 = 30_000;
 

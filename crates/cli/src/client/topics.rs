@@ -8,7 +8,7 @@ use tidings_wire::{
 };
 
 use super::{Client, ErrorCode};
-use crate::failure::Failure;
+use tidings_terminal::failure::Failure;
 
 const TIMEOUT_MS: i32 = 30_000;
 

@@ -14,10 +14,10 @@ use clap_complete::env::Shells;
 
 use crate::args::{Arguments, Shell};
 use crate::client::Client;
-use crate::failure::Failure;
 use crate::limits::{COMPLETION_NAMES_MAX, COMPLETION_TIMEOUT};
-use crate::output::print;
 use crate::settings::Settings;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::print;
 
 /// Says to this program that a shell asks for candidates.
 const VARIABLE: &str = "TIDINGS_COMPLETE";

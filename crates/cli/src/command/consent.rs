@@ -5,10 +5,11 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::args::{Consent, Form};
-use crate::failure::{Exit, Failure};
-use crate::output::{Answer, rendered, show};
-use crate::table::Look;
+use crate::args::Consent;
+use tidings_terminal::Form;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, rendered, show};
+use tidings_terminal::table::Look;
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

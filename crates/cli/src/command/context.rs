@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tidings_console::slo;
 
 use crate::args::{Config, Context};
-use crate::failure::{Exit, Failure};
-use crate::output::{Answer, Done, Item, show};
 use crate::settings::{Key, Locations, Origin, Promise, Setting, Settings, UserFile};
-use crate::table::{Look, left, table};
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, Done, Item, show};
+use tidings_terminal::table::{Look, left, table};
 
 pub(crate) fn context(command: Context) -> Result<(), Failure> {
     let mut file = UserFile::read(&Locations::here()?.user)?;

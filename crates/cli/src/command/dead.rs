@@ -16,11 +16,11 @@ use tidings::{
 use super::consent::{Decided, decide};
 use super::watch::watched;
 use crate::args::{Consent, Dead, DeadAct, DeadPlace, Meant};
-use crate::failure::{Exit, Failure};
-use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
 use crate::settings::nearest;
-use crate::table::{Look, left, right, table, visible};
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, Item, show};
+use tidings_terminal::table::{Look, left, right, table, visible};
 
 /// How long to listen for what became of a command.
 const PATIENCE: Duration = Duration::from_secs(15);

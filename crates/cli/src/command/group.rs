@@ -7,11 +7,11 @@ use super::consent::{Decided, decide};
 use super::watch::watched;
 use crate::args::Group;
 use crate::client::{Client, GroupListing, GroupView, MemberView, OffsetView};
-use crate::failure::{Exit, Failure};
 use crate::offsets::Offsets;
-use crate::output::{Answer, Done, Item, show};
-use crate::table::{Look, left, right, table};
 use crate::time::now_ms;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, Done, Item, show};
+use tidings_terminal::table::{Look, left, right, table};
 
 pub(crate) async fn group(command: Group) -> Result<(), Failure> {
     match command {

@@ -7,11 +7,11 @@ use super::consent::{Decided, decide};
 use super::watch::watched;
 use crate::args::{Common, Consent, Topic};
 use crate::client::{Client, ConfigView, PartitionView, TopicView};
-use crate::failure::Failure;
 use crate::offsets::Offsets;
-use crate::output::{Answer, Done, Item, show};
-use crate::table::{Look, left, right, table};
 use crate::time::now_ms;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Done, Item, show};
+use tidings_terminal::table::{Look, left, right, table};
 
 pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
     match command {

@@ -9,9 +9,9 @@ use tidings_console::slo::Objectives;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::{Key, harmless, nearest, sound};
-use crate::failure::{Exit, Failure};
 use crate::limits::{PROJECT_LEVELS_MAX, SETTINGS_BYTES_MAX};
 use crate::place::Place;
+use tidings_terminal::failure::{Exit, Failure};
 
 pub(crate) type Values = BTreeMap<Key, String>;
 

@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use clap::Command;
 
 use crate::args::{HTTP_DEFAULT, KAFKA_DEFAULT, REGISTRY_DEFAULT};
-use crate::failure::{Exit, Failure};
 pub(crate) use file::{Locations, ProjectFile, Promise, UserFile};
 pub(crate) use near::nearest;
+use tidings_terminal::failure::{Exit, Failure};
 
 /// Something that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -32,15 +32,15 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::args::{Demo, LogFormat, Up};
 use crate::command::objectives;
-use crate::failure::{Exit, Failure};
 use crate::limits::STOP_GRACE;
-use crate::output::{print, print_json};
 use files::Files;
 pub(crate) use holder::name_of as process_name;
 pub(crate) use memory::Size;
 use memory::{Budget, default_memory};
 use ports::Ports;
 use screen::{OfCluster, OfNode, Ready, Stands};
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{print, print_json};
 use under::Under;
 
 /// The exit code of a command that a signal ended before it had done its work.
@@ -295,7 +295,9 @@ fn log_to_stderr(format: LogFormat, spans: Option<Spans>) {
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = match format {
-        LogFormat::Text => log.with_ansi(crate::table::colours(&std::io::stderr())).boxed(),
+        LogFormat::Text => {
+            log.with_ansi(tidings_terminal::table::colours(&std::io::stderr())).boxed()
+        }
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
     };
     let spans = spans.map(|spans| spans.with_filter(Spans::filter()));

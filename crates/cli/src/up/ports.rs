@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::holder;
 use crate::args::{HTTP_DEFAULT, KAFKA_DEFAULT, REGISTRY_DEFAULT, Up};
-use crate::failure::{Exit, Failure};
+use tidings_terminal::failure::{Exit, Failure};
 
 #[derive(Debug)]
 pub(super) struct Ports {

@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 
 use super::memory::Size;
 use crate::args::{Demo, KAFKA_DEFAULT, Up};
-use crate::failure::Failure;
-use crate::output::{print, print_json};
-use crate::table::heading;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{print, print_json};
+use tidings_terminal::table::heading;
 
 pub(super) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()

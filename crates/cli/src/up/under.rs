@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use super::figures;
 use super::memory::Budget;
 use crate::args::Up;
-use crate::failure::{Exit, Failure};
 use crate::place::{not_opened, unreached};
+use tidings_terminal::failure::{Exit, Failure};
 
 const HINTS: [&str; 2] =
     ["stop that process, or use other data with --data DIR", "other data with --data DIR"];

@@ -6,8 +6,8 @@ use tidings_console::JsonPath;
 use tidings_node::Record;
 
 use crate::args::Consume;
-use crate::failure::{Exit, Failure};
 use crate::limits::GREP_BYTES_MAX;
+use tidings_terminal::failure::{Exit, Failure};
 
 #[derive(Clone, Debug)]
 pub(super) struct Filter {

@@ -18,19 +18,20 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 use tidings_node::Record;
 
-use crate::args::{Consume, Form};
+use crate::args::Consume;
 use crate::client::{Client, Fetched, Found, TooLarge};
-use crate::failure::{Exit, Failure};
 use crate::format::{Shown, Writer};
 use crate::limits::FETCH_WAIT;
 use crate::offsets::{Offsets, Range};
-use crate::output::{Item, Reader, piece, write};
 use crate::time::now_ms;
 use filter::Filter;
 use rate::Pace;
 pub(crate) use rate::Rate;
 pub(crate) use schemas::Decode;
 use schemas::{Reading, Schemas};
+use tidings_terminal::Form;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Item, Reader, piece, write};
 
 /// What `-o wide` prints.
 const WIDE: &str = "%p@%o\\t%d{iso}\\t%k\\t%v\\n";

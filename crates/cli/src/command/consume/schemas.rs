@@ -14,9 +14,9 @@ use tidings_decode::{Decoded, Decoder, Part, Refused, SchemaRef, Side};
 use tidings_node::Record;
 
 use crate::client::{Client, Fetched, Found};
-use crate::failure::Failure;
 use crate::limits::{SCHEMAS_LOOK_EVERY, SCHEMAS_MISSING_MAX};
 use crate::offsets::Point;
+use tidings_terminal::failure::Failure;
 
 const TOPIC: &str = "_schemas";
 

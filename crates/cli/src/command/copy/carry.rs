@@ -15,10 +15,10 @@ use super::notes::{Note, Noted};
 use super::plan::{Job, Plan, Tail, foreign, tail};
 use super::runs::Runs;
 use super::{Sides, again, limit, within};
-use crate::failure::Failure;
 use crate::limits::{COPY_STEP_BYTES, COPY_STEP_RECORDS_MAX, COPY_STEPS_AHEAD};
 use crate::place::failed;
-use crate::progress::Progress;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::progress::Progress;
 
 /// What this run has copied of a partition.
 #[derive(Clone, Debug)]

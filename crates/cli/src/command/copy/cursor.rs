@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use tidings_engine::{Engine, Offset, Record, TopicPartition};
 
 use super::{limit, within};
-use crate::failure::Failure;
 use crate::place::failed;
+use tidings_terminal::failure::Failure;
 
 /// The records of a partition, one after the other.
 pub(super) struct Cursor<'v> {

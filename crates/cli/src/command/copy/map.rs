@@ -2,7 +2,7 @@
 
 use super::notes::{Notes, Step};
 use super::runs::Runs;
-use crate::failure::Failure;
+use tidings_terminal::failure::Failure;
 
 /// Of one partition; the runs of one step are kept, as offsets are asked for in order.
 #[derive(Debug)]

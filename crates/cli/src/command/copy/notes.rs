@@ -21,11 +21,11 @@ use tidings_engine::{
 
 use super::runs::Runs;
 use super::{limit, within};
-use crate::failure::Failure;
 use crate::limits::{
     COPY_PARTITIONS_AT_ONCE, COPY_STEP_RECORDS_MAX, COPY_STEPS_MAX, COPY_TRANSACTION_TIMEOUT,
 };
 use crate::place::failed;
+use tidings_terminal::failure::Failure;
 
 /// Names of topics that are a copy's own, and are never copied.
 pub(super) const NOTES_PREFIX: &str = "tidings.copy.";

@@ -9,8 +9,8 @@ use tidings_engine::{
 
 use super::notes::{Made, NOTES_PREFIX, Note, Noticed};
 use super::{Sides, again, is_meant, limit, within};
-use crate::failure::{Exit, Failure};
 use crate::place::failed;
+use tidings_terminal::failure::{Exit, Failure};
 
 /// Configurations that decide what is kept and what is taken: the target gets the source's value even where
 /// that is only the source's default.

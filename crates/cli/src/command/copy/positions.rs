@@ -9,8 +9,8 @@ use super::map::Map;
 use super::notes::{Noticed, Step};
 use super::plan::{Tail, tail};
 use super::{Sides, again, is_meant};
-use crate::failure::Failure;
 use crate::place::failed;
+use tidings_terminal::failure::Failure;
 
 /// What became of a group.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use super::plan::{AtTarget, Left, Plan, TopicPlan};
 use super::positions::GroupCopied;
 use super::verify::Verdict;
 use crate::args::Copy;
-use crate::failure::Failure;
-use crate::output::{Answer, Item, show};
-use crate::table::{Look, left, right, table};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Item, show};
+use tidings_terminal::table::{Look, left, right, table};
 
 #[derive(Debug)]
 pub(super) struct Copied {

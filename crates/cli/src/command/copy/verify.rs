@@ -26,10 +26,10 @@ use super::carry::size_of;
 use super::cursor::{Cursor, ends};
 use super::map::Map;
 use super::notes::{Noticed, Step};
-use crate::failure::Failure;
 use crate::limits::{COPY_DIFFERENCES_TOLD, COPY_KEYS_MAX, COPY_PARTITIONS_AT_ONCE};
 use crate::place::failed;
-use crate::progress::Progress;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::progress::Progress;
 
 /// What the comparison of a partition has shown. Counts are of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidings_engine::{Cluster, Config, Engine, Error, ReadLimit};
 
-use crate::failure::Failure;
 use crate::place::failed;
-use crate::progress::Progress;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::progress::Progress;
 
 /// Values by name; none where they may not be seen.
 pub(super) type Configs = BTreeMap<String, String>;

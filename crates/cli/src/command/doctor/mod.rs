@@ -17,11 +17,11 @@ use tidings_engine::Engine;
 
 use super::log::count;
 use crate::args::Doctor;
-use crate::failure::Failure;
-use crate::output::{Answer, Item, show};
 use crate::place::{Absent, Place, failed};
-use crate::table::Look;
 use facts::Facts;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Item, show};
+use tidings_terminal::table::Look;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

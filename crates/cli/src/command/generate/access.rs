@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::args::Generate;
-use crate::failure::{Exit, Failure};
+use tidings_terminal::failure::{Exit, Failure};
 
 /// What is known of the console's accounts.
 #[derive(Debug, Default)]

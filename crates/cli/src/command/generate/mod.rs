@@ -17,9 +17,9 @@ use tidings_console::slo::Objectives;
 
 use self::access::Accounts;
 use crate::args::{Generate, Kit, Slo};
-use crate::failure::{Exit, Failure};
-use crate::output::{Answer, Item, print, show, yaml};
-use crate::table::Look;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, Item, print, show, yaml};
+use tidings_terminal::table::Look;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where a file has a token of its own, made when the file is.

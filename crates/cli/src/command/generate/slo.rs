@@ -6,7 +6,7 @@ use tidings_console::slo::{self, Objectives};
 
 use super::{File, yaml};
 use crate::args::SloFormat;
-use crate::failure::{Exit, Failure};
+use tidings_terminal::failure::{Exit, Failure};
 
 /// For services that are named, or of which something of their own is said; for Prometheus, for all. Sloth makes a document of
 /// rules of each of its own, and Prometheus reads the first one of a file: so each service has a file there.

@@ -12,7 +12,7 @@ use tidings_node::ReadOnlyDisk;
 use tidings_node::broker::log::{Disk, Fault, FaultKind};
 
 use crate::args::{Log, Which};
-use crate::failure::{Exit, Failure};
+use tidings_terminal::failure::{Exit, Failure};
 
 pub(crate) fn log(command: Log) -> Result<(), Failure> {
     match command {

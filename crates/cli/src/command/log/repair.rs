@@ -9,11 +9,12 @@ use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::{FileDisk, NodeError};
 
 use super::{count, folders, not_readable, of_partition, offsets, open};
-use crate::args::{Consent, Form, Which};
+use crate::args::{Consent, Which};
 use crate::command::consent::decide;
-use crate::failure::{Exit, Failure};
-use crate::output::{Answer, Item, piece, print};
-use crate::table::Look;
+use tidings_terminal::Form;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, Item, piece, print};
+use tidings_terminal::table::Look;
 
 pub(super) fn repair(
     dir: &Path,

@@ -11,11 +11,12 @@ use tidings_inspect::{Damage, DamageKind, Depth, PartitionReport};
 use super::{
     count, damage_json, folders, not_readable, of_partition, offsets, open, segment_bytes,
 };
-use crate::args::{Form, Which};
-use crate::failure::Failure;
-use crate::output::{Item, piece, print};
-use crate::progress::Progress;
-use crate::table::{Look, left, right, table};
+use crate::args::Which;
+use tidings_terminal::Form;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Item, piece, print};
+use tidings_terminal::progress::Progress;
+use tidings_terminal::table::{Look, left, right, table};
 
 pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Result<(), Failure> {
     let disk = open(dir)?;

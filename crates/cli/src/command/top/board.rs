@@ -8,7 +8,7 @@ use tidings::{REPORTS_TOPIC, Report};
 
 use super::sample::Sample;
 use crate::limits::{TOP_HISTORY, TOP_STUCK_AFTER};
-use crate::table::visible;
+use tidings_terminal::table::visible;
 
 #[derive(Debug, Default)]
 pub(super) struct Board {

@@ -13,8 +13,9 @@ mod terminal;
 
 use std::io::IsTerminal as _;
 
-use crate::args::{Form, Top};
-use crate::failure::Failure;
+use crate::args::Top;
+use tidings_terminal::Form;
+use tidings_terminal::failure::Failure;
 
 pub(crate) async fn top(said: Top) -> Result<(), Failure> {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");

@@ -14,9 +14,9 @@ use super::super::watch::watched;
 use super::sample::{Sample, TopicLoad};
 use crate::args::{Top, Watch};
 use crate::client::{Client, GroupLoad};
-use crate::failure::Failure;
-use crate::output::{Answer, Item};
-use crate::table::{Look, left, right, table};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Item};
+use tidings_terminal::table::{Look, left, right, table};
 
 /// Lines that are no rows: those of `--watch`, the summary, headings and blanks between.
 const LINES_BESIDE: usize = 9;
@@ -153,8 +153,8 @@ impl Answer for Busy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Form;
     use crate::client::{PartitionView, TopicView};
+    use tidings_terminal::Form;
 
     fn sample(at_ms: i64, topics: &[(&str, i64)], groups: &[(&str, i64)]) -> Sample {
         let topic = |(name, end): &(&str, i64)| TopicView {

@@ -17,8 +17,8 @@ use super::sample::{Reports, Sample};
 use super::screen::{Asked, Screen};
 use crate::args::Top;
 use crate::client::Client;
-use crate::failure::Failure;
 use crate::limits::{TOP_EVENTS_AHEAD, TOP_KEY_WAIT};
+use tidings_terminal::failure::Failure;
 
 /// How often at most.
 const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub(super) async fn run(said: Top) -> Result<(), Failure> {
     // Who cannot be reached at all is told on a plain screen.
     let client = Client::connect(&said.common.kafka).await?;
     let every = said.every.0.max(EVERY_MIN);
-    let colours = crate::table::colours(&std::io::stdout());
+    let colours = tidings_terminal::table::colours(&std::io::stdout());
     let about = About { kafka: &said.common.kafka, every_seconds: every.as_secs(), colours };
     let unheard = |e| Failure::failed("signals cannot be received").why(e);
     let mut terminated = signal(SignalKind::terminate()).map_err(unheard)?;

@@ -19,9 +19,9 @@ use tidings_node::Header;
 
 pub(crate) use self::input::Input;
 use super::{Encoding, Escape, NumberForm, Refused, Token, tokens};
-use crate::failure::{Exit, Failure};
 use crate::limits::{GREP_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX};
 use crate::time::now_ms;
+use tidings_terminal::failure::{Exit, Failure};
 
 /// A format for reading, parsed.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ enum Shown {
 
 /// Of work of a known size; what is counted is up to the caller, bytes beside it are for the rate.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub struct Progress {
     done: u64,
     total: u64,
     bytes: u64,
@@ -33,12 +33,12 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A bar, and nothing where there is no terminal.
-    pub(crate) fn of(total: u64) -> Self {
+    pub fn of(total: u64) -> Self {
         Self::begin(total, Shown::Nothing, SHOWN_AFTER)
     }
 
     /// A bar, and lines where there is no terminal.
-    pub(crate) fn told(total: u64) -> Self {
+    pub fn told(total: u64) -> Self {
         Self::begin(total, Shown::Lines, LINE_EVERY)
     }
 
@@ -49,7 +49,8 @@ impl Progress {
         Self { done: 0, total, bytes: 0, begun, next: begun + first, how, shown: false }
     }
 
-    pub(crate) fn add(&mut self, done: u64, bytes: u64, at: &str) {
+    /// So much more is done, of it so many bytes; `at` says where it is.
+    pub fn add(&mut self, done: u64, bytes: u64, at: &str) {
         self.done += done;
         self.bytes += bytes;
         let now = Instant::now();

@@ -12,7 +12,7 @@ const WORDS: [&str; 11] =
     ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf", "nan"];
 
 /// A document without its `---`, with a line end.
-pub(crate) fn document(value: &Value) -> String {
+pub fn document(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Array(items) if !items.is_empty() => list(&mut out, items, 0),

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-use crate::args::Form;
+use crate::Form;
 
 /// A column: its heading, how it stands, and whether only a wide table has it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Column {
+pub struct Column {
     name: &'static str,
     align: Align,
     wide: bool,
@@ -21,48 +21,48 @@ enum Align {
 }
 
 /// A column of texts.
-pub(crate) fn left(name: &'static str) -> Column {
+pub fn left(name: &'static str) -> Column {
     Column { name, align: Align::Left, wide: false }
 }
 
 /// A column of numbers.
-pub(crate) fn right(name: &'static str) -> Column {
+pub fn right(name: &'static str) -> Column {
     Column { name, align: Align::Right, wide: false }
 }
 
 impl Column {
     /// Only `-o wide` has it.
-    pub(crate) fn wide(self) -> Self {
+    pub fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
 }
 
 /// How tables look here: with the wide columns or without, and what a heading begins and ends with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    pub(crate) wide: bool,
+pub struct Look {
+    pub wide: bool,
     heading: (&'static str, &'static str),
 }
 
 impl Look {
     /// As this standard output wants it.
-    pub(crate) fn of(form: Form) -> Self {
+    pub fn of(form: Form) -> Self {
         Self { heading: heading(), ..Self::plain(form) }
     }
 
     /// With the wide columns.
-    pub(crate) fn widened(self) -> Self {
+    pub fn widened(self) -> Self {
         Self { wide: true, ..self }
     }
 
     /// Without colours.
-    pub(crate) fn plain(form: Form) -> Self {
+    pub fn plain(form: Form) -> Self {
         Self { wide: form == Form::Wide, heading: ("", "") }
     }
 }
 
 /// A text that others wrote, for a terminal: it moves no cursor and begins no line.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
         return Cow::Borrowed(text);
     }
@@ -74,11 +74,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// The table's text: headings, then rows, two blanks between columns.
-pub(crate) fn table<const N: usize>(
-    columns: [Column; N],
-    rows: &[[String; N]],
-    look: Look,
-) -> String {
+pub fn table<const N: usize>(columns: [Column; N], rows: &[[String; N]], look: Look) -> String {
     let mut widths = columns.map(|column| column.name.chars().count());
     let rows: Vec<[String; N]> =
         rows.iter().map(|row| row.each_ref().map(|cell| visible(cell).into_owned())).collect();
@@ -106,12 +102,12 @@ pub(crate) fn table<const N: usize>(
 }
 
 /// What headings are shown with on this standard output.
-pub(crate) fn heading() -> (&'static str, &'static str) {
+pub fn heading() -> (&'static str, &'static str) {
     if colours(&std::io::stdout()) { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") }
 }
 
 /// Colours are for terminals, and not for those who said NO_COLOR.
-pub(crate) fn colours(to: &impl IsTerminal) -> bool {
+pub fn colours(to: &impl IsTerminal) -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty());
     to.is_terminal() && !unwanted
 }

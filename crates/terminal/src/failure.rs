@@ -5,44 +5,51 @@ use std::path::Path;
 
 /// The exit code, by what a script can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
+    /// 1: it may do later.
     Failed,
     /// The same code that wrong arguments have.
     Usage,
+    /// 3: what was named is not there.
     NotFound,
+    /// 4: it is there already, or is in use.
     Conflict,
 }
 
 /// Shown as three lines, `error:`, `why:` and `try:`; the latter two when there is something to say.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) exit: Exit,
+pub struct Failure {
+    pub exit: Exit,
     what: String,
     why: Option<String>,
     hint: Option<String>,
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+    /// What was not done.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), why: None, hint: None }
     }
 
-    pub(crate) fn failed(what: impl Into<String>) -> Self {
+    /// With the exit code of what may succeed later.
+    pub fn failed(what: impl Into<String>) -> Self {
         Self::new(Exit::Failed, what)
     }
 
-    pub(crate) fn why(mut self, why: impl fmt::Display) -> Self {
+    /// The cause, in one line.
+    pub fn why(mut self, why: impl fmt::Display) -> Self {
         self.why = Some(why.to_string());
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// What to try.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The same, about something in this file.
-    pub(crate) fn within(self, path: &Path) -> Self {
+    pub fn within(self, path: &Path) -> Self {
         Self { what: format!("{}: {}", path.display(), self.what), ..self }
     }
 }

@@ -6,38 +6,40 @@
 //! The forms: `table` and `wide` for people, `json` for the whole as one document, `jsonl` for one object a line,
 //! `yaml` for the same document, `name` for bare names. docs/command-line.md has the shapes.
 
-pub(crate) mod yaml;
+pub mod yaml;
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::Form;
+use crate::Form;
 use crate::failure::Failure;
 use crate::table::{Look, visible};
 
 /// Whether anybody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reader {
+pub enum Reader {
     There,
     Gone,
 }
 
 /// One of the things that an answer is about: a line of `jsonl`, and of `name`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Item {
-    pub(crate) name: String,
-    pub(crate) value: Value,
+pub struct Item {
+    pub name: String,
+    pub value: Value,
 }
 
 impl Item {
-    pub(crate) fn new(name: impl Into<String>, value: Value) -> Self {
+    /// A thing by its name, with what JSON says of it.
+    pub fn new(name: impl Into<String>, value: Value) -> Self {
         Self { name: name.into(), value }
     }
 }
 
-pub(crate) trait Answer {
+/// What a command answers.
+pub trait Answer {
     /// The whole, whose shape is documented and stable.
     fn document(&self) -> Value;
     /// What it is about, one by one.
@@ -48,9 +50,9 @@ pub(crate) trait Answer {
 
 /// That something was done to the thing of this name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Done<'a> {
-    pub(crate) what: &'static str,
-    pub(crate) name: &'a str,
+pub struct Done<'a> {
+    pub what: &'static str,
+    pub name: &'a str,
 }
 
 impl Answer for Done<'_> {
@@ -67,11 +69,13 @@ impl Answer for Done<'_> {
     }
 }
 
-pub(crate) fn show(form: Form, answer: &impl Answer) -> Result<(), Failure> {
+/// Prints it, in the terminal's look.
+pub fn show(form: Form, answer: &impl Answer) -> Result<(), Failure> {
     print(&rendered(form, answer, Look::of(form)))
 }
 
-pub(crate) fn rendered(form: Form, answer: &impl Answer, look: Look) -> String {
+/// As [`show`] prints it.
+pub fn rendered(form: Form, answer: &impl Answer, look: Look) -> String {
     match form {
         Form::Table | Form::Wide => answer.text(look),
         Form::Json => format!("{}\n", answer.document()),
@@ -84,7 +88,7 @@ pub(crate) fn rendered(form: Form, answer: &impl Answer, look: Look) -> String {
 
 /// One thing of an answer that comes in pieces: a line of JSON, a document of YAML, a name; none where a table
 /// is wanted, which the command makes itself.
-pub(crate) fn piece(form: Form, item: &Item) -> Option<String> {
+pub fn piece(form: Form, item: &Item) -> Option<String> {
     match form {
         Form::Table | Form::Wide => None,
         Form::Json | Form::Jsonl => Some(format!("{}\n", item.value)),
@@ -93,7 +97,8 @@ pub(crate) fn piece(form: Form, item: &Item) -> Option<String> {
     }
 }
 
-pub(crate) fn write(bytes: &[u8]) -> Result<Reader, Failure> {
+/// To standard output, at once.
+pub fn write(bytes: &[u8]) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::There),
@@ -102,12 +107,13 @@ pub(crate) fn write(bytes: &[u8]) -> Result<Reader, Failure> {
     }
 }
 
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+/// As [`write()`]; that nobody reads any more is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
     write(text.as_bytes()).map(|_whether_or_not_read| ())
 }
 
 /// One line of JSON.
-pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value);
     let text = text.map_err(|e| Failure::failed("the answer has no JSON form").why(e))?;
     print(&(text + "\n"))
