@@ -79,7 +79,7 @@ impl Shown {
 
 /// Depth, type and readers that the way stops at.
 fn told(trace: &Value) -> Vec<(u64, String, Vec<String>)> {
-    let events = trace["life"]["events"].as_array().unwrap_or_else(|| panic!("{trace}"));
+    let events = trace["life"]["event_list"].as_array().unwrap_or_else(|| panic!("{trace}"));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let event = |event: &Value| {
         let readers = event["readers"].as_array().unwrap().iter();
@@ -108,7 +108,7 @@ async fn the_life_of_an_order_is_found_by_its_number_its_key_and_its_ids() {
     let by_number = shop.trace("q=536365").await;
     assert_eq!(told(&by_number), whole, "{by_number}");
     assert_eq!((&by_number["left"], &by_number["next"]), (&json!(0), &json!(null)));
-    let events = &by_number["life"]["events"];
+    let events = &by_number["life"]["event_list"];
     assert_eq!(events[1]["cause"]["topic"], "orders");
     assert_eq!(events[0]["readers"], json!([{ "group": "payment", "standing": "handled" }]));
     let (correlation, id) = (&events[2]["correlation"], &events[2]["id"]);
@@ -121,7 +121,7 @@ async fn the_life_of_an_order_is_found_by_its_number_its_key_and_its_ids() {
     }
     let last = shop.trace(&format!("q={}", id.as_str().unwrap())).await;
     let matches: Vec<_> =
-        last["life"]["events"].as_array().unwrap().iter().map(|e| &e["match"]).collect();
+        last["life"]["event_list"].as_array().unwrap().iter().map(|e| &e["match"]).collect();
     assert_eq!(matches, [false, false, true]);
     assert_eq!(told(&shop.trace("q=536365&depth=1").await), whole[..2]);
     assert_eq!(shop.trace("q=536365&depth=1").await["life"]["hidden"], 1);
@@ -155,7 +155,7 @@ async fn several_lives_of_a_key_are_listed_and_one_is_shown() {
     assert_eq!(lives[0]["events"], 2);
     let life = lives[1]["life"].as_str().unwrap();
     let one = shop.trace(&format!("q=ann&life={life}")).await;
-    assert_eq!(one["life"]["events"][0]["correlation"], life);
+    assert_eq!(one["life"]["event_list"][0]["correlation"], life);
     assert_eq!(one["lives"].as_array().unwrap().len(), 3, "the others are still listed");
     payment.stop().await.unwrap();
 }
@@ -182,13 +182,13 @@ async fn where_a_life_has_stopped_is_said_with_the_reason() {
 
     let refused = shop.trace("q=refused-1").await;
     assert_eq!(told(&refused), [said(0, "Placed", &["payment: given-up"])]);
-    let reader = &refused["life"]["events"][0]["readers"][0];
+    let reader = &refused["life"]["event_list"][0]["readers"][0];
     assert_eq!((&reader["kind"], &reader["cause"]), (&json!("rejected"), &json!("card declined")));
     assert_eq!(refused["life"]["letter_list"].as_array().unwrap().len(), 1);
 
     let stuck = shop.trace("q=stuck-1").await;
     assert_eq!(told(&stuck), [said(0, "Placed", &[]), said(1, "Paid", &["shipping: dead"])]);
-    let reader = &stuck["life"]["events"][1]["readers"][0];
+    let reader = &stuck["life"]["event_list"][1]["readers"][0];
     assert_eq!(reader["cause"], "no truck");
     let page = shop.get("/trace?q=stuck-1").await.1;
     let desk = format!("/dead/shipping/keys/{}", reader["letter"].as_str().unwrap());
@@ -203,7 +203,7 @@ async fn where_a_life_has_stopped_is_said_with_the_reason() {
     shop.console.sampled().await;
     let late = shop.trace("q=late-1").await;
     assert_eq!(told(&late)[1], said(1, "Paid", &["shipping: behind"]), "{late}");
-    assert_eq!(late["life"]["events"][1]["readers"][0]["why"], "no-members");
+    assert_eq!(late["life"]["event_list"][1]["readers"][0]["why"], "no-members");
     payment.stop().await.unwrap();
 }
 
@@ -231,14 +231,14 @@ async fn what_others_write_is_drawn_as_far_as_it_goes() {
     ];
     shop.engine.producer().await.unwrap().send(records).await.unwrap();
     let found = shop.trace("q=child").await;
-    let events = found["life"]["events"].as_array().unwrap();
+    let events = found["life"]["event_list"].as_array().unwrap();
     assert_eq!(events.len(), 2, "{found}");
     assert_eq!((&events[0]["missing_cause"], &events[0]["depth"]), (&json!("gone"), &json!(1)));
     let page = shop.get("/trace?q=child").await.1;
     assert!(page.contains("not found") && !page.contains("<b>"), "{page}");
     let ring = shop.trace("q=r1").await;
     let marks: Vec<_> =
-        ring["life"]["events"].as_array().unwrap().iter().map(|e| &e["in_ring"]).collect();
+        ring["life"]["event_list"].as_array().unwrap().iter().map(|e| &e["in_ring"]).collect();
     assert_eq!(marks, [true, false], "{ring}");
     let bare = shop.trace("q=bare").await;
     assert_eq!(bare["life"]["life"], "t/0/4");

@@ -52,6 +52,7 @@ pub struct Answer {
     pub meaning: &'static str,
 }
 
+/// A parameter in the query.
 pub const fn query(name: &'static str, kind: &'static str, meaning: &'static str) -> Parameter {
     Parameter { place: "query", name, kind, meaning }
 }
@@ -76,6 +77,7 @@ pub const fn read(
     Said { verb: Verb::Get, path, summary, parameters, takes: &[], answers }
 }
 
+/// The router of a table.
 pub fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>) -> Router<S> {
     let add = |router: Router<S>, route: Route<S>| router.route(route.said.path, (route.handler)());
     routes.into_iter().fold(Router::new(), add)

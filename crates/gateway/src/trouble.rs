@@ -25,34 +25,42 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Why, under a status that says what.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, title: None, detail: detail.into(), hint: None }
     }
 
+    /// 404.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// 400.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 422.
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
+    /// 503.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// 500.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
+    /// With another title than the status has.
     pub fn titled(self, title: &'static str) -> Self {
         Self { title: Some(title), ..self }
     }
 
+    /// With what to try.
     pub fn hint(self, hint: &'static str) -> Self {
         Self { hint: Some(hint), ..self }
     }
@@ -68,6 +76,7 @@ impl Trouble {
         body
     }
 
+    /// What; never empty.
     pub fn title(&self) -> &'static str {
         self.title.or(self.status.canonical_reason()).unwrap_or("Error")
     }

@@ -128,7 +128,7 @@ fn the_console_shows_what_the_cluster_holds(cluster: &Cluster) {
     let correlation = order["correlation"].as_str().expect("events of a life say so");
     let life: Value =
         serde_json::from_str(&get(&format!("/api/trace?q={correlation}"))).expect("JSON");
-    let events = life["life"]["events"].as_array().expect("events");
+    let events = life["life"]["event_list"].as_array().expect("events");
     let of = |kind: &str| events.iter().find(|event| event["type"] == kind).expect("an event");
     assert_eq!(of("OrderPlaced")["id"], order["id"]);
     assert_eq!(of("OrderPlaced")["causation"], of("InvoiceReceived")["id"]);

@@ -51,7 +51,7 @@ pub(super) fn lives_of(found: &[Found]) -> Vec<String> {
     };
     let life = |number: usize| {
         let first = &found[top(number)];
-        let said = first.line.correlation.clone().or_else(|| first.id.clone());
+        let said = first.line.correlation.clone().or_else(|| first.line.id.clone());
         said.unwrap_or_else(|| first.spot().to_string())
     };
     (0..found.len()).map(life).collect()
@@ -61,7 +61,7 @@ pub(super) fn lives_of(found: &[Found]) -> Vec<String> {
 fn ids<'f>(found: impl Iterator<Item = &'f Found>) -> HashMap<&'f str, usize> {
     let mut by_id = HashMap::new();
     for (number, one) in found.enumerate() {
-        if let Some(id) = one.id.as_deref().filter(|_| one.death.is_none()) {
+        if let Some(id) = one.line.id.as_deref().filter(|_| one.death.is_none()) {
             by_id.entry(id).or_insert(number);
         }
     }
@@ -145,7 +145,7 @@ pub(super) fn tree(events: &[&Found]) -> Vec<Node> {
     cut_rings(&mut causes, &mut in_ring);
     let mut nodes: Vec<Node> = Vec::new();
     for (number, event) in events.iter().enumerate() {
-        let first = event.id.as_deref().and_then(|id| by_id.get(id));
+        let first = event.line.id.as_deref().and_then(|id| by_id.get(id));
         nodes.push(Node {
             what: What::Event(number),
             cause: causes[number],
@@ -265,7 +265,7 @@ pub(super) mod tests {
         let name = |number: usize| {
             let node = &nodes[number];
             let name = match node.what {
-                What::Event(of) => events[of].id.clone().unwrap_or_default(),
+                What::Event(of) => events[of].line.id.clone().unwrap_or_default(),
                 What::Missing(of) => format!("{}?", events[of].causation.as_deref().unwrap()),
             };
             let marks = [(node.is_again, "+"), (node.in_ring, "@")];

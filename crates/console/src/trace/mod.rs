@@ -57,7 +57,6 @@ impl fmt::Display for Spot {
 pub(crate) struct Found {
     #[serde(flatten)]
     pub(crate) line: EventLine,
-    pub(crate) id: Option<String>,
     pub(crate) causation: Option<String>,
     /// Of a dead letter.
     pub(crate) death: Option<DeathView>,
@@ -70,7 +69,6 @@ impl Found {
         let is_letter = is_dead_topic(&record.topic);
         Self {
             line: EventLine::of(reading),
-            id: header("ce_id"),
             causation: header("ce_causationid"),
             death: is_letter.then(|| DeathView::of(record)).flatten(),
         }

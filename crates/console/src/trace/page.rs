@@ -172,6 +172,7 @@ pub(crate) struct LifeView {
     #[serde(flatten)]
     pub(crate) line: LifeLine,
     /// Each after its cause.
+    #[serde(rename = "event_list")]
     pub(crate) events: Vec<EventView>,
     /// Events that are deeper than what is shown.
     pub(crate) hidden: Count,

@@ -298,7 +298,7 @@ pub(super) async fn readers(
                     facts.letter = letter.copied();
                     facts.has_effects = events.iter().any(|effect| {
                         effect.causation.is_some()
-                            && effect.causation == event.id
+                            && effect.causation == event.line.id
                             && effect.line.source.as_deref() == Some(line.name.as_str())
                     });
                     decide(&facts)

@@ -381,7 +381,7 @@ mod tests {
             assert!(wanted.have.iter().all(|spot| found.contains(spot)), "nothing is lost");
             let Some(cursor) = page.next else {
                 assert_eq!(left, 0);
-                return (page.found.into_iter().filter_map(|one| one.id).collect(), pages);
+                return (page.found.into_iter().filter_map(|one| one.line.id).collect(), pages);
             };
             wanted.before = Cursor::parse(&cursor.text());
             wanted.have = found;
@@ -443,7 +443,7 @@ mod tests {
             ..Wanted::default()
         };
         let found = search(&engine, &reader(), &range, budget(100_000, 100)).await.unwrap();
-        let ids: Vec<_> = found.found.iter().filter_map(|one| one.id.as_deref()).collect();
+        let ids: Vec<_> = found.found.iter().filter_map(|one| one.line.id.as_deref()).collect();
         assert_eq!(ids, ["e-11", "e-12", "e-13", "e-14", "e-16", "e-17", "e-18", "e-19"]);
         assert_eq!(found.records, Count(8));
     }

@@ -35,6 +35,9 @@ impl Shown {
     pub(crate) async fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        let value: Value = serde_json::from_str(&body).unwrap();
+        // What is said twice under one name is read once, and other readers may take the other one.
+        assert_eq!(value.to_string().len(), body.len(), "a name stands twice in {path}: {body}");
+        value
     }
 }

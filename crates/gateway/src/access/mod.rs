@@ -68,6 +68,7 @@ enum Served {
 }
 
 impl Access {
+    /// Refuses names that no host can have.
     pub fn new(options: AccessOptions) -> Result<Self, BadHost> {
         let AccessOptions { hosts, accounts, open_metrics } = options;
         let hosts = Arc::new(Hosts::of(&hosts)?);
