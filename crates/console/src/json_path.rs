@@ -265,7 +265,7 @@ mod tests {
 
     /// Prints how long the worst that is accepted takes.
     #[test]
-    #[ignore = "a measurement: cargo test -p tidings-gateway --lib worst_paths -- --ignored --nocapture"]
+    #[ignore = "a measurement: cargo test -p tidings-console --lib worst_paths -- --ignored --nocapture"]
     fn worst_paths() {
         let nested = format!("$[?{}@.a{}]", "(".repeat(5), ")".repeat(5));
         let long = "$[?@.a == 1 || @.b == 2 && !(@.c)]".repeat(8);

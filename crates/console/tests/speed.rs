@@ -50,7 +50,7 @@ fn processor_time() -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: cargo test --release -p tidings-gateway --test speed -- --ignored --nocapture"]
+#[ignore = "a measurement: cargo test --release -p tidings-console --test speed -- --ignored --nocapture"]
 async fn every_page_at_1_000_topics_and_10_000_groups() {
     let began = Instant::now();
     let engine = filled().await;

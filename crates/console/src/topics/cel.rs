@@ -352,7 +352,7 @@ mod tests {
 
     /// Prints how long the worst that is accepted takes in one record.
     #[test]
-    #[ignore = "a measurement: cargo test -p tidings-gateway --lib worst_expressions -- --ignored --nocapture"]
+    #[ignore = "a measurement: cargo test -p tidings-console --lib worst_expressions -- --ignored --nocapture"]
     fn worst_expressions() {
         let text = "x".repeat(CEL_STEP_BYTES / 2);
         let wide = format!("{{\"t\":\"{text}\",\"l\":[{}1]}}", "1,".repeat(4_000));

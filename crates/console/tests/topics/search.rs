@@ -168,7 +168,7 @@ async fn searches_at_once_are_few_and_end_with_their_clients() {
 
 /// How soon the first of 1,000,000 records is found, and what a whole search takes.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: cargo test --release -p tidings-gateway --test topics searching -- --ignored --nocapture"]
+#[ignore = "a measurement: cargo test --release -p tidings-console --test topics searching -- --ignored --nocapture"]
 async fn searching_1_000_000_records() {
     let shown = Shown::with_topic(4).await;
     let base = ago(2_000_000);
