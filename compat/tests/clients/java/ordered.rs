@@ -14,7 +14,7 @@ fn order_holds_through_failures_and_crashes_and_the_example_runs() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let engine = Engine::connect(&cluster.url()).await.expect("the cluster answers");
-        crate::order::drill(&engine, 100, 12, 3).await;
+        crate::order::drill(&engine, 1_000, 100, 10).await;
         engine.close().await.expect("closed");
     });
     let example = binary().expect("the binary").with_file_name("tidings-example-the-same-on-kafka");
