@@ -63,7 +63,7 @@ run(async (watched, page) => {
   await watched.picture('dead-audit')
 
   await watched.open('/dead/order')
-  await page.getByText('Nothing is dead').waitFor()
+  await page.getByText('No key is dead').waitFor()
   // Both go on: the edited one, and what waited behind it.
   await eventually('both are shipped', async () => {
     const { events } = await api(`/events?q=${ACCOUNT}`)

@@ -263,8 +263,10 @@ pub const TRACE_READS: usize = 4;
 pub const TRACE_FIRST_RECORDS: i64 = 50;
 /// See [`TRACE_FIRST_RECORDS`].
 pub const TRACE_CHUNK_RECORDS: i64 = 500;
-/// Bytes of one read; four times as much of a chunk may be in memory when its records are large.
+/// Bytes of one read.
 pub const TRACE_READ_BYTES: usize = 1024 * 1024;
+/// Bytes of keys and values that a search holds of one partition; a record that is larger is held alone.
+pub const TRACE_PIECE_BYTES: usize = 8 * 1024 * 1024;
 /// Records that mention what is searched for, of one search; it stops there, and can be gone on with.
 pub const TRACE_MATCHES_MAX: usize = 200;
 /// Events of one page, those that the URL carries from earlier pages among them.

@@ -61,6 +61,18 @@ impl Look {
     }
 }
 
+/// Bytes that others wrote, for a terminal: lines and tabs are theirs to say, everything else that would steer the
+/// terminal is escaped, and what is no text is replaced.
+pub fn harmless(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let shown = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// A text that others wrote, for a terminal: it moves no cursor and begins no line.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
@@ -121,6 +133,17 @@ mod tests {
         let rows = [["a\u{1b}[1A\nprod".to_owned()]];
         let text = table([left("key")], &rows, Look::plain(Form::Table));
         assert_eq!(text, "key\na\\u{1b}[1A\\nprod\n");
+    }
+
+    #[test]
+    fn bytes_steer_no_terminal_and_keep_their_lines() {
+        for (bytes, shown) in [
+            (&b"{\n\t\"a\": 1}"[..], "{\n\t\"a\": 1}"),
+            (b"\x1b[31mred\r\x07", "\\u{1b}[31mred\\r\\u{7}"),
+            (b"\xff", "\u{fffd}"),
+        ] {
+            assert_eq!(harmless(bytes), shown);
+        }
     }
 
     #[test]

@@ -236,7 +236,10 @@ impl Answer for DeadKeys<'_> {
 
     fn text(&self, look: Look) -> String {
         match self.view {
-            _ if self.dead.is_empty() => format!("{} has no dead keys\n", self.whose),
+            _ if self.dead.is_empty() => format!(
+                "{0} has no dead keys (letters of what it rejected: tidings consume {0}.dead)\n",
+                self.whose
+            ),
             View::Causes if !look.wide => by_cause(&self.dead, look),
             View::Causes | View::Keys => by_key(&self.dead, look),
         }

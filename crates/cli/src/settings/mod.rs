@@ -99,6 +99,18 @@ pub(crate) enum Origin {
     Default,
 }
 
+impl Origin {
+    /// What goes before what.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Environment(_) => 3,
+            Self::Project(_) => 2,
+            Self::Context(_) => 1,
+            Self::Kafka | Self::Default => 0,
+        }
+    }
+}
+
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -164,10 +176,9 @@ impl Settings {
         };
         let mut all = Key::ALL.map(setting).to_vec();
         let kafka = all[0].clone();
-        // Who says only where Kafka is has said where the engine is as well.
-        let said = matches!(kafka.origin, Origin::Project(_) | Origin::Context(_));
+        // Who says where Kafka is has said where the engine is as well, unless the engine is said there, or nearer.
         if let Some(engine) =
-            all.get_mut(1).filter(|engine| said && engine.origin == Origin::Default)
+            all.get_mut(1).filter(|engine| kafka.origin.rank() > engine.origin.rank())
         {
             engine.value = format!("kafka://{}", kafka.value);
             engine.origin = Origin::Kafka;
@@ -304,6 +315,9 @@ mod tests {
             (None, &[], "context = \"prod\"", Key::Output, "wide", context("prod")),
             (Some("dev"), &[], "context = \"prod\"", Key::Kafka, "dev:1", context("dev")),
             (None, &[], "kafka = \"p:1\"", Key::Kafka, "p:1", project()),
+            (None, &["TIDINGS_KAFKA"], "", Key::Engine, "kafka://env:1", Origin::Kafka),
+            (Some("prod"), &["TIDINGS_KAFKA"], "", Key::Engine, "kafka://env:1", Origin::Kafka),
+            (Some("prod"), &[], "kafka = \"p:1\"", Key::Engine, "kafka://p:1", Origin::Kafka),
             (
                 None,
                 &["TIDINGS_KAFKA"],

@@ -156,7 +156,7 @@ fn what_is_dead_is_redriven_edited_and_discarded() {
         running.stop().await.unwrap();
         engine.close().await.unwrap();
     });
-    assert_eq!(dead(&node, &["list", "payment"]), ("payment has no dead keys\n".into(), Some(0)));
+    assert_eq!(dead(&node, &["list", "payment"]), ("payment has no dead keys (letters of what it rejected: tidings consume payment.dead)\n".into(), Some(0)));
     let (said, code) = dead(&node, &["redrive", "payment", "--all"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.starts_with("error: payment has no dead key\n"), "{said}");

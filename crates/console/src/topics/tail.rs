@@ -18,7 +18,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use serde::Serialize;
 use serde_json::json;
-use tidings_engine::{Engine, Error, ReadLimit, Topic};
+use tidings_engine::{Engine, Error, Partition, ReadLimit, Topic};
 use tidings_gateway::{ApiTrouble, Schemas, Trouble};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -138,6 +138,14 @@ impl Tail {
         self.next = followed.map(|partition| (partition.id, partition.end_offset)).collect();
     }
 
+    /// Where to go on; one that was added while the tail runs is followed from its beginning.
+    fn next_of(&self, partition: &Partition) -> Option<i64> {
+        let is_wanted = self.asked.partition.is_none_or(|only| only == partition.id)
+            && self.next.len() < SEARCH_PARTITIONS_MAX;
+        let added = || is_wanted.then_some(partition.start_offset);
+        self.next.get(&partition.id).copied().or_else(added)
+    }
+
     /// Looks until the client is gone.
     async fn run(
         mut self,
@@ -185,7 +193,7 @@ impl Tail {
         let reader = Reader::of_list(self.schemas.current().await);
         let mut unseen = 0;
         for partition in &topic.partitions {
-            let Some(next) = self.next.get(&partition.id).copied() else { continue };
+            let Some(next) = self.next_of(partition) else { continue };
             // A topic that was made anew begins anew.
             let next = if next > partition.end_offset { partition.start_offset } else { next };
             let end = partition.end_offset;
@@ -273,6 +281,26 @@ mod tests {
         };
         let records = (0..count).map(record).collect();
         tail.engine.producer().await.unwrap().send(records).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_is_added_is_followed_from_its_beginning() {
+        let mut all = tail(&[]).await;
+        let mut first = Tail {
+            engine: all.engine.clone(),
+            schemas: Arc::clone(&all.schemas),
+            topic: "t".into(),
+            asked: Arc::new(
+                Asked::parse(vec![("partition".to_owned(), "0".to_owned())], Moment(0)).unwrap(),
+            ),
+            next: all.next.clone(),
+        };
+        all.engine.grow_topic("t", 2).await.unwrap();
+        let record = SentRecord { topic: "t".into(), partition: Some(1), ..SentRecord::default() };
+        all.engine.producer().await.unwrap().send(vec![record]).await.unwrap();
+        assert_eq!(all.look().await.unwrap().records.len(), 1);
+        assert!(all.look().await.unwrap().records.is_empty(), "it is shown once");
+        assert!(first.look().await.unwrap().records.is_empty(), "another one was asked for");
     }
 
     #[tokio::test]

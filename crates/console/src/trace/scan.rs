@@ -23,7 +23,8 @@ use super::index::{Index, Seen};
 use super::{Found, Spot};
 use crate::limits::{
     TRACE_CHUNK_RECORDS, TRACE_EVENTS_MAX, TRACE_FIRST_RECORDS, TRACE_MATCHES_MAX,
-    TRACE_PARTITIONS_MAX, TRACE_READ_BYTES, TRACE_READS, TRACE_RECORDS, TRACE_TIME,
+    TRACE_PARTITIONS_MAX, TRACE_PIECE_BYTES, TRACE_READ_BYTES, TRACE_READS, TRACE_RECORDS,
+    TRACE_TIME,
 };
 
 /// What is looked for, and where.
@@ -118,6 +119,8 @@ struct Lane {
     front: i64,
     /// When the one at `front` was written; the end of time before the first look.
     front_ms: i64,
+    /// How many records to look at next, as large as they have been.
+    chunk: i64,
 }
 
 impl Lane {
@@ -169,7 +172,7 @@ pub(super) async fn search(
             let (number, piece) = read.map_err(|panic| Trouble::internal(panic.to_string()))?;
             let piece = piece?;
             let lane = &mut lanes[number];
-            lane.front = piece.front;
+            (lane.front, lane.chunk) = (piece.front, piece.chunk);
             lane.front_ms = piece.records.first().map_or(lane.front_ms, |first| first.timestamp);
             let id = u32::try_from(number).unwrap_or(u32::MAX);
             let records = reader.each(piece.records, Reading::into_record).await?;
@@ -265,6 +268,7 @@ async fn lanes(engine: &Engine, wanted: &Wanted) -> Result<(Vec<Lane>, i64), Tro
                 start,
                 front,
                 front_ms: i64::MAX,
+                chunk: TRACE_FIRST_RECORDS,
             };
             if lane.left() > 0 {
                 lanes.push(lane);
@@ -286,14 +290,33 @@ fn next_lanes(lanes: &[Lane]) -> Option<Vec<usize>> {
 struct Piece {
     records: Vec<Record>,
     front: i64,
+    /// How many the next one should have.
+    chunk: i64,
+}
+
+fn size_of(record: &Record) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    length(&record.key) + length(&record.value)
 }
 
 async fn back(engine: &Engine, lane: &Lane) -> Result<Piece, Error> {
-    let is_first = lane.front_ms == i64::MAX;
-    let count = if is_first { TRACE_FIRST_RECORDS } else { TRACE_CHUNK_RECORDS };
+    let mut count = lane.chunk;
+    loop {
+        if let Some(piece) = piece(engine, lane, count).await? {
+            return Ok(piece);
+        }
+        count = (count / 2).max(1);
+    }
+}
+
+/// None when more than one record would be larger than [`TRACE_PIECE_BYTES`].
+async fn piece(engine: &Engine, lane: &Lane, count: i64) -> Result<Option<Piece>, Error> {
     let front = lane.start.max(lane.front - count);
-    let (mut next, mut records) = (front, Vec::new());
+    let (mut next, mut bytes, mut records) = (front, 0, Vec::new());
     while next < lane.front {
+        if bytes > TRACE_PIECE_BYTES && count > 1 {
+            return Ok(None);
+        }
         let room = usize::try_from(lane.front - next).unwrap_or(usize::MAX);
         let limit = ReadLimit { records: room, bytes: TRACE_READ_BYTES, wait: Duration::ZERO };
         let read = match engine.read(&lane.topic, lane.partition, next, limit).await {
@@ -312,9 +335,14 @@ async fn back(engine: &Engine, lane: &Lane) -> Result<Piece, Error> {
             break;
         }
         next = read.next;
-        records.extend(read.records.into_iter().filter(|record| record.offset < lane.front));
+        let below = read.records.into_iter().filter(|record| record.offset < lane.front);
+        let before = records.len();
+        records.extend(below);
+        bytes += records[before..].iter().map(size_of).sum::<usize>();
     }
-    Ok(Piece { records, front })
+    let of_one = bytes / records.len().max(1) + 1;
+    let chunk = i64::try_from(TRACE_PIECE_BYTES / 2 / of_one).unwrap_or(i64::MAX);
+    Ok(Some(Piece { records, front, chunk: chunk.clamp(1, TRACE_CHUNK_RECORDS) }))
 }
 
 /// The records at these places, those that are still there.
@@ -386,6 +414,38 @@ mod tests {
             wanted.before = Cursor::parse(&cursor.text());
             wanted.have = found;
         }
+    }
+
+    #[tokio::test]
+    async fn large_records_are_held_a_few_at_a_time() {
+        const RECORDS: i64 = 60;
+        let engine = Engine::in_memory().await.unwrap();
+        let new =
+            tidings_engine::NewTopic { name: "t".into(), partitions: Some(1), configs: vec![] };
+        engine.create_topic(new).await.unwrap();
+        let value = bytes::Bytes::from(vec![b'x'; TRACE_PIECE_BYTES / 10]);
+        let producer = engine.producer().await.unwrap();
+        for _ in 0..RECORDS {
+            let (topic, value) = ("t".to_owned(), Some(value.clone()));
+            let record = tidings_engine::SentRecord { topic, value, ..Default::default() };
+            producer.send(vec![record]).await.unwrap();
+        }
+        let mut lane = Lane {
+            topic: "t".into(),
+            partition: 0,
+            start: 0,
+            front: RECORDS,
+            front_ms: i64::MAX,
+            chunk: TRACE_CHUNK_RECORDS,
+        };
+        let mut seen = Vec::new();
+        while lane.left() > 0 {
+            let piece = back(&engine, &lane).await.unwrap();
+            assert!(piece.records.len() <= 11, "{} records", piece.records.len());
+            seen.extend(piece.records.iter().rev().map(|record| record.offset));
+            (lane.front, lane.chunk) = (piece.front, piece.chunk);
+        }
+        assert_eq!(seen, (0..RECORDS).rev().collect::<Vec<_>>(), "each once, newest first");
     }
 
     #[tokio::test]

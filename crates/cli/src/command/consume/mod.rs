@@ -14,6 +14,7 @@ mod schemas;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stdout};
 
 use serde_json::{Map, Value, json};
 use tidings_node::Record;
@@ -32,6 +33,7 @@ use schemas::{Reading, Schemas};
 use tidings_terminal::Form;
 use tidings_terminal::failure::{Exit, Failure};
 use tidings_terminal::output::{Item, Reader, piece, write};
+use tidings_terminal::table::harmless;
 
 /// What `-o wide` prints.
 const WIDE: &str = "%p@%o\\t%d{iso}\\t%k\\t%v\\n";
@@ -129,12 +131,18 @@ impl Printed {
                 out.extend(piece(*form, &item).unwrap_or_default().bytes());
             }
             Self::Value(separator) => {
+                let begun = out.len();
                 if let Some(separator) = separator {
                     out.extend_from_slice(record.key.as_deref().unwrap_or_default());
                     out.extend_from_slice(separator.as_bytes());
                 }
                 out.extend_from_slice(record.value.as_deref().unwrap_or_default());
                 out.push(b'\n');
+                if stdout().is_terminal() {
+                    let shown = harmless(&out[begun..]);
+                    out.truncate(begun);
+                    out.extend_from_slice(shown.as_bytes());
+                }
             }
         }
     }

@@ -225,8 +225,10 @@ impl Board {
         }
         let dead = now.topics.iter().filter(|topic| topic.name.ends_with(".dead"));
         for topic in dead.filter(|topic| topic.records > 0) {
+            // Offsets are of letters and of the marks that transactions leave.
             let letters = if topic.records == 1 { "letter" } else { "letters" };
-            let what = format!("{} dead {letters} in {}", topic.records, visible(&topic.name));
+            let most = topic.records;
+            let what = format!("up to {most} dead {letters} in {}", visible(&topic.name));
             add(Severity::Warn, what);
         }
         for service in &self.services {
