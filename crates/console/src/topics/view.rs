@@ -1,5 +1,6 @@
 //! What the page of a topic or of a record and its twin show.
 
+use axum::http::StatusCode;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -40,6 +41,8 @@ pub(super) struct TopicView {
     pub(super) ended: Ended,
     /// The record that is opened in place.
     pub(super) open: Option<Box<OpenRecord>>,
+    /// Why there is none, where one was asked for: retention may have taken it since the link was made.
+    pub(super) open_refused: Option<String>,
     pub(super) commands: Vec<CommandLine>,
 }
 
@@ -97,11 +100,13 @@ pub(super) async fn topic(
     let addresses = Addresses::of(host, &shared.options);
     let mut line = topic_line(&topic, snapshot);
     line.retention = Some(Retention::of(&configs));
-    let open = match asked.open {
-        Some((partition, offset)) => {
-            Some(Box::new(record(shared, name, partition, offset, host).await?))
-        }
-        None => None,
+    let (open, open_refused) = match asked.open {
+        Some((partition, offset)) => match record(shared, name, partition, offset, host).await {
+            Ok(record) => (Some(Box::new(record)), None),
+            Err(trouble) if trouble.status == StatusCode::NOT_FOUND => (None, Some(trouble.detail)),
+            Err(trouble) => return Err(trouble),
+        },
+        None => (None, None),
     };
     let partition = shown_partition(&topic, &asked);
     let commands = of_search(&addresses, name, &asked);
@@ -135,6 +140,7 @@ pub(super) async fn topic(
         looked: scan.looked,
         ended,
         open,
+        open_refused,
         commands,
     })
 }

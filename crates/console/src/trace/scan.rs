@@ -148,14 +148,12 @@ pub(super) async fn search(
     let (mut lanes, records) = lanes(engine, wanted).await?;
     let (hasher, mut index) = (RandomState::new(), Index::default());
     let have: BTreeSet<Spot> = wanted.have.iter().cloned().collect();
-    let mut known = again(engine, have).await?;
+    let mut seeds = Index::default();
+    let mut seed = |record: &Record| seeds.add(&hasher, 0, record, &wanted.text);
+    let mut known = again(engine, reader, have, &mut seed).await?;
     let said = Spot::parse(&wanted.text);
     if let Some(spot) = said.clone().filter(|spot| !wanted.have.contains(spot)) {
-        known.extend(again(engine, BTreeSet::from([spot])).await?);
-    }
-    let mut seeds = Index::default();
-    for record in reader.each(known.clone(), Reading::into_record).await? {
-        seeds.add(&hasher, 0, &record, &wanted.text);
+        known.extend(again(engine, reader, BTreeSet::from([spot]), &mut seed).await?);
     }
     while let Some(turn) = next_lanes(&lanes) {
         let spent = index.seen.len() >= budget.records || Instant::now() >= deadline;
@@ -189,19 +187,11 @@ pub(super) async fn search(
         Spot { topic: lane.topic.to_string(), partition: lane.partition, offset }
     };
     let mut matches: BTreeSet<Spot> = index.matches.iter().map(|&number| spot(number)).collect();
-    let new = again(engine, numbers.into_iter().map(spot).collect()).await?;
-    let of = |record: &Record| Spot {
-        topic: record.topic.to_string(),
-        partition: record.partition,
-        offset: record.offset,
-    };
-    matches.extend(seeds.matches.iter().map(|&number| of(&known[number])));
-    matches.extend(said.filter(|spot| known.iter().any(|record| of(record) == *spot)));
-    let mut found: BTreeMap<Spot, Found> = BTreeMap::new();
-    known.extend(new);
-    for one in reader.each(known, Found::of).await? {
-        found.insert(one.spot(), one);
-    }
+    let new = again(engine, reader, numbers.into_iter().map(spot).collect(), &mut |_| {}).await?;
+    matches.extend(seeds.matches.iter().map(|&number| known[number].spot()));
+    matches.extend(said.filter(|spot| known.iter().any(|one| one.spot() == *spot)));
+    let all = known.into_iter().chain(new);
+    let found: BTreeMap<Spot, Found> = all.map(|one| (one.spot(), one)).collect();
     let mut found: Vec<Found> = found.into_values().collect();
     found.sort_by_key(|one| (one.line.time, one.spot()));
     Ok(ended(lanes, records, found, matches, is_cut))
@@ -345,8 +335,13 @@ async fn piece(engine: &Engine, lane: &Lane, count: i64) -> Result<Option<Piece>
     Ok(Some(Piece { records, front, chunk: chunk.clamp(1, TRACE_CHUNK_RECORDS) }))
 }
 
-/// The records at these places, those that are still there.
-async fn again(engine: &Engine, places: BTreeSet<Spot>) -> Result<Vec<Record>, Error> {
+/// What is at these places, where it still is; each record is let go when it has been looked at.
+async fn again(
+    engine: &Engine,
+    reader: &Reader,
+    places: BTreeSet<Spot>,
+    look: &mut (impl FnMut(&Record) + Send),
+) -> Result<Vec<Found>, Error> {
     let mut places: VecDeque<Spot> = places.into_iter().collect();
     let mut found = Vec::new();
     while let Some(Spot { topic, partition, offset }) = places.pop_front() {
@@ -362,15 +357,21 @@ async fn again(engine: &Engine, places: BTreeSet<Spot>) -> Result<Vec<Record>, E
             }
             Err(error) => return Err(error),
         };
+        let mut there = Vec::new();
         for record in read.records {
             if record.offset == offset {
-                found.push(record);
+                there.push(record);
             } else if places.front().is_some_and(|next| {
                 next.topic == topic && next.partition == partition && next.offset == record.offset
             }) {
                 places.pop_front();
-                found.push(record);
+                there.push(record);
             }
+        }
+        let both = |reading: &Reading<'_>| (Reading::into_record(reading), Found::of(reading));
+        for (record, one) in reader.each(there, both).await? {
+            look(&record);
+            found.push(one);
         }
     }
     Ok(found)
