@@ -340,7 +340,7 @@ pub(super) mod tests {
                 "Topic lost: 1 partition has no leader",
                 "Service payment takes a dependency for down: bank: 503",
                 "Group stuck is stuck, 110 records behind",
-                "3 dead letters in pay.dead",
+                "up to 3 dead letters in pay.dead",
                 "Service payment: 2 keys wait for a person (tidings dead list payment)",
                 "Group left has no members and is 30 records behind",
             ]
