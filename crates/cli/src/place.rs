@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tidings_engine::{ConnectTrouble, Engine, Error};
 use tidings_node::{Node, NodeConfig, NodeError, raise_open_files};
+use tidings_terminal::failure::{Exit, Failure};
 
 use crate::up::process_name;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// Every data directory has it from its first start on.
 const JOURNAL: &str = "journal";

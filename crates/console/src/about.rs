@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use serde_json::Value;
+use tidings_gateway::events;
+use tidings_gateway::route::{Answer, Parameter, Route, Said, json, problem, query, read};
 
 use super::{Shared, api, compat, live, metrics};
 use crate::openapi::document;
-use tidings_gateway::events;
-use tidings_gateway::route::{Answer, Parameter, Route, Said, json, problem, query, read};
 
 pub(super) fn table() -> Vec<Route<Arc<Shared>>> {
     const ALIVE: &[Answer] = &[text(200, "It is.")];

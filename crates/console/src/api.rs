@@ -9,6 +9,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tidings_gateway::events::{self, Events};
+use tidings_gateway::route::{self, Answer, Route, json as json_answer, query, read};
+use tidings_gateway::{ApiTrouble, Trouble};
 
 use super::Shared;
 use super::desk;
@@ -17,9 +20,6 @@ use super::slos;
 use super::snapshot::Dead;
 use super::{groups, map, services, topics, trace};
 use crate::limits::{OVERVIEW_EVENTS, OVERVIEW_ROWS};
-use tidings_gateway::events::{self, Events};
-use tidings_gateway::route::{self, Answer, Route, json as json_answer, query, read};
-use tidings_gateway::{ApiTrouble, Trouble};
 
 type Console = State<Arc<Shared>>;
 type Answered<T> = Result<Json<T>, ApiTrouble>;

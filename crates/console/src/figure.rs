@@ -71,6 +71,7 @@ impl FigureKind {
 pub struct FigureSource(Arc<dyn Fn() -> Vec<Figure> + Send + Sync>);
 
 impl FigureSource {
+    /// Whatever `read` says at the time; it is called for each answer and must not block.
     pub fn new(read: impl Fn() -> Vec<Figure> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }

@@ -47,6 +47,11 @@ use axum::http::{HeaderValue, Uri, header};
 use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
 use tidings_engine::{Engine, Error};
+use tidings_gateway::events::Events;
+use tidings_gateway::limits::BODY_BYTES_MAX;
+use tidings_gateway::route;
+use tidings_gateway::{Access, Schemas, only_own_pages};
+use tidings_slo::Objectives;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -63,12 +68,6 @@ use crate::limits::{
     DESK_READS_MAX, LAG_POINT_EVERY, LIVE_STREAMS_MAX, SAMPLE_INTERVAL, SAMPLE_TIMEOUT,
     SEARCHES_MAX, TRACE_SEARCHES_MAX,
 };
-use tidings_gateway::events::Events;
-use tidings_gateway::limits::BODY_BYTES_MAX;
-use tidings_gateway::route;
-use tidings_gateway::{Access, Schemas, only_own_pages};
-pub use tidings_slo as slo;
-use tidings_slo::Objectives;
 
 /// What the console stands on and where the registry beside it is, to be shown.
 #[derive(Clone, Debug, Default)]

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tidings::REPORTS_TOPIC;
 use tidings_engine::{Engine, Error, GroupDescription, Read, ReadLimit, Topic};
 use tidings_gateway::Schemas;
+use tidings_slo::{Objectives, Tracker};
 
 use super::chart::Spark;
 use super::dead::{DeadLetters, DeadLine, is_dead_topic};
@@ -31,7 +32,6 @@ use crate::limits::{
     EVENTS_PER_PARTITION, GROUP_BEHIND_MAX, GROUPS_PER_SAMPLE, RETENTIONS_PER_SAMPLE,
     SAMPLED_TOPICS_MAX, SAMPLES_KEPT, SERVICES_CHARTED_MAX,
 };
-use tidings_slo::{Objectives, Tracker};
 
 pub(super) struct Observer {
     engine: Engine,
@@ -412,6 +412,5 @@ fn limit(records: usize) -> ReadLimit {
 }
 
 pub(crate) fn now() -> Moment {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    Moment(tidings_gateway::now_ms())
 }

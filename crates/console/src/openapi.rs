@@ -3,10 +3,10 @@
 //! Bodies of answers are described in docs/http.md; here they are objects. Source: OpenAPI 3.1.0.
 
 use serde_json::{Map, Value, json};
-
-use crate::limits::{BY_CHARS_MAX, PRODUCED_HEADERS_MAX, REASON_CHARS_MAX, REDRIVE_RATE_MAX};
 use tidings_gateway::limits::{BODY_BYTES_MAX, EVENTS_BATCH_MAX};
 use tidings_gateway::route::{Said, Verb, names};
+
+use crate::limits::{BY_CHARS_MAX, PRODUCED_HEADERS_MAX, REASON_CHARS_MAX, REDRIVE_RATE_MAX};
 
 /// The document for routes, each with what precedes its path.
 pub(crate) fn document(version: &str, routes: &[(&'static str, Said)]) -> Value {

@@ -8,13 +8,13 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tidings_gateway::ApiTrouble;
+use tidings_gateway::route::{Answer, Route, json, query, read};
+use tidings_slo::{SloLine, State as Budget};
 
 use super::pages::{Frame, Page, page};
 use super::snapshot::Snapshot;
 use super::{LogAddress, Shared};
-use tidings_gateway::ApiTrouble;
-use tidings_gateway::route::{Answer, Route, json, query, read};
-use tidings_slo::{SloLine, State as Budget};
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/slos", get(slos))

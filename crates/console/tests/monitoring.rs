@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings::{Event, Outcome, Publisher, Received, Service, done, reject};
-use tidings_console::slo::Objectives;
 use tidings_console::{Addresses, ConsoleOptions, LogAddress, limits};
 use tidings_engine::{NewTopic, Polled, SentRecord, SubscribeOptions, TopicPartition};
+use tidings_slo::Objectives;
 
 mod shown;
 

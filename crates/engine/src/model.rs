@@ -88,6 +88,12 @@ impl Record {
         let header = self.headers.iter().find(|h| h.name == name)?;
         std::str::from_utf8(header.value.as_deref()?).ok()
     }
+
+    /// Bytes of the key and the value.
+    pub fn payload_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        length(&self.key) + length(&self.value)
+    }
 }
 
 /// Where a record went.

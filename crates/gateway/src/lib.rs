@@ -22,3 +22,11 @@ pub use registry::{Schemas, registry};
 pub use serve::serve;
 pub use trouble::{ApiTrouble, Body, Trouble, media_type, sent_form};
 pub use url::{Cursor, cursor, url_encoded};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The system's time, in milliseconds since the epoch.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -64,13 +64,18 @@ impl Look {
 /// Bytes that others wrote, for a terminal: lines and tabs are theirs to say, everything else that would steer the
 /// terminal is escaped, and what is no text is replaced.
 pub fn harmless(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let shown = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(shown).collect()
+    escaped(&String::from_utf8_lossy(bytes), |c| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+fn escaped(text: &str, steers: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match steers(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// A text that others wrote, for a terminal: it moves no cursor and begins no line.
@@ -78,11 +83,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
         return Cow::Borrowed(text);
     }
-    let shown = |c: char| match c {
-        c if c.is_control() => c.escape_default().collect(),
-        c => String::from(c),
-    };
-    Cow::Owned(text.chars().map(shown).collect())
+    Cow::Owned(escaped(text, char::is_control))
 }
 
 /// The table's text: headings, then rows, two blanks between columns.

@@ -102,8 +102,7 @@ impl Report {
         let started = Instant::now();
         let outcome = run()?;
         let took = started.elapsed();
-        println!("[{}/{}] {outcome} in {}", self.done.len() + 1, self.steps, seconds(took));
-        self.done.push(Done { name: name.to_owned(), took, outcome });
+        self.end(name, took, outcome);
         Ok(())
     }
 
@@ -117,9 +116,13 @@ impl Report {
         let (took, ended) = step.running.join().expect("a step does not panic");
         let Quiet { outcome, output } = ended?;
         print!("{output}");
+        self.end(name, took, outcome);
+        Ok(())
+    }
+
+    fn end(&mut self, name: &str, took: Duration, outcome: Outcome) {
         println!("[{}/{}] {outcome} in {}", self.done.len() + 1, self.steps, seconds(took));
         self.done.push(Done { name: name.to_owned(), took, outcome });
-        Ok(())
     }
 
     /// A step that is not run, said plainly.

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
+use tidings_terminal::Form;
 
 use super::{Consent, Watch};
-use tidings_terminal::Form;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {

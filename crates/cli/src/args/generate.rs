@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tidings_console::slo::{Malformed, Objectives};
+use tidings_slo::{Malformed, Objectives};
+use tidings_terminal::Form;
 
 use super::HTTP_DEFAULT;
-use tidings_terminal::Form;
 
 #[derive(Args, Debug)]
 pub(crate) struct Generate {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidings_terminal::failure::Failure;
 use tidings_wire::{Api, Request, RequestHeader, api_versions, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +12,6 @@ use tokio::time::timeout;
 
 use super::{CLIENT_ID, ErrorCode};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT};
-use tidings_terminal::failure::Failure;
 
 /// The last versions of these in which topics are named by name, as every command does (KIP-516).
 const BY_NAME_UNTIL: [(i16, i16); 4] = [

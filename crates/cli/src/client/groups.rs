@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Serialize;
+use tidings_terminal::failure::Failure;
 use tidings_wire::{
     DecodeError, Reader, delete_groups, describe_groups, list_groups, offset_commit, offset_fetch,
 };
 
 use super::topics::Edge;
 use super::{Client, ErrorCode};
-use tidings_terminal::failure::Failure;
 
 /// A group in a list; this is also its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

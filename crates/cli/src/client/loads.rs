@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tidings_terminal::failure::Failure;
 use tidings_wire::{describe_groups, offset_fetch};
 
 use super::{Client, ErrorCode, GroupListing};
 use crate::limits::GROUPS_AT_ONCE;
-use tidings_terminal::failure::Failure;
 
 /// A group with its positions.
 #[derive(Clone, Debug)]

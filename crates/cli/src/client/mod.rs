@@ -13,6 +13,7 @@ mod topics;
 
 use std::collections::HashMap;
 
+use tidings_terminal::failure::Failure;
 use tidings_wire::{Request, find_coordinator, metadata};
 
 use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS};
@@ -21,7 +22,6 @@ pub(crate) use error_code::ErrorCode;
 pub(crate) use groups::{GroupListing, GroupView, MemberView, OffsetView};
 pub(crate) use loads::GroupLoad;
 pub(crate) use records::{Edges, Fetched, Found, Sent, TooLarge};
-use tidings_terminal::failure::Failure;
 pub(crate) use topics::{ConfigView, PartitionView, TopicView};
 
 const CLIENT_ID: &str = "tidings-cli";

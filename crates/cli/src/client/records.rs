@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidings_node::broker::log::{BatchError, BatchHeader, split};
 use tidings_node::{NewRecord, Record, encode_batch};
+use tidings_terminal::failure::Failure;
 use tidings_wire::{fetch, produce};
 
 use super::topics::Edge;
 use super::{Client, ErrorCode};
 use crate::limits::{ATTEMPT_PAUSE, ATTEMPTS, FETCH_BYTES, FETCH_PARTITION_BYTES};
 use crate::offsets::Point;
-use tidings_terminal::failure::Failure;
 
 const TIMEOUT_MS: i32 = 30_000;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tidings_terminal::failure::Failure;
 use tidings_wire::{
     create_topics, delete_records, delete_topics, describe_configs, list_offsets, metadata,
 };
 
 use super::{Client, ErrorCode};
-use tidings_terminal::failure::Failure;
 
 const TIMEOUT_MS: i32 = 30_000;
 

@@ -11,13 +11,13 @@ use clap::CommandFactory as _;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::print;
 
 use crate::args::{Arguments, Shell};
 use crate::client::Client;
 use crate::limits::{COMPLETION_NAMES_MAX, COMPLETION_TIMEOUT};
 use crate::settings::Settings;
-use tidings_terminal::failure::Failure;
-use tidings_terminal::output::print;
 
 /// Says to this program that a shell asks for candidates.
 const VARIABLE: &str = "TIDINGS_COMPLETE";

@@ -4,12 +4,12 @@
 //! typed too easily; without one, nobody can be asked and nothing is done.
 
 use std::io::{IsTerminal, Write};
-
-use crate::args::Consent;
 use tidings_terminal::Form;
 use tidings_terminal::failure::{Exit, Failure};
 use tidings_terminal::output::{Answer, rendered, show};
 use tidings_terminal::table::Look;
+
+use crate::args::Consent;
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

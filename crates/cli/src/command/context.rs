@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tidings_console::slo;
-
-use crate::args::{Config, Context};
-use crate::settings::{Key, Locations, Origin, Promise, Setting, Settings, UserFile};
+use tidings_slo as slo;
 use tidings_terminal::failure::{Exit, Failure};
 use tidings_terminal::output::{Answer, Done, Item, show};
 use tidings_terminal::table::{Look, left, table};
+
+use crate::args::{Config, Context};
+use crate::settings::{Key, Locations, Origin, Promise, Setting, Settings, UserFile};
 
 pub(crate) fn context(command: Context) -> Result<(), Failure> {
     let mut file = UserFile::read(&Locations::here()?.user)?;

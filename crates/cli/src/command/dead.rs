@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use tidings::{
     Act, Audited, CommandOutcome, DeadCause, DeadKey, Desk, Error, NewCommand, Selection,
 };
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Answer, Item, show};
+use tidings_terminal::table::{Look, left, right, table, visible};
 
 use super::consent::{Decided, decide};
 use super::watch::watched;
 use crate::args::{Consent, Dead, DeadAct, DeadPlace, Meant};
 use crate::place::{Absent, Place, failed};
 use crate::settings::nearest;
-use tidings_terminal::failure::{Exit, Failure};
-use tidings_terminal::output::{Answer, Item, show};
-use tidings_terminal::table::{Look, left, right, table, visible};
 
 /// How long to listen for what became of a command.
 const PATIENCE: Duration = Duration::from_secs(15);

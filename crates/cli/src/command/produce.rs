@@ -10,6 +10,9 @@ use bytes::Bytes;
 use serde_json::json;
 use tidings_engine::partition_of;
 use tidings_node::{Header, NewRecord};
+use tidings_terminal::Form;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Item, piece, print};
 use tokio::sync::mpsc;
 
 use crate::args::Produce;
@@ -17,9 +20,6 @@ use crate::client::{Client, Sent};
 use crate::format::{Input as FormatInput, ReadRecord, Reader as FormatReader};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_LINES_MAX, LINE_BYTES_MAX, LINES_AHEAD};
 use crate::time::now_ms;
-use tidings_terminal::Form;
-use tidings_terminal::failure::{Exit, Failure};
-use tidings_terminal::output::{Item, piece, print};
 
 /// The lengths and deltas around a record, or a header.
 const VARINTS_BYTES_MAX: usize = 36;

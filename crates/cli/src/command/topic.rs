@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Done, Item, show};
+use tidings_terminal::table::{Look, left, right, table};
 
 use super::consent::{Decided, decide};
 use super::watch::watched;
@@ -9,9 +12,6 @@ use crate::args::{Common, Consent, Topic};
 use crate::client::{Client, ConfigView, PartitionView, TopicView};
 use crate::offsets::Offsets;
 use crate::time::now_ms;
-use tidings_terminal::failure::Failure;
-use tidings_terminal::output::{Answer, Done, Item, show};
-use tidings_terminal::table::{Look, left, right, table};
 
 pub(crate) async fn topic(command: Topic) -> Result<(), Failure> {
     match command {

@@ -4,13 +4,13 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use tidings::rfc3339;
-
-use crate::args::Watch;
-use crate::time::now_ms;
 use tidings_terminal::Form;
 use tidings_terminal::failure::Failure;
 use tidings_terminal::output::{Answer, Reader, rendered, show, write};
 use tidings_terminal::table::Look;
+
+use crate::args::Watch;
+use crate::time::now_ms;
 
 /// How often at most.
 const EVERY_MIN: Duration = Duration::from_secs(1);

@@ -11,10 +11,11 @@ mod read;
 mod unpack;
 mod write;
 
+use tidings_terminal::failure::{Exit, Failure};
+
 use crate::limits::FORMAT_BYTES_MAX;
 use layout::Layout;
 pub(crate) use read::{Input, ReadRecord, Reader};
-use tidings_terminal::failure::{Exit, Failure};
 pub(crate) use write::{Shown, Writer};
 
 /// A piece of a format.

@@ -1,11 +1,12 @@
 //! Records as a format says them: `consume -f`.
 
+use tidings_console::JsonPath;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tidings::rfc3339;
-use tidings_console::JsonPath;
 use tidings_node::broker::log::{BatchHeader, Compression};
 use tidings_node::{Header, Record};
 

@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use tidings_console::slo::Objectives;
+use tidings_slo::Objectives;
+use tidings_terminal::failure::{Exit, Failure};
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::{Key, harmless, nearest, sound};
 use crate::limits::{PROJECT_LEVELS_MAX, SETTINGS_BYTES_MAX};
 use crate::place::Place;
-use tidings_terminal::failure::{Exit, Failure};
 
 pub(crate) type Values = BTreeMap<Key, String>;
 

@@ -16,11 +16,11 @@ mod near;
 use std::path::PathBuf;
 
 use clap::Command;
+use tidings_terminal::failure::{Exit, Failure};
 
 use crate::args::{HTTP_DEFAULT, KAFKA_DEFAULT, REGISTRY_DEFAULT};
 pub(crate) use file::{Locations, ProjectFile, Promise, UserFile};
 pub(crate) use near::nearest;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// Something that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,12 +6,12 @@ use std::io::Read as _;
 use std::path::Path;
 
 use tidings_gateway::{Access, AccessOptions, Accounts};
+use tidings_terminal::failure::{Exit, Failure};
 
 use super::ports::Ports;
 use super::screen::reachable;
 use crate::args::Up;
 use crate::limits::ACCOUNTS_BYTES_MAX;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// As said, for these listeners; refused when they would be open to others by oversight.
 pub(super) fn access(said: &Up, ports: &Ports) -> Result<Access, Failure> {

@@ -21,6 +21,8 @@ use tidings_engine::Engine;
 use tidings_node::{open_files, raise_open_files};
 use tidings_otlp::{Exporter, Exporting, Refused, Spans, Wanted};
 use tidings_shop::{Options, Shop, Speed};
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{print, print_json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -39,8 +41,6 @@ pub(crate) use memory::Size;
 use memory::{Budget, default_memory};
 use ports::Ports;
 use screen::{OfCluster, OfNode, Ready, Stands};
-use tidings_terminal::failure::{Exit, Failure};
-use tidings_terminal::output::{print, print_json};
 use under::Under;
 
 /// The exit code of a command that a signal ended before it had done its work.

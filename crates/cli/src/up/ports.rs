@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use tidings_terminal::failure::{Exit, Failure};
 use tokio::net::TcpListener;
 
 use super::holder;
 use crate::args::{HTTP_DEFAULT, KAFKA_DEFAULT, REGISTRY_DEFAULT, Up};
-use tidings_terminal::failure::{Exit, Failure};
 
 #[derive(Debug)]
 pub(super) struct Ports {

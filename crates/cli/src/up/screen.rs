@@ -10,13 +10,13 @@ use serde::Serialize;
 use tidings_console::LogAddress;
 use tidings_engine::Engine;
 use tidings_node::broker::OpenReport;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{print, print_json};
+use tidings_terminal::table::heading;
 use tokio::net::TcpListener;
 
 use super::memory::Size;
 use crate::args::{Demo, KAFKA_DEFAULT, Up};
-use tidings_terminal::failure::Failure;
-use tidings_terminal::output::{print, print_json};
-use tidings_terminal::table::heading;
 
 pub(super) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()

@@ -9,13 +9,13 @@ use tidings_engine::{Engine, Error};
 use tidings_node::broker::OpenReport;
 use tidings_node::{Node, NodeConfig};
 use tidings_server::{Server, ServerConfig};
+use tidings_terminal::failure::{Exit, Failure};
 use tokio::net::TcpListener;
 
 use super::figures;
 use super::memory::Budget;
 use crate::args::Up;
 use crate::place::{not_opened, unreached};
-use tidings_terminal::failure::{Exit, Failure};
 
 const HINTS: [&str; 2] =
     ["stop that process, or use other data with --data DIR", "other data with --data DIR"];

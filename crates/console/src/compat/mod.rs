@@ -20,6 +20,7 @@ use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tidings_gateway::{ApiTrouble, Trouble};
 use tokio::sync::Mutex;
 
 use super::Shared;
@@ -27,7 +28,6 @@ use super::exposition::{Exposition, MEDIA_TYPE};
 use super::figure::Family;
 use crate::limits::{COMPAT_FRESH_FOR, COMPAT_GROUPS_MAX, COMPAT_PARTITIONS_MAX};
 use collected::{Collected, Policies};
-use tidings_gateway::{ApiTrouble, Trouble};
 
 static LEFT_OUT: Family = Family::gauge(
     "tidings_compat_left_out",

@@ -11,6 +11,10 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings::{Act, CommandOutcome, DeadKey, Desk, NewCommand, Selection};
+use tidings_gateway::route::{
+    Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
+};
+use tidings_gateway::{ApiTrouble, Body, Trouble};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,10 +25,6 @@ use super::command::{Asked, Form, check_edit};
 use super::view::{AuditView, Death, KeyLine, KeyView, KeysView, ServiceLine, ServiceView, page};
 use super::{dead_keys, desk, give, letter, look};
 use crate::limits::{DESK_LIST_TIMEOUT, DESK_SERVICES, DRY_RUN_KEYS};
-use tidings_gateway::route::{
-    Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
-};
-use tidings_gateway::{ApiTrouble, Body, Trouble};
 
 type Console = State<Arc<Shared>>;
 type Answered<T> = Result<Json<T>, ApiTrouble>;

@@ -8,6 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tidings_gateway::ApiTrouble;
+use tidings_gateway::route::{Answer, Route, json as json_answer, problem, query, read};
 
 use super::super::api::Search;
 use super::super::event::contains_ignoring_case;
@@ -16,8 +18,6 @@ use super::super::snapshot::{GroupLine, Snapshot};
 use super::super::{LogAddress, Shared};
 use super::view::{GroupView, look};
 use super::{Range, reset};
-use tidings_gateway::ApiTrouble;
-use tidings_gateway::route::{Answer, Route, json as json_answer, problem, query, read};
 
 type Console = State<Arc<Shared>>;
 

@@ -19,6 +19,10 @@ use serde_json::{Value, json};
 use tidings::limits::{RECENT_BLOCK_MIN, RECENT_SLOTS};
 use tidings::said_time;
 use tidings_engine::{Error, GroupDescription, Offset, TopicPartition};
+use tidings_gateway::route::{
+    Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
+};
+use tidings_gateway::{ApiTrouble, Body, Trouble, sent_form, url_encoded};
 
 use super::super::observe::now;
 use super::super::pages::{Frame, Page, page};
@@ -27,10 +31,6 @@ use super::super::trouble::PageTrouble;
 use super::super::{LogAddress, Shared};
 use super::view::described;
 use crate::limits::RESET_PARTITIONS_MAX;
-use tidings_gateway::route::{
-    Answer, Parameter, Route, Said, Taken, Verb, json as json_answer, problem, query, read,
-};
-use tidings_gateway::{ApiTrouble, Body, Trouble, sent_form, url_encoded};
 
 type Console = State<Arc<Shared>>;
 

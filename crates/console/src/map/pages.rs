@@ -8,6 +8,8 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
+use tidings_gateway::route::{Answer, Parameter, Route, json as json_answer, problem, query, read};
+use tidings_gateway::{ApiTrouble, Trouble, url_encoded};
 
 use super::super::pages::{Frame, Page, page};
 use super::super::snapshot::Snapshot;
@@ -15,8 +17,6 @@ use super::super::{LogAddress, Shared};
 use super::draw::Drawing;
 use super::flow::{Flow, Node};
 use crate::limits::{MAP_DEPTH, MAP_DEPTH_MAX};
-use tidings_gateway::route::{Answer, Parameter, Route, json as json_answer, problem, query, read};
-use tidings_gateway::{ApiTrouble, Trouble, url_encoded};
 
 type Console = State<Arc<Shared>>;
 

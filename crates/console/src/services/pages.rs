@@ -9,6 +9,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use tidings::Report;
+use tidings_gateway::route::{Answer, Route, json as json_answer, problem, read};
+use tidings_gateway::{ApiTrouble, Trouble};
+use tidings_slo::SloLine;
 
 use super::super::api::Search;
 use super::super::event::contains_ignoring_case;
@@ -17,9 +20,6 @@ use super::super::slos::Shown as _;
 use super::super::snapshot::Snapshot;
 use super::super::{LogAddress, Shared};
 use super::view::{ServiceLine, ServiceView};
-use tidings_gateway::route::{Answer, Route, json as json_answer, problem, read};
-use tidings_gateway::{ApiTrouble, Trouble};
-use tidings_slo::SloLine;
 
 type Console = State<Arc<Shared>>;
 

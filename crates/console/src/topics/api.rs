@@ -9,6 +9,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
+use tidings_gateway::route::{
+    Answer, Parameter, Route, Said, Taken, Verb, json, problem, query, read,
+};
+use tidings_gateway::{ApiTrouble, Body};
 
 use super::asked::{Asked, Pairs, pairs};
 use super::produce::{self, Produced};
@@ -18,10 +22,6 @@ use super::{search, tail};
 use crate::Shared;
 use crate::observe::now;
 use crate::snapshot::TopicLine;
-use tidings_gateway::route::{
-    Answer, Parameter, Route, Said, Taken, Verb, json, problem, query, read,
-};
-use tidings_gateway::{ApiTrouble, Body};
 
 type Console = State<Arc<Shared>>;
 type Answered<T> = Result<Json<T>, ApiTrouble>;

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_engine::{Error, Header, SentRecord};
-
-use crate::Shared;
-use crate::limits::PRODUCED_HEADERS_MAX;
 use tidings_gateway::Trouble;
 use tidings_gateway::events::refuse_internal;
 use tidings_gateway::limits::EVENT_KEY_BYTES_MAX;
+
+use crate::Shared;
+use crate::limits::PRODUCED_HEADERS_MAX;
 
 /// A record as JSON. Without a value it is a tombstone.
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
+use tidings_gateway::ApiTrouble;
+use tidings_gateway::route::{Answer, Parameter, Route, json as json_answer, problem, query, read};
 
 use super::super::event::EventLine;
 use super::super::pages::{Frame, Page, page};
@@ -15,8 +17,6 @@ use super::super::snapshot::Snapshot;
 use super::super::{LogAddress, Shared};
 use super::page::{Asked, TraceView, look};
 use crate::limits::OVERVIEW_EVENTS;
-use tidings_gateway::ApiTrouble;
-use tidings_gateway::route::{Answer, Parameter, Route, json as json_answer, problem, query, read};
 
 type Console = State<Arc<Shared>>;
 

@@ -284,11 +284,6 @@ struct Piece {
     chunk: i64,
 }
 
-fn size_of(record: &Record) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    length(&record.key) + length(&record.value)
-}
-
 async fn back(engine: &Engine, lane: &Lane) -> Result<Piece, Error> {
     let mut count = lane.chunk;
     loop {
@@ -328,7 +323,7 @@ async fn piece(engine: &Engine, lane: &Lane, count: i64) -> Result<Option<Piece>
         let below = read.records.into_iter().filter(|record| record.offset < lane.front);
         let before = records.len();
         records.extend(below);
-        bytes += records[before..].iter().map(size_of).sum::<usize>();
+        bytes += records[before..].iter().map(Record::payload_bytes).sum::<usize>();
     }
     let of_one = bytes / records.len().max(1) + 1;
     let chunk = i64::try_from(TRACE_PIECE_BYTES / 2 / of_one).unwrap_or(i64::MAX);

@@ -260,7 +260,7 @@ impl Reading<'_> {
         loop {
             while let Some(news) = self.reader.next() {
                 let Some(record) = self.take(news)? else { continue };
-                bytes += size_of(&record);
+                bytes += record.payload_bytes();
                 if records.is_empty() {
                     records.reserve(limit.records.min(1 + self.reader.queue().len()));
                 }
@@ -363,9 +363,4 @@ pub(super) fn is_passing(code: Code) -> bool {
             | Code::NotCoordinator
             | Code::CoordinatorLoadInProgress
     )
-}
-
-pub(super) fn size_of(record: &Record) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    length(&record.key) + length(&record.value)
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::asking::passes;
 use super::native::{self, ConsumerQueue, LastTopic, News};
-use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level, size_of};
+use super::reader::{FETCH_QUEUE_BACKOFF_MS, is_passing, isolation_level};
 use super::topics::{add, ends_of};
 use super::transactions::KafkaTransactions;
 use super::{Kafka, Looker, blocking, blocking_within, refusals};
@@ -217,7 +217,7 @@ impl KafkaSubscription {
                     let reading = run.as_ref().and_then(|at| self.partitions.get_mut(at));
                     if let Some(reading) = reading {
                         reading.position = record.offset + 1;
-                        bytes += size_of(&record);
+                        bytes += record.payload_bytes();
                         records.push(record);
                     }
                 }

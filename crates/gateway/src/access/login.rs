@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use tokio::time::timeout;
 use tracing::info;
 
 use super::Locked;
 use super::credentials::Verdict;
-use crate::limits::{HTTP_BODY_TIMEOUT, LOGIN_BYTES_MAX};
+use crate::limits::LOGIN_BYTES_MAX;
+use crate::trouble::sent_form;
 
 pub(super) const PATH: &str = "/login";
 
@@ -69,8 +69,7 @@ async fn show(
 async fn enter(State(Door { locked, page }): State<Door>, request: Request) -> Response {
     // A proxy that has spoken TLS with the browser says so.
     let secure = request.headers().get("x-forwarded-proto").is_some_and(|said| said == "https");
-    let form = timeout(HTTP_BODY_TIMEOUT, axum::Form::<Filled>::from_request(request, &())).await;
-    let Ok(Ok(axum::Form(filled))) = form else {
+    let Ok(filled) = sent_form::<Filled>(request).await else {
         let trouble = "The form did not come whole.";
         return page(Login { status: StatusCode::BAD_REQUEST, next: "/", user: "", trouble });
     };

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tidings::said_time;
@@ -114,17 +114,12 @@ async fn begin(engine: &Engine, name: &str, asked: &Asked) -> Result<BTreeMap<i3
     if let Some(said) = &asked.cursor {
         return resumed(&topic, &wanted, &cursor(said)?);
     }
-    let from = place(asked.from.as_deref().unwrap_or("latest"), now_ms())?;
+    let from = place(asked.from.as_deref().unwrap_or("latest"), crate::now_ms())?;
     let mut next = BTreeMap::new();
     for id in wanted {
         next.insert(id, engine.offset(name, id, from).await?);
     }
     Ok(next)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn place(said: &str, now_ms: i64) -> Result<Offset, Trouble> {

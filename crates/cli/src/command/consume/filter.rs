@@ -4,10 +4,10 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 use tidings_console::JsonPath;
 use tidings_node::Record;
+use tidings_terminal::failure::{Exit, Failure};
 
 use crate::args::Consume;
 use crate::limits::GREP_BYTES_MAX;
-use tidings_terminal::failure::{Exit, Failure};
 
 #[derive(Clone, Debug)]
 pub(super) struct Filter {

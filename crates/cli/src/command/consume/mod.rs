@@ -18,6 +18,10 @@ use std::io::{IsTerminal as _, stdout};
 
 use serde_json::{Map, Value, json};
 use tidings_node::Record;
+use tidings_terminal::Form;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Item, Reader, piece, write};
+use tidings_terminal::table::harmless;
 
 use crate::args::Consume;
 use crate::client::{Client, Fetched, Found, TooLarge};
@@ -30,10 +34,6 @@ use rate::Pace;
 pub(crate) use rate::Rate;
 pub(crate) use schemas::Decode;
 use schemas::{Reading, Schemas};
-use tidings_terminal::Form;
-use tidings_terminal::failure::{Exit, Failure};
-use tidings_terminal::output::{Item, Reader, piece, write};
-use tidings_terminal::table::harmless;
 
 /// What `-o wide` prints.
 const WIDE: &str = "%p@%o\\t%d{iso}\\t%k\\t%v\\n";
@@ -103,7 +103,11 @@ enum Printed {
     /// For programs.
     Form(Form),
     /// The value, or key and value with this between them.
-    Value(Option<String>),
+    Value {
+        separator: Option<String>,
+        /// Nothing may steer what shows it.
+        in_terminal: bool,
+    },
 }
 
 impl Printed {
@@ -115,7 +119,10 @@ impl Printed {
             (Some(format), _) => writer(format),
             (None, Form::Wide) if said.key_separator.is_none() => writer(WIDE),
             (None, form) if !form.is_table() => Ok(Self::Form(form)),
-            _ => Ok(Self::Value(said.key_separator.clone())),
+            _ => Ok(Self::Value {
+                separator: said.key_separator.clone(),
+                in_terminal: stdout().is_terminal(),
+            }),
         }
     }
 
@@ -130,7 +137,7 @@ impl Printed {
                 let item = Item::new(name, object.into());
                 out.extend(piece(*form, &item).unwrap_or_default().bytes());
             }
-            Self::Value(separator) => {
+            Self::Value { separator, in_terminal } => {
                 let begun = out.len();
                 if let Some(separator) = separator {
                     out.extend_from_slice(record.key.as_deref().unwrap_or_default());
@@ -138,7 +145,7 @@ impl Printed {
                 }
                 out.extend_from_slice(record.value.as_deref().unwrap_or_default());
                 out.push(b'\n');
-                if stdout().is_terminal() {
+                if *in_terminal {
                     let shown = harmless(&out[begun..]);
                     out.truncate(begun);
                     out.extend_from_slice(shown.as_bytes());

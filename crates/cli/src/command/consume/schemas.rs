@@ -12,11 +12,11 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 use tidings_decode::{Decoded, Decoder, Part, Refused, SchemaRef, Side};
 use tidings_node::Record;
+use tidings_terminal::failure::Failure;
 
 use crate::client::{Client, Fetched, Found};
 use crate::limits::{SCHEMAS_LOOK_EVERY, SCHEMAS_MISSING_MAX};
 use crate::offsets::Point;
-use tidings_terminal::failure::Failure;
 
 const TOPIC: &str = "_schemas";
 
@@ -120,7 +120,7 @@ impl Schemas {
         record: &'r Record,
     ) -> Reading<'r> {
         let mut reading = Reading { record: Cow::Borrowed(record), key: None, value: None };
-        for side in self.sides.clone() {
+        for &side in &self.sides {
             let decoded = part(topic, record, side).and_then(|part| self.decoder.decode(part));
             let Some(decoded) = decoded else { continue };
             if let Err(refused) = &decoded.json

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tidings_engine::{Error, Offset, Record, SentRecord, TransactionalProducer};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::progress::Progress;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 
@@ -17,8 +19,6 @@ use super::runs::Runs;
 use super::{Sides, again, limit, within};
 use crate::limits::{COPY_STEP_BYTES, COPY_STEP_RECORDS_MAX, COPY_STEPS_AHEAD};
 use crate::place::failed;
-use tidings_terminal::failure::Failure;
-use tidings_terminal::progress::Progress;
 
 /// What this run has copied of a partition.
 #[derive(Clone, Debug)]
@@ -226,7 +226,7 @@ fn to_sent(record: Record) -> SentRecord {
 pub(super) fn size_of(record: &Record) -> usize {
     let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let headers = record.headers.iter().map(|header| header.name.len() + length(&header.value));
-    length(&record.key) + length(&record.value) + headers.sum::<usize>()
+    record.payload_bytes() + headers.sum::<usize>()
 }
 
 #[cfg(test)]

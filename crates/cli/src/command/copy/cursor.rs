@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use tidings_engine::{Engine, Offset, Record, TopicPartition};
+use tidings_terminal::failure::Failure;
 
 use super::{limit, within};
 use crate::place::failed;
-use tidings_terminal::failure::Failure;
 
 /// The records of a partition, one after the other.
 pub(super) struct Cursor<'v> {

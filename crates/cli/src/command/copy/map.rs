@@ -1,8 +1,9 @@
 //! Which offset of a source became which of its target.
 
+use tidings_terminal::failure::Failure;
+
 use super::notes::{Notes, Step};
 use super::runs::Runs;
-use tidings_terminal::failure::Failure;
 
 /// Of one partition; the runs of one step are kept, as offsets are asked for in order.
 #[derive(Debug)]

@@ -31,13 +31,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_engine::{Engine, Error, Read, ReadLimit};
+use tidings_terminal::failure::{Exit, Failure};
 
 use crate::args::Copy;
 use crate::limits::{COPY_READ_BYTES, COPY_READ_WITHIN, COPY_STEP_RECORDS_MAX};
 use crate::place::{Absent, Place, failed};
 use notes::Notes;
 use plan::Plan;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// Both sides, and what notes are between them.
 #[derive(Debug)]

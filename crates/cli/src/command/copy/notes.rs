@@ -18,6 +18,7 @@ use tidings_engine::{
     Engine, Error, NewTopic, Offset, ReadLimit, SentRecord, TopicPartition, TransactionOptions,
     TransactionalProducer,
 };
+use tidings_terminal::failure::Failure;
 
 use super::runs::Runs;
 use super::{limit, within};
@@ -25,7 +26,6 @@ use crate::limits::{
     COPY_PARTITIONS_AT_ONCE, COPY_STEP_RECORDS_MAX, COPY_STEPS_MAX, COPY_TRANSACTION_TIMEOUT,
 };
 use crate::place::failed;
-use tidings_terminal::failure::Failure;
 
 /// Names of topics that are a copy's own, and are never copied.
 pub(super) const NOTES_PREFIX: &str = "tidings.copy.";

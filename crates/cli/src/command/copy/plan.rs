@@ -6,11 +6,11 @@ use tidings_engine::{
     Config, Engine, Error, NewTopic, Offset, ReadLimit, Topic, TopicPartition,
     TransactionalProducer,
 };
+use tidings_terminal::failure::{Exit, Failure};
 
 use super::notes::{Made, NOTES_PREFIX, Note, Noticed};
 use super::{Sides, again, is_meant, limit, within};
 use crate::place::failed;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// Configurations that decide what is kept and what is taken: the target gets the source's value even where
 /// that is only the source's default.

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tidings_engine::{Error, GroupDescription, TopicPartition};
+use tidings_terminal::failure::Failure;
 
 use super::map::Map;
 use super::notes::{Noticed, Step};
 use super::plan::{Tail, tail};
 use super::{Sides, again, is_meant};
 use crate::place::failed;
-use tidings_terminal::failure::Failure;
 
 /// What became of a group.
 #[derive(Clone, Debug)]

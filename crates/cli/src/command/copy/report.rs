@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Item, show};
+use tidings_terminal::table::{Look, left, right, table};
 
 use super::carry::Carried;
 use super::plan::{AtTarget, Left, Plan, TopicPlan};
 use super::positions::GroupCopied;
 use super::verify::Verdict;
 use crate::args::Copy;
-use tidings_terminal::failure::Failure;
-use tidings_terminal::output::{Answer, Item, show};
-use tidings_terminal::table::{Look, left, right, table};
 
 #[derive(Debug)]
 pub(super) struct Copied {

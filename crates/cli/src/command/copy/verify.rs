@@ -19,6 +19,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tidings_engine::{Record, TopicPartition};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::progress::Progress;
 use tokio::task::JoinSet;
 
 use super::Sides;
@@ -28,8 +30,6 @@ use super::map::Map;
 use super::notes::{Noticed, Step};
 use crate::limits::{COPY_DIFFERENCES_TOLD, COPY_KEYS_MAX, COPY_PARTITIONS_AT_ONCE};
 use crate::place::failed;
-use tidings_terminal::failure::Failure;
-use tidings_terminal::progress::Progress;
 
 /// What the comparison of a partition has shown. Counts are of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

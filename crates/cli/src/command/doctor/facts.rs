@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidings_engine::{Cluster, Config, Engine, Error, ReadLimit};
-
-use crate::place::failed;
 use tidings_terminal::failure::Failure;
 use tidings_terminal::progress::Progress;
+
+use crate::place::failed;
 
 /// Values by name; none where they may not be seen.
 pub(super) type Configs = BTreeMap<String, String>;

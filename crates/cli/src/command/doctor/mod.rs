@@ -14,14 +14,14 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidings_engine::Engine;
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Item, show};
+use tidings_terminal::table::Look;
 
 use super::log::count;
 use crate::args::Doctor;
 use crate::place::{Absent, Place, failed};
 use facts::Facts;
-use tidings_terminal::failure::Failure;
-use tidings_terminal::output::{Answer, Item, show};
-use tidings_terminal::table::Look;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,9 +1,9 @@
 //! Files for a console that asks who they are: who may ask, and what Prometheus says.
 
 use serde_json::{Value, json};
+use tidings_terminal::failure::{Exit, Failure};
 
 use crate::args::Generate;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// What is known of the console's accounts.
 #[derive(Debug, Default)]

@@ -13,13 +13,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tidings_console::slo::Objectives;
-
-use self::access::Accounts;
-use crate::args::{Generate, Kit, Slo};
+use tidings_slo::Objectives;
 use tidings_terminal::failure::{Exit, Failure};
 use tidings_terminal::output::{Answer, Item, print, show, yaml};
 use tidings_terminal::table::Look;
+
+use self::access::Accounts;
+use crate::args::{Generate, Kit, Slo};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where a file has a token of its own, made when the file is.

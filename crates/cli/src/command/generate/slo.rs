@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tidings_console::slo::{self, Objectives};
+use tidings_slo::{self as slo, Objectives};
+use tidings_terminal::failure::{Exit, Failure};
 
 use super::{File, yaml};
 use crate::args::SloFormat;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// For services that are named, or of which something of their own is said; for Prometheus, for all. Sloth makes a document of
 /// rules of each of its own, and Prometheus reads the first one of a file: so each service has a file there.

@@ -10,13 +10,13 @@ use tidings_inspect::{
 };
 use tidings_node::ReadOnlyDisk;
 use tidings_node::broker::log::{Batch, BatchHeader, Disk, Fault, FaultKind, OpenMode, Record};
+use tidings_terminal::Form;
+use tidings_terminal::failure::{Exit, Failure};
+use tidings_terminal::output::{Item, Reader, piece, write};
 
 use super::verify::damage_line;
 use super::{damage_json, not_readable, open, partition_of};
 use crate::command::consume::record_json;
-use tidings_terminal::Form;
-use tidings_terminal::failure::{Exit, Failure};
-use tidings_terminal::output::{Item, Reader, piece, write};
 
 /// Files other than segments are read whole up to this.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;

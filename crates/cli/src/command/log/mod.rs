@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use tidings_inspect::{Damage, Root, partition_folders};
 use tidings_node::ReadOnlyDisk;
 use tidings_node::broker::log::{Disk, Fault, FaultKind};
+use tidings_terminal::failure::{Exit, Failure};
 
 use crate::args::{Log, Which};
-use tidings_terminal::failure::{Exit, Failure};
 
 pub(crate) fn log(command: Log) -> Result<(), Failure> {
     match command {

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tidings_inspect::{Action, Mode, RepairReport, Root};
 use tidings_node::broker::log::{Disk, Fault};
 use tidings_node::{FileDisk, NodeError};
-
-use super::{count, folders, not_readable, of_partition, offsets, open};
-use crate::args::{Consent, Which};
-use crate::command::consent::decide;
 use tidings_terminal::Form;
 use tidings_terminal::failure::{Exit, Failure};
 use tidings_terminal::output::{Answer, Item, piece, print};
 use tidings_terminal::table::Look;
+
+use super::{count, folders, not_readable, of_partition, offsets, open};
+use crate::args::{Consent, Which};
+use crate::command::consent::decide;
 
 pub(super) fn repair(
     dir: &Path,

@@ -7,16 +7,16 @@ use std::path::Path;
 
 use serde_json::json;
 use tidings_inspect::{Damage, DamageKind, Depth, PartitionReport};
-
-use super::{
-    count, damage_json, folders, not_readable, of_partition, offsets, open, segment_bytes,
-};
-use crate::args::Which;
 use tidings_terminal::Form;
 use tidings_terminal::failure::Failure;
 use tidings_terminal::output::{Item, piece, print};
 use tidings_terminal::progress::Progress;
 use tidings_terminal::table::{Look, left, right, table};
+
+use super::{
+    count, damage_json, folders, not_readable, of_partition, offsets, open, segment_bytes,
+};
+use crate::args::Which;
 
 pub(super) fn verify(dir: &Path, which: &Which, deep: bool, form: Form) -> Result<(), Failure> {
     let disk = open(dir)?;

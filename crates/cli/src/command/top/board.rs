@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidings::{REPORTS_TOPIC, Report};
+use tidings_terminal::table::visible;
 
 use super::sample::Sample;
 use crate::limits::{TOP_HISTORY, TOP_STUCK_AFTER};
-use tidings_terminal::table::visible;
 
 #[derive(Debug, Default)]
 pub(super) struct Board {

@@ -12,10 +12,10 @@ mod screen;
 mod terminal;
 
 use std::io::IsTerminal as _;
-
-use crate::args::Top;
 use tidings_terminal::Form;
 use tidings_terminal::failure::Failure;
+
+use crate::args::Top;
 
 pub(crate) async fn top(said: Top) -> Result<(), Failure> {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");

@@ -8,15 +8,15 @@ use std::io::IsTerminal as _;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tidings_terminal::failure::Failure;
+use tidings_terminal::output::{Answer, Item};
+use tidings_terminal::table::{Look, left, right, table};
 
 use super::super::log::count;
 use super::super::watch::watched;
 use super::sample::{Sample, TopicLoad};
 use crate::args::{Top, Watch};
 use crate::client::{Client, GroupLoad};
-use tidings_terminal::failure::Failure;
-use tidings_terminal::output::{Answer, Item};
-use tidings_terminal::table::{Look, left, right, table};
 
 /// Lines that are no rows: those of `--watch`, the summary, headings and blanks between.
 const LINES_BESIDE: usize = 9;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidings::{REPORTS_TOPIC, Report};
+use tidings_terminal::failure::Failure;
 
 use crate::client::{Client, GroupLoad, TopicView};
 use crate::limits::{TOP_REPORT_AGE, TOP_REPORTS_MAX, TOP_ROUNDS};
 use crate::time::now_ms;
-use tidings_terminal::failure::Failure;
 
 /// One look.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
+use tidings_terminal::failure::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -18,7 +19,6 @@ use super::screen::{Asked, Screen};
 use crate::args::Top;
 use crate::client::Client;
 use crate::limits::{TOP_EVENTS_AHEAD, TOP_KEY_WAIT};
-use tidings_terminal::failure::Failure;
 
 /// How often at most.
 const EVERY_MIN: Duration = Duration::from_secs(1);

@@ -9,6 +9,7 @@
 mod input;
 
 use std::io::BufRead;
+use tidings_terminal::failure::{Exit, Failure};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -21,7 +22,6 @@ pub(crate) use self::input::Input;
 use super::{Encoding, Escape, NumberForm, Refused, Token, tokens};
 use crate::limits::{GREP_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX};
 use crate::time::now_ms;
-use tidings_terminal::failure::{Exit, Failure};
 
 /// A format for reading, parsed.
 #[derive(Clone, Debug)]
